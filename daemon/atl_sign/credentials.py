@@ -1,0 +1,78 @@
+"""The credentials of OAuth 1.0a as values: what a consumer, a request token and an access token hold (RFC 5849 §1.1)."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol, final
+
+
+@final
+class Secret:
+    """A text that shows itself only where `reveal()` is called: not in a repr, a log, a traceback or a comparison's error."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        """Wrap *text*."""
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text; call it on the line that uses it, and keep the result nowhere."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    __str__ = __repr__
+
+    def __format__(self, format_spec: str) -> str:
+        return "<secret>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled")
+
+
+class PrivateKey(Protocol):
+    """
+    What signing needs of a consumer's private key.
+
+    The seam for keys that stay in hardware or in another service: they too can make one RSA-SHA1 signature.
+    """
+
+    def sign_sha1(self, message: bytes) -> bytes:
+        """Return the RSASSA-PKCS1-v1_5 signature with SHA-1 over *message* (RFC 5849 §3.4.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """Client credentials (RFC 5849 §1.1): who we are to one provider."""
+
+    key: str  # goes out as oauth_consumer_key; not a secret
+    private_key: PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class RequestToken:
+    """Temporary credentials (RFC 5849 §2.1): one dance that the user has not decided yet."""
+
+    key: Secret
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """Token credentials (RFC 5849 §2.3): one user's grant on one application link."""
+
+    key: Secret  # goes out as oauth_token
+    secret: Secret  # takes no part in an RSA-SHA1 signature; kept because the provider issued it
+    expires_at: datetime | None = None  # aware, UTC; None when the provider names no end
+    session_handle: Secret | None = None  # lets the daemon renew the token; a new one comes with each renewal
+    session_expires_at: datetime | None = None  # aware, UTC; the end of the right to renew
+    user: str | None = None  # as the provider named the user after the dance
+
+    def is_expired(self, now: datetime) -> bool:
+        """Tell whether the provider said that the token ends at *now* (aware) or before."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def with_user(self, user: str) -> "AccessToken":
+        """Return the same token, with the name of the user that it stands for."""
+        return replace(self, user=user)

@@ -1,0 +1,178 @@
+"""
+Every failure that leaves the socket: a stable code, an HTTP status, and a sentence.
+
+Programs match on `code`. A person reads `message` (what failed) and `hint` (what to do about it); neither ever holds a secret.
+"""
+
+from typing import ClassVar
+
+
+class DaemonError(Exception):
+    """The base of every failure of ours; never raised itself."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        """Say what failed (lower case, no full stop) and, in *hint*, what to do about it."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class BadRequestError(DaemonError):
+    """The request to the daemon cannot be read, or asks for what nobody can sign."""
+
+    code = "bad_request"
+    status = 400
+
+
+class BadFieldsError(BadRequestError):
+    """The request is well formed, but a field is missing, unknown or of the wrong kind."""
+
+    status = 422
+
+
+class BadUrlError(DaemonError):
+    """The URL cannot be signed so that the provider computes the same signature."""
+
+    code = "bad_url"
+    status = 400
+
+
+class TooLargeError(DaemonError):
+    """The request's body is over 1 MiB."""
+
+    code = "too_large"
+    status = 413
+
+
+class NotFoundError(DaemonError):
+    """No such route."""
+
+    code = "not_found"
+    status = 404
+
+
+class MethodNotAllowedError(DaemonError):
+    """The route exists, but not for this method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class UnknownLinkError(DaemonError):
+    """No application link has this name, or none covers this URL."""
+
+    code = "unknown_link"
+    status = 404
+
+
+class AmbiguousLinkError(DaemonError):
+    """Two application links cover the URL equally well."""
+
+    code = "ambiguous_link"
+    status = 409
+
+
+class LinkExistsError(DaemonError):
+    """An application link of this name exists, and the caller asked not to replace it."""
+
+    code = "link_exists"
+    status = 409
+
+
+class DanceNeededError(DaemonError):
+    """The link has no access token, or its provider no longer takes the one it has."""
+
+    code = "dance_needed"
+    status = 409
+
+
+class UnknownDanceError(DaemonError):
+    """No dance has this id; finished ones are forgotten after a while."""
+
+    code = "unknown_dance"
+    status = 404
+
+
+class DanceRefusedError(DaemonError):
+    """The user pressed Deny, or the dance was cancelled, so there is nothing to go on with."""
+
+    code = "dance_refused"
+    status = 409
+
+
+class DanceExpiredError(DaemonError):
+    """The request token's 10 minutes are over."""
+
+    code = "dance_expired"
+    status = 409
+
+
+class KeyExistsError(DaemonError):
+    """There is a consumer key already, and the caller did not ask to replace it."""
+
+    code = "key_exists"
+    status = 409
+
+
+class KeyMissingError(DaemonError):
+    """There is no consumer key yet."""
+
+    code = "key_missing"
+    status = 409
+
+
+class ConfigBrokenError(DaemonError):
+    """The part of the configuration file that this answer needs cannot be read."""
+
+    code = "config_broken"
+    status = 503
+
+
+class ConfigUnwritableError(DaemonError):
+    """The configuration file cannot be written; what stood there before still stands."""
+
+    code = "config_unwritable"
+    status = 503
+
+
+class StoreLockedError(DaemonError):
+    """The keyring is locked, or it waits for the user longer than a request can."""
+
+    code = "store_locked"
+    status = 423
+
+
+class StoreUnavailableError(DaemonError):
+    """The keyring cannot be reached, or it failed."""
+
+    code = "store_unavailable"
+    status = 503
+
+
+class ProviderRefusedError(DaemonError):
+    """The provider answered, and the answer is no, or not what its protocol says."""
+
+    code = "provider_refused"
+    status = 502
+
+    def __init__(self, message: str, hint: str | None = None, *, problem: str | None = None) -> None:
+        """Take the provider's own `oauth_problem` word as *problem*, when it gave one."""
+        super().__init__(message, hint)
+        self.problem = problem
+
+
+class ProviderUnreachableError(DaemonError):
+    """The provider did not answer in time, or not at all."""
+
+    code = "provider_unreachable"
+    status = 502
+
+
+class InternalError(DaemonError):
+    """Something failed that nobody foresaw; no detail leaves the daemon."""
+
+    code = "internal"
+    status = 500
