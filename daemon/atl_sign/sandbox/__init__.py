@@ -1,0 +1,11 @@
+"""
+A provider to try against: what Bamboo, Jira, Confluence and Bitbucket do with OAuth 1.0a, and a little of their REST.
+
+Apart from the rest of the package: it imports nothing of it and verifies by code of its own, so that two implementations meet
+in every test. What it imitates and what it does not is in docs/sandbox.md.
+"""
+
+from atl_sign.sandbox.person import ApproveError
+from atl_sign.sandbox.server import PRODUCTS, Received, Sandbox, SandboxState
+
+__all__ = ["PRODUCTS", "ApproveError", "Received", "Sandbox", "SandboxState"]

@@ -1,0 +1,80 @@
+"""The command `atl-sign sandbox`: serves until SIGTERM or SIGINT."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from atl_sign.sandbox.server import PRODUCTS, Sandbox
+from atl_sign.sandbox.state import REQUEST_TOKEN_LIFE_S, TOKEN_LIFE_S
+
+_END = (signal.SIGTERM, signal.SIGINT)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0 after SIGTERM or SIGINT, 1 when it cannot listen. Bad usage exits with 2."""
+    parser = _make_parser()
+    options = parser.parse_args(argv)
+    try:
+        sandbox = Sandbox(
+            list(dict.fromkeys(options.product)) or tuple(PRODUCTS),
+            port=options.port,
+            context_path=options.context_path,
+            base_url=options.base_url,
+            is_behind_proxy=options.behind_proxy,
+            clock=lambda: time.time() + options.clock_offset,
+            token_life_s=options.token_life,
+            request_token_life_s=options.request_token_life,
+        )
+    except ValueError as exc:
+        parser.error(str(exc))
+    # Blocked before the first thread is made, so that none of them gets the signal instead of the one that waits for it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _END)
+    try:
+        with sandbox:
+            for product in sandbox.state.sites:
+                sys.stdout.write(f"{product} {sandbox.base_url(product)}\n")
+            sys.stdout.flush()
+            signal.sigwait(_END)
+    except OSError as exc:
+        sys.stderr.write(f"atl-sign sandbox: cannot listen on port {options.port}: {exc.strerror}\n")
+        return 1
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return 0
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="atl-sign sandbox",
+        description="A provider to try against: OAuth 1.0a and a little REST of four products, on 127.0.0.1, all in memory.",
+        epilog="Users are alice, bob and admin; each password is the name.",
+    )
+    parser.add_argument("--port", type=_port, default=0, metavar="N", help="port to listen on; 0, the default, is any free one")
+    parser.add_argument("--product", action="append", default=[], choices=tuple(PRODUCTS), help="repeatable; all four without it")
+    parser.add_argument("--context-path", metavar="PATH", help="instead of /PRODUCT, with a single --product; / for none")
+    parser.add_argument("--base-url", metavar="URL", help="the configured base URL, when it is to differ from the real address")
+    parser.add_argument(
+        "--behind-proxy", action="store_true", help="check signatures against --base-url, as behind a badly set-up proxy"
+    )
+    trouble = parser.add_argument_group("trouble")
+    trouble.add_argument(
+        "--clock-offset", type=float, default=0.0, metavar="SECONDS", help="how far the sandbox's clock is ahead"
+    )
+    trouble.add_argument("--token-life", type=float, default=TOKEN_LIFE_S, metavar="SECONDS", help="life of an access token")
+    trouble.add_argument(
+        "--request-token-life", type=float, default=REQUEST_TOKEN_LIFE_S, metavar="SECONDS", help="life of a request token"
+    )
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port < 65_536:
+        raise ValueError
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Who is calling, and may a POST pass: session, OAuth, password or token, then the XSRF filter (facts sections 3 and 6)."""
+
+import re
+from base64 import b64decode
+from urllib.parse import urlsplit
+
+from atl_sign.sandbox.call import Call, RefusalError
+from atl_sign.sandbox.parameters import ServerThrowsError, has_broken_escape, parse_authorization
+from atl_sign.sandbox.problems import OAuthProblemError
+from atl_sign.sandbox.state import User
+from atl_sign.sandbox.verify import OAuthMessage, make_base_uri, verify
+from atl_sign.sandbox.wire import FORM, Answer, make_text
+
+SESSION_COOKIE = "JSESSIONID"
+# These verify by themselves: a request token is no access token.
+_OWN_CHECKS = ("/plugins/servlet/oauth/request-token", "/plugins/servlet/oauth/access-token")
+_UNFILTERED_AGENTS = ("WebDAVFS/", "Microsoft-WebDAV-MiniRedir/")
+_BROWSER = re.compile(r"\b(?:Mozilla|Opera)/")
+_XSRF_TYPES = ("", FORM, "multipart/form-data", "text/plain")
+
+
+def identify(call: Call) -> None:
+    """
+    Set the call's user, session and verdict.
+
+    Raises:
+        OAuthProblemError: it is OAuth, and refused.
+        RefusalError: a password or token that is wrong, or a user who may not log in.
+        ServerThrowsError: the real server would throw while it checks the signature.
+    """
+    if _take_session(call):
+        return
+    agent = call.request.header("user-agent") or ""
+    if call.path not in _OWN_CHECKS and not agent.startswith(_UNFILTERED_AGENTS):
+        message = make_message(call)
+        if message.is_access_attempt:
+            _take_signature(call, message)
+            return
+    scheme, _, credentials = (call.request.header("authorization") or "").partition(" ")
+    if scheme.lower() == "basic":
+        _take_password(call, credentials)
+    elif scheme == "Bearer":
+        _take_token(call, credentials.strip())
+
+
+def make_message(call: Call) -> OAuthMessage:
+    """Return what is verified of the request: the parameters of header, query and form, and the URL as the server sees it."""
+    request = call.request
+    header = tuple(pair for name, value in request.headers if name == "authorization" for pair in parse_authorization(value))
+    if call.site.signed_base is not None:
+        base_uri = call.site.signed_base + request.path[len(call.site.context_path) :]
+    else:
+        base_uri = make_base_uri("http", request.authority, request.path)
+    return OAuthMessage(request.method, base_uri, header + request.query + request.form)
+
+
+def check_signature(call: Call, message: OAuthMessage) -> None:
+    """
+    Return when *message* is signed by the consumer that it names.
+
+    Raises:
+        OAuthProblemError: it is not.
+        ServerThrowsError: as `identify`.
+    """
+    if has_broken_escape(call.request.path):
+        raise ServerThrowsError("a percent escape of the path is broken")
+    (consumer_key,) = message.require("oauth_consumer_key")
+    consumer = call.state.find_consumer(consumer_key)
+    if consumer is None:
+        raise OAuthProblemError("consumer_key_unknown")
+    verify(message, consumer.public_key, call.state.nonces, call.state.clock())
+    if not consumer.is_three_legged:
+        raise OAuthProblemError("permission_denied")
+    call.verdict = "signed"
+
+
+def refuse_xsrf(call: Call) -> Answer | None:
+    """Return the XSRF filter's 403, or None when the request may pass. Only a POST to REST is filtered."""
+    request = call.request
+    if request.method != "POST" or not call.path.startswith("/rest/"):
+        return None
+    is_foreign = _BROWSER.search(request.header("user-agent") or "") is not None and not _has_own_origin(call)
+    lacks_token = request.media_type in _XSRF_TYPES and (request.header("x-atlassian-token") or "").lower() not in (
+        "no-check",
+        "nocheck",
+    )
+    return make_text("XSRF check failed", 403) if is_foreign or lacks_token else None
+
+
+def find_session(call: Call) -> str | None:
+    """Return the session id that the request's cookie names, or None."""
+    for part in (call.request.header("cookie") or "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == SESSION_COOKIE:
+            return value
+    return None
+
+
+def _take_session(call: Call) -> bool:
+    session = call.state.sessions.get(find_session(call) or "")
+    user = call.state.find_user(session.user) if session is not None else None
+    if session is None or user is None:
+        return False
+    call.user, call.session, call.verdict = user, session, "session"
+    return True
+
+
+def _take_signature(call: Call, message: OAuthMessage) -> None:
+    key = message.get("oauth_token")
+    if not key:  # two-legged OAuth, which no consumer here is allowed
+        check_signature(call, message)
+        call.verdict = "two-legged"
+        raise RefusalError(401, "Two-legged OAuth is not allowed.")
+    token = call.state.access_tokens.get(key)
+    if token is None or token.consumer_key != message.get("oauth_consumer_key"):
+        raise OAuthProblemError("token_rejected")
+    if token.expires_at <= call.state.clock():
+        raise OAuthProblemError("token_expired")
+    check_signature(call, message)
+    call.user = call.state.find_user(token.user)
+    if call.user is None:
+        call.verdict = "no login"
+        raise RefusalError(401, "The user may not log in.")
+
+
+def _take_password(call: Call, credentials: str) -> None:
+    try:
+        name, _, password = b64decode(credentials, validate=True).decode().partition(":")
+    except ValueError:
+        raise RefusalError(401, "The user name and password cannot be read.") from None
+    user = call.state.check_password(name, password)
+    call.verdict = "basic"
+    if user is None:  # a personal token stands in for its owner's password
+        user = _find_token_user(call, password)
+        call.verdict = "bearer"
+    if user is None or user.name != name:
+        call.verdict = "wrong password"
+        raise RefusalError(401, "The user name or password is wrong.")
+    call.user = user
+
+
+def _take_token(call: Call, token: str) -> None:
+    call.user = _find_token_user(call, token)
+    call.verdict = "bearer" if call.user is not None else "wrong token"
+    if call.user is None:
+        raise RefusalError(401, "The token is not valid.")
+
+
+def _find_token_user(call: Call, token: str) -> User | None:
+    name = call.site.product.find_token_user(call.site.data, token, call.state.clock())
+    return call.state.find_user(name) if name is not None else None
+
+
+def _has_own_origin(call: Call) -> bool:
+    own = urlsplit(call.site.base_url)
+    here = call.request.authority.decode("latin-1").lower()
+    try:
+        origin = urlsplit(call.request.header("origin") or call.request.header("referer") or "")
+    except ValueError:
+        return False
+    return (origin.scheme, origin.netloc.lower()) in (("http", here), (own.scheme, own.netloc.lower()))

@@ -1,0 +1,149 @@
+"""What a handler gets and what it may raise: one call to one product, and that product's description."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from atl_sign.sandbox.state import Session, SiteState, User
+from atl_sign.sandbox.wire import Answer, Request, make_json
+
+
+class RefusalError(Exception):
+    """The call is refused with an HTTP status and words; the product gives them its own shape."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Refuse with *status*."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One address of a product; *pattern* matches the decoded path below the context path."""
+
+    method: str
+    path: str  # as written in the table of routes
+    pattern: re.Pattern[str]
+    handler: "Callable[[Call], Answer]"
+
+
+def make_routes(*rows: "tuple[str, str, Callable[[Call], Answer]]") -> tuple[Route, ...]:
+    """Return routes from rows of method, path and handler; `{name}` stands for one segment and `{name*}` for the rest."""
+    return tuple(Route(method, path, _compile(path), handler) for method, path, handler in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What sets one product apart from the others."""
+
+    type_id: str
+    title: str
+    version: str
+    build_number: str
+    login_path: str
+    routes: tuple[Route, ...]
+    make_data: Callable[[], Any]
+    make_error: Callable[[int, str], Answer]
+    anonymous_name: str | None = None  # what X-AUSERNAME says when nobody is logged in; None: the header is left out
+    tells_user: bool = False  # whether answers carry X-AUSERNAME
+    find_token_user: Callable[[Any, str, float], str | None] = lambda data, token, now: None  # noqa: ARG005 - most have no such tokens
+
+
+@dataclass
+class Site:
+    """One product as served: its description, its address and what it remembers."""
+
+    product: Product
+    state: SiteState
+    context_path: str  # "" for the root
+    base_url: str  # the configured one
+    signed_base: bytes | None = None  # the base URL that signatures are checked against; None: the one that the caller used
+    data: Any = None
+
+
+@dataclass
+class Call:
+    """One request to one product."""
+
+    site: Site
+    request: Request
+    path: str  # decoded, below the context path
+    groups: Mapping[str, str] = field(default_factory=dict)
+    user: User | None = None  # None: anonymous
+    session: Session | None = None
+    verdict: str = "anonymous"  # how the caller was known (anonymous, session, basic, bearer, signed), or why not
+
+    @property
+    def state(self) -> SiteState:
+        """What the product remembers."""
+        return self.site.state
+
+    def require_user(self) -> User:
+        """Return the user; raises RefusalError (401) when the call is anonymous."""
+        if self.user is None:
+            raise RefusalError(401, "You are not authenticated. Authentication required to perform this operation.")
+        return self.user
+
+    def require_admin(self) -> User:
+        """Return the user; raises RefusalError (401 or 403) unless he is an administrator."""
+        user = self.require_user()
+        if not user.is_admin:
+            raise RefusalError(403, "Only administrators may do this.")
+        return user
+
+    def read_json(self) -> dict[str, Any]:
+        """Return the body's JSON object; raises RefusalError (415 or 400) when it is something else."""
+        if self.request.media_type != "application/json":
+            raise RefusalError(415, "The body's content type must be application/json.")
+        try:
+            value = json.loads(self.request.body)
+        except (ValueError, RecursionError) as exc:
+            raise RefusalError(400, "The body is not valid JSON.") from exc
+        if not isinstance(value, dict):
+            raise RefusalError(400, "The body must be a JSON object.")
+        return value
+
+    def read_page(self, start_name: str, limit_name: str, default_limit: int = 25) -> tuple[int, int]:
+        """Return the first item's index and the number of items asked for; raises RefusalError (400)."""
+        values = []
+        for name, default in ((start_name, 0), (limit_name, default_limit)):
+            text = self.request.parameter(name) or str(default)
+            if not (text.isascii() and text.isdigit() and len(text) < 10):
+                raise RefusalError(400, f"The parameter {name} must be a number.")
+            values.append(int(text))
+        return values[0], min(values[1], 1_000)
+
+    def link_to(self, path: str) -> str:
+        """Return the absolute address of *path* (below the context path) at the configured base URL."""
+        return self.site.base_url + path
+
+    def local(self, path: str) -> str:
+        """Return *path* with the context path before it, for pages and redirects."""
+        return self.site.context_path + path
+
+
+def show_running(call: Call) -> Answer:
+    """Answer that the product is up, as load balancers ask for it."""
+    del call
+    return make_json({"state": "RUNNING"})
+
+
+def text_field(fields: Mapping[str, Any], name: str) -> str:
+    """Return the non-empty text *name* of a JSON object; raises RefusalError (400)."""
+    value = fields.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise RefusalError(400, f"The field {name} is missing or not a text.")
+    return value
+
+
+def cut_page(items: Sequence[Any], start: int, limit: int) -> list[Any]:
+    """Return *limit* of *items* from *start* on."""
+    return list(items[start : start + limit])
+
+
+def _compile(path: str) -> re.Pattern[str]:
+    pattern = re.sub(r"\\\{(\w+)\\\*\\\}", r"(?P<\1>.*)", re.escape(path))
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", pattern), re.S)

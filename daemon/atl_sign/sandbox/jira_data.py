@@ -1,0 +1,72 @@
+"""What the sandbox's Jira begins with, and how an issue is compared in a search."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+TYPES = ("Bug", "Story", "Task")
+PRIORITIES = ("Highest", "High", "Medium", "Low")
+
+
+@dataclass(slots=True)
+class Issue:
+    """One issue."""
+
+    id: int
+    project: str
+    number: int
+    summary: str
+    issue_type: str
+    status: str
+    priority: str
+    reporter: str
+    assignee: str | None = None
+    labels: tuple[str, ...] = ()
+    description: str | None = None
+    created: str = "2026-11-02T09:15:00.000+0000"
+    attachments: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """The key that people use."""
+        return f"{self.project}-{self.number}"
+
+
+@dataclass(slots=True)
+class JiraData:
+    """Projects and issues. Everybody who is logged in sees all of them, nobody else sees any."""
+
+    projects: dict[str, str] = field(default_factory=lambda: {"WEB": "Web shop", "OPS": "Operations"})
+    issues: list[Issue] = field(
+        default_factory=lambda: [
+            Issue(10001, "WEB", 1, "Checkout forgets the delivery address", "Bug", "Open", "High", "bob", "alice", ("checkout",)),
+            Issue(10002, "WEB", 2, "Show prices with tax", "Story", "In Progress", "Medium", "alice", "bob"),
+            Issue(
+                10003, "WEB", 3, "Search finds nothing for “café”", "Bug", "Open", "Medium", "alice", None, ("search", "utf-8")
+            ),
+            Issue(10004, "WEB", 4, "Rename the A & B test pages", "Task", "Done", "Low", "bob", "alice"),
+            Issue(10005, "OPS", 1, "Renew the certificate of the build server", "Task", "Open", "Highest", "admin", "alice"),
+            Issue(10006, "OPS", 2, "Back-up of 50% of the agents fails", "Bug", "In Progress", "High", "bob", "bob"),
+        ]
+    )
+
+
+class SearchableIssue:
+    """An issue as JQL compares it."""
+
+    def __init__(self, issue: Issue, project_name: str) -> None:
+        """Compare *issue*, whose project is called *project_name*."""
+        self._values = {
+            "project": (issue.project, project_name),
+            "key": (issue.key,),
+            "status": (issue.status,),
+            "issuetype": (issue.issue_type,),
+            "assignee": (issue.assignee or "",),
+            "reporter": (issue.reporter,),
+            "priority": (issue.priority,),
+            "summary": (issue.summary,),
+            "labels": issue.labels or ("",),
+        }
+
+    def __call__(self, name: str) -> tuple[str, ...]:
+        """Return what the field *name* may be compared with, in lower case."""
+        return tuple(value.lower() for value in self._values[name])

@@ -1,0 +1,96 @@
+"""Connections: each in a thread of its own, request after request, and all of them ended when the listener is."""
+
+import socket
+import socketserver
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from atl_sign.sandbox.wire import Answer, Request, WireError, format_answer, make_text, read_request
+
+_IDLE_S = 60.0  # an idle connection is closed after this
+_DRAIN_S = 1.0  # how long the rest of a refused request is read, so that its sender gets to see the answer
+_DRAIN_BYTES_MAX = 33_554_432
+
+
+class Listener(socketserver.ThreadingTCPServer):
+    """Takes connections, each in a thread, and knows the open ones so that its end is theirs."""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(
+        self, address: tuple[str, int], answer_request: Callable[[Request], Answer], format_date: Callable[[], str]
+    ) -> None:
+        """Listen on *address*; *format_date* gives the Date header's value."""
+        super().__init__(address, _Connection)
+        self.answer_request = answer_request
+        self.format_date = format_date
+        self._open: set[socket.socket] = set()
+        self._has_ended = False
+
+    def serve(self) -> None:
+        """Take connections until `end`. Not `serve_forever`, which would poll."""
+        while True:
+            connection, address = self.get_request()
+            if self._has_ended:
+                connection.close()
+                return
+            self._open.add(connection)
+            self.process_request(connection, address)
+
+    def end(self) -> None:
+        """Make `serve` return; for another thread to call."""
+        self._has_ended = True
+        with suppress(OSError):  # the thread has been woken by somebody else
+            socket.create_connection((str(self.server_address[0]), self.server_address[1]), timeout=1).close()
+
+    def close(self) -> None:
+        """End every open connection, wait for their threads, and close the port; after `serve` has returned."""
+        for connection in list(self._open):
+            with suppress(OSError):  # the peer was faster
+                connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget the connection with its end."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    """One connection, request after request."""
+
+    server: Listener
+    timeout = _IDLE_S
+    disable_nagle_algorithm = True
+
+    def handle(self) -> None:
+        """Answer until one side has had enough: also of waiting, or by vanishing."""
+        with suppress(OSError):
+            while self._handle_one():
+                pass
+
+    def _handle_one(self) -> bool:
+        try:
+            request = read_request(self.rfile, self.wfile.write)  # type: ignore[arg-type]  # a BufferedReader is enough
+        except WireError as exc:
+            self.wfile.write(
+                format_answer(make_text(exc.message + "\n", exc.status), self.server.format_date(), is_head=False, closes=True)
+            )
+            self._drain()
+            return False
+        if request is None:
+            return False
+        found = self.server.answer_request(request)
+        closes = not request.keeps_alive
+        self.wfile.write(format_answer(found, self.server.format_date(), is_head=request.method == "HEAD", closes=closes))
+        return not closes
+
+    def _drain(self) -> None:
+        """Read what still comes: closing over unread bytes resets the connection, and the answer would be lost."""
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(_DRAIN_S)
+        rest = _DRAIN_BYTES_MAX
+        while rest > 0 and (piece := self.connection.recv(65_536)):
+            rest -= len(piece)

@@ -1,0 +1,122 @@
+"""A person without a browser: logs in and presses Allow or Deny over real HTTP, as the pages ask."""
+
+import http.client
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from urllib.parse import urlencode, urljoin, urlsplit
+
+_REDIRECTS_MAX = 5
+_TIMEOUT_S = 10.0
+
+
+class ApproveError(Exception):
+    """The pages did not lead where they should; the message is the last page's heading."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    location: str | None
+    text: str
+
+
+@dataclass(slots=True)
+class _Page(HTMLParser):
+    """What a person sees of a page: its heading, its first form, and the code to copy."""
+
+    action: str | None = None
+    hidden: dict[str, str] = field(default_factory=dict)
+    heading: str = ""
+    code: str = ""
+    _inside: str = ""
+
+    def __post_init__(self) -> None:
+        super(_Page, self).__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        fields = dict(attrs)
+        if tag == "form" and self.action is None:
+            self.action = fields.get("action")
+        elif tag == "input" and fields.get("type") == "hidden":
+            self.hidden[fields.get("name") or ""] = fields.get("value") or ""
+        self._inside = "code" if fields.get("id") == "oauth_verifier" else tag
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "h1":
+            self.heading += data
+        elif self._inside == "code":
+            self.code += data
+
+    def handle_endtag(self, tag: str) -> None:
+        del tag
+        self._inside = ""
+
+
+class Person:
+    """Somebody with a name, a password and a cookie jar."""
+
+    def __init__(self, name: str, password: str) -> None:
+        """Be the user called *name*."""
+        self._name = name
+        self._password = password
+        self._cookie: str | None = None
+
+    def decide(self, authorize_url: str, *, deny: bool) -> str:
+        """
+        Log in, and press Allow or Deny.
+
+        Returns:
+            The address that the browser would be sent to; for an oob dance the code, or "denied".
+
+        Raises:
+            ApproveError: the pages say no.
+        """
+        url, reply = self._follow("GET", authorize_url)
+        page = _read(reply)
+        if "os_destination" in page.hidden:
+            fields = {**page.hidden, "os_username": self._name, "os_password": self._password}
+            url, reply = self._follow("POST", urljoin(url, page.action), fields)
+            page = _read(reply)
+        if page.action is None or "oauth_token" not in page.hidden:
+            raise ApproveError(page.heading)
+        button = {"deny": "Deny"} if deny else {"approve": "Allow"}
+        reply = self._send("POST", urljoin(url, page.action), {**page.hidden, **button})
+        if reply.location is not None:
+            return reply.location
+        page = _read(reply)
+        if reply.status != 200:
+            raise ApproveError(page.heading)
+        return page.code or ("denied" if deny else "")
+
+    def _follow(self, method: str, url: str, fields: dict[str, str] | None = None) -> tuple[str, _Reply]:
+        for _ in range(_REDIRECTS_MAX):
+            reply = self._send(method, url, fields)
+            if reply.location is None:
+                return url, reply
+            method, url, fields = "GET", urljoin(url, reply.location), None
+        raise ApproveError("too many redirects")
+
+    def _send(self, method: str, url: str, fields: dict[str, str] | None = None) -> _Reply:
+        parts = urlsplit(url)
+        connection = http.client.HTTPConnection(parts.netloc, timeout=_TIMEOUT_S)
+        headers = {"Cookie": self._cookie} if self._cookie is not None else {}
+        if fields is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        try:
+            connection.request(
+                method, parts._replace(scheme="", netloc="").geturl(), urlencode(fields) if fields is not None else None, headers
+            )
+            response = connection.getresponse()
+            cookie = response.getheader("Set-Cookie")
+            if cookie is not None:
+                self._cookie = cookie.partition(";")[0]
+            return _Reply(response.status, response.getheader("Location"), response.read().decode())
+        finally:
+            connection.close()
+
+
+def _read(reply: _Reply) -> _Page:
+    page = _Page()
+    page.feed(reply.text)
+    page.close()
+    return page

@@ -1,0 +1,209 @@
+"""The sandbox itself: four products on one loopback port, in a thread of their own."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote, urlsplit
+
+from atl_sign.sandbox.bamboo import BAMBOO
+from atl_sign.sandbox.bitbucket import BITBUCKET
+from atl_sign.sandbox.call import Product, Site
+from atl_sign.sandbox.confluence import CONFLUENCE
+from atl_sign.sandbox.jira import JIRA
+from atl_sign.sandbox.keys import parse_public_key
+from atl_sign.sandbox.listener import Listener
+from atl_sign.sandbox.person import Person
+from atl_sign.sandbox.site import answer
+from atl_sign.sandbox.state import REQUEST_TOKEN_LIFE_S, TOKEN_LIFE_S, Consumer, SiteState
+from atl_sign.sandbox.verify import make_base_uri
+from atl_sign.sandbox.wire import Answer, Request, make_text
+
+HOST = "127.0.0.1"
+_REMEMBERED_MAX = 20_000
+PRODUCTS: dict[str, Product] = {product.type_id: product for product in (BAMBOO, JIRA, CONFLUENCE, BITBUCKET)}
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request that arrived, and what came of it."""
+
+    product: str | None  # None: below no product's context path
+    method: str
+    target: bytes  # exactly as sent
+    verdict: str  # how the caller was known, or why not; an oauth_problem in its own word
+    user: str | None
+    status: int
+
+
+@dataclass(slots=True)
+class SandboxState:
+    """What the sandbox has seen and what its products remember, for looking into."""
+
+    sites: dict[str, Site]  # by product; `.state` has links and tokens, `.data` the product's own things
+    requests: list[Received] = field(default_factory=list)  # the latest, oldest first
+    count: int = 0  # of all that ever arrived
+
+    def add(self, received: Received) -> None:
+        """Remember one request; of very many the oldest are forgotten."""
+        self.count += 1
+        self.requests.append(received)
+        if len(self.requests) > _REMEMBERED_MAX:
+            del self.requests[: _REMEMBERED_MAX // 2]
+
+
+class Sandbox:
+    """A provider that behaves like Bamboo, Jira, Confluence and Bitbucket, on 127.0.0.1; also a context manager."""
+
+    def __init__(
+        self,
+        products: Sequence[str] = tuple(PRODUCTS),
+        *,
+        port: int = 0,
+        context_path: str | None = None,
+        base_url: str | None = None,
+        is_behind_proxy: bool = False,
+        clock: Callable[[], float] = time.time,
+        token_life_s: float = TOKEN_LIFE_S,
+        request_token_life_s: float = REQUEST_TOKEN_LIFE_S,
+    ) -> None:
+        """
+        Prepare *products*; `start` serves them.
+
+        Args:
+            products: of "bamboo", "jira", "confluence", "bitbucket".
+            port: where to listen; 0 for any free port, which `start` keeps when it is called again.
+            context_path: instead of "/PRODUCT", for a single product; "/" for none.
+            base_url: the configured base URL, when it is to differ from the real one. Without a path the context path is added.
+            is_behind_proxy: check signatures against *base_url* instead of the address that the caller used.
+            clock: the servers' clock, in seconds since 1970; may be replaced later.
+            token_life_s: an access token's life in seconds.
+            request_token_life_s: a request token's.
+
+        Raises:
+            ValueError: the arguments do not go together.
+        """
+        _check_arguments(products, context_path, base_url, is_behind_proxy)
+        self.clock = clock
+        self._port = port
+        self._given_base_url = base_url
+        self._is_behind_proxy = is_behind_proxy
+        self._lock = threading.Lock()
+        self._server: Listener | None = None
+        self._thread: threading.Thread | None = None
+        sites = {}
+        for name in products:
+            state = SiteState(self._now, token_life_s, request_token_life_s)
+            path = f"/{name}" if context_path is None else context_path.rstrip("/")
+            sites[name] = Site(PRODUCTS[name], state, path, "", data=PRODUCTS[name].make_data())
+        self.state = SandboxState(sites)
+
+    def start(self) -> Self:
+        """Listen and serve; returns once connections are taken. After `stop` it may be called again: port and state stay."""
+        self._server = Listener((HOST, self._port), self._answer, lambda: formatdate(self.clock(), usegmt=True))
+        self._port = self._server.server_address[1]
+        for site in self.state.sites.values():
+            site.base_url = self._configured_base_url(site)
+            if self._is_behind_proxy:
+                parts = urlsplit(site.base_url)
+                site.signed_base = make_base_uri(parts.scheme, parts.netloc.encode(), parts.path.encode()).rstrip(b"/")
+        self._thread = threading.Thread(target=self._server.serve, name="sandbox")
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Close every connection and the port; does nothing when the sandbox is not started."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.end()
+        self._thread.join()
+        self._server.close()
+        self._server = self._thread = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def base_url(self, product: str) -> str:
+        """Return the address where *product* really is, once the sandbox was started."""
+        return f"http://{HOST}:{self._port}{self.state.sites[product].context_path}"
+
+    def register_consumer(self, product: str, key: str, public_key_pem: str, *, name: str = "atl-sign") -> None:
+        """
+        Make an application link with a consumer, as an administrator would.
+
+        A consumer of this key that is there already goes first, with its tokens.
+
+        Raises:
+            ValueError: the product would not take the public key.
+        """
+        state = self.state.sites[product].state
+        consumer = Consumer(key, name, parse_public_key(public_key_pem, may_be_certificate=True))
+        with self._lock:
+            for link in [link for link in state.links.values() if link.consumer is not None and link.consumer.key == key]:
+                state.remove_link(link.id)
+            state.set_consumer(state.add_link(name, "http://generic.example", "http://generic.example"), consumer)
+
+    def approve(self, product: str, authorize_url: str, user: str = "alice", *, deny: bool = False) -> str:
+        """
+        Log in as *user* and press Allow (or Deny) on the page at *authorize_url*, over HTTP.
+
+        Returns:
+            The address that the browser would be sent to. For an oob dance the code to type, or "denied".
+
+        Raises:
+            ApproveError: the pages do not lead there.
+        """
+        return Person(user, self.state.sites[product].state.users[user].password).decide(authorize_url, deny=deny)
+
+    def _now(self) -> float:
+        return self.clock()  # asked each time: the clock may be replaced
+
+    def _configured_base_url(self, site: Site) -> str:
+        if self._given_base_url is None:
+            return self.base_url(site.product.type_id)
+        has_path = urlsplit(self._given_base_url).path != ""
+        return self._given_base_url.rstrip("/") if has_path else self._given_base_url + site.context_path
+
+    def _answer(self, request: Request) -> Answer:
+        with self._lock:
+            site = self._find_site(request.path)
+            if site is None:
+                self.state.add(Received(None, request.method, request.target, "anonymous", None, 404))
+                there = "".join(f"{self.base_url(name)}/\n" for name in self.state.sites)
+                return make_text(f"Nothing is here. The products are at:\n{there}", 404)
+            found, call = answer(site, request)
+            user = call.user.name if call.user is not None else None
+            self.state.add(Received(site.product.type_id, request.method, request.target, call.verdict, user, found.status))
+            return found
+
+    def _find_site(self, path: bytes) -> Site | None:
+        for site in self.state.sites.values():
+            context_path = quote(site.context_path).encode()
+            if path == context_path or path.startswith(context_path + b"/"):
+                return site
+        return None
+
+
+def _check_arguments(products: Sequence[str], context_path: str | None, base_url: str | None, is_behind_proxy: bool) -> None:
+    unknown = [name for name in products if name not in PRODUCTS]
+    if unknown or not products:
+        raise ValueError(f"products are {', '.join(PRODUCTS)}")
+    if context_path is not None:
+        if len(products) != 1:
+            raise ValueError("a context path of one's own goes with a single product")
+        if not context_path.startswith("/") or context_path != quote(context_path) or "//" in context_path:
+            raise ValueError("a context path begins with a slash and holds plain characters")
+    if base_url is not None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("a base URL is http://HOST or https://HOST, with or without a path")
+        if parts.path and len(products) != 1:
+            raise ValueError("a base URL with a path goes with a single product")
+    elif is_behind_proxy:
+        raise ValueError("behind a proxy there is a base URL that differs")

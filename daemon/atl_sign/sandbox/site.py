@@ -1,0 +1,109 @@
+"""One product answering one request: who calls, the XSRF filter, the route, and what every answer gets."""
+
+import sys
+import traceback
+from urllib.parse import quote, unquote
+
+from atl_sign.sandbox import access, applinks, consent, oauth, people
+from atl_sign.sandbox.call import Call, RefusalError, Site, make_routes
+from atl_sign.sandbox.parameters import ServerThrowsError, has_broken_escape
+from atl_sign.sandbox.problems import OAuthProblemError, make_challenge, make_problem_answer
+from atl_sign.sandbox.wire import Answer, Request, make_text
+
+
+def show_user_name(call: Call) -> Answer:
+    """Answer the caller's name in plain text; nothing to nobody."""
+    return make_text(call.user.name if call.user is not None else "")
+
+
+COMMON_ROUTES = make_routes(
+    ("POST", "/plugins/servlet/oauth/request-token", oauth.issue_request_token),
+    ("POST", "/plugins/servlet/oauth/access-token", oauth.swap_token),
+    ("GET", "/plugins/servlet/oauth/consumer-info", oauth.show_consumer_info),
+    ("GET", "/plugins/servlet/oauth/authorize", consent.show_consent),
+    ("POST", "/plugins/servlet/oauth/authorize", consent.decide),
+    ("GET", "/plugins/servlet/oauth/users/access-tokens", consent.show_grants),
+    ("POST", "/plugins/servlet/oauth/users/access-tokens", consent.revoke_grant),
+    ("GET", "/plugins/servlet/applinks/whoami", show_user_name),
+    ("GET", applinks.PAGE_PATH, applinks.show_links),
+    ("POST", applinks.PAGE_PATH, applinks.change_links),
+    ("GET", "/rest/applinks/{version}/manifest", applinks.show_manifest),
+    ("GET", "/rest/applinks/{version}/applicationlink", applinks.list_links),
+    ("PUT", "/rest/applinks/{version}/applicationlink", applinks.create_link),
+    ("GET", "/rest/applinks/{version}/applicationlink/{id}", applinks.show_link),
+    ("DELETE", "/rest/applinks/{version}/applicationlink/{id}", applinks.delete_link),
+    ("PUT", "/rest/applinks-oauth/{version}/applicationlink/{id}/authentication/consumer", applinks.put_consumer),
+    ("GET", "/", people.show_front_page),
+    ("POST", "/logout", people.log_out),
+)
+
+
+def answer(site: Site, request: Request) -> tuple[Answer, Call]:
+    """Return *site*'s answer to *request*, whose path lies below its context path, and what was found out on the way."""
+    raw_path = request.path[len(site.context_path) :] or b"/"
+    call = Call(site, request, _decode_path(raw_path))
+    try:
+        found = _dispatch(call)
+    except OAuthProblemError as exc:
+        call.verdict = exc.problem
+        found = make_problem_answer(exc, site.base_url)
+    except RefusalError as exc:
+        found = site.product.make_error(exc.status, exc.message)
+    return _finish(call, found), call
+
+
+def _dispatch(call: Call) -> Answer:
+    try:
+        access.identify(call)
+        if has_broken_escape(call.request.path):
+            raise RefusalError(400, "A percent escape of the path is broken.")
+        refusal = access.refuse_xsrf(call)
+        if refusal is not None:
+            call.verdict = "xsrf"
+        return refusal or _find_handler(call)
+    except ServerThrowsError as exc:
+        call.verdict = "thrown"
+        return make_text(f"Internal Server Error: {exc}", 500).with_headers(
+            ("WWW-Authenticate", make_challenge(call.site.base_url))
+        )
+    except (OAuthProblemError, RefusalError):
+        raise
+    except Exception:  # the outermost handler: a fault of the sandbox must not look like an answer of the product
+        traceback.print_exc(file=sys.stderr)
+        call.verdict = "sandbox fault"
+        return make_text("The sandbox is at fault here; see its standard error.", 500)
+
+
+def _find_handler(call: Call) -> Answer:
+    login_path = call.site.product.login_path
+    login = make_routes(("GET", login_path, people.show_login), ("POST", login_path, people.log_in))
+    methods = set()
+    method = "GET" if call.request.method == "HEAD" else call.request.method
+    for route in COMMON_ROUTES + login + call.site.product.routes:
+        match = route.pattern.fullmatch(call.path)
+        if match is None:
+            continue
+        methods.add(route.method)
+        if route.method == method:
+            call.groups = match.groupdict()
+            return route.handler(call)
+    if methods:
+        refusal = call.site.product.make_error(405, f"The method {call.request.method} is not allowed here.")
+        return refusal.with_headers(("Allow", ", ".join(sorted(methods))))
+    raise RefusalError(404, "There is nothing at this address.")
+
+
+def _finish(call: Call, found: Answer) -> Answer:
+    if found.status == 401 and not found.has_header("WWW-Authenticate"):
+        found = found.with_headers(("WWW-Authenticate", make_challenge(call.site.base_url)))
+    product = call.site.product
+    name = call.user.name if call.user is not None else product.anonymous_name
+    if product.tells_user and name is not None:
+        found = found.with_headers(("X-AUSERNAME", quote(name)))
+    return found
+
+
+def _decode_path(raw_path: bytes) -> str:
+    """Return the path as it is routed: escapes decoded, and ";…" of each segment dropped."""
+    segments = (segment.partition(b";")[0] for segment in raw_path.split(b"/"))
+    return unquote(b"/".join(segments).decode("utf-8", "replace"))

@@ -1,0 +1,77 @@
+"""docs/sandbox.md names every route, option and problem, and its examples run."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from atl_sign.sandbox import PRODUCTS, Sandbox
+from atl_sign.sandbox.__main__ import main
+from atl_sign.sandbox.problems import STATUSES
+from atl_sign.sandbox.site import COMMON_ROUTES
+
+DOCS = (Path(__file__).resolve().parents[2] / "docs" / "sandbox.md").read_text()
+DOCS_ORIGIN = "http://127.0.0.1:8710"
+CHANGING = re.compile(r"Date: [^\r\n]+|Content-Length: \d+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def read_examples() -> list[tuple[str, str]]:
+    """Return each `$ curl …` with what is printed below it."""
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", DOCS, re.M)
+    text = "".join(re.sub(r"^    ", "", block, flags=re.M) for block in blocks)
+    return [
+        (command, output)
+        for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.M)
+        if command.startswith("curl ")
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", sorted({route.path for routes in (COMMON_ROUTES, *(p.routes for p in PRODUCTS.values())) for route in routes})
+)
+def test_every_route_is_named(path: str) -> None:
+    """As it stands in the table of routes; a repository's folders are shortened, and so is `.json`."""
+    shortened = re.sub(r".*/(browse|raw)/\{path\*\}", r"…/\1/{path*}", path).removesuffix(".json")
+
+    assert re.search(rf"{re.escape(shortened)}[`,]", DOCS)
+
+
+@pytest.mark.parametrize("problem", STATUSES)
+def test_every_problem_is_named(problem: str) -> None:
+    """With its word."""
+    assert f"`{problem}`" in DOCS
+
+
+def test_every_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the command's own help has it."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    assert options
+    assert {option for option in options if f"`{option}" not in DOCS} == set()
+
+
+def test_examples_print_what_they_are_said_to() -> None:
+    """All of them, in order, against one sandbox."""
+    examples = read_examples()
+    with Sandbox() as provider:
+        origin = provider.base_url("jira").removesuffix("/jira")
+
+        for command, expected in examples:
+            done = subprocess.run(
+                ["bash", "-c", command.replace("curl ", "curl -q ").replace(DOCS_ORIGIN, origin)],
+                capture_output=True,
+                text=True,
+                timeout=20,
+            )
+            printed = (
+                done.stdout.replace("\r\n", "\n")
+                .replace(origin, DOCS_ORIGIN)
+                .replace(origin.replace(":", "%3A").replace("/", "%2F"), DOCS_ORIGIN)
+            )
+            wanted = expected.replace(DOCS_ORIGIN.replace(":", "%3A").replace("/", "%2F"), DOCS_ORIGIN)
+            assert CHANGING.sub("", printed).strip() == CHANGING.sub("", wanted).strip()
+
+    assert len(examples) == 7
