@@ -1,0 +1,1 @@
+"""Our signatures against other implementations of OAuth 1.0a."""
