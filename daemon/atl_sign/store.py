@@ -1,0 +1,149 @@
+"""Where secrets are kept: one named back end, one item per secret, and no call that waits longer than its deadline."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+from atl_sign.credentials import Secret
+from atl_sign.errors import BadRequestError, StoreLockedError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+StoreState = Literal["ready", "locked", "unavailable"]
+
+BACKENDS = ("secret-service", "memory")
+TIMEOUT_S = 3.0  # a read takes 20 ms, the first in a process 200 ms; a person who waits for `git fetch` can bear 3 s
+PAUSE_S = (
+    0.5  # after a timeout; long enough that a list of links, or a queue of requests, waits out one deadline and not one each
+)
+
+_T = TypeVar("_T")
+
+
+class Store(Protocol):
+    """
+    Items by name, each a secret text on one line.
+
+    Every method may be called from any thread. All but `state` raise StoreLockedError or StoreUnavailableError, whose hint says
+    what to do; after such an error of `write` or `delete` the item is the old or the new one, never a part of one.
+    """
+
+    backend: str  # as in `[store] backend`
+
+    def read(self, name: str) -> Secret | None:
+        """Return the item called *name*, or None when the store knows that there is none."""
+
+    def write(self, name: str, value: Secret) -> None:
+        """Keep *value* as the item called *name*, in place of the one before; returns when it can be read back."""
+
+    def delete(self, name: str) -> None:
+        """Remove the item called *name*; a missing one is fine."""
+
+    def state(self) -> StoreState:
+        """Tell whether the store would answer now; never asks the user anything."""
+
+
+class MemoryStore:
+    """A store that ends with the process: for trying things, and for machines without a keyring."""
+
+    backend = "memory"
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._items: dict[str, Secret] = {}
+
+    def read(self, name: str) -> Secret | None:
+        """See `Store.read`."""
+        return self._items.get(name)
+
+    def write(self, name: str, value: Secret) -> None:
+        """See `Store.write`."""
+        self._items[name] = value
+
+    def delete(self, name: str) -> None:
+        """See `Store.delete`."""
+        self._items.pop(name, None)
+
+    def state(self) -> StoreState:
+        """Return "ready"."""
+        return "ready"
+
+
+class SecretServiceStore:
+    """
+    The desktop's keyring: whatever answers for the Secret Service on the session bus, under its default collection.
+
+    A keyring that does not answer within the deadline counts as locked. For half a second after that, calls fail at once.
+    """
+
+    backend = "secret-service"
+
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        """Give each call *timeout_s* seconds, its wait for other calls included."""
+        self._timeout_s = timeout_s
+        self._turn = threading.Lock()  # one call at a time: `write` reads back what it wrote itself
+        self._silent_until = float("-inf")  # on the clock of `time.monotonic`
+
+    def read(self, name: str) -> Secret | None:
+        """See `Store.read`."""
+        text = self._ask(lambda service, deadline: service.read_item(name, deadline))
+        return None if text is None else Secret(text)
+
+    def write(self, name: str, value: Secret) -> None:
+        """See `Store.write`."""
+        self._ask(lambda service, deadline: service.write_item(name, value.reveal(), deadline))
+
+    def delete(self, name: str) -> None:
+        """See `Store.delete`."""
+        self._ask(lambda service, deadline: service.delete_item(name, deadline))
+
+    def state(self) -> StoreState:
+        """See `Store.state`."""
+        try:
+            self._ask(lambda service, deadline: service.check_ready(deadline))
+        except StoreLockedError:
+            return "locked"
+        except StoreUnavailableError:
+            return "unavailable"
+        return "ready"
+
+    def _ask(self, call: "Callable[[ModuleType, float], _T]") -> _T:
+        try:
+            from atl_sign import secret_service
+        except ImportError as exc:
+            hint = "install it with pip; to keep no secret beyond the daemon's end: ATL_SIGN_STORE=memory"
+            raise StoreUnavailableError(f"the Python package {exc.name} is missing", hint) from exc
+        deadline = time.monotonic() + self._timeout_s
+        if not self._turn.acquire(timeout=self._timeout_s):
+            raise _silent()
+        try:
+            if time.monotonic() < self._silent_until:
+                raise _silent()
+            return call(secret_service, deadline)
+        except TimeoutError as exc:
+            self._silent_until = time.monotonic() + PAUSE_S
+            raise _silent() from exc
+        finally:
+            self._turn.release()
+
+
+def open_store(backend: str) -> Store:
+    """
+    Return the store that *backend* names; it is not asked anything yet.
+
+    Raises:
+        BadRequestError: no back end has this name.
+    """
+    match backend:
+        case "secret-service":
+            return SecretServiceStore()
+        case "memory":
+            return MemoryStore()
+    raise BadRequestError(f"no store is called {backend!r}", f"name one of: {', '.join(BACKENDS)}")
+
+
+def _silent() -> StoreLockedError:
+    # `--replace` is no help here: it waits for the old keyring's answer too.
+    return StoreLockedError("the keyring does not answer", "restart the keyring: log out and in, or pkill -9 gnome-keyring")
