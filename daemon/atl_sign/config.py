@@ -1,0 +1,143 @@
+"""The configuration file: people edit it, and the daemon rewrites it with their comments kept; no secrets."""
+
+import errno
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from atl_sign import toml_edit
+from atl_sign.errors import ConfigBrokenError, ConfigUnwritableError
+from atl_sign.links import TIMEOUT_S_DEFAULT, Link, LinkTable
+from atl_sign.settings import ConfigProblem, Settings, link_to_fields, parse_settings
+
+
+class ConfigFile:
+    """`config.toml`: read again whenever it changed, written whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        """Stand for the file at *path*, which need not exist."""
+        self.path = path
+        self._kept: tuple[object, Settings] = (None, Settings(LinkTable([])))  # in one piece, for many threads read it
+        self._writing = threading.Lock()  # from reading to replacing: of two changes at once neither may be lost
+
+    def settings(self) -> Settings:
+        """Return what the file says now; a file that did not change since the last call is not read again."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return Settings(LinkTable([]))
+        except OSError as exc:
+            return _unreadable(_reason(exc))
+        # The change time too: a file that is made readable changes nothing else.
+        stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+        kept = self._kept
+        if kept[0] != stamp:
+            kept = self._kept = (stamp, self._read())
+        return kept[1]
+
+    def put_link(self, link: Link) -> None:
+        """
+        Add *link*, or replace the settings of the link with its name.
+
+        Raises:
+            ConfigBrokenError: the file as it stands is no TOML; rewriting it would lose what a person wrote there.
+            ConfigUnwritableError: the file or its folder cannot be written, or the disk is full.
+        """
+        fields = {setting: value for setting, value in link_to_fields(link).items() if value is not None}
+        if link.timeout_s == TIMEOUT_S_DEFAULT:
+            del fields["timeout_s"]
+        elif link.timeout_s.is_integer():
+            fields["timeout_s"] = int(link.timeout_s)
+        self._rewrite(lambda text: toml_edit.put_link(text, link.name, fields))
+
+    def remove_link(self, name: str) -> None:
+        """Take the link called *name* out, if it is there; raises as `put_link`."""
+        self._rewrite(lambda text: toml_edit.remove_link(text, name))
+
+    def _read(self) -> Settings:
+        try:
+            return parse_settings(self._read_text())
+        except FileNotFoundError:
+            return Settings(LinkTable([]))
+        except UnicodeDecodeError as exc:
+            return _unreadable(f"byte {exc.start} is not UTF-8")
+        except OSError as exc:
+            return _unreadable(_reason(exc))
+
+    def _read_text(self) -> str:
+        # Not blocking: a pipe in the file's place would keep us waiting for somebody to write into it.
+        with open(self.path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
+            return file.read().decode()
+
+    def _rewrite(self, change: Callable[[str], str]) -> None:
+        with self._writing:
+            try:
+                before = self._read_text()
+            except FileNotFoundError:
+                before = ""
+            except (OSError, UnicodeDecodeError):
+                raise self._broken() from None
+            mark, text = ("\ufeff", before[1:]) if before.startswith("\ufeff") else ("", before)
+            line_end = "\r\n" if "\r\n" in text else "\n"
+            text = text.replace("\r\n", "\n")
+            try:
+                changed = change(text)
+            except toml_edit.EditError:
+                raise self._broken() from None
+            if changed != text:
+                self._write(mark + changed.replace("\n", line_end))
+
+    def _broken(self) -> ConfigBrokenError:
+        """Return the error for a file that cannot be changed without losing something."""
+        problems = self.settings().problems
+        cause = str(problems[0]) if problems else "config.toml is written in a way that cannot be changed from here"
+        return ConfigBrokenError(cause, f"mend {self.path} by hand, then try again; nothing was changed")
+
+    def _write(self, text: str) -> None:
+        temporary = None
+        try:
+            path = self.path.resolve()  # a symbolic link stays one: people keep such files elsewhere
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=".config-", suffix=".toml", dir=path.parent)  # mode 0600
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+            temporary = None
+        except OSError as exc:
+            raise ConfigUnwritableError(
+                f"{self.path} cannot be written: {_reason(exc)}", "make room or mend the permissions; nothing was changed"
+            ) from exc
+        finally:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def _reason(exc: OSError) -> str:
+    return exc.strerror or type(exc).__name__
+
+
+def _unreadable(cause: str) -> Settings:
+    return Settings(LinkTable([]), None, (ConfigProblem(None, "file", cause),))
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new file is there already; a file system that cannot do this keeps it in its own order.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

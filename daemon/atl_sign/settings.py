@@ -1,0 +1,226 @@
+"""What the configuration says: links and settings out of the file's text, and each broken part named beside the rest."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from atl_sign import toml_edit
+from atl_sign.errors import BadFieldsError, BadUrlError, DaemonError
+from atl_sign.links import TIMEOUT_S_DEFAULT, TIMEOUT_S_MAX, Link, LinkTable, is_consumer_key, is_name, parse_base_url
+from atl_sign.urls import Url
+
+LINK_SETTINGS = ("url", "consumer_key", "signing_url", "ca_bundle", "client_cert", "proxy", "timeout_s")
+
+_TOML_PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
+_PROXY = re.compile(r"https?://[^/?#@\s]+/?")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """One part of the file that cannot be used, and why."""
+
+    line: int | None  # from 1; None when the whole file cannot be read
+    part: str  # "links.NAME", "store.backend", "file"
+    cause: str
+
+    def __str__(self) -> str:
+        place = "" if self.line is None else f" line {self.line}"
+        return f"config.toml{place}, {self.part}: {self.cause}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What could be read of the file."""
+
+    links: LinkTable
+    store_backend: str | None = None  # None when the file does not name one
+    problems: tuple[ConfigProblem, ...] = ()
+
+    def problem_of_link(self, name: str) -> ConfigProblem | None:
+        """Return why the link called *name* cannot be used, when the file holds a broken one of that name."""
+        return next((problem for problem in self.problems if problem.part == f"links.{name}"), None)
+
+
+def parse_settings(text: str) -> Settings:
+    """Read *text*, the file's content; what is broken becomes a problem beside the rest."""
+    text = text.removeprefix("\ufeff")  # some editors begin UTF-8 with it
+    data, problems = _parse_tables(text)
+
+    def complain(part: str, cause: str) -> None:
+        problems.append(ConfigProblem(_line_of(text, part), part, cause))
+
+    links = []
+    tables = data.get("links", {})
+    if not isinstance(tables, dict):
+        complain("links", "links is not a table of tables: write [links.NAME]")
+        tables = {}
+    for name, fields in tables.items():
+        if not isinstance(fields, dict):
+            complain(f"links.{name}", f"not a table: write [links.{name}]")
+            continue
+        try:
+            links.append(link_from_fields(name, fields))
+        except DaemonError as exc:
+            complain(f"links.{name}", exc.message)
+    store = data.get("store", {})
+    backend = None
+    if not isinstance(store, dict):
+        complain("store", "not a table: write [store]")
+    elif isinstance(store.get("backend"), str):
+        backend = store["backend"]
+    elif "backend" in store:
+        complain("store.backend", "not a text")
+    if isinstance(store, dict):
+        for name in sorted(store.keys() - {"backend"}):
+            complain(f"store.{name}", "no such setting")
+    for name in sorted(data.keys() - {"links", "store"}):
+        complain(name, "no such setting")
+    return Settings(LinkTable(links), backend, tuple(problems))
+
+
+def link_from_fields(name: str, fields: Mapping[str, object]) -> Link:
+    """
+    Make a link of what a person wrote: in the file's `[links.NAME]`, or in `PUT /links/NAME`.
+
+    Args:
+        name: the link's name.
+        fields: the settings of `LINK_SETTINGS`; all but `url` and `consumer_key` may be absent or None.
+
+    Raises:
+        BadFieldsError: a setting is missing, unknown, or not of its kind; the message names it.
+        BadUrlError: `url` or `signing_url` is no base URL.
+    """
+    if not is_name(name):
+        raise BadFieldsError("a link's name is 1 to 64 letters, digits, dots, dashes and underscores", "choose a name like jira")
+    unknown = sorted(fields.keys() - set(LINK_SETTINGS))
+    if unknown:
+        raise BadFieldsError(f"no such setting: {', '.join(unknown)}", f"a link has {', '.join(LINK_SETTINGS)}")
+    url = _text(fields, "url")
+    consumer_key = _text(fields, "consumer_key")
+    if url is None or consumer_key is None:
+        raise BadFieldsError(f"{'url' if url is None else 'consumer_key'} is missing")
+    if not is_consumer_key(consumer_key):
+        raise BadFieldsError("consumer_key is not 1 to 255 printable ASCII characters without a blank")
+    signing_url = _text(fields, "signing_url")
+    proxy = _text(fields, "proxy")
+    if proxy is not None and not _PROXY.fullmatch(proxy):
+        raise BadFieldsError("proxy is not of the form http://host:port", "a proxy that wants a password is not supported")
+    timeout_s = fields.get("timeout_s")
+    if timeout_s is None:
+        timeout_s = TIMEOUT_S_DEFAULT
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 1 <= timeout_s <= TIMEOUT_S_MAX:
+        raise BadFieldsError(f"timeout_s is not a number of seconds from 1 to {TIMEOUT_S_MAX:.0f}")
+    return Link(
+        name=name,
+        url=_base_url("url", url),
+        consumer_key=consumer_key,
+        signing_url=None if signing_url is None else _base_url("signing_url", signing_url),
+        ca_bundle=_absolute_path(fields, "ca_bundle"),
+        client_cert=_absolute_path(fields, "client_cert"),
+        proxy=proxy,
+        timeout_s=float(timeout_s),
+    )
+
+
+def link_to_fields(link: Link) -> dict[str, str | float | None]:
+    """Return the settings of *link* as the file and the socket have them; None for one that is not set."""
+    return {
+        "url": str(link.url),
+        "consumer_key": link.consumer_key,
+        "signing_url": None if link.signing_url is None else str(link.signing_url),
+        "ca_bundle": None if link.ca_bundle is None else str(link.ca_bundle),
+        "client_cert": None if link.client_cert is None else str(link.client_cert),
+        "proxy": link.proxy,
+        "timeout_s": link.timeout_s,
+    }
+
+
+def _base_url(setting: str, text: str) -> Url:
+    try:
+        return parse_base_url(text)
+    except BadUrlError as exc:
+        raise BadUrlError(f"{setting}: {exc.message}", exc.hint) from None
+
+
+def _text(fields: Mapping[str, object], setting: str) -> str | None:
+    value = fields.get(setting)
+    if value is not None and not isinstance(value, str):
+        raise BadFieldsError(f"{setting} is not a text")
+    return value
+
+
+def _absolute_path(fields: Mapping[str, object], setting: str) -> Path | None:
+    text = _text(fields, setting)
+    if text is None:
+        return None
+    if not text.startswith("/") or "\0" in text:
+        raise BadFieldsError(f"{setting} is not an absolute path", "the daemon runs in another folder: begin it with /")
+    return Path(text)
+
+
+def _parse_tables(text: str) -> tuple[dict[str, Any], list[ConfigProblem]]:
+    """Parse *text* whole; when that fails, table by table, so that one broken table costs one link."""
+    try:
+        return tomllib.loads(text), []
+    except (ValueError, RecursionError) as exc:  # ValueError: also a number of thousands of digits
+        broken = _problem_of_toml(exc, None, "file")
+    starts = [0, *(match.start() for match in toml_edit.TABLE_HEADER.finditer(text)), len(text)]
+    data: dict[str, Any] = {}
+    problems = []
+    for start, end in pairwise(starts):
+        header = toml_edit.TABLE_HEADER.match(text, start, end)
+        part = "file" if header is None else toml_edit.table_name(header)
+        first_line = text.count("\n", 0, start) + 1
+        try:
+            tables = tomllib.loads(text[start:end])
+        except (ValueError, RecursionError) as exc:
+            problems.append(_problem_of_toml(exc, first_line, part))
+            continue
+        problems += [ConfigProblem(first_line, name, "it stands there twice") for name in _merge(data, tables)]
+    twice = {problem.part for problem in problems}
+    if isinstance(data.get("links"), dict):
+        data["links"] = {name: fields for name, fields in data["links"].items() if f"links.{name}" not in twice}
+    if not any(problem.cause == broken.cause if broken.line is None else problem.line == broken.line for problem in problems):
+        problems.insert(0, broken)
+    return data, problems
+
+
+def _merge(data: dict[str, Any], tables: dict[str, Any]) -> list[str]:
+    """Add *tables* to *data*; return the names of those that were there already, of which the first stays."""
+    names = []
+    for key, value in tables.items():
+        known = data.setdefault(key, value)
+        if known is value:
+            continue
+        if key == "links" and isinstance(known, dict) and isinstance(value, dict):
+            names += [f"links.{name}" for name in value if name in known]
+            data[key] = {**known, **{name: fields for name, fields in value.items() if name not in known}}
+        else:
+            names.append(key)
+    return names
+
+
+def _problem_of_toml(exc: Exception, first_line: int | None, part: str) -> ConfigProblem:
+    """Return the problem that *exc* tells of a text that begins at *first_line* of the file (None: it is the file)."""
+    if not isinstance(exc, tomllib.TOMLDecodeError):
+        return ConfigProblem(first_line, part, "it is nested too deeply, or holds a number too long to read")
+    text = str(exc)
+    place = _TOML_PLACE.search(text)
+    cause = text if place is None else text[: place.start()]
+    line = int(place["line"]) + (first_line or 1) - 1 if place is not None and place["line"] else first_line
+    return ConfigProblem(line, part, cause[:1].lower() + cause[1:])
+
+
+def _line_of(text: str, part: str) -> int | None:
+    """Return the line of the table or the setting called *part*, as near as a search for its words finds it."""
+    words = [rf"[\"']?{re.escape(word)}[\"']?" for word in part.split(".", 1)]
+    whole = r"[ \t]*\.[ \t]*".join(words)
+    for pattern in (rf"^[ \t]*(?:\[+[ \t]*{whole}[ \t]*[\].]|{whole}[ \t]*[=.])", rf"^[ \t]*{words[-1]}[ \t]*[=.]"):
+        match = re.search(pattern, text, re.M)
+        if match is not None:
+            return text.count("\n", 0, match.start()) + 1
+    return None
