@@ -1,0 +1,140 @@
+"""A provider's refusal in words: the cause, and what to do about it (facts section 3.1)."""
+
+from collections import Counter
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
+
+from atl_sign.errors import BadUrlError
+from atl_sign.urls import parse_pairs
+
+_WORDS: dict[str, tuple[str, str]] = {
+    "timestamp_refused": (
+        "the clocks of this machine and the provider differ too much",
+        "set this machine's clock (NTP), then try again",
+    ),
+    "nonce_used": ("the provider has seen this signed request before", "try again; a proxy that repeats requests does this too"),
+    "signature_method_rejected": (
+        "the provider does not take RSA-SHA1 on this link",
+        "make the link anew as an OAuth 1.0a incoming link: atl-sign link setup NAME",
+    ),
+    "consumer_key_unknown": (
+        "the provider knows no consumer of this key",
+        "an administrator enters it: atl-sign link setup NAME; then check the address and the key for typing errors",
+    ),
+    "consumer_key_rejected": ("the provider does not take this consumer", "ask the administrator about the application link"),
+    "consumer_key_refused": ("the provider does not take this consumer now", "ask the administrator about the application link"),
+    "token_rejected": (
+        "the provider does not know this token: revoked, used up, or of another consumer or server",
+        "atl-sign dance NAME",
+    ),
+    "token_expired": ("the token's time is over", "atl-sign dance NAME"),
+    "token_used": ("this request token was decided already", "atl-sign dance NAME"),
+    "token_revoked": ("the user has revoked this token", "atl-sign dance NAME"),
+    "permission_unknown": ("the user has not decided yet", "press Allow on the provider's page, then try again"),
+    "permission_denied": (
+        "the user or the administrator does not permit this",
+        "dance again and press Allow; if that was done, the administrator has switched off three-legged OAuth on this link",
+    ),
+    "parameter_absent": (
+        "the provider missed a part of the signed header",
+        "a proxy in front may take the Authorization header away",
+    ),
+    "parameter_rejected": (
+        "the provider does not take a part of the request",
+        "take parameters that begin with oauth_ out of it",
+    ),
+    "version_rejected": ("the provider does not take OAuth 1.0", "ask the administrator about the application link"),
+    "user_refused": ("the provider does not let this user in", "ask the administrator"),
+    "additional_authorization_required": ("the provider wants more from the user first", "log in to the product in the browser"),
+}
+
+KNOWN_PROBLEMS = frozenset({*_WORDS, "signature_invalid"})
+# What a refused access token says: only a new dance helps.
+TOKEN_IS_DEAD = frozenset({"token_rejected", "token_expired", "token_revoked", "token_used"})
+
+
+def explain_problem(problem: str, fields: Mapping[str, str], link: str, base_string: str | None = None) -> tuple[str, str]:
+    """
+    Return message and hint for an `oauth_problem`; neither holds a value of the request.
+
+    Args:
+        problem: the provider's word.
+        fields: everything that came with it.
+        link: the link's name, for the hint.
+        base_string: what we signed, for comparing it with the provider's own.
+    """
+    if problem == "signature_invalid":
+        return _explain_signature(fields.get("oauth_signature_base_string"), base_string)
+    message, hint = _WORDS.get(problem, ("the provider refused the request", "see the provider's log"))
+    for field in ("oauth_parameters_absent", "oauth_parameters_rejected"):
+        if fields.get(field):
+            # Parts of the form name=value, joined by "&"; a value can be the token.
+            names = {unquote(part.partition("=")[0]): None for part in fields[field].split("&")}
+            message = f"{message}: {_printable(', '.join(names))}"
+    return f"{message} ({_printable(problem)})", hint.replace("NAME", link)
+
+
+def parse_acceptable_timestamps(fields: Mapping[str, str]) -> int | None:
+    """Return the middle of `oauth_acceptable_timestamps` (`MIN-MAX`, seconds since 1970): the provider's time, or None."""
+    first, dash, last = fields.get("oauth_acceptable_timestamps", "").partition("-")
+    if not (
+        dash and first.isascii() and first.isdigit() and last.isascii() and last.isdigit() and len(first) < 12 and len(last) < 12
+    ):
+        return None
+    return (int(first) + int(last)) // 2
+
+
+def _explain_signature(theirs: str | None, ours: str | None) -> tuple[str, str]:
+    problem = "(signature_invalid)"
+    if theirs is None or ours is None or theirs.count("&") < 2:
+        return (
+            f"the provider computed another signature {problem}",
+            "the public key there may be another one (atl-sign key), or a proxy changes the address (signing_url)",
+        )
+    if theirs == ours:
+        return (
+            f"the provider has another public key for this consumer {problem}",
+            "an administrator enters the key that `atl-sign key` prints",
+        )
+    their_method, their_uri, their_parameters = theirs.split("&", 2)
+    our_method, our_uri, our_parameters = ours.split("&", 2)
+    if their_method != our_method:
+        return (
+            f"the provider got the method {_printable(their_method)}, signed was {our_method} {problem}",
+            "a proxy in front changes the method",
+        )
+    if their_uri != our_uri:
+        seen, signed = _printable(unquote(their_uri)), unquote(our_uri)
+        return (
+            f"the provider believes it was called at {seen}, signed was {signed}: {_different_part(seen, signed)} {problem}",
+            "a proxy hides its real address: set the link's signing_url to the base URL that the provider sees",
+        )
+    names = ", ".join(_printable(name) for name in _different_names(their_parameters, our_parameters))
+    return (
+        f"the provider read other parameters than were signed: {names or 'their order'} {problem}",
+        "a proxy in front changes the query or the form",
+    )
+
+
+def _different_part(theirs: str, ours: str) -> str:
+    """Return the words for the first part in which two addresses differ."""
+    try:
+        their_parts, our_parts = urlsplit(theirs), urlsplit(ours)
+    except ValueError:
+        return "another address"  # a provider can write what it likes
+    if their_parts.scheme != our_parts.scheme:
+        return "another scheme"
+    return "another host or port" if their_parts.netloc != our_parts.netloc else "another path"
+
+
+def _different_names(theirs: str, ours: str) -> list[str]:
+    try:
+        their_pairs, our_pairs = (Counter(parse_pairs(unquote(text), "query")) for text in (theirs, ours))
+    except BadUrlError:
+        return []  # a provider can write what it likes
+    return sorted({name for name, _ in (their_pairs - our_pairs) + (our_pairs - their_pairs)})
+
+
+def _printable(text: str) -> str:
+    """Return *text*, which a provider chose, short and without anything that moves a terminal's cursor."""
+    return "".join(char if char.isprintable() else "?" for char in text[:200])

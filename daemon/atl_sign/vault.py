@@ -1,0 +1,147 @@
+"""Credentials between the store and memory: one JSON item each, read once and kept."""
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from atl_sign.credentials import AccessToken, Secret
+from atl_sign.errors import StoreUnavailableError
+from atl_sign.links import Link
+from atl_sign.signing import RsaPrivateKey, load_private_key
+from atl_sign.store import Store, StoreState
+
+KEY_ITEM = "consumer-key"
+_VERSION = 1  # of the items' JSON
+
+
+class NotInMemoryError(Exception):
+    """The answer would have to wait for the store; raised only to callers that cannot wait."""
+
+
+class Vault:
+    """The consumer's private key and each link's access token."""
+
+    def __init__(self, store: Store) -> None:
+        """Keep everything in *store*, and in memory what was read from it."""
+        self._store = store
+        self._lock = threading.RLock()  # many first requests at once read an item once
+        self._key: RsaPrivateKey | None = None
+        self._tokens: dict[str, tuple[str, str, AccessToken] | None] = {}
+
+    @property
+    def backend(self) -> str:
+        """The store's name."""
+        return self._store.backend
+
+    def state(self) -> StoreState:
+        """Return the store's state; asks it, and never prompts."""
+        return self._store.state()
+
+    def check_store(self) -> None:
+        """Raise as the store does if it would not keep a secret now."""
+        self._store.read(KEY_ITEM)
+
+    def key(self, *, from_memory: bool = False) -> RsaPrivateKey | None:
+        """
+        Return the consumer's private key, or None when there is none.
+
+        Raises:
+            NotInMemoryError: *from_memory* is set and the store was not asked yet.
+            StoreLockedError, StoreUnavailableError: the store does not give it, or gave something else.
+        """
+        if self._key is None:
+            if from_memory:
+                raise NotInMemoryError
+            with self._lock:
+                if self._key is None:
+                    self._key = self._read(KEY_ITEM, lambda item: load_private_key(Secret(str(item["private_key"]))))
+        return self._key
+
+    def put_key(self, key: RsaPrivateKey) -> None:
+        """Keep *key* in place of the one before; raises as the store does, and then the one before stays."""
+        with self._lock:
+            self._write(KEY_ITEM, {"private_key": key.private_pem().reveal()})
+            self._key = key
+
+    def token(self, link: Link, *, from_memory: bool = False) -> AccessToken | None:
+        """
+        Return the access token of *link*, or None; raises as `key`.
+
+        A token of a link whose base URL or consumer key has changed since counts as none: it belongs to another grant.
+        """
+        if link.name not in self._tokens:
+            if from_memory:
+                raise NotInMemoryError
+            with self._lock:
+                if link.name not in self._tokens:
+                    self._tokens[link.name] = self._read(_token_item(link.name), _parse_token)
+        kept = self._tokens[link.name]
+        if kept is None or kept[:2] != (str(link.url), link.consumer_key):
+            return None
+        return kept[2]
+
+    def put_token(self, link: Link, token: AccessToken) -> None:
+        """Keep *token* for *link*; returns when the store has it."""
+        item = {
+            "url": str(link.url),
+            "consumer_key": link.consumer_key,
+            "oauth_token": token.key.reveal(),
+            "oauth_token_secret": token.secret.reveal(),
+            "expires_at": _to_seconds(token.expires_at),
+            "session_handle": token.session_handle.reveal() if token.session_handle else None,
+            "session_expires_at": _to_seconds(token.session_expires_at),
+            "user": token.user,
+        }
+        with self._lock:
+            self._write(_token_item(link.name), item)
+            self._tokens[link.name] = (str(link.url), link.consumer_key, token)
+
+    def forget_token(self, name: str) -> None:
+        """Take the token of the link called *name* out of the store and of memory; a missing one is fine."""
+        with self._lock:
+            self._store.delete(_token_item(name))
+            self._tokens[name] = None
+
+    def _read(self, name: str, parse: Callable[[dict[str, Any]], Any]) -> Any:
+        text = self._store.read(name)
+        if text is None:
+            return None
+        try:
+            item = json.loads(text.reveal())
+            if item["v"] != _VERSION:
+                raise ValueError("another version")
+            return parse(item)
+        except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
+            pass  # raised below, with nothing behind it: the cause holds the item, and `from None` only hides it
+        hint = "atl-sign key new --replace" if name == KEY_ITEM else f"atl-sign dance {name.partition(':')[2]}"
+        raise StoreUnavailableError(f"the item {name} of the store is not what was written there", hint)
+
+    def _write(self, name: str, item: dict[str, Any]) -> None:
+        self._store.write(name, Secret(json.dumps({"v": _VERSION, **item}, separators=(",", ":"))))
+
+
+def _token_item(name: str) -> str:
+    return f"token:{name}"
+
+
+def _parse_token(item: dict[str, Any]) -> tuple[str, str, AccessToken]:
+    handle, user = item["session_handle"], item["user"]
+    token = AccessToken(
+        Secret(str(item["oauth_token"])),
+        Secret(str(item["oauth_token_secret"])),
+        expires_at=_from_seconds(item["expires_at"]),
+        session_handle=None if handle is None else Secret(str(handle)),
+        session_expires_at=_from_seconds(item["session_expires_at"]),
+        user=None if user is None else str(user),
+    )
+    return str(item["url"]), str(item["consumer_key"]), token
+
+
+def _to_seconds(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp())
+
+
+def _from_seconds(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

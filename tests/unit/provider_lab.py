@@ -1,0 +1,54 @@
+"""What the tests of the outgoing side share: a key, links, consumers, and a search for secrets in errors."""
+
+import functools
+import traceback
+from typing import Any
+
+from atl_sign.credentials import AccessToken, Consumer, Secret
+from atl_sign.links import Link, parse_base_url
+from atl_sign.provider import Provider
+from atl_sign.signing import RsaPrivateKey, make_private_key
+
+CONSUMER_KEY = "unit-tests"
+
+
+@functools.cache
+def private_key() -> RsaPrivateKey:
+    """The key of every consumer in these tests: making one takes a tenth of a second."""
+    return make_private_key(2048)
+
+
+@functools.cache
+def other_private_key() -> RsaPrivateKey:
+    return make_private_key(2048)
+
+
+def make_link(url: str, name: str = "jira", *, consumer_key: str = CONSUMER_KEY, **settings: Any) -> Link:
+    return Link(name, parse_base_url(url), consumer_key, **{"timeout_s": 5.0, **settings})
+
+
+def make_consumer(key: str = CONSUMER_KEY) -> Consumer:
+    return Consumer(key, private_key())
+
+
+def make_provider(link: Link, **arguments: Any) -> Provider:
+    return Provider(link, make_consumer(link.consumer_key), **arguments)
+
+
+def make_token(key: str = "canary-token-7f3a", secret: str = "canary-token-secret-91c2") -> AccessToken:
+    return AccessToken(Secret(key), Secret(secret))
+
+
+def everything_shown(error: BaseException) -> str:
+    """Return all that a traceback, a repr or a log of *error* and of every error behind it would show."""
+    shown = []
+    waiting: list[BaseException | None] = [error]
+    seen = set()
+    while waiting:
+        exc = waiting.pop()
+        if exc is None or id(exc) in seen:
+            continue
+        seen.add(id(exc))
+        shown += [repr(exc), str(exc), repr(vars(exc)), *traceback.format_exception(exc)]
+        waiting += [exc.__cause__, exc.__context__]
+    return "\n".join(shown)

@@ -1,0 +1,72 @@
+"""What an administrator enters (facts sections 1.2 and 1.3)."""
+
+import pytest
+
+from atl_sign.applink_form import format_form, make_form
+from atl_sign.products import PRODUCTS, Product
+from tests.unit.provider_lab import make_link, private_key
+
+URL = "https://example.com/jira"
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+def test_the_text_says_where_and_what_for_each_product(product: Product) -> None:
+    """The page below the context path, the product's own menu, both dialogs, and the three fields."""
+    link = make_link(URL, "tools", consumer_key="ann-desk")
+    form = make_form(link, product, private_key().public_pem(), "atl-sign of ann")
+
+    text = format_form(form, link, product)
+
+    assert f"An administrator of {product.name} enters this once, for link tools." in text
+    assert "Where: https://example.com/jira/plugins/servlet/applinks/listApplicationLinks\n" in text
+    assert f"   or: {product.admin_menu}\n" in text
+    assert f"If the page begins with a box for an address ({product.name} {product.old_form_until} and older):" in text
+    assert "  Consumer Key:  ann-desk\n" in text
+    assert "  Consumer Name:  atl-sign of ann\n" in text
+    assert "Consumer Callback URL: leave it blank" in text
+    assert text.endswith("Then: atl-sign dance tools")
+
+
+def test_a_product_that_nobody_knows_gets_words_for_all_four() -> None:
+    """The manifest did not answer: no product is guessed."""
+    link = make_link(URL, "tools")
+    form = make_form(link, None, private_key().public_pem(), "atl-sign")
+
+    text = format_form(form, link, None)
+
+    assert form.old_form_until is None
+    assert "An administrator of the product enters this once" in text
+    assert "(Bamboo 9.0, Jira 8.21, Confluence 7.16, Bitbucket 7.19 and older)" in text
+    assert "   or: Administration > Application links\n" in text
+
+
+@pytest.mark.parametrize("product", [None, PRODUCTS["jira"]], ids=["unknown", "jira"])
+def test_the_public_key_stays_whole_and_can_be_pasted(product: Product | None) -> None:
+    """Its lines come as they are, with the marker lines, each at the beginning of a line."""
+    link = make_link(URL)
+    pem = private_key().public_pem()
+
+    text = format_form(make_form(link, product, pem, "atl-sign"), link, product)
+
+    assert f"\n  Public Key:\n{pem}\n" in text
+    assert pem.startswith("-----BEGIN PUBLIC KEY-----\n")
+
+
+def test_the_new_dialog_leads_away_from_oauth_2() -> None:
+    """The choice "External application" would make an OAuth 2.0 link, which takes no signature of ours."""
+    link = make_link(URL)
+
+    form = make_form(link, PRODUCTS["jira"], "PEM", "atl-sign")
+
+    assert any("Not External application" in step for step in form.new_steps)
+    assert any("tick Create incoming link" in step for step in form.new_steps)
+    assert any("tick Create incoming link" in step for step in form.old_steps)
+    assert [field.label for field in form.fields] == ["Consumer Key", "Consumer Name", "Public Key"]
+
+
+def test_the_application_address_differs_for_each_link() -> None:
+    """A product refuses two links of one address."""
+    steps = [make_form(make_link(URL, name), None, "PEM", "atl-sign").old_steps[0] for name in ("one", "two")]
+
+    assert steps[0] != steps[1]
+    assert "https://atl-sign.invalid/one" in steps[0]
