@@ -1,0 +1,234 @@
+"""What goes over the socket, in and out, as types; `docs/openapi.json` is made of them."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+DanceWord = Literal["waiting", "granted", "refused", "cancelled", "expired", "failed"]
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str, when_used="json"),
+]
+
+
+class Fields(BaseModel):
+    """A request's fields; what is not named here is refused."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class SignFields(Fields):
+    """One request that a peer is about to send."""
+
+    method: str = Field(description="the HTTP method", examples=["GET"])
+    url: str = Field(
+        description="the absolute URL, exactly as it will be sent", examples=["https://jira.example.com/rest/api/2/myself"]
+    )
+    form: str | list[tuple[str, str]] | None = Field(
+        None,
+        description="the body when its content type is application/x-www-form-urlencoded: as it will be sent, or as decoded "
+        "pairs; leave it out for every other body",
+    )
+    link: str | None = Field(None, description="the link to sign for; it must cover the URL")
+
+
+class DanceFields(Fields):
+    """A dance to begin."""
+
+    link: str
+    callback: Literal["loopback", "oob"] = Field(
+        "loopback", description="how the verifier comes back: to a listener on 127.0.0.1, or by the user's hand"
+    )
+
+
+class VerifierFields(Fields):
+    """What the user brought back; one of the two."""
+
+    verifier: str | None = Field(None, min_length=1, max_length=255, description="the code that the provider's page showed")
+    redirect_url: str | None = Field(
+        None, min_length=1, max_length=8192, description="the whole address that the browser ended on"
+    )
+
+
+class LinkFields(Fields):
+    """A link's settings."""
+
+    url: str = Field(description="the product's base URL, with its context path")
+    consumer_key: str | None = Field(
+        None, description="left out: an existing link keeps its own, a new one is named after user and machine"
+    )
+    signing_url: str | None = Field(None, description="the base URL as the provider behind its proxy sees it, when that differs")
+    ca_bundle: str | None = Field(None, description="PEM file of authorities, an absolute path")
+    client_cert: str | None = Field(None, description="PEM file of certificate and key, an absolute path")
+    proxy: str | None = Field(None, description="http://host:port for the daemon's own requests")
+    timeout_s: float | None = Field(None, description="seconds that one exchange may take, 1 to 300; 30 when left out")
+
+
+class KeyFields(Fields):
+    """A consumer key to make."""
+
+    bits: Literal[2048, 3072, 4096] = 2048
+    replace: bool = Field(False, description="needed when there is a key")
+
+
+class FormKeyFields(KeyFields):
+    """The same, from an `application/x-www-form-urlencoded` request, where every value is a text."""
+
+    bits: Literal["2048", "3072", "4096"] = "2048"  # type: ignore[assignment]
+
+
+class ErrorDetail(BaseModel):
+    """What failed, and what to do."""
+
+    code: str
+    message: str
+    hint: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """Every failure."""
+
+    error: ErrorDetail
+
+
+class SignAnswer(BaseModel):
+    """A header that is good for one request."""
+
+    authorization: str = Field(description="the value of the Authorization header")
+    link: str
+    scheme: Literal["oauth1"] = "oauth1"
+
+
+class DanceBegun(BaseModel):
+    """A dance that waits for the user."""
+
+    id: str
+    authorize_url: str = Field(description="the page where the user presses Allow or Deny")
+    callback: Literal["loopback", "oob"]
+    state: DanceWord
+    expires_at: Moment
+
+
+class DanceAnswer(BaseModel):
+    """How far a dance is."""
+
+    state: DanceWord
+    user: str | None = None
+    error: ErrorDetail | None = Field(None, description="why it ended without a token")
+
+
+class TokenAnswer(BaseModel):
+    """What is known of a link's access token."""
+
+    state: Literal["none", "active", "expired", "unknown"] = Field(description="unknown: the store does not say")
+    user: str | None = None
+    expires_at: Moment | None = None
+
+
+class LinkAnswer(BaseModel):
+    """One link."""
+
+    name: str
+    url: str
+    consumer_key: str
+    signing_url: str | None
+    ca_bundle: str | None
+    client_cert: str | None
+    proxy: str | None
+    timeout_s: float
+    token: TokenAnswer
+
+
+class ProbedLinkAnswer(LinkAnswer):
+    """One link, and what its product said when it was asked."""
+
+    product: str | None
+    version: str | None
+    base_url: str | None = Field(description="the base URL that the product is configured with")
+    warnings: list[str]
+
+
+class ProblemAnswer(BaseModel):
+    """A part of the configuration file that cannot be used."""
+
+    line: int | None
+    part: str
+    cause: str
+
+
+class LinksAnswer(BaseModel):
+    """Every link."""
+
+    links: list[LinkAnswer]
+    problems: list[ProblemAnswer]
+
+
+class SetupField(BaseModel):
+    """One field of the product's form."""
+
+    label: str
+    value: str
+
+
+class SetupAnswer(BaseModel):
+    """What an administrator enters for one link."""
+
+    link: str
+    product: str | None
+    page: str
+    menu: str
+    new_steps: list[str]
+    old_steps: list[str]
+    old_form_until: str | None
+    fields: list[SetupField]
+    leave_alone: list[str]
+
+
+class CheckAnswer(BaseModel):
+    """Who the user is at the provider."""
+
+    link: str
+    user: str
+    product: str
+    version: str
+    base_url: str
+    clock_offset_s: float | None = Field(description="the provider's clock less this machine's, in seconds")
+    warnings: list[str]
+
+
+class LogoutAnswer(BaseModel):
+    """The token is forgotten here; at the provider the user revokes it."""
+
+    link: str
+    revoke_url: str
+
+
+class RemovedAnswer(BaseModel):
+    """What was taken away."""
+
+    removed: str
+
+
+class KeyAnswer(BaseModel):
+    """The consumer's public key."""
+
+    public_key: str = Field(description="SubjectPublicKeyInfo, PEM")
+    fingerprint: str = Field(description="SHA256: and the base64 of the DER's SHA-256")
+    bits: int
+
+
+class StatusAnswer(BaseModel):
+    """The daemon's state."""
+
+    version: str
+    pid: int
+    started_at: Moment
+    store: str
+    store_state: Literal["ready", "locked", "unavailable"]
+    links: int
+    tokens: int
+    dances: int
+    signatures: int
+    warnings: list[str]

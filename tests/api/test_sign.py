@@ -1,0 +1,228 @@
+"""`POST /sign` over the real socket; what comes out is sent to the sandbox, which verifies with code of its own."""
+
+import http.client
+import json
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+
+from atl_sign.sandbox import Sandbox
+from tests.lab import Daemon, Reply
+
+
+def send(method: str, url: str, authorization: str, body: bytes = b"", content_type: str = "") -> tuple[int, str]:
+    """Send one request, its target exactly as written in *url*, which http.client would refuse; returns status and text."""
+    host = urlsplit(url).netloc
+    target = url.split(host, 1)[1]
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", f"Authorization: {authorization}", "X-Atlassian-Token: no-check"]
+    lines += [f"Content-Type: {content_type}"] if content_type else []
+    head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "Connection: close", "", ""])
+    name, _, port = host.partition(":")
+    with socket.create_connection((name, int(port)), timeout=10) as connection:
+        connection.sendall(head.encode() + body)
+        response = http.client.HTTPResponse(connection, method=method)
+        response.begin()
+        return response.status, response.read().decode()
+
+
+@pytest.mark.parametrize("product", ["bamboo", "jira", "confluence", "bitbucket"])
+def test_a_signed_get_is_accepted_by_each_product(danced: Daemon, sandbox: Sandbox, product: str) -> None:
+    """The user's own name comes back."""
+    paths = {
+        "bamboo": "/rest/api/latest/currentUser",
+        "jira": "/rest/api/2/myself",
+        "confluence": "/rest/api/user/current",
+        "bitbucket": "/plugins/servlet/applinks/whoami",
+    }
+    url = sandbox.base_url(product) + paths[product]
+
+    reply = danced.request("POST", "/sign", {"method": "GET", "url": url})
+
+    assert reply.status == 200
+    assert reply.json["link"] == product
+    assert reply.json["scheme"] == "oauth1"
+    status, text = send("GET", url, reply.json["authorization"])
+    assert status == 200
+    assert "alice" in text
+
+
+HARD_QUERIES = [
+    'a=[1]&b={x}&c=p|q&d=^&e="',
+    "q=a+b&r=a%2Bb&s=a%20b",
+    "x=1;y=2&z",
+    "empty=&&a=1",
+    "n=2&n=1&n=2",
+    "u=ü&v=%C3%BC&w=%c3%bc",
+    "star=*&tilde=~&enc=%7E%2A",
+    "pct=%25&amp=%26&eq=%3D&slash=a/b%2Fc",
+]
+
+
+@pytest.mark.parametrize("query", HARD_QUERIES)
+def test_what_curl_can_send_is_signable(danced: Daemon, sandbox: Sandbox, query: str) -> None:
+    """Characters that other libraries refuse or rewrite go out as they are, and the provider computes the same signature."""
+    url = f"{sandbox.base_url('jira')}/rest/api/2/myself?{query}"
+
+    reply = danced.request("POST", "/sign", {"method": "GET", "url": url})
+
+    assert reply.status == 200, reply.text
+    quoted = "".join(char if ord(char) < 128 else "".join(f"%{byte:02X}" for byte in char.encode()) for char in url)
+    assert send("GET", quoted, reply.json["authorization"])[0] == 200
+    again = danced.request("POST", "/sign", {"method": "GET", "url": url}).json["authorization"]
+    assert send("GET", quoted + "0", again)[0] == 401
+
+
+def test_a_form_is_part_of_the_signature(danced: Daemon, sandbox: Sandbox) -> None:
+    """The same header with another form body is refused."""
+    url = f"{sandbox.base_url('bamboo')}/rest/api/latest/currentUser"
+    form = "stage=&b=hello+world&c=%C3%A9~&a=0&a=1"
+    kind = "application/x-www-form-urlencoded"
+
+    for sent, verdict in ((form, "signature_valid"), (form + "0", "signature_invalid")):
+        reply = danced.request("POST", "/sign", {"method": "POST", "url": url, "form": form})
+        status, text = send("POST", url, reply.json["authorization"], sent.encode(), kind)
+        assert (verdict in text) == (verdict == "signature_invalid")
+        assert (status == 401) == (verdict == "signature_invalid")
+
+
+def test_a_form_as_pairs_signs_like_the_raw_string(danced: Daemon, sandbox: Sandbox) -> None:
+    """`form` may be decoded pairs."""
+    url = f"{sandbox.base_url('bamboo')}/rest/api/latest/currentUser"
+
+    reply = danced.request("POST", "/sign", {"method": "POST", "url": url, "form": [["b", "hello world"], ["a", "1"]]})
+
+    assert send("POST", url, reply.json["authorization"], b"b=hello+world&a=1", "application/x-www-form-urlencoded")[0] != 401
+
+
+def test_a_json_body_is_not_part_of_the_signature(danced: Daemon, sandbox: Sandbox) -> None:
+    """Only forms are signed; a JSON body goes with a header signed without one."""
+    url = f"{sandbox.base_url('jira')}/rest/api/2/issue"
+    issue = {"fields": {"project": {"key": "WEB"}, "summary": "from a test", "issuetype": {"name": "Bug"}}}
+
+    reply = danced.request("POST", "/sign", {"method": "POST", "url": url})
+    status, text = send("POST", url, reply.json["authorization"], json.dumps(issue).encode(), "application/json")
+
+    assert status != 401, text
+
+
+def test_each_header_has_its_own_nonce(danced: Daemon, sandbox: Sandbox) -> None:
+    """A header sent twice is refused; two headers for the same request are not."""
+    url = f"{sandbox.base_url('jira')}/rest/api/2/myself"
+    first, second = (danced.request("POST", "/sign", {"method": "GET", "url": url}).json["authorization"] for _ in range(2))
+
+    assert first != second
+    assert send("GET", url, first)[0] == 200
+    assert send("GET", url, second)[0] == 200
+    status, text = send("GET", url, first)
+    assert status == 401
+    assert "nonce_used" in text
+
+
+def test_text_is_one_header_line(danced: Daemon, sandbox: Sandbox) -> None:
+    """What a shell hands to curl."""
+    reply = danced.request("POST", "/sign", {"method": "GET", "url": f"{sandbox.base_url('jira')}/x"}, text=True, form=True)
+
+    assert reply.headers["content-type"] == "text/plain; charset=utf-8"
+    assert reply.text.startswith('Authorization: OAuth oauth_consumer_key="')
+    assert reply.text.endswith('"\n')
+    assert reply.text.count("\n") == 1
+
+
+def refusal(daemon: Daemon, **fields: object) -> Reply:
+    return daemon.request("POST", "/sign", {"method": "GET", **fields})
+
+
+@pytest.mark.parametrize(
+    ("tail", "code"),
+    [
+        ("/../admin", "bad_url"),
+        ("/%2e%2e/admin", "bad_url"),
+        ("/a/..%2f..%2fadmin", "bad_url"),
+        ("/a b", "bad_url"),
+        ("/a\nb", "bad_url"),
+        ("/a\x00", "bad_url"),
+        ("/a\\b", "bad_url"),
+        ("/a%zz", "bad_url"),
+        ("/a?x=%ff", "bad_url"),
+        ("/a?oauth_token=x", "bad_url"),
+        ("/a?=x", "bad_url"),
+        ("-test/a", "unknown_link"),
+    ],
+)
+def test_what_cannot_be_signed_exactly_is_refused(danced: Daemon, sandbox: Sandbox, tail: str, code: str) -> None:
+    """By name, and never by a guess."""
+    reply = refusal(danced, url=sandbox.base_url("jira") + tail)
+
+    assert reply.code == code
+    assert reply.status == (404 if code == "unknown_link" else 400)
+    assert "Authorization" not in reply.text
+
+
+def test_urls_outside_every_link_are_refused(danced: Daemon, sandbox: Sandbox) -> None:
+    """Other host, other port, other scheme, a user in the address, no address at all."""
+    base = sandbox.base_url("jira")
+
+    assert refusal(danced, url="https://jira.example.com/").code == "unknown_link"
+    assert refusal(danced, url=base.replace("http:", "https:")).code == "unknown_link"
+    assert refusal(danced, url=base.replace("//", "//alice:alice@")).code == "bad_url"
+    assert refusal(danced, url="/rest/api/2/myself").code == "bad_url"
+    assert refusal(danced, url="ftp://127.0.0.1/").code == "bad_url"
+
+
+def test_a_named_link_must_cover_the_url(danced: Daemon, sandbox: Sandbox) -> None:
+    """`link` chooses among those that fit, never beyond."""
+    url = f"{sandbox.base_url('jira')}/x"
+
+    assert danced.request("POST", "/sign", {"method": "GET", "url": url, "link": "jira"}).status == 200
+    assert refusal(danced, url=url, link="bamboo").code == "unknown_link"
+    assert refusal(danced, url=url, link="nobody").code == "unknown_link"
+
+
+def test_a_form_with_another_method_than_post_is_refused(danced: Daemon, sandbox: Sandbox) -> None:
+    """A servlet container reads forms of POST alone."""
+    url = f"{sandbox.base_url('jira')}/x"
+
+    reply = danced.request("POST", "/sign", {"method": "PUT", "url": url, "form": "a=1"})
+
+    assert reply.code == "bad_request"
+    assert danced.request("POST", "/sign", {"method": "PUT", "url": url}).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET /", "", "GE\nT", "G" * 65, "GET\r\nX: y"])
+def test_a_method_that_is_no_token_is_refused(danced: Daemon, sandbox: Sandbox, method: str) -> None:
+    """Nothing can be slipped into the request line."""
+    assert danced.request("POST", "/sign", {"method": method, "url": f"{sandbox.base_url('jira')}/x"}).code == "bad_request"
+
+
+def test_a_url_of_a_megabyte_is_refused(danced: Daemon, sandbox: Sandbox) -> None:
+    """Over 64 KiB it is `bad_url`, over 1 MiB of body `too_large`."""
+    base = sandbox.base_url("jira")
+
+    assert refusal(danced, url=f"{base}/{'a' * 70_000}").code == "bad_url"
+    reply = refusal(danced, url=f"{base}/{'a' * 1_100_000}")
+    assert (reply.status, reply.code) == (413, "too_large")
+
+
+def test_without_key_or_token_the_hint_says_what_to_do(daemon: Daemon, sandbox: Sandbox) -> None:
+    """key_missing, then dance_needed."""
+    base = sandbox.base_url("jira")
+    daemon.request("PUT", "/links/jira", {"url": base})
+
+    reply = refusal(daemon, url=f"{base}/x")
+    assert (reply.status, reply.code, reply.hint) == (409, "key_missing", "atl-sign key new")
+
+    daemon.make_key()
+    reply = refusal(daemon, url=f"{base}/x")
+    assert (reply.status, reply.code, reply.hint) == (409, "dance_needed", "atl-sign dance jira")
+
+
+def test_two_links_with_one_address_are_ambiguous(daemon: Daemon, sandbox: Sandbox) -> None:
+    """Until the peer names one."""
+    daemon.dance(sandbox, "jira", "one")
+    daemon.link(sandbox, "jira", "two")
+    url = f"{sandbox.base_url('jira')}/x"
+
+    reply = refusal(daemon, url=url)
+    assert (reply.status, reply.code) == (409, "ambiguous_link")
+    assert daemon.request("POST", "/sign", {"method": "GET", "url": url, "link": "one"}).status == 200

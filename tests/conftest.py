@@ -1,0 +1,50 @@
+"""Fixtures that the tests share: a clean environment, a sandbox, a daemon, and one that has danced with every product."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab import PRODUCTS, Daemon
+
+if TYPE_CHECKING:
+    from atl_sign.sandbox import Sandbox
+
+_LEAKY = ("ATL_SIGN_", "XDG_", "PYTHON_KEYRING_BACKEND", "DBUS_SESSION_BUS_ADDRESS", "LISTEN_", "NOTIFY_SOCKET")
+_AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(_LEAKY) or name in _AUTHORITIES or name.lower() in _PROXIES:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> "Iterator[Sandbox]":
+    """The four products on one loopback port."""
+    from atl_sign.sandbox import Sandbox
+
+    provider = Sandbox()
+    provider.start()
+    yield provider
+    provider.stop()
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    """A daemon with nothing in it."""
+    with Daemon() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def danced(sandbox: "Sandbox") -> Iterator[Daemon]:
+    """A daemon that may sign for alice at all four products; shared, so leave it as it was."""
+    with Daemon() as started:
+        for product in PRODUCTS:
+            started.dance(sandbox, product)
+        yield started

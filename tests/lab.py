@@ -1,0 +1,221 @@
+"""The real program for tests: a daemon in a folder of its own, and a peer that speaks HTTP to its socket."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from atl_sign.sandbox import Sandbox
+
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PRODUCTS = ("bamboo", "jira", "confluence", "bitbucket")
+DEADLINE_S = 20.0
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection to a Unix socket."""
+
+    def __init__(self, path: Path, timeout: float = DEADLINE_S) -> None:
+        super().__init__("atl-sign", timeout=timeout)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of the daemon."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def code(self) -> str:
+        """The error's code."""
+        return str(self.json["error"]["code"])
+
+    @property
+    def message(self) -> str:
+        return str(self.json["error"]["message"])
+
+    @property
+    def hint(self) -> str:
+        return str(self.json["error"]["hint"])
+
+
+class Daemon:
+    """`atl-signd serve` with HOME, configuration and socket in a folder of its own, which goes away with it."""
+
+    def __init__(self, **environment: str) -> None:
+        # Not pytest's tmp_path: a socket's address holds 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="atls-"))
+        self.environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "LANG": "C.UTF-8",
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "XDG_RUNTIME_DIR": str(self.folder / "run"),
+            "ATL_SIGN_STORE": "memory",
+            # coverage measures processes that find this
+            **{name: value for name, value in os.environ.items() if name.startswith(("COVERAGE", "COV_"))},
+            **environment,
+        }
+        (self.folder / "run").mkdir(mode=0o700)
+        self.socket = Path(self.environment.get("ATL_SIGN_SOCK") or self.folder / "run/atl-sign/agent.sock")
+        self.config = self.folder / "config/atl-sign/config.toml"
+        self.log = self.folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the process and wait for its socket."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "atl_sign.cli", "serve"],
+                env=self.environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        wait_for(self._answers, lambda: f"the daemon did not start: {self.log.read_text()}")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End the process, if it runs; returns its exit status."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(DEADLINE_S)
+        self.process = None
+        return status
+
+    def close(self) -> None:
+        """End the process and remove the folder."""
+        try:
+            self.stop()
+        finally:
+            if self.process is not None:
+                self.process.kill()
+                self.process.wait()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, Any] | bytes | None = None,
+        *,
+        text: bool = False,
+        form: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """
+        Send one request on a connection of its own.
+
+        Args:
+            fields: the body's fields, or the body itself.
+            text: ask for text/plain.
+            form: send the fields as application/x-www-form-urlencoded instead of JSON.
+        """
+        sent = {"Accept": "text/plain" if text else "application/json", **(headers or {})}
+        body = fields
+        if isinstance(fields, Mapping):
+            body = urlencode(fields).encode() if form else json.dumps(fields).encode()
+            sent.setdefault("Content-Type", "application/x-www-form-urlencoded" if form else "application/json")
+        connection = UnixConnection(self.socket)
+        try:
+            connection.request(method, path, body=body, headers=sent)  # type: ignore[arg-type]  # bytes or None by now
+            response = connection.getresponse()
+            return Reply(response.status, dict(response.headers), response.read().decode())
+        finally:
+            connection.close()
+
+    def make_key(self) -> str:
+        """Make a consumer key; returns the public one, PEM."""
+        reply = self.request("POST", "/key", {"bits": 2048})
+        assert reply.status == 201, reply.text
+        return str(reply.json["public_key"])
+
+    def link(self, sandbox: "Sandbox", product: str, name: str | None = None, **settings: Any) -> str:
+        """Make the key if need be, add a link to the sandbox's *product*, register the consumer; returns the link's name."""
+        name = name or product
+        reply = self.request("GET", "/key")
+        public_key = reply.json["public_key"] if reply.status == 200 else self.make_key()
+        consumer_key = f"consumer-{self.folder.name}-{name}"
+        fields = {"url": sandbox.base_url(product), "consumer_key": consumer_key, **settings}
+        reply = self.request("PUT", f"/links/{name}", fields)
+        assert reply.status in (200, 201), reply.text
+        sandbox.register_consumer(product, fields["consumer_key"], public_key, name="atl-sign tests")
+        return name
+
+    def dance(self, sandbox: "Sandbox", product: str, name: str | None = None) -> None:
+        """Link and dance: alice allows, by the code."""
+        name = self.link(sandbox, product, name)
+        begun = self.request("POST", "/dance", {"link": name, "callback": "oob"})
+        assert begun.status == 201, begun.text
+        code = sandbox.approve(product, begun.json["authorize_url"])
+        reply = self.request("POST", f"/dance/{begun.json['id']}", {"verifier": code})
+        assert reply.status == 200, reply.text
+        assert reply.json["state"] == "granted"
+
+    def _answers(self) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            raise AssertionError(f"the daemon ended with {self.process.returncode}: {self.log.read_text()}")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(self.socket))
+            except OSError:
+                return False
+            return True
+
+
+def wait_for(condition: Any, words: Any = lambda: "it did not happen", deadline_s: float = DEADLINE_S) -> None:
+    """Return when *condition()* is true; fail with *words()* after *deadline_s* seconds."""
+    deadline = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < deadline, words()
+        time.sleep(0.01)
+
+
+def revoke_tokens(sandbox: "Sandbox", product: str) -> None:
+    """Do what the user's page of grants does, for everybody."""
+    sandbox.state.sites[product].state.access_tokens.clear()
+
+
+def secrets_of(sandbox: "Sandbox", product: str) -> set[str]:
+    """Return every secret that the sandbox's *product* has given out and still knows."""
+    state = sandbox.state.sites[product].state
+    access = [text for token in state.access_tokens.values() for text in (token.key, token.secret, token.session_handle)]
+    return {
+        *access,
+        *(text for token in state.request_tokens.values() for text in (token.key, token.secret, token.verifier)),
+        *state.sessions,
+    }

@@ -1,0 +1,133 @@
+"""Promise 1: canary secrets go down every path, and then everything that leaves the daemon is searched for them."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atl_sign.credentials import AccessToken, RequestToken, Secret
+from atl_sign.sandbox import Sandbox
+from atl_sign.signing import make_private_key
+from tests.api.test_dance import begin, visit
+from tests.lab import Daemon, Reply, revoke_tokens, secrets_of
+
+CANARY = "canary-7f3a9c"
+
+
+class Trail:
+    """Everything that came out of one daemon, but for the signed headers that were asked for."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.texts: list[str] = []
+
+    def request(self, *arguments: object, **options: object) -> Reply:
+        reply = self.daemon.request(*arguments, **options)  # type: ignore[arg-type]  # passed on as it is
+        self.texts.append(reply.text + str(reply.headers))
+        return reply
+
+    def search(self, secrets: set[str]) -> list[str]:
+        """Return where one of *secrets* stands: replies, log, argv, environment, files."""
+        assert self.daemon.process is not None
+        process = Path(f"/proc/{self.daemon.process.pid}")
+        places = {f"reply {number}": text for number, text in enumerate(self.texts)}
+        places["argv"] = (process / "cmdline").read_text()
+        places["environ"] = (process / "environ").read_text()
+        for path in self.daemon.folder.rglob("*"):
+            if path.is_file() and not path.is_socket():
+                places[str(path.relative_to(self.daemon.folder))] = path.read_text(errors="replace")
+        return [place for place, text in places.items() if any(secret in text for secret in secrets)]
+
+
+@pytest.fixture
+def trail(sandbox: Sandbox) -> Iterator[Trail]:
+    with Daemon() as daemon:
+        yield Trail(daemon)
+
+
+def test_nothing_that_leaves_holds_a_secret(trail: Trail, sandbox: Sandbox) -> None:
+    """Dances by both ways, wrong codes, checks, refusals, a revoked token, broken requests: none of it shows a secret."""
+    daemon, secrets = trail.daemon, set()
+    daemon.link(sandbox, "jira")
+    for callback in ("oob", "loopback"):
+        begun = begin(daemon, callback)
+        secrets.add(begun["authorize_url"].partition("oauth_token=")[2])
+        path = f"/dance/{begun['id']}"
+        trail.request("GET", path)
+        trail.request("POST", path, {"verifier": CANARY})
+        answer = sandbox.approve("jira", begun["authorize_url"])
+        if callback == "oob":
+            secrets.add(answer)
+            trail.request("POST", path, {"verifier": answer})
+        else:
+            secrets.add(answer.partition("oauth_verifier=")[2])
+            trail.texts.append(visit(answer)[1])
+        trail.request("GET", path, text=True)
+    for text in (False, True):
+        trail.request("GET", "/links", text=text)
+        trail.request("GET", "/links/jira", text=text)
+        trail.request("POST", "/links/jira/check", text=text)
+        trail.request("GET", "/links/jira/setup", text=text)
+        trail.request("GET", "/key", text=text)
+        trail.request("GET", "/status", text=text)
+    url = f"{sandbox.base_url('jira')}/rest/api/2/myself"
+    header = daemon.request("POST", "/sign", {"method": "GET", "url": url}).json["authorization"]
+    secrets |= set(re.findall(r'oauth_(?:token|signature|nonce)="([^"]+)"', header))
+    for fields in (
+        {"method": "GET", "url": f"{url}?oauth_token={CANARY}"},
+        {"method": CANARY + " ", "url": url},
+        {"method": "GET", "url": f"https://{CANARY}:{CANARY}@example.com/"},
+        {"method": "GET", "url": f"{url}?x=%zz{CANARY}"},
+        {"method": "GET", "url": [CANARY]},
+        {"method": "GET", "url": url, "form": {"a": CANARY}},
+        {"method": "POST", "url": url, "form": f"a=%ff{CANARY}"},
+        {"method": "PUT", "url": url, "form": f"a={CANARY}"},
+    ):
+        trail.request("POST", "/sign", fields)
+        trail.request("POST", "/sign", fields, text=True)
+    trail.request("POST", "/sign", f'{{"method": "{CANARY}'.encode())
+    secrets |= secrets_of(sandbox, "jira")
+    revoke_tokens(sandbox, "jira")
+    trail.request("POST", "/links/jira/check")
+    trail.request("DELETE", "/links/jira/token")
+    secrets |= {CANARY}
+    secrets = {secret for secret in secrets if len(secret) >= 6}
+    assert len(secrets) > 8
+
+    assert trail.search(secrets) == []
+    assert trail.search({"state"}), "the search itself finds what is there"
+
+
+def test_the_private_key_is_in_no_file_and_no_answer(trail: Trail) -> None:
+    """With the memory store nothing is written at all; PKCS#8 begins the same for every 2048-bit key."""
+    trail.request("POST", "/key", {})
+    trail.request("GET", "/key")
+
+    assert trail.search({"PRIVATE KEY", "MIIEv"}) == []
+
+
+def test_values_hide_themselves() -> None:
+    """repr, str, format and a traceback's locals show `<secret>`."""
+    token = AccessToken(Secret(CANARY), Secret(CANARY), session_handle=Secret(CANARY))
+    request_token = RequestToken(Secret(CANARY), Secret(CANARY))
+
+    for text in (repr(token), str(token), f"{token}", repr(request_token), f"{Secret(CANARY)}", f"{Secret(CANARY)!r:>40}"):
+        assert CANARY not in text
+        assert "<secret>" in text
+    with pytest.raises(TypeError, match="not pickled") as refused:
+        Secret(CANARY).__reduce__()
+    assert CANARY not in str(refused.value)
+    key = make_private_key(2048)
+    assert "PRIVATE" not in repr(key)
+    assert repr(key.private_pem()) == "<secret>"
+
+
+def test_debug_logging_of_the_libraries_is_held_down(sandbox: Sandbox) -> None:
+    """oauthlib, requests-oauthlib and urllib3 print tokens at DEBUG; the daemon's log stays free of them."""
+    with Daemon(LOG_LEVEL="DEBUG") as daemon:
+        daemon.dance(sandbox, "jira")
+        log = daemon.log.read_text()
+
+    assert "oauth_token" not in log
+    assert "Signing request" not in log
