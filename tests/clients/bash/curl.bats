@@ -1,0 +1,306 @@
+#!/usr/bin/env bats
+# `atl-sign curl`: sends what curl sends, signed so that the provider takes it, or nothing.
+
+# shellcheck disable=SC2154 # bats sets stderr
+
+load helpers
+
+setup_file() {
+	clear_environment
+	start_sandbox
+	start_recorder "$SANDBOX_PORT"
+	start_daemon
+	add_link bamboo "$RECORDER/bamboo"
+	dance_oob bamboo
+	# Any resource will do that is answered whatever the query.
+	export URL=$RECORDER/bamboo/rest/api/latest/plan.json
+	export QUEUE=$RECORDER/bamboo/rest/api/latest/queue/WEB-BUILD
+}
+
+teardown_file() { stop_all; }
+
+setup() { in_own_folder; }
+
+# last_record: the number of the newest recorded request
+last_record() {
+	local -a all=("$RECORDS"/*.request)
+	echo "${#all[@]}"
+}
+
+# same ARGUMENT…: curl alone and `atl-sign curl` send the same but for the signature; standard input is $stdin
+same() {
+	local number before after
+	echo "curl $(printf '%q ' "$@")"
+	# Without a signature the provider refuses, and with -f curl says so.
+	curl -q -s -o plain.out "$@" <"${stdin:-/dev/null}" 2>plain.err || :
+	before=$(last_record)
+	atl-sign curl -s -o signed.out "$@" <"${stdin:-/dev/null}"
+	after=$(last_record)
+	((after == before + 1))
+	number=$after
+	diff <(sed 's/\r$//' "$RECORDS/$before.request") <(sed 's/\r$//' "$RECORDS/$number.request")
+	[[ ! -s $RECORDS/$before.authorization ]]
+	grep -q '^Authorization: OAuth ' "$RECORDS/$number.authorization"
+}
+
+# accepted ARGUMENT…: as same, and the provider takes the signature
+accepted() {
+	same "$@"
+	local status
+	status=$(<"$RECORDS/$(last_record).status")
+	[[ $status == 'HTTP/1.1 2'* ]] || {
+		cat signed.out
+		echo "$status"
+		return 1
+	}
+}
+
+# refused WORDS ARGUMENT…: status 125, nothing on standard output, the words in the reason, no request anywhere
+refused() {
+	local words=$1 before
+	shift
+	echo "curl $(printf '%q ' "$@")"
+	before=$(last_record)
+	run --separate-stderr atl-sign curl "$@" </dev/null
+	((status == 125))
+	[[ -z $output ]]
+	[[ $stderr == "atl-sign: nothing was sent: "*"$words"* ]] || {
+		echo "$stderr"
+		return 1
+	}
+	(($(last_record) == before))
+}
+
+@test "queries reach the provider as curl sends them, and the signature holds" {
+	accepted "$URL"
+	accepted "$URL?"
+	accepted "$URL?expand=plans"
+	accepted "$URL?a=1&a=0&b&c=&&d=%20+%2B%2b"
+	accepted "$URL?u=%c3%a4%C3%A4ä&s=a;b&t=*~'()!"
+	accepted -g "$URL?jql=a[1]{x}|\"^<>\`"
+	accepted "$URL?x=1#fragment"
+	accepted --url "$URL"
+	accepted -- "$URL"
+}
+
+@test "-G makes a query of the data, and the signature holds" {
+	printf 'from file\r\n' >file
+	accepted -G -d a=1 -d b=2 "$URL"
+	accepted -G -d a=1 "$URL?z=0#fragment"
+	accepted -G -d a=1 "$URL?"
+	accepted -G -d '' "$URL"
+	accepted -G --data-urlencode 'jql=project = "A B" & x + [y] ä%' "$URL"
+	accepted -G --data-urlencode f@file --data-urlencode '=x y' --data-urlencode 'plain text' "$URL?q=1"
+	accepted --get -I -d a=1 "$URL"
+}
+
+@test "forms reach the provider as curl sends them, and the signature holds" {
+	local -a headers=(-H 'X-Atlassian-Token: no-check')
+	printf 'line=1\r\nline&two=ä+%%20\n' >file
+	printf 'f=from stdin' >stdin.txt
+	accepted "${headers[@]}" -d stage -d executeAllStages=true "$QUEUE"
+	accepted "${headers[@]}" -d '' -d a=1 -d '' -d a=0 "$QUEUE"
+	accepted "${headers[@]}" -d '' "$QUEUE"
+	accepted "${headers[@]}" -sSfXPOST -da=1 "$QUEUE"
+	accepted "${headers[@]}" -d @file --data-ascii @file "$QUEUE"
+	accepted "${headers[@]}" --data-binary @file "$QUEUE?q=1&a=2"
+	accepted "${headers[@]}" --data-raw @file "$QUEUE"
+	accepted "${headers[@]}" --data-urlencode 'a=x y&z+%' --data-urlencode '=b c' --data-urlencode 'd e' --data-urlencode g@file \
+		--data-urlencode @file --data-urlencode a@b=c "$QUEUE"
+	stdin=stdin.txt accepted "${headers[@]}" -d @- -d @- -d b=1 "$QUEUE"
+	stdin=stdin.txt accepted "${headers[@]}" --data-urlencode f@- "$QUEUE"
+	accepted "${headers[@]}" -H 'content-TYPE: Application/X-WWW-Form-URLEncoded; charset=UTF-8' -d a=1 "$QUEUE"
+}
+
+@test "a form's data may hold every byte when curl encodes it" {
+	python -c 'import sys; sys.stdout.buffer.write(bytes(range(128)) + "äöü €".encode() + bytes(range(127, -1, -1)))' >bytes
+	same -H 'X-Atlassian-Token: no-check' --data-urlencode x@bytes "$QUEUE"
+}
+
+@test "bodies that are no form go through untouched and unsigned" {
+	local label=$RECORDER/bamboo/rest/api/latest/plan/WEB-BUILD/label
+	printf '{"name": "from-file"}\n' >file
+	accepted -H 'Content-Type: application/json' -d '{"name": "nightly"}' "$label"
+	accepted -H 'Content-Type: application/json' --data-binary @file "$label"
+	same -X PUT -H 'Content-Type: application/json' -d @file "$label"
+	stdin="file" accepted -H 'CONTENT-TYPE:application/json;charset=UTF-8' -d @- "$label"
+	accepted --json '{"name": "x"}' "$label"
+	printf 'a\0b\r\n' >file
+	same -H 'Content-Type: application/octet-stream' --data-binary @file "$label"
+	same -H 'Content-Type:' -d 'a=1' "$label"
+	same -H 'Content-Type;' -d 'a=1' "$label"
+}
+
+@test "methods are curl's own" {
+	accepted -I "$URL"
+	accepted -X GET "$URL"
+	accepted --request PATCH --request GET "$URL"
+	same -X DELETE "$URL"
+	same -X get "$URL"
+}
+
+@test "headers go out in their order, those of a file too" {
+	printf 'X-Two: 2\r\n\nX-Three: 3' >file
+	accepted -H 'X-One: 1' -H @file -H 'X-Four;' -H 'Accept:' -H 'no header' -H "User-Agent: tests" "$URL"
+}
+
+@test "output, silence and exit status are curl's own" {
+	run --separate-stderr atl-sign curl -sS -o out '-g' "$URL"
+	((status == 0))
+	[[ -z $output && -z $stderr && -s out ]]
+
+	run --separate-stderr atl-sign curl -f "$RECORDER/bamboo/rest/api/latest/nothing-here"
+	((status == 22))
+	[[ $stderr == *'curl: (22)'* ]]
+
+	run --separate-stderr atl-sign curl -sf "$RECORDER/bamboo/rest/api/latest/nothing-here"
+	((status == 22))
+	[[ -z $stderr ]]
+
+	run --separate-stderr atl-sign curl -s -o no/such/folder "$URL"
+	((status == 23))
+}
+
+@test "~/.curlrc is not read" {
+	printf 'request = DELETE\nuser = eve:secret\n' >"$HOME/.curlrc"
+	atl-sign curl -s -o out "$URL"
+	rm "$HOME/.curlrc"
+	[[ $(<"$RECORDS/$(last_record).request") == 'GET /bamboo/'* ]]
+}
+
+@test "-v shows the request with the secrets struck out, and ends like curl" {
+	run --separate-stderr atl-sign curl -v -H 'X-Mine: shown' "$URL"
+	((status == 0))
+	[[ $stderr == *'> X-Mine: shown'* && $stderr == *'< HTTP/1.1 200'* ]]
+	[[ $stderr == *'> Authorization: OAuth '*'oauth_token="***"'*'oauth_signature="***"'* ]]
+	[[ $stderr == *'oauth_nonce="'[0-9a-f]* ]]
+
+	run --separate-stderr atl-sign curl -sv -f "$RECORDER/bamboo/rest/api/latest/nothing-here"
+	((status == 22))
+
+	printf 'a=1' >file
+	run --separate-stderr atl-sign curl -v -d @- -H 'X-Atlassian-Token: no-check' "$QUEUE" <file
+	((status == 0))
+	[[ $stderr == *'> Content-Length: 3'* ]]
+}
+
+# signalled SIGNAL ARGUMENT…: prints the status after a signal that comes while curl waits for its body, and whether curl is gone
+signalled() {
+	local name=$1
+	shift
+	python -c 'import os, signal, subprocess, sys, time
+read, write = os.pipe()
+process = subprocess.Popen(["atl-sign", "curl", *sys.argv[2:]], stdin=read, start_new_session=True, stderr=open("err", "w"))
+children = f"/proc/{process.pid}/task/{process.pid}/children"
+def curls():
+    ids = [process.pid, *map(int, open(children).read().split())]
+    return [each for each in ids if open(f"/proc/{each}/cmdline", "rb").read().startswith(b"curl\0-q\0-g")]
+deadline = time.monotonic() + 20
+while not curls() and time.monotonic() < deadline: time.sleep(0.02)
+curl = curls()[0]
+process.send_signal(getattr(signal, "SIG" + sys.argv[1]))
+status = process.wait(20)
+print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name" "$@"
+}
+
+@test "a signal ends curl, with -v too" {
+	local -a line=(-H 'Content-Type: application/json' -d @- "$URL")
+	[[ $(signalled TERM "${line[@]}") == '-15 gone' ]]
+	[[ $(signalled INT "${line[@]}") == '-2 gone' ]]
+	[[ $(signalled TERM -v "${line[@]}") == '143 gone' ]]
+	[[ $(signalled INT -v "${line[@]}") == '130 gone' ]]
+}
+
+@test "every other option is refused by its name" {
+	local option
+	for option in -L --location --location-trusted -u --user -n --netrc --next -K --config -T -F --form -x --proxy --retry -Z --libcurl \
+		--trace --trace-ascii -b -c -k --insecure --connect-to --resolve --unix-socket -w --compressed -A --path-as-is --url-query -J -O --dat; do
+		refused "curl's option $option is not supported yet" "$option" value "$URL"
+	done
+	refused "curl's option -L is not" -sL "$URL"
+	refused "curl's option -L is not" -sSfLd a=1 "$URL"
+	refused "curl's option --data is not" --data=secret "$URL"
+	[[ $stderr != *secret* ]]
+	refused "curl's option - is not" - "$URL"
+	refused "needs a value" "$URL" -d
+	refused "needs a value" "$URL" --request
+	refused "needs a value" "$URL" -sX
+}
+
+@test "an Authorization header of the user's own is refused in any spelling" {
+	local header
+	for header in 'Authorization: Basic eve' 'authorization:Basic eve' 'AUTHORIZATION;' 'Authorization:' 'Authorization : eve' $'Authorization\t: eve' \
+		'Authorization;x: eve' 'Authorization'; do
+		refused "Authorization header" -H "$header" "$URL"
+		refused "Authorization header" "-H$header" "$URL"
+		printf 'X-One: 1\n%s\n' "$header" >file
+		refused "Authorization header" -H @file "$URL"
+		printf 'X-One: 1\r%s\r\n' "$header" >file
+		refused "Authorization header" --header @file "$URL"
+	done
+	refused "line break" -H $'X-One: 1\nAuthorization: eve' "$URL"
+	refused "line break" -H $'X-One: 1\rAuthorization: eve' "$URL"
+	refused "begins with a blank" -H ' Authorization: eve' "$URL"
+	refused "cannot be read" -H @no-such-file "$URL"
+	refused "Host header" -H 'host: elsewhere.example' "$URL"
+	refused "Content-Length" -H 'Content-Length: 1' -d a=1 "$URL"
+}
+
+@test "what curl would rewrite, or read as several requests, is refused" {
+	refused "several URLs" "$URL" "$URL"
+	refused "several URLs" --url "$URL" "$URL"
+	refused "no URL"
+	refused "the URL is empty" ''
+	refused "pattern" "$URL?jql=[1-3]"
+	refused "pattern" "$URL?jql={a,b}"
+	refused "does not begin with https://" "${URL#http://}"
+	refused "does not begin with https://" "ftp://127.0.0.1/"
+	refused ". or .. segments" "$RECORDER/bamboo/rest/../../etc"
+	refused ". or .. segments" "$RECORDER/bamboo/./rest"
+	refused ". or .. segments" "$RECORDER/bamboo/rest/.%2E"
+	refused ". or .. segments" "$RECORDER/bamboo/%2e%2e?x"
+	refused "outside ASCII" "$RECORDER/bamboo/ä"
+	refused "-I and a body" -I -d a=1 "$URL"
+	refused "holds a #" -G -d 'a=#1' "$URL"
+	refused "method is empty" -X '' "$URL"
+}
+
+@test "forms that cannot be signed exactly are refused" {
+	printf 'a=\0' >file
+	refused "zero byte" --data-binary @file "$QUEUE"
+	refused "cannot be read" -d @no-such-file "$QUEUE"
+	refused "cannot be read" -d @. "$QUEUE"
+	refused "two Content-Type" -H 'Content-Type: text/plain' -H 'content-type: application/json' -d a=1 "$QUEUE"
+	refused "another encoding" -H 'Content-Type: application/x-www-form-urlencoded; charset=ISO-8859-1' -d a=1 "$QUEUE"
+	refused "PUT" -X PUT -d a=1 "$QUEUE"
+	refused "percent sign" -d 'a=%zz' "$QUEUE"
+	refused "without a name" -d '=b' "$QUEUE"
+	refused "oauth_token" -d 'oauth_token=x' "$QUEUE"
+	refused "-G and --json" -G --json '{}' "$QUEUE"
+	refused "do not go together" -H 'Content-Type: application/x-www-form-urlencoded' --json '{}' "$QUEUE"
+	head -c 1100000 /dev/zero | tr '\0' a >file
+	refused "over 1048576 bytes" -d @file "$QUEUE"
+}
+
+@test "what the daemon refuses is not sent, and its reason is told" {
+	refused "no application link covers this URL" "$RECORDER/elsewhere"
+	[[ $stderr == *$'\nhint: '* ]]
+	refused "user name" "http://eve:secret@${URL#http://}"
+	[[ $stderr != *secret* ]]
+	refused "blank" "$URL?a b"
+	refused "no application link is called jira" --link jira "$URL"
+	accepted --url "$URL"
+	atl-sign curl --link bamboo -s -o out "$URL"
+	[[ -s out ]]
+}
+
+@test "without a daemon nothing is sent" {
+	ATL_SIGN_SOCK=$FOLDER/none refused "there is no daemon on $FOLDER/none" "$URL"
+}
+
+@test "two runs never send the same signature" {
+	atl-sign curl -s -o out "$URL"
+	cp "$RECORDS/$(last_record).authorization" first
+	atl-sign curl -s -o out "$URL"
+	run ! cmp first "$RECORDS/$(last_record).authorization"
+}

@@ -1,0 +1,170 @@
+#!/usr/bin/env bats
+# Signed headers and verifiers stay out of arguments, environments and files, whatever the user's environment holds.
+
+# shellcheck disable=SC2154 # bats sets stderr
+# shellcheck disable=SC2317 # functions are run by their names
+
+load helpers
+
+setup_file() {
+	clear_environment
+	start_sandbox
+	start_recorder "$SANDBOX_PORT"
+	start_daemon
+	add_link bamboo "$RECORDER/bamboo"
+	dance_oob bamboo
+	export URL=$RECORDER/bamboo/rest/api/latest/plan.json
+	export LABEL=$RECORDER/bamboo/rest/api/latest/plan/WEB-BUILD/label
+}
+
+teardown_file() { stop_all; }
+
+setup() { in_own_folder; }
+
+# Every name that the script gives a value: exported before, it would be passed on with that.
+our_names() {
+	grep -oE '^[^#]*\b(local|declare|for)\b [^#"(]*' "$ROOT/clients/bash/atl-sign" | grep -oE '\b[a-z][a-z_]+\b'
+	grep -oE '^\s*[a-z_]+\+?=' "$ROOT/clients/bash/atl-sign" | tr -d '\t+='
+}
+
+export_our_names() {
+	local name
+	for name in $(our_names); do
+		# Not the shell's own words, nor what this test still needs.
+		case $name in local | for | do | in | declare | name | output | status | stderr | lines) continue ;; esac
+		export "$name=mine"
+	done
+}
+
+# watch_for TEXT COMMAND…: puts what the watcher saw into the file seen
+watch_for() {
+	# No name of the script's: those are exported.
+	local WATCHED=$1 watcher
+	shift
+	rm -f stop
+	python "$ROOT/tests/clients/bash/watch_processes.py" "$WATCHED" stop >seen 3>&- &
+	watcher=$!
+	local FAILED=''
+	"$@" || FAILED=1
+	touch stop
+	wait "$watcher"
+	cat seen
+	[[ -z $FAILED ]]
+}
+
+nobody_showed_it() {
+	if grep -E 'cmdline|environ' seen; then return 1; fi
+	grep -q '^looked [1-9]' seen
+}
+
+# blocked_curl COMMAND…: a curl that waits for its body, so that it can be looked at for as long as one likes
+blocked_curl() {
+	mkfifo body
+	"$@" <body >answer.out 2>&1 3>&- &
+	local runner=$!
+	exec 9>body
+	sleep 0.5 # the watcher needs some looks while curl waits; nothing that the test waits for
+	printf '{"name": "watched"}' >&9
+	exec 9>&-
+	wait "$runner"
+	rm body
+}
+
+@test "the watcher sees a header that is in argv" {
+	local header
+	header=$(atl-sign header POST "$LABEL")
+	watch_for "oauth_consumer_key=\"$CONSUMER\"" blocked_curl curl -q -s -H "$header" -H 'Content-Type: application/json' -d @- "$LABEL"
+	grep -q ' cmdline' seen
+}
+
+@test "curl gets the header by descriptor: no process shows it" {
+	export_our_names
+	watch_for "oauth_consumer_key=\"$CONSUMER\"" blocked_curl atl-sign curl -s -f -H 'Content-Type: application/json' -d @- "$LABEL"
+	nobody_showed_it
+	watch_for "oauth_consumer_key=\"$CONSUMER\"" blocked_curl atl-sign curl -v -s -f -H 'Content-Type: application/json' -d @- "$LABEL"
+	nobody_showed_it
+}
+
+@test "no process shows a header in many quick runs" {
+	export_our_names
+	many() {
+		local run
+		for run in {1..8}; do
+			atl-sign curl -s -o out "$URL?run=$run"
+			atl-sign curl -s -o out -d "run=$run" "$URL" || :
+			atl-sign header GET "$URL" >out
+		done
+	}
+	watch_for "oauth_consumer_key=\"$CONSUMER\"" many
+	nobody_showed_it
+}
+
+@test "lines of a header file and of a form's file stay out of argv" {
+	printf 'X-Canary: header-canary-%s\n' $$ >headers
+	printf 'form-canary-%s' $$ >form
+	watch_for header-canary-$$ blocked_curl atl-sign curl -s -f -H @headers -H 'Content-Type: application/json' -d @- "$LABEL"
+	nobody_showed_it
+	many() {
+		local run
+		for run in {1..8}; do atl-sign curl -s -o out -d @form --data-urlencode x@form "$URL"; done
+	}
+	watch_for form-canary-$$ many
+	nobody_showed_it
+	grep -q "form-canary-$$&x=form-canary-$$" "$RECORDS"/*.request
+}
+
+@test "a verifier that is typed stays out of argv" {
+	watch_for verifier-canary-$$ run atl-sign dance bamboo --oob \
+		< <(printf 'verifier-canary-%s\nhttp://127.0.0.1/?oauth_verifier=verifier-canary-%s\n' $$ $$)
+	[[ $output == *'dance is cancelled'* || $output == *hint:* ]]
+	nobody_showed_it
+}
+
+@test "an inherited xtrace, allexport or posix mode shows nothing and breaks nothing" {
+	run --separate-stderr env SHELLOPTS=xtrace:allexport:verbose POSIXLY_CORRECT=1 atl-sign curl -s -o out "$URL"
+	((status == 0))
+	[[ -s out && $stderr != *oauth_* ]]
+	run --separate-stderr bash -x "$ROOT/clients/bash/atl-sign" curl -s -o out "$URL"
+	[[ $stderr != *oauth_* ]]
+}
+
+@test "no file is made but curl's own, with the modes that the user wants" {
+	mkdir tmp
+	umask 027
+	TMPDIR=$PWD/tmp atl-sign curl -v -s -o out -d a=1 "$URL" 2>err
+	[[ $(stat -c %a out) == 640 ]]
+	[[ -z $(ls -A tmp) ]]
+}
+
+# see_environments COMMAND…: runs it with a curl that first writes its environment into the file env
+see_environments() {
+	mkdir bin
+	printf '#!%s\nenv -0 >>"%s"\nexec "%s" "$@"\n' "$(type -P bash)" "$PWD/env" "$(type -P curl)" >bin/curl
+	chmod +x bin/curl
+	env PATH="$PWD/bin:$PATH" "$@"
+}
+
+@test "no variable of the script reaches curl, whatever the user's are called" {
+	local number
+	printf 'a=1' >file
+	# In a subshell: some of the names are bats' own.
+	(
+		number=$(our_names | sort -u | wc -l)
+		((number > 60))
+		export_our_names
+		see_environments atl-sign curl -v -s -o out -H 'X-One: 1' -d @file --data-urlencode 'b=x y' "$URL" 2>err
+	)
+	run ! grep -az -E -e '^[a-z_]+=(.*OAuth|.*X-One|.*a=1|.*127\.0\.0\.1)' env
+	rm -r bin env
+	(
+		export_our_names
+		printf 'verifier-canary\n' | see_environments atl-sign dance bamboo --oob || :
+	)
+	run ! grep -az verifier-canary env
+}
+
+@test "the user's locale reaches curl" {
+	LC_ALL=C.UTF-8 see_environments atl-sign curl -s -o out -d 'a=ä' "$URL"
+	# The last of the two is the user's curl.
+	[[ $(tr '\0' '\n' <"env" | grep '^LC_ALL=' | tail -n 1) == LC_ALL=C.UTF-8 ]]
+}
