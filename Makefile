@@ -1,0 +1,71 @@
+# The two commands of the README: `make demo` and `make test`. Both set everything up by themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= $(shell nproc)
+# Slow tests wait more than they compute, but Chromium and the keyrings want a core each.
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: help demo test check bench system-packages clean format
+
+help:  ## say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+
+demo: $(VENV)/.installed  ## sandbox, daemon, dance and signed curl in a throw-away folder
+	@PATH="$(CURDIR)/$(BIN):$$PATH" atl-sign demo
+
+test: system-packages $(VENV)/.installed-dev tests/interop/node_modules/.installed  ## everything that CI runs
+	$(MAKE) --no-print-directory lint
+	$(PYTEST) --cov=atl_sign --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(MAKE) --no-print-directory bats
+
+check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests
+	$(MAKE) --no-print-directory lint
+	$(PYTEST) -m 'not slow' -q
+
+bench: system-packages $(VENV)/.installed-dev  ## the figures of docs/performance.md, as ratios of one run
+	$(BIN)/python -m tests.benchmarks
+
+.PHONY: lint bats
+lint:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	@if command -v shellcheck >/dev/null; then \
+	  shellcheck clients/bash/atl-sign tests/tools/system-packages .ci/run $$(find tests -name '*.bash' -o -name '*.bats'); \
+	else echo 'shellcheck is not installed: make test brings it'; fi
+
+bats:
+	PATH="$(CURDIR)/$(BIN):$$PATH" bats --print-output-on-failure tests/clients/bash
+
+format: $(VENV)/.installed-dev  ## rewrite the code in its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+system-packages:  ## install the Debian packages that the tests need
+	@tests/tools/system-packages
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo 'no python3: apt-get install python3 python3-venv'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …'; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); tests/tools/system-packages python3-venv; $(PYTHON) -m venv $(VENV); }
+
+# The bash command is copied into the environment, so a change of it installs anew.
+$(VENV)/.installed: pyproject.toml constraints.txt clients/bash/atl-sign | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+tests/interop/node_modules/.installed: tests/interop/package.json tests/interop/package-lock.json
+	npm ci --prefix tests/interop --no-audit --no-fund --silent
+	@touch $@
+
+clean:  ## remove what was made
+	rm -rf $(VENV) tests/interop/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

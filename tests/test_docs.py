@@ -1,0 +1,227 @@
+"""The pages name everything there is, lead somewhere, and show what the program answers."""
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from starlette.routing import Route
+
+from atl_sign import problems
+from atl_sign.errors import DaemonError
+from atl_sign.sandbox import Sandbox
+from atl_sign.schemas import DanceWord
+from atl_sign.settings import LINK_SETTINGS, parse_settings
+from tests import test_imports
+from tests.lab import REPOSITORY
+from tests.tools.write_docs import (
+    DOCS,
+    OPENAPI,
+    format_openapi,
+    make_documented_app,
+    pages_with_examples,
+    rewrite,
+    strike_varying,
+)
+
+PAGES = sorted([*DOCS.rglob("*.md"), *REPOSITORY.glob("*.md")])
+_FENCED = re.compile(r"^```.*?^```$", re.M | re.S)
+_LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+_VARIABLE = re.compile(r"\bATL_SIGN_[A-Z]\w*")
+# A path that only one machine has; `/etc` and `/run/user` are everybody's.
+_MACHINE_PATH = re.compile(r"(?<![\w.~$}/-])/(?:work|root|home|Users|mnt|tmp)/\w[^\s`\"')]*|(?<![\w.~$}/-])/root\b")
+
+
+def read(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def titled(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+def anchors_of(text: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of *text*."""
+    headings = re.findall(r"^#+ (.+)$", _FENCED.sub("", text), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    """The relative links of *text*, as it stands in *page*, that lead nowhere."""
+    broken = []
+    for match in _LINK.finditer(_FENCED.sub("", text)):
+        target, _, anchor = match["target"].partition("#")
+        if ":" in target:
+            continue
+        path = (page.parent / target).resolve() if target else page
+        if not path.exists() or (anchor and anchor not in anchors_of(text if path == page else path.read_text())):
+            broken.append(match["target"])
+    return broken
+
+
+def errors_of(base: type[DaemonError]) -> set[tuple[str, int]]:
+    """Code and status of every class below *base*."""
+    below = base.__subclasses__()
+    return {(each.code, each.status) for each in below}.union(*(errors_of(each) for each in below))
+
+
+def test_every_route_has_its_part(tmp_path: Path) -> None:
+    """A heading with its method and path in api.md, and an example."""
+    routes = {
+        f"{method} {route.path}"
+        for route in make_documented_app(tmp_path).routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    parts = dict(re.findall(r"^### ([A-Z]+ /\S*)\n(.*?)(?=^##)", read("api.md"), re.M | re.S))
+
+    assert "POST /sign" in routes
+    assert routes == parts.keys()
+    assert {name for name, text in parts.items() if "```console\n$ curl " not in text} == set()
+
+
+def test_every_error_has_its_row() -> None:
+    """Code and status, in errors.md and nowhere else invented."""
+    rows = {(code, int(status)) for code, status in re.findall(r"^\| `(\w+)` \| (\d{3}) \|", read("errors.md"), re.M)}
+
+    assert ("internal", 500) in errors_of(DaemonError)
+    assert errors_of(DaemonError) == rows
+
+
+def test_every_oauth_problem_has_its_row() -> None:
+    """Those that the daemon has words for, and signature_invalid, which it looks into."""
+    table = read("errors.md").partition("| oauth_problem |")[2].partition("\n\n")[0]
+    rows = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.M))))
+
+    assert rows == problems._WORDS.keys() | {"signature_invalid"}
+
+
+def test_every_state_of_a_dance_has_its_row() -> None:
+    """In errors.md and in the decision."""
+    for page in ("errors.md", "decisions/0007-states-of-a-dance.md"):
+        states = set(re.findall(r"^\| `(\w+)` \| ", read(page).rpartition("| state |")[2], re.M))
+
+        assert states == set(get_args(DanceWord)), page
+
+
+def test_every_setting_has_its_row() -> None:
+    """Of a link, and of the store."""
+    configuration = read("configuration.md")
+    rows = re.findall(r"^\| `(\w+)` \| `", configuration.partition("### Settings of a link")[2], re.M)
+
+    assert tuple(rows) == LINK_SETTINGS
+    assert "`[store] backend`" in configuration
+
+
+def test_every_variable_is_named() -> None:
+    """Each ATL_SIGN_ variable that daemon or clients read."""
+    files = [path for folder in ("daemon", "clients") for path in (REPOSITORY / folder).rglob("*") if path.is_file()]
+    used = {
+        name for path in files if "__pycache__" not in path.parts for name in _VARIABLE.findall(path.read_text(errors="replace"))
+    }
+    rows = set(re.findall(r"^\| `(\w+)`", read("configuration.md").partition("## Environment variables")[2], re.M))
+
+    assert {"ATL_SIGN_SOCK", "ATL_SIGN_STORE"} <= used
+    assert used - rows == set()
+
+
+def test_every_module_and_target_is_named() -> None:
+    """In development.md: files of the package, and targets of the Makefile."""
+    development = read("development.md")
+    modules = {path.stem for path in (REPOSITORY / "daemon/atl_sign").glob("*.py")} - {"__init__"}
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.M)) - {"help"}
+
+    assert {name for name in modules if f"`{name}`" not in development} == set()
+    assert {name for name in targets if f"`make {name}`" not in development} == set()
+
+
+def test_the_layout_is_the_one_that_is_tested() -> None:
+    """development.md has the rows of tests/test_imports.py."""
+    rows = dict(re.findall(r"^\| ([\w, /]+) \| (`.*?`) \|", read("development.md").partition("| row |")[2], re.M))
+    placed = {row.partition(" ")[0].rstrip(","): set(re.findall(r"`(\w+)`", modules)) for row, modules in rows.items()}
+
+    assert placed["values"] == test_imports.VALUES
+    assert placed["rules"] == test_imports.RULES
+    assert placed["edges"] == test_imports.EDGES
+    assert placed["use"] == set(test_imports.USE_CASES)
+    assert placed["surface"] == test_imports.SURFACE
+    assert placed["process"] == set(test_imports.PROCESS)
+
+
+def test_the_index_names_every_page() -> None:
+    """A page that nothing leads to is not read."""
+    index = read("README.md")
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
+
+    assert {page for page in pages if f"({page})" not in index} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=titled)
+def test_links_between_pages_resolve(page: Path) -> None:
+    """To the file, and to the heading in it."""
+    assert broken_links(page, page.read_text()) == []
+
+
+def test_a_broken_link_is_found() -> None:
+    """The twin: to no file, to no heading, and not inside an example."""
+    text = (
+        "# Title\n[a](nothing.md) [b](api.md#nothing) [c](#nothing) [d](#title) [e](https://x.example/)\n```\n[f](no.md)\n```\n"
+    )
+
+    assert broken_links(DOCS / "README.md", text) == ["nothing.md", "api.md#nothing", "#nothing"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=titled)
+def test_no_page_names_a_path_of_one_machine(page: Path) -> None:
+    """What was pasted from a run must hold for the reader's machine."""
+    assert _MACHINE_PATH.findall(page.read_text()) == []
+
+
+def test_a_path_of_one_machine_is_found() -> None:
+    """The twin; a folder that every machine has, an address and a variable are none."""
+    text = "at /home/ann/x, `/mnt/data`, /tmp/atls-1 and /root; not /etc/ssl/x.pem, https://h/home/x, $HOME/home/x or ~/tmp/x"
+
+    assert _MACHINE_PATH.findall(text) == ["/home/ann/x,", "/mnt/data", "/tmp/atls-1", "/root"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=titled)
+def test_configuration_examples_are_taken(page: Path) -> None:
+    """Every block marked toml is a file without problems."""
+    for text in re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.M | re.S):
+        settings = parse_settings(text)
+
+        assert settings.problems == ()
+        assert settings.links.by_name.keys() == tomllib.loads(text).get("links", {}).keys()
+
+
+def test_there_is_a_configuration_example_of_every_setting() -> None:
+    """So that a reader sees each in its place."""
+    text = "".join(re.findall(r"^```toml\n(.*?)^```$", read("configuration.md"), re.M | re.S))
+    used = {setting for table in tomllib.loads(text)["links"].values() for setting in table}
+
+    assert used == set(LINK_SETTINGS)
+
+
+def test_openapi_is_as_served(tmp_path: Path) -> None:
+    """`python -m tests.tools.write_docs` writes it anew."""
+    assert format_openapi(make_documented_app(tmp_path)) == OPENAPI.read_text()
+
+
+@pytest.mark.parametrize("page", pages_with_examples(), ids=titled)
+def test_examples_answer_as_shown(page: Path, sandbox: Sandbox) -> None:
+    """Each command of a `console` block is run; `python -m tests.tools.write_docs` writes the answers anew."""
+    shown = strike_varying(page.read_text()).splitlines()
+    answered = strike_varying(rewrite(page, sandbox)).splitlines()
+
+    assert list(difflib.unified_diff(shown, answered, "shown", "answered", lineterm="", n=0)) == []
+
+
+def test_only_what_varies_is_struck_out() -> None:
+    """The twin: another state, user or link is a difference, another nonce is none."""
+    shown = 'Authorization: OAuth oauth_nonce="aa", oauth_timestamp="1", oauth_signature="x%3D"\n"pid": 7, "user": "alice"\n'
+
+    assert strike_varying(shown) == strike_varying(shown.replace("aa", "bb").replace('"1"', '"2"').replace(" 7", " 8"))
+    assert strike_varying(shown) != strike_varying(shown.replace("alice", "bob"))
+    assert strike_varying(shown) != strike_varying(shown.replace("oauth_timestamp", "oauth_verifier"))

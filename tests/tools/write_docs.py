@@ -1,0 +1,180 @@
+"""
+The parts of `docs/` that come from the program: `openapi.json`, and the answers below the examples.
+
+`python -m tests.tools.write_docs` writes them anew; `tests/test_docs.py` compares.
+"""
+
+import json
+import re
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from atl_sign.agent import Agent
+from atl_sign.api import make_app
+from atl_sign.config import ConfigFile
+from atl_sign.dance import Dances
+from atl_sign.sandbox import Sandbox
+from atl_sign.store import MemoryStore
+from atl_sign.vault import Vault
+from tests.lab import DEADLINE_S, REPOSITORY, Daemon
+
+DOCS = REPOSITORY / "docs"
+OPENAPI = DOCS / "openapi.json"
+# On the pages stand these instead of what a run happens to have.
+ORIGIN, USER, MACHINE = "http://127.0.0.1:8700", "ann", "desk"
+BEHIND_PROXY = "http://wiki-backend.example.com:8090"
+
+_CONSOLE = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.M | re.S)
+_DANCE_ID = re.compile(r'^(?: *"id": "|id: )([\w-]+)', re.M)
+_AUTHORIZE_URL = re.compile(r'http://[^\s"]+/oauth/authorize\?oauth_token=[^\s"]+')
+# What differs from run to run; what is compared is that it is there.
+_VARYING = re.compile(
+    r"(?<=oauth_nonce=)\W*\w+|(?<=oauth_timestamp=)\W*\d+|(?<=oauth_token=)\W*\w+|(?<=oauth_signature=)\W*[\w%]+"
+    r'|(?<="id": ")[\w-]+|(?<=^id: )[\w-]+|(?<="pid": )\d+|(?<=^pid: )\d+|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ'
+    r'|(?<="clock_offset_s": )-?[\d.]+|(?<=^clock_offset_s: )-?[\d.]+'
+    r"|(?<=SHA256:)[\w+/]+|(?<=BEGIN PUBLIC KEY-----)[\w+/=\\\s]+(?=-----END)",
+    re.M,
+)
+
+
+def make_documented_app(folder: Path) -> FastAPI:
+    """Return the application as the daemon serves it, with nothing in it."""
+    return make_app(Agent(ConfigFile(folder / "config.toml"), Vault(MemoryStore()), Dances()))
+
+
+def format_openapi(app: FastAPI) -> str:
+    """Return the text of `docs/openapi.json` for *app*."""
+    return json.dumps(app.openapi(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def pages_with_examples() -> list[Path]:
+    """Return the pages whose `console` blocks are run."""
+    return [page for page in sorted(DOCS.glob("*.md")) if page.name in SETUPS]
+
+
+def rewrite(page: Path, sandbox: Sandbox) -> str:
+    """Return the text of *page* with the outputs of a run below its commands."""
+    with _stage(page, sandbox) as run:
+
+        def answer(block: re.Match[str]) -> str:
+            return "".join(f"$ {command}\n{run(command)}" for command in commands_of(block[0]))
+
+        return _CONSOLE.sub(answer, page.read_text())
+
+
+def commands_of(block: str) -> Iterator[str]:
+    """Give the commands of a `console` block: the lines that begin with `$ `."""
+    yield from re.findall(r"^\$ (.*)$", block, re.M)
+
+
+def strike_varying(text: str) -> str:
+    """Return *text* without what differs from run to run."""
+    return _VARYING.sub("…", text)
+
+
+@contextmanager
+def _stage(page: Path, sandbox: Sandbox) -> Iterator[Callable[[str], str]]:
+    """Give a function that runs a command of *page* in bash and returns its output in the page's words."""
+    if page.name == "configuration.md":
+        # This page shows a product that believes in another address than its callers.
+        with Sandbox(["confluence"], context_path="/", base_url=BEHIND_PROXY, is_behind_proxy=True) as misled:
+            yield from _run_stage(page, misled)
+    else:
+        yield from _run_stage(page, sandbox)
+
+
+def _run_stage(page: Path, sandbox: Sandbox) -> Iterator[Callable[[str], str]]:
+    product = next(iter(sandbox.state.sites))
+    real_origin = "http://" + sandbox.base_url(product).split("/")[2]
+    variables: dict[str, str] = {}
+    are_registered = page.name != "api.md"
+
+    with Daemon(LOGNAME=USER) as daemon:
+        SETUPS[page.name](daemon, sandbox)
+
+        def run(command: str) -> str:
+            nonlocal are_registered
+            if not are_registered and "http://localhost/dance" in command:
+                _register(daemon, sandbox)
+                are_registered = True
+            if "$CODE" in command:
+                variables["CODE"] = sandbox.approve("jira", variables["AUTHORIZE_URL"])
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", command.replace(ORIGIN, real_origin)],
+                env={**daemon.environment, **variables, "SOCK": str(daemon.socket)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=DEADLINE_S,
+                check=False,
+            )
+            for name, match in (("ID", _DANCE_ID.search(done.stdout)), ("AUTHORIZE_URL", _AUTHORIZE_URL.search(done.stdout))):
+                if match is not None:
+                    variables[name] = match[match.re.groups]
+            output = done.stdout.replace(real_origin, ORIGIN).replace(f" on {socket.gethostname()}", f" on {MACHINE}")
+            output = output.replace(f"{daemon.folder}/config", "~/.config")
+            return output if output.endswith("\n") or not output else f"{output}\n"
+
+        yield run
+
+
+def _register(daemon: Daemon, sandbox: Sandbox) -> None:
+    """Do what an administrator does between the setup and the dance."""
+    public_key = daemon.request("GET", "/key").json["public_key"]
+    for link in daemon.request("GET", "/links").json["links"]:
+        sandbox.register_consumer(link["name"], link["consumer_key"], public_key, name=f"atl-sign of {USER}")
+
+
+def _set_up_nothing(daemon: Daemon, sandbox: Sandbox) -> None:
+    """Leave the daemon empty: the page makes key and links itself."""
+
+
+def _set_up_errors(daemon: Daemon, sandbox: Sandbox) -> None:
+    daemon.link(sandbox, "jira")
+
+
+def _set_up_configuration(daemon: Daemon, sandbox: Sandbox) -> None:
+    daemon.config.parent.mkdir(parents=True)
+    daemon.config.write_text(
+        '[links.jira]\nurl = "htps://jira.example.com"\nconsumer_key = "atl-sign-ann-desk"\n\n'
+        '[links.bamboo]\nurl = "https://bamboo.example.com"\nconsumer_key = "atl-sign-ann-desk"\n'
+    )
+    sandbox.register_consumer("confluence", "ann-desk", daemon.make_key(), name=f"atl-sign of {USER}")
+
+
+def _set_up_commands(daemon: Daemon, sandbox: Sandbox) -> None:
+    """The checkout's command, a person who presses Allow, and a consumer that Bamboo knows."""
+    daemon.environment["PATH"] = f"{REPOSITORY}/clients/bash:" + daemon.environment["PATH"]
+    daemon.environment["BROWSER"] = f"bash {REPOSITORY}/tests/clients/bash/decide.bash %s allow"
+    sandbox.register_consumer("bamboo", "ann-desk", daemon.make_key(), name=f"atl-sign of {USER}")
+
+
+SETUPS: dict[str, Callable[[Daemon, Sandbox], None]] = {
+    "api.md": _set_up_nothing,
+    "commands.md": _set_up_commands,
+    "configuration.md": _set_up_configuration,
+    "errors.md": _set_up_errors,
+}
+
+
+def main() -> None:
+    """Write everything anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        OPENAPI.write_text(format_openapi(make_documented_app(Path(folder))))
+    sandbox = Sandbox()
+    sandbox.start()
+    try:
+        for page in pages_with_examples():
+            page.write_text(rewrite(page, sandbox))
+    finally:
+        sandbox.stop()
+
+
+if __name__ == "__main__":
+    main()
