@@ -3,7 +3,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first that runs and is new enough: a name on PATH alone says neither (version managers put names there that do not run).
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$name"; break; fi; done)
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc)
@@ -50,8 +52,7 @@ system-packages:  ## install the Debian packages that the tests need
 	@tests/tools/system-packages
 
 $(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo 'no python3: apt-get install python3 python3-venv'; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …'; exit 1; }
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed: apt-get install python3 python3-venv, or name one: make PYTHON=…'; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); tests/tools/system-packages python3-venv; $(PYTHON) -m venv $(VENV); }
 
 # The bash command is copied into the environment, so a change of it installs anew.
