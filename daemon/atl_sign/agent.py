@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from atl_sign.applink_form import ApplinkForm, make_form
 from atl_sign.config import ConfigFile
-from atl_sign.credentials import AccessToken, Consumer
+from atl_sign.credentials import AccessToken, Consumer, Secret
 from atl_sign.dance import CallbackKind, Dance, Dances
 from atl_sign.errors import (
     ConfigBrokenError,
@@ -24,9 +24,10 @@ from atl_sign.errors import (
 )
 from atl_sign.links import Link
 from atl_sign.policy import check_method, check_request
+from atl_sign.problems import explain_problem, parse_acceptable_timestamps
 from atl_sign.products import Product, find_product
 from atl_sign.settings import LINK_SETTINGS, Settings, link_from_fields
-from atl_sign.signing import RsaPrivateKey, UnsignedRequest, make_private_key, sign
+from atl_sign.signing import RsaPrivateKey, UnsignedRequest, make_private_key, sign, signature_base_string
 from atl_sign.store import StoreState
 from atl_sign.urls import Pairs, Url, parse_url
 from atl_sign.vault import Vault
@@ -117,17 +118,40 @@ class Agent:
             KeyMissingError, DanceNeededError: there is nothing to sign with.
             StoreLockedError, StoreUnavailableError: the store does not give it.
         """
-        check_method(method)
-        target = parse_url(url)
-        link = self._choose_link(target, name)
-        request = UnsignedRequest(method, link.as_signed(target), form)
-        check_request(request)
+        request, link = self._make_request(method, url, form, name)
         consumer = self._consumer(link, from_memory=from_memory)
         token = self._live_token(link, from_memory=from_memory)
-        timestamp = int(self._clock() + self._clock_offsets.get(link.name, 0.0))
-        header = sign(request, consumer, token, nonce=secrets.token_hex(16), timestamp=timestamp)
+        header = sign(request, consumer, token, nonce=secrets.token_hex(16), timestamp=self._timestamp(link))
         self._signatures += 1
         return header, link
+
+    def sign_dry(self, method: str, url: str, form: Pairs | None, name: str | None) -> tuple[str, Link]:
+        """
+        Return the signature base string for one request, with token and nonce struck out, and the link; signs nothing.
+
+        A link that has no token yet is fine. Raises as `sign` otherwise.
+        """
+        request, link = self._make_request(method, url, form, name)
+        token = AccessToken(Secret("TOKEN"), Secret(""))
+        return signature_base_string(request, self._consumer(link), token, nonce="NONCE", timestamp=self._timestamp(link)), link
+
+    def explain_problem(self, name: str, www_authenticate: str) -> tuple[str, str, str] | None:
+        """
+        Return the `oauth_problem`, message and hint for what the link's provider answered to a peer; None when there is none.
+
+        A clock that differs is learned, so that the next signature is right.
+        """
+        from atl_sign.provider import parse_problem
+
+        link = self.get_link(name)
+        fields = parse_problem(www_authenticate)
+        if not fields:
+            return None
+        acceptable = parse_acceptable_timestamps(fields)
+        if fields["oauth_problem"] == "timestamp_refused" and acceptable is not None:
+            self._clock_offsets[link.name] = acceptable - self._clock()
+        message, hint = explain_problem(fields["oauth_problem"], fields, link.name)
+        return fields["oauth_problem"], f"link {link.name}: {message}", hint
 
     def begin_dance(self, name: str, callback: CallbackKind) -> Dance:
         """Begin a dance with the link called *name*; raises as `Dances.begin`, and what the link and the key lack."""
@@ -276,6 +300,18 @@ class Agent:
     def close(self) -> None:
         """End every dance that waits."""
         self.dances.cancel_all()
+
+    def _make_request(self, method: str, url: str, form: Pairs | None, name: str | None) -> tuple[UnsignedRequest, Link]:
+        check_method(method)
+        target = parse_url(url)
+        link = self._choose_link(target, name)
+        request = UnsignedRequest(method, link.as_signed(target), form)
+        check_request(request)
+        return request, link
+
+    def _timestamp(self, link: Link) -> int:
+        """Return the seconds since 1970, by the provider's clock as far as it is known."""
+        return int(self._clock() + self._clock_offsets.get(link.name, 0.0))
 
     def _choose_link(self, url: Url, name: str | None) -> Link:
         settings = self._config.settings()

@@ -29,10 +29,11 @@ from atl_sign.errors import (
     NotFoundError,
     TooLargeError,
 )
+from atl_sign.links import Link
 from atl_sign.settings import link_to_fields
 from atl_sign.signing import RsaPrivateKey
 from atl_sign.text import format_error, format_lines, format_table
-from atl_sign.urls import parse_pairs
+from atl_sign.urls import Pairs, parse_pairs
 from atl_sign.vault import NotInMemoryError
 
 BODY_BYTES_MAX = 1 << 20
@@ -79,14 +80,18 @@ def _add_sign(app: FastAPI, agent: Agent) -> None:
             form = parse_pairs(fields.form, "form") if fields.form else None
         else:
             form = None if fields.form is None else tuple(fields.form)
+        if fields.dry_run:
+            return _answer(request, await run_in_threadpool(_dry_run, agent, fields, form))
         # The loop itself signs: a hop to a thread takes longer than the signature, unless the store must be asked first.
         try:
             authorization, link = agent.sign(fields.method, fields.url, form, fields.link, from_memory=True)
         except NotInMemoryError:
             authorization, link = await run_in_threadpool(agent.sign, fields.method, fields.url, form, fields.link)
+        details = _describe_sending(link) if fields.details else {}
         if _wants_text(request):
-            return _text(f"Authorization: {authorization}\n")
-        answer = {"authorization": authorization, "link": link.name, "scheme": "oauth1"}
+            lines = format_lines({"link": link.name, **details}) + "\n" if details else ""
+            return _text(f"Authorization: {authorization}\n{lines}")
+        answer = {"authorization": authorization, "link": link.name, "scheme": "oauth1", **details}
         return Response(json.dumps(answer), media_type="application/json")
 
 
@@ -198,6 +203,14 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
             warnings=list(result.warnings),
         )
         return _answer(request, answer)
+
+    @app.post("/links/{name}/problem", **_documented("A refusal in words", schemas.RefusalAnswer, body=schemas.ProblemFields))
+    def explain_problem(
+        request: Request, name: str, fields: Annotated[schemas.ProblemFields, Depends(_body(schemas.ProblemFields))]
+    ) -> Response:
+        problem, message, hint = agent.explain_problem(name, fields.www_authenticate) or (None, None, None)
+        answer = schemas.RefusalAnswer(problem=problem, message=message, hint=hint)
+        return _answer(request, answer, format_error(message, hint).rstrip("\n") if message else "")
 
     @app.delete("/links/{name}/token", **_documented("Log out", schemas.LogoutAnswer))
     def log_out(request: Request, name: str) -> Response:
@@ -342,6 +355,20 @@ def _describe_link(report: LinkReport) -> schemas.LinkAnswer:
         token=schemas.TokenAnswer(
             state=report.token_state, user=token.user if token else None, expires_at=token.expires_at if token else None
         ),
+    )
+
+
+def _describe_sending(link: Link) -> dict[str, Any]:
+    """Return what the sender of a signed request needs to know of its link; what is not set is left out."""
+    settings = link_to_fields(link)
+    described = {"base_url": str(link.url), **{name: settings[name] for name in ("ca_bundle", "client_cert", "proxy")}}
+    return {name: value for name, value in described.items() if value} | ({"allow_insecure": True} if link.allow_insecure else {})
+
+
+def _dry_run(agent: Agent, fields: schemas.SignFields, form: Pairs | None) -> schemas.DryRunAnswer:
+    base_string, link = agent.sign_dry(fields.method, fields.url, form, fields.link)
+    return schemas.DryRunAnswer(
+        method=fields.method, url=fields.url, form=fields.form, link=link.name, base_url=str(link.url), base_string=base_string
     )
 
 

@@ -30,6 +30,7 @@ class Link:
     client_cert: Path | None = None  # PEM file of certificate and key for TLS client authentication
     proxy: str | None = None  # http://host:port for the daemon's own requests
     timeout_s: float = TIMEOUT_S_DEFAULT
+    allow_insecure: bool = False  # whether `atl-sign curl` may be given curl's -k; the daemon itself always verifies
 
     def as_signed(self, url: Url) -> Url:
         """Return *url*, which this link covers, as the provider believes it was called: under `signing_url` when there is one."""

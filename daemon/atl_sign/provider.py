@@ -266,13 +266,24 @@ def _parse_problem(answer: Answer) -> dict[str, str]:
     """Return what came with an `oauth_problem`, from the header or the body (facts section 3.1); empty when there is none."""
     if answer.status < 400:
         return {}
+    return parse_problem(answer.headers.get("WWW-Authenticate", ""), "" if answer.is_html else answer.text)
+
+
+def parse_problem(www_authenticate: str, text: str = "") -> dict[str, str]:
+    """
+    Return what came with an `oauth_problem`; empty when there is none.
+
+    Args:
+        www_authenticate: the value of the header, or "".
+        text: the answer's body when it may hold the same as a form.
+    """
     # A proxy may put a challenge of its own before the product's.
-    challenge = _OAUTH_CHALLENGE.search(answer.headers.get("WWW-Authenticate", ""))
+    challenge = _OAUTH_CHALLENGE.search(www_authenticate)
     fields = {}
     if challenge is not None:
         fields = {name: unquote(value or "") for name, value in parse_dict_header(challenge["parameters"]).items()}  # type: ignore[no-untyped-call]
-    if "oauth_problem=" in answer.text and not answer.is_html:
-        fields.update(parse_qsl(answer.text))
+    if "oauth_problem=" in text:
+        fields.update(parse_qsl(text))
     if "oauth_problem" not in fields:
         return {}
     if not _PROBLEM.fullmatch(fields["oauth_problem"]):

@@ -32,6 +32,8 @@ class SignFields(Fields):
         "pairs; leave it out for every other body",
     )
     link: str | None = Field(None, description="the link to sign for; it must cover the URL")
+    details: bool = Field(False, description="answer with what the sender needs to know of the link, too")
+    dry_run: bool = Field(False, description="sign nothing, and answer with what would be signed")
 
 
 class DanceFields(Fields):
@@ -64,6 +66,7 @@ class LinkFields(Fields):
     client_cert: str | None = Field(None, description="PEM file of certificate and key, an absolute path")
     proxy: str | None = Field(None, description="http://host:port for the daemon's own requests")
     timeout_s: float | None = Field(None, description="seconds that one exchange may take, 1 to 300; 30 when left out")
+    allow_insecure: bool | None = Field(None, description="whether `atl-sign curl` may be given curl's -k")
 
 
 class KeyFields(Fields):
@@ -99,6 +102,36 @@ class SignAnswer(BaseModel):
     authorization: str = Field(description="the value of the Authorization header")
     link: str
     scheme: Literal["oauth1"] = "oauth1"
+    base_url: str | None = Field(None, description="this and the rest with `details` alone: the link's base URL")
+    ca_bundle: str | None = None
+    client_cert: str | None = None
+    proxy: str | None = None
+    allow_insecure: bool | None = Field(None, description="true when curl's -k may be used; else left out")
+
+
+class DryRunAnswer(BaseModel):
+    """What would be signed (`dry_run`); token and nonce are struck out of the base string."""
+
+    method: str
+    url: str
+    form: str | list[tuple[str, str]] | None
+    link: str
+    base_url: str
+    base_string: str = Field(description="the signature base string, RFC 5849 §3.4.1")
+
+
+class ProblemFields(Fields):
+    """A provider's refusal, as it came."""
+
+    www_authenticate: str = Field(max_length=65_536, description="the value of the answer's WWW-Authenticate header")
+
+
+class RefusalAnswer(BaseModel):
+    """A provider's refusal in words; all null when the header holds no `oauth_problem`."""
+
+    problem: str | None
+    message: str | None
+    hint: str | None
 
 
 class DanceBegun(BaseModel):
@@ -138,6 +171,7 @@ class LinkAnswer(BaseModel):
     client_cert: str | None
     proxy: str | None
     timeout_s: float
+    allow_insecure: bool
     token: TokenAnswer
 
 

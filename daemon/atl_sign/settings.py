@@ -13,7 +13,7 @@ from atl_sign.errors import BadFieldsError, BadUrlError, DaemonError
 from atl_sign.links import TIMEOUT_S_DEFAULT, TIMEOUT_S_MAX, Link, LinkTable, is_consumer_key, is_name, parse_base_url
 from atl_sign.urls import Url
 
-LINK_SETTINGS = ("url", "consumer_key", "signing_url", "ca_bundle", "client_cert", "proxy", "timeout_s")
+LINK_SETTINGS = ("url", "consumer_key", "signing_url", "ca_bundle", "client_cert", "proxy", "timeout_s", "allow_insecure")
 
 _TOML_PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _PROXY = re.compile(r"https?://[^/?#@\s]+/?")
@@ -114,6 +114,9 @@ def link_from_fields(name: str, fields: Mapping[str, object]) -> Link:
         timeout_s = TIMEOUT_S_DEFAULT
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 1 <= timeout_s <= TIMEOUT_S_MAX:
         raise BadFieldsError(f"timeout_s is not a number of seconds from 1 to {TIMEOUT_S_MAX:.0f}")
+    allow_insecure = fields.get("allow_insecure")
+    if allow_insecure is not None and not isinstance(allow_insecure, bool):
+        raise BadFieldsError("allow_insecure is neither true nor false")
     return Link(
         name=name,
         url=_base_url("url", url),
@@ -123,10 +126,11 @@ def link_from_fields(name: str, fields: Mapping[str, object]) -> Link:
         client_cert=_absolute_path(fields, "client_cert"),
         proxy=proxy,
         timeout_s=float(timeout_s),
+        allow_insecure=bool(allow_insecure),
     )
 
 
-def link_to_fields(link: Link) -> dict[str, str | float | None]:
+def link_to_fields(link: Link) -> dict[str, str | float | bool | None]:
     """Return the settings of *link* as the file and the socket have them; None for one that is not set."""
     return {
         "url": str(link.url),
@@ -136,6 +140,7 @@ def link_to_fields(link: Link) -> dict[str, str | float | None]:
         "client_cert": None if link.client_cert is None else str(link.client_cert),
         "proxy": link.proxy,
         "timeout_s": link.timeout_s,
+        "allow_insecure": link.allow_insecure,
     }
 
 

@@ -34,6 +34,8 @@ def format_error(message: str, hint: str | None) -> str:
 
 def one_line(value: object) -> str:
     """Return *value* as one line without control characters, whoever chose it."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return "".join(char if char.isprintable() else "?" for char in str(value))

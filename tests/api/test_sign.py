@@ -3,7 +3,8 @@
 import http.client
 import json
 import socket
-from urllib.parse import urlsplit
+import time
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -226,3 +227,74 @@ def test_two_links_with_one_address_are_ambiguous(daemon: Daemon, sandbox: Sandb
     reply = refusal(daemon, url=url)
     assert (reply.status, reply.code) == (409, "ambiguous_link")
     assert daemon.request("POST", "/sign", {"method": "GET", "url": url, "link": "one"}).status == 200
+
+
+def test_details_tell_the_sender_about_the_link(daemon: Daemon, sandbox: Sandbox) -> None:
+    """What is set, and nothing else; in text a line each behind the header."""
+    daemon.dance(sandbox, "jira")
+    base = sandbox.base_url("jira")
+    fields = {"method": "GET", "url": f"{base}/x", "details": True}
+
+    plain = daemon.request("POST", "/sign", fields).json
+    assert set(plain) == {"authorization", "link", "scheme", "base_url"}
+    key = daemon.request("GET", "/links/jira").json["consumer_key"]
+    settings = {"url": base, "consumer_key": key, "ca_bundle": "/ca.pem", "proxy": "http://proxy:3128", "allow_insecure": True}
+    assert daemon.request("PUT", "/links/jira", {**settings, "timeout_s": 1}).json["allow_insecure"] is True
+    lines = daemon.request("POST", "/sign", fields, text=True).text.splitlines()
+    assert lines[0].startswith("Authorization: OAuth ")
+    assert lines[1:] == [
+        "link: jira",
+        f"base_url: {base}",
+        "ca_bundle: /ca.pem",
+        "proxy: http://proxy:3128",
+        "allow_insecure: true",
+    ]
+    assert "allow_insecure = true" in daemon.config.read_text()
+    assert daemon.request("PUT", "/links/jira", {"url": base, "allow_insecure": "perhaps"}).status == 422
+
+
+def test_a_dry_run_shows_the_base_string_without_secrets(daemon: Daemon, sandbox: Sandbox) -> None:
+    """Before there is a token, too; what cannot be signed is refused like ever."""
+    daemon.link(sandbox, "jira")
+    url = f"{sandbox.base_url('jira')}/x?b=2&a=[1]"
+    fields = {"method": "POST", "url": url, "form": "c=d+e", "dry_run": True}
+
+    answer = daemon.request("POST", "/sign", fields).json
+
+    assert sorted(answer) == ["base_string", "base_url", "form", "link", "method", "url"]
+    method, uri, parameters = answer["base_string"].split("&")
+    assert (method, unquote(uri)) == ("POST", f"{sandbox.base_url('jira')}/x")
+    assert unquote(parameters).startswith("a=%5B1%5D&b=2&c=d%20e&oauth_consumer_key=")
+    assert "oauth_token=TOKEN" in unquote(parameters)
+    assert "base_string: POST&http%3A" in daemon.request("POST", "/sign", fields, text=True).text
+    assert daemon.request("POST", "/sign", {**fields, "url": "https://elsewhere.example.com/"}).code == "unknown_link"
+    assert daemon.request("GET", "/status").json["signatures"] == 0
+
+
+def test_a_refusal_is_put_into_words(danced: Daemon) -> None:
+    """What `atl-sign curl` says after a 401; a header without a problem has nothing to say."""
+    header = 'OAuth realm="http%3A%2F%2Fx", oauth_problem="token_rejected"'
+
+    answer = danced.request("POST", "/links/jira/problem", {"www_authenticate": header}).json
+    assert answer["problem"] == "token_rejected"
+    assert "token_rejected" in answer["message"]
+    assert answer["hint"] == "atl-sign dance jira"
+    text = danced.request("POST", "/links/jira/problem", {"www_authenticate": header}, text=True, form=True)
+    assert text.text == f"{answer['message']}\nhint: atl-sign dance jira\n"
+    nothing = danced.request("POST", "/links/jira/problem", {"www_authenticate": 'Basic realm="x"'}, text=True)
+    assert (nothing.status, nothing.text) == (200, "")
+    assert danced.request("POST", "/links/nobody/problem", {"www_authenticate": header}).code == "unknown_link"
+
+
+def test_a_refused_timestamp_teaches_the_clock(daemon: Daemon, sandbox: Sandbox) -> None:
+    """The next header has the provider's time."""
+    daemon.dance(sandbox, "jira")
+    url = f"{sandbox.base_url('jira')}/x"
+    now = int(time.time())
+    header = f'OAuth oauth_problem="timestamp_refused", oauth_acceptable_timestamps="{now + 3300}-{now + 3900}"'
+
+    daemon.request("POST", "/links/jira/problem", {"www_authenticate": header})
+
+    signed = daemon.request("POST", "/sign", {"method": "GET", "url": url}).json["authorization"]
+    timestamp = int(signed.partition('oauth_timestamp="')[2].partition('"')[0])
+    assert abs(timestamp - now - 3600) < 20

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import FastAPI
 
@@ -38,7 +39,7 @@ _VARYING = re.compile(
     r"(?<=oauth_nonce=)\W*\w+|(?<=oauth_timestamp=)\W*\d+|(?<=oauth_token=)\W*\w+|(?<=oauth_signature=)\W*[\w%]+"
     r'|(?<="id": ")[\w-]+|(?<=^id: )[\w-]+|(?<="pid": )\d+|(?<=^pid: )\d+|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ'
     r'|(?<="clock_offset_s": )-?[\d.]+|(?<=^clock_offset_s: )-?[\d.]+'
-    r"|(?<=SHA256:)[\w+/]+|(?<=BEGIN PUBLIC KEY-----)[\w+/=\\\s]+(?=-----END)",
+    r"|(?<=oauth_timestamp%3D)\d+|(?<=SHA256:)[\w+/]+|(?<=BEGIN PUBLIC KEY-----)[\w+/=\\\s]+(?=-----END)",
     re.M,
 )
 
@@ -117,7 +118,8 @@ def _run_stage(page: Path, sandbox: Sandbox) -> Iterator[Callable[[str], str]]:
             for name, match in (("ID", _DANCE_ID.search(done.stdout)), ("AUTHORIZE_URL", _AUTHORIZE_URL.search(done.stdout))):
                 if match is not None:
                     variables[name] = match[match.re.groups]
-            output = done.stdout.replace(real_origin, ORIGIN).replace(f" on {socket.gethostname()}", f" on {MACHINE}")
+            output = done.stdout.replace(real_origin, ORIGIN).replace(quote(real_origin, safe=""), quote(ORIGIN, safe=""))
+            output = output.replace(f" on {socket.gethostname()}", f" on {MACHINE}")
             output = output.replace(f"{daemon.folder}/config", "~/.config")
             return output if output.endswith("\n") or not output else f"{output}\n"
 

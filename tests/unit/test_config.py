@@ -684,6 +684,7 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
         "client_cert": "/etc/me.pem",
         "proxy": "http://proxy:3128",
         "timeout_s": 12.5,
+        "allow_insecure": True,
     }
 
     link = link_from_fields("jira", fields)
@@ -691,7 +692,8 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
     assert link_to_fields(link) == fields
     assert link_from_fields("jira", link_to_fields(link)) == link
     minimal = link_from_fields("jira", {"url": "https://h/", "consumer_key": "ann"})
-    assert link_to_fields(minimal) == {**dict.fromkeys(fields), "url": "https://h", "consumer_key": "ann", "timeout_s": 30.0}
+    defaults = {"timeout_s": 30.0, "allow_insecure": False}
+    assert link_to_fields(minimal) == {**dict.fromkeys(fields), "url": "https://h", "consumer_key": "ann"} | defaults
     assert link_from_fields("jira", link_to_fields(minimal)) == minimal
 
 
@@ -717,6 +719,8 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
         ({"timeout_s": True}, BadFieldsError, "timeout_s"),
         ({"timeout_s": "30"}, BadFieldsError, "timeout_s"),
         ({"timeout_s": float("nan")}, BadFieldsError, "timeout_s"),
+        ({"allow_insecure": 1}, BadFieldsError, "allow_insecure is neither true nor false"),
+        ({"allow_insecure": "no"}, BadFieldsError, "allow_insecure is neither true nor false"),
     ],
 )
 def test_a_wrong_field_is_named_and_its_value_is_not(changes: dict[str, object], error: type[DaemonError], words: str) -> None:
