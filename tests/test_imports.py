@@ -6,10 +6,22 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "daemon/atl_sign"
 
 VALUES = {"errors", "credentials"}
-RULES = {"urls", "links", "signing", "policy", "products", "problems", "applink_form", "callback_page", "toml_edit", "settings"}
+RULES = {
+    "urls",
+    "links",
+    "signing",
+    "policy",
+    "products",
+    "problems",
+    "applink_form",
+    "callback_page",
+    "toml_edit",
+    "settings",
+    "dance_state",
+}
 EDGES = {"config", "store", "secret_service", "http_out", "callback", "peer"}
-USE_CASES = ["provider", "vault", "check", "dance", "agent"]
-SURFACE = {"schemas", "text", "api"}
+USE_CASES = ["provider", "vault", "check", "dance", "linkbook", "agent"]
+SURFACE = {"schemas", "text", "request_fields", "answers", "api"}
 PROCESS = ["server", "demo", "cli"]
 # Files of one group may build on each other where the design says so, in this order.
 RULE_ORDER = [
@@ -23,13 +35,14 @@ RULE_ORDER = [
     "callback_page",
     "toml_edit",
     "settings",
+    "dance_state",
 ]
 
 FOREIGN = {
     "uvicorn": {"server"},
-    "fastapi": {"api"},
-    "starlette": {"api"},
-    "pydantic": {"api", "schemas"},
+    "fastapi": {"api", "answers", "request_fields"},
+    "starlette": {"answers"},
+    "pydantic": {"api", "schemas", "answers", "request_fields"},
     "keyring": {"secret_service"},
     "secretstorage": {"secret_service"},
     "requests": {"http_out", "provider"},
@@ -74,7 +87,7 @@ def allowed(module: str) -> set[str]:
         return below | EDGES | set(USE_CASES[: USE_CASES.index(module)])
     if module in SURFACE:
         # The surface speaks in the terms of what the agent returns; it calls nothing below the agent but values and rules.
-        return below | {"agent", "config", "dance", "vault", "schemas", "text"}
+        return below | {"agent", "linkbook", "dance", "vault", "schemas", "text", "request_fields", "answers"}
     return below | EDGES | set(USE_CASES) | SURFACE | {"sandbox"} | set(PROCESS[: PROCESS.index(module)])
 
 

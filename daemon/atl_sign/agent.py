@@ -1,32 +1,23 @@
 """The daemon's work, one method a call: find the link, ask policy, fetch credentials, sign."""
 
-import getpass
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from atl_sign.applink_form import ApplinkForm, make_form
 from atl_sign.config import ConfigFile
 from atl_sign.credentials import AccessToken, Consumer, Secret
 from atl_sign.dance import CallbackKind, Dance, Dances
-from atl_sign.errors import (
-    ConfigBrokenError,
-    DaemonError,
-    DanceNeededError,
-    KeyExistsError,
-    KeyMissingError,
-    LinkExistsError,
-    UnknownLinkError,
-)
+from atl_sign.errors import DanceNeededError, KeyExistsError, KeyMissingError
+from atl_sign.linkbook import LinkBook, user_name
 from atl_sign.links import Link
 from atl_sign.policy import check_method, check_request
 from atl_sign.problems import explain_problem, parse_acceptable_timestamps
-from atl_sign.products import Product, find_product
-from atl_sign.settings import LINK_SETTINGS, Settings, link_from_fields
+from atl_sign.products import Product
 from atl_sign.signing import RsaPrivateKey, UnsignedRequest, make_private_key, sign, signature_base_string
 from atl_sign.store import StoreState
 from atl_sign.urls import Pairs, Url, parse_url
@@ -34,30 +25,9 @@ from atl_sign.vault import Vault
 
 if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first call needs it
     from atl_sign.check import CheckResult
-    from atl_sign.provider import Manifest, Provider
+    from atl_sign.provider import Provider
 
 KEY_BITS = (2048, 3072, 4096)
-
-TokenState = Literal["none", "active", "expired", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class LinkReport:
-    """One link, with what is known of its token."""
-
-    link: Link
-    token_state: TokenState  # unknown: the store does not say
-    token: AccessToken | None
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeReport:
-    """What a link's manifest said when the link was put."""
-
-    report: LinkReport
-    is_new: bool
-    manifest: "Manifest | None"
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +58,10 @@ class Agent:
             clock: seconds since 1970-01-01 UTC.
         """
         self.dances = dances
-        self._config = config
+        self.links = LinkBook(config, vault, dances, clock)
         self._vault = vault
         self._clock = clock
-        self._clock_offsets: dict[str, float] = {}  # by link: the provider's clock less ours, once it was learned
-        self._manifests: dict[str, Manifest] = {}  # by base URL
+        self._clock_offsets: dict[Url, float] = {}  # by base URL: the provider's clock less ours, once it was learned
         self._signatures = 0
         self._started_at = datetime.now(UTC)
 
@@ -143,13 +112,13 @@ class Agent:
         """
         from atl_sign.provider import parse_problem
 
-        link = self.get_link(name)
+        link = self.links.get(name)
         fields = parse_problem(www_authenticate)
         if not fields:
             return None
         acceptable = parse_acceptable_timestamps(fields)
         if fields["oauth_problem"] == "timestamp_refused" and acceptable is not None:
-            self._clock_offsets[link.name] = acceptable - self._clock()
+            self._clock_offsets[link.url] = acceptable - self._clock()
         message, hint = explain_problem(fields["oauth_problem"], fields, link.name)
         return fields["oauth_problem"], f"link {link.name}: {message}", hint
 
@@ -157,110 +126,36 @@ class Agent:
         """Begin a dance with the link called *name*; raises as `Dances.begin`, and what the link and the key lack."""
         from atl_sign.check import learn_user
 
-        link = self.get_link(name)
+        link = self.links.get(name)
         self._vault.check_store()  # a store that cannot keep the token is told of before the user consents
         provider = self._provider(link)
 
         def keep(token: AccessToken) -> str | None:
             self._vault.put_token(link, token)
-            self._clock_offsets[link.name] = provider.clock_offset_s
-            user = learn_user(link, provider, token, self._product(link))
+            self._clock_offsets[link.url] = provider.clock_offset_s
+            user = learn_user(link, provider, token, self.links.product(link))
             if user is not None:
                 self._vault.put_token(link, token.with_user(user))
             return user
 
         return self.dances.begin(link, provider, callback, keep)
 
-    def list_links(self) -> tuple[list[LinkReport], Settings]:
-        """Return every link that can be read, with its token's state, and the settings that they come from."""
-        settings = self._config.settings()
-        return [self._report(link) for link in settings.links.by_name.values()], settings
-
-    def show_link(self, name: str) -> LinkReport:
-        """Return one link with its token's state."""
-        return self._report(self.get_link(name))
-
-    def get_link(self, name: str) -> Link:
-        """Return the link called *name*; raises UnknownLinkError, or ConfigBrokenError when it may stand in a broken part."""
-        settings = self._config.settings()
-        try:
-            return settings.links.get(name)
-        except UnknownLinkError:
-            self._raise_config_problem(settings, name)
-            raise
-
-    def put_link(self, name: str, fields: Mapping[str, object], *, only_new: bool = False) -> ProbeReport:
-        """
-        Add a link, or replace the settings of an existing one; a grant for another address or consumer is forgotten.
-
-        Args:
-            name: the link's name.
-            fields: the settings of `LINK_SETTINGS`; without `consumer_key` the link keeps its own, or is given one.
-            only_new: refuse when the link exists.
-
-        Raises:
-            LinkExistsError: *only_new*, and it exists.
-            BadFieldsError, BadUrlError, ConfigBrokenError, ConfigUnwritableError: nothing was changed.
-        """
-        settings = self._config.settings()
-        before = settings.links.by_name.get(name)
-        if before is None and settings.problem_of_link(name) is not None:
-            self._raise_config_problem(settings, name)  # what stands there may be worth more than what is put in its place
-        if only_new and before is not None:
-            raise LinkExistsError(f"link {name} exists already", f"atl-sign link show {name}; to change it: --replace")
-        given = {setting: fields[setting] for setting in LINK_SETTINGS if fields.get(setting) is not None}
-        given.setdefault("consumer_key", before.consumer_key if before else default_consumer_key())
-        link = link_from_fields(name, given)
-        self._config.put_link(link)
-        warnings = []
-        if before is not None and (before.url, before.consumer_key) != (link.url, link.consumer_key):
-            self.dances.cancel_all(name)
-            self._clock_offsets.pop(name, None)
-            try:
-                self._vault.forget_token(name)
-            except DaemonError as exc:  # harmless: the vault gives the old grant to no other address
-                warnings.append(f"the token of the old address is still in the store: {exc.message}")
-        manifest: Manifest | None = None
-        try:
-            manifest = self._fetch_manifest(link)
-            warnings += _warn_of_manifest(link, manifest)
-        except DaemonError as exc:
-            warnings.append(exc.message)
-        return ProbeReport(self._report(link), before is None, manifest, tuple(warnings))
-
-    def remove_link(self, name: str) -> None:
-        """Remove a link and forget its token; raises as `get_link`, and as the store and the file do."""
-        self.get_link(name)
-        self.dances.cancel_all(name)
-        self._vault.forget_token(name)
-        self._config.remove_link(name)
-        self._clock_offsets.pop(name, None)
-
-    def log_out(self, name: str) -> str:
-        """Forget the link's token; return the page where the user revokes it at the provider."""
-        link = self.get_link(name)
-        self.dances.cancel_all(name)
-        self._vault.forget_token(name)
-        product = find_product(self._manifests[str(link.url)].type_id) if str(link.url) in self._manifests else None
-        path = product.revoke_path if product else "/plugins/servlet/oauth/users/access-tokens"
-        return f"{link.url}{path}"
-
     def make_setup(self, name: str) -> tuple[Link, Product | None, ApplinkForm]:
         """Return what an administrator enters for the link; raises KeyMissingError, and as `get_link`."""
-        link = self.get_link(name)
+        link = self.links.get(name)
         key = self.get_key()
-        product = self._product(link)
-        return link, product, make_form(link, product, key.public_pem(), f"atl-sign of {_user_name()} on {socket.gethostname()}")
+        product = self.links.product(link)
+        return link, product, make_form(link, product, key.public_pem(), f"atl-sign of {user_name()} on {socket.gethostname()}")
 
     def check(self, name: str) -> "CheckResult":
         """Ask the link's provider who the user is, with a signed request; raises as `check_link` and what a signature lacks."""
         from atl_sign.check import check_link
 
-        link = self.get_link(name)
+        link = self.links.get(name)
         provider = self._provider(link)
         token = self._live_token(link)
-        result = check_link(link, provider, token, self._fetch_manifest(link))
-        self._clock_offsets[link.name] = provider.clock_offset_s
+        result = check_link(link, provider, token, self.links.fetch_manifest(link))
+        self._clock_offsets[link.url] = provider.clock_offset_s
         return result
 
     def get_key(self) -> RsaPrivateKey:
@@ -283,9 +178,9 @@ class Agent:
 
     def status(self) -> Status:
         """Return the daemon's state; a store that does not answer is a state, not a failure."""
-        settings = self._config.settings()
+        settings = self.links.settings()
         store_state = self._vault.state()
-        reports = [self._report(link) for link in settings.links.by_name.values()] if store_state == "ready" else []
+        reports = self.links.list_all() if store_state == "ready" else []
         return Status(
             started_at=self._started_at,
             store=self._vault.backend,
@@ -304,31 +199,14 @@ class Agent:
     def _make_request(self, method: str, url: str, form: Pairs | None, name: str | None) -> tuple[UnsignedRequest, Link]:
         check_method(method)
         target = parse_url(url)
-        link = self._choose_link(target, name)
+        link = self.links.choose(target, name)
         request = UnsignedRequest(method, link.as_signed(target), form)
         check_request(request)
         return request, link
 
     def _timestamp(self, link: Link) -> int:
         """Return the seconds since 1970, by the provider's clock as far as it is known."""
-        return int(self._clock() + self._clock_offsets.get(link.name, 0.0))
-
-    def _choose_link(self, url: Url, name: str | None) -> Link:
-        settings = self._config.settings()
-        try:
-            return settings.links.choose(url, name)
-        except UnknownLinkError:
-            self._raise_config_problem(settings, name)
-            raise
-
-    def _raise_config_problem(self, settings: Settings, name: str | None) -> None:
-        """Say that the link is in a broken part of the file, rather than that there is none."""
-        if name is not None and name in settings.links.by_name:
-            return
-        problem = settings.problem_of_link(name) if name is not None else None
-        for found in (problem, *settings.problems):
-            if found is not None and (found is problem or found.part == "file" or found.part.startswith("links")):
-                raise ConfigBrokenError(str(found), f"mend {self._config.path}") from None
+        return int(self._clock() + self._clock_offsets.get(link.url, 0.0))
 
     def _consumer(self, link: Link, *, from_memory: bool = False) -> Consumer:
         key = self._vault.key(from_memory=from_memory)
@@ -348,60 +226,8 @@ class Agent:
     def _provider(self, link: Link) -> "Provider":
         from atl_sign.provider import Provider
 
-        return Provider(link, self._consumer(link), self._clock_offsets.get(link.name, 0.0), self._clock)
-
-    def _report(self, link: Link) -> LinkReport:
-        try:
-            token = self._vault.token(link)
-        except DaemonError:
-            return LinkReport(link, "unknown", None)
-        if token is None:
-            return LinkReport(link, "none", None)
-        is_expired = token.is_expired(datetime.fromtimestamp(self._clock(), UTC))
-        return LinkReport(link, "expired" if is_expired else "active", token)
-
-    def _fetch_manifest(self, link: Link) -> "Manifest":
-        from atl_sign.provider import fetch_manifest
-
-        manifest = fetch_manifest(link)
-        self._manifests[str(link.url)] = manifest
-        return manifest
-
-    def _product(self, link: Link) -> Product | None:
-        """Return the link's product when its manifest is known or can be had."""
-        if str(link.url) not in self._manifests:
-            try:
-                self._fetch_manifest(link)
-            except DaemonError:
-                return None
-        return find_product(self._manifests[str(link.url)].type_id)
-
-
-def default_consumer_key() -> str:
-    """Return a consumer key that no colleague's atl-sign at the same provider has: the key must be unique there (facts 1.3)."""
-    words = f"atl-sign-{_user_name()}-{socket.gethostname().partition('.')[0]}"
-    return "".join(char if char.isascii() and (char.isalnum() or char in "-._") else "-" for char in words)[:255]
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's uid without a name
-        return "user"
+        return Provider(link, self._consumer(link), self._clock_offsets.get(link.url, 0.0), self._clock)
 
 
 def _key_missing() -> KeyMissingError:
     return KeyMissingError("there is no consumer key yet", "atl-sign key new")
-
-
-def _warn_of_manifest(link: Link, manifest: "Manifest") -> list[str]:
-    warnings = []
-    if find_product(manifest.type_id) is None:
-        warnings.append(f"the product there calls itself {manifest.type_id}, which atl-sign does not know")
-    seen = link.signing_url or link.url
-    if manifest.url and not manifest.is_at(seen):
-        warnings.append(
-            f"the product's configured base URL is {manifest.url}, the link has {seen}: "
-            "signatures fail if the product sees itself under its own (then use that one, or set signing_url)"
-        )
-    return warnings

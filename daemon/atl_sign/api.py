@@ -2,50 +2,35 @@
 
 import asyncio
 import json
-import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Annotated, Any, TypeVar
-from urllib.parse import parse_qsl
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
-from starlette.exceptions import HTTPException
+from pydantic import BaseModel
 
 from atl_sign import __version__, schemas
-from atl_sign.agent import Agent, LinkReport
+from atl_sign.agent import Agent
+from atl_sign.answers import add_error_handlers, answer_text, answer_with, wants_text
 from atl_sign.applink_form import format_form
 from atl_sign.credentials import Secret
-from atl_sign.dance import Cancelled, Dance, Failed, Granted, Waiting
-from atl_sign.errors import (
-    BadFieldsError,
-    BadRequestError,
-    DaemonError,
-    InternalError,
-    MethodNotAllowedError,
-    NotFoundError,
-    TooLargeError,
-)
+from atl_sign.dance import Dance
+from atl_sign.dance_state import Cancelled, Failed, Granted, Waiting
+from atl_sign.errors import BadFieldsError
+from atl_sign.linkbook import LinkReport
 from atl_sign.links import Link
+from atl_sign.request_fields import fields_of, read_fields
 from atl_sign.settings import link_to_fields
 from atl_sign.signing import RsaPrivateKey
 from atl_sign.text import format_error, format_lines, format_table
 from atl_sign.urls import Pairs, parse_pairs
 from atl_sign.vault import NotInMemoryError
 
-BODY_BYTES_MAX = 1 << 20
 WAIT_S_MAX = 60.0
 _POLL_S = 0.05  # how late an answer to a waiting peer may be
-_FORM_FIELDS_MAX = 100
 # FastAPI would set up OpenTelemetry by itself (facts platform.md).
 _NO_TELEMETRY = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
-
-_log = logging.getLogger("atl_sign")
-_Model = TypeVar("_Model", bound=schemas.Fields)
-_Scope = MutableMapping[str, Any]
 
 
 def make_app(agent: Agent) -> FastAPI:
@@ -61,10 +46,7 @@ def make_app(agent: Agent) -> FastAPI:
         responses={"default": {"model": schemas.ErrorAnswer, "description": "Every failure"}},
     )
     app.state.agent = agent
-    app.add_exception_handler(DaemonError, _answer_daemon_error)  # type: ignore[arg-type]  # the handler knows its own class
-    app.add_exception_handler(HTTPException, _answer_http_exception)  # type: ignore[arg-type]
-    app.add_exception_handler(RequestValidationError, _answer_validation_error)  # type: ignore[arg-type]
-    app.add_middleware(_Guard)
+    add_error_handlers(app)
     _add_sign(app, agent)
     _add_dances(app, agent)
     _add_links(app, agent)
@@ -75,29 +57,31 @@ def make_app(agent: Agent) -> FastAPI:
 def _add_sign(app: FastAPI, agent: Agent) -> None:
     @app.post("/sign", **_documented("Sign one request", schemas.SignAnswer, body=schemas.SignFields))
     async def sign(request: Request) -> Response:
-        fields = await _read_fields(request, schemas.SignFields)
+        fields = await read_fields(request, schemas.SignFields)
         if isinstance(fields.form, str):
             form = parse_pairs(fields.form, "form") if fields.form else None
         else:
             form = None if fields.form is None else tuple(fields.form)
         if fields.dry_run:
-            return _answer(request, await run_in_threadpool(_dry_run, agent, fields, form))
+            return answer_with(request, await run_in_threadpool(_dry_run, agent, fields, form))
         # The loop itself signs: a hop to a thread takes longer than the signature, unless the store must be asked first.
         try:
             authorization, link = agent.sign(fields.method, fields.url, form, fields.link, from_memory=True)
         except NotInMemoryError:
             authorization, link = await run_in_threadpool(agent.sign, fields.method, fields.url, form, fields.link)
         details = _describe_sending(link) if fields.details else {}
-        if _wants_text(request):
+        if wants_text(request):
             lines = format_lines({"link": link.name, **details}) + "\n" if details else ""
-            return _text(f"Authorization: {authorization}\n{lines}")
+            return answer_text(f"Authorization: {authorization}\n{lines}")
         answer = {"authorization": authorization, "link": link.name, "scheme": "oauth1", **details}
         return Response(json.dumps(answer), media_type="application/json")
 
 
 def _add_dances(app: FastAPI, agent: Agent) -> None:
     @app.post("/dance", **_documented("Begin a dance", schemas.DanceBegun, 201, body=schemas.DanceFields))
-    def begin_dance(request: Request, fields: Annotated[schemas.DanceFields, Depends(_body(schemas.DanceFields))]) -> Response:
+    def begin_dance(
+        request: Request, fields: Annotated[schemas.DanceFields, Depends(fields_of(schemas.DanceFields))]
+    ) -> Response:
         dance = agent.begin_dance(fields.link, fields.callback)
         begun = schemas.DanceBegun(
             id=dance.id,
@@ -106,7 +90,7 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
             state=dance.state.word,
             expires_at=dance.expires_at,
         )
-        return _answer(request, begun, status=201)
+        return answer_with(request, begun, status=201)
 
     @app.get("/dance/{dance_id}", **_documented("How far a dance is", schemas.DanceAnswer))
     async def show_dance(request: Request, dance_id: str, wait: Annotated[float, Query(ge=0, le=WAIT_S_MAX)] = 0.0) -> Response:
@@ -114,11 +98,11 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
         deadline = time.monotonic() + wait
         while isinstance(dance.state, Waiting) and time.monotonic() < deadline and not await request.is_disconnected():
             await asyncio.sleep(_POLL_S)
-        return _answer(request, _describe_dance(dance))
+        return answer_with(request, _describe_dance(dance))
 
     @app.post("/dance/{dance_id}", **_documented("Bring the verifier", schemas.DanceAnswer, body=schemas.VerifierFields))
     def finish_dance(
-        request: Request, dance_id: str, fields: Annotated[schemas.VerifierFields, Depends(_body(schemas.VerifierFields))]
+        request: Request, dance_id: str, fields: Annotated[schemas.VerifierFields, Depends(fields_of(schemas.VerifierFields))]
     ) -> Response:
         dance = agent.dances.get(dance_id)
         if (fields.verifier is None) == (fields.redirect_url is None):
@@ -127,37 +111,37 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
             dance.finish(Secret(fields.verifier.strip()))
         else:
             dance.finish_by_url(Secret(str(fields.redirect_url).strip()))
-        return _answer(request, _describe_dance(dance))
+        return answer_with(request, _describe_dance(dance))
 
     @app.delete("/dance/{dance_id}", **_documented("Cancel a dance", schemas.DanceAnswer))
     def cancel_dance(request: Request, dance_id: str) -> Response:
         dance = agent.dances.get(dance_id)
         dance.cancel()
         text = f"cancelled the dance with {dance.link.name}" if isinstance(dance.state, Cancelled) else None
-        return _answer(request, _describe_dance(dance), text)
+        return answer_with(request, _describe_dance(dance), text)
 
 
 def _add_links(app: FastAPI, agent: Agent) -> None:
     @app.get("/links", **_documented("Every link", schemas.LinksAnswer))
     def list_links(request: Request) -> Response:
-        reports, settings = agent.list_links()
+        reports, settings = agent.links.list_all(), agent.links.settings()
         problems = [schemas.ProblemAnswer(line=each.line, part=each.part, cause=each.cause) for each in settings.problems]
         answer = schemas.LinksAnswer(links=[_describe_link(report) for report in reports], problems=problems)
         rows = [(link.name, link.url, link.token.state) for link in answer.links]
         lines = [*format_table(rows), *(f"warning: {problem}" for problem in settings.problems)]
-        return _answer(request, answer, "\n".join(lines))
+        return answer_with(request, answer, "\n".join(lines))
 
     @app.get("/links/{name}", **_documented("One link", schemas.LinkAnswer))
     def show_link(request: Request, name: str) -> Response:
-        return _answer(request, _describe_link(agent.show_link(name)))
+        return answer_with(request, _describe_link(agent.links.show(name)))
 
     @app.put(
         "/links/{name}", **_documented("Add or change a link", schemas.ProbedLinkAnswer, body=schemas.LinkFields, creates=True)
     )
     def put_link(
-        request: Request, name: str, fields: Annotated[schemas.LinkFields, Depends(_body(schemas.LinkFields))]
+        request: Request, name: str, fields: Annotated[schemas.LinkFields, Depends(fields_of(schemas.LinkFields))]
     ) -> Response:
-        probed = agent.put_link(name, fields.model_dump(), only_new=request.headers.get("If-None-Match") == "*")
+        probed = agent.links.put(name, fields.model_dump(), only_new=request.headers.get("If-None-Match") == "*")
         manifest = probed.manifest
         answer = schemas.ProbedLinkAnswer(
             **_describe_link(probed.report).model_dump(),
@@ -166,12 +150,12 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
             base_url=manifest.url if manifest else None,
             warnings=list(probed.warnings),
         )
-        return _answer(request, answer, status=201 if probed.is_new else 200)
+        return answer_with(request, answer, status=201 if probed.is_new else 200)
 
     @app.delete("/links/{name}", **_documented("Remove a link and forget its token", schemas.RemovedAnswer))
     def remove_link(request: Request, name: str) -> Response:
-        agent.remove_link(name)
-        return _answer(request, schemas.RemovedAnswer(removed=name), f"removed link {name}")
+        agent.links.remove(name)
+        return answer_with(request, schemas.RemovedAnswer(removed=name), f"removed link {name}")
 
     @app.get("/links/{name}/setup", **_documented("What an administrator enters", schemas.SetupAnswer))
     def show_setup(request: Request, name: str) -> Response:
@@ -187,7 +171,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
             fields=[schemas.SetupField(label=field.label, value=field.value) for field in form.fields],
             leave_alone=list(form.leave_alone),
         )
-        return _answer(request, answer, format_form(form, link, product))
+        return answer_with(request, answer, format_form(form, link, product))
 
     @app.post("/links/{name}/check", **_documented("Who am I there", schemas.CheckAnswer))
     def check_link(request: Request, name: str) -> Response:
@@ -202,21 +186,21 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
             clock_offset_s=offset,
             warnings=list(result.warnings),
         )
-        return _answer(request, answer)
+        return answer_with(request, answer)
 
     @app.post("/links/{name}/problem", **_documented("A refusal in words", schemas.RefusalAnswer, body=schemas.ProblemFields))
     def explain_problem(
-        request: Request, name: str, fields: Annotated[schemas.ProblemFields, Depends(_body(schemas.ProblemFields))]
+        request: Request, name: str, fields: Annotated[schemas.ProblemFields, Depends(fields_of(schemas.ProblemFields))]
     ) -> Response:
         problem, message, hint = agent.explain_problem(name, fields.www_authenticate) or (None, None, None)
         answer = schemas.RefusalAnswer(problem=problem, message=message, hint=hint)
-        return _answer(request, answer, format_error(message, hint).rstrip("\n") if message else "")
+        return answer_with(request, answer, format_error(message, hint).rstrip("\n") if message else "")
 
     @app.delete("/links/{name}/token", **_documented("Log out", schemas.LogoutAnswer))
     def log_out(request: Request, name: str) -> Response:
-        revoke_url = agent.log_out(name)
+        revoke_url = agent.links.log_out(name)
         words = f"forgot the token of link {name}\nto revoke it at the provider too: {revoke_url}"
-        return _answer(request, schemas.LogoutAnswer(link=name, revoke_url=revoke_url), words)
+        return answer_with(request, schemas.LogoutAnswer(link=name, revoke_url=revoke_url), words)
 
 
 def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
@@ -226,7 +210,7 @@ def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
 
     @app.post("/key", **_documented("Make a consumer key", schemas.KeyAnswer, 201, body=schemas.KeyFields))
     def make_key(
-        request: Request, fields: Annotated[schemas.KeyFields, Depends(_body(schemas.KeyFields, schemas.FormKeyFields))]
+        request: Request, fields: Annotated[schemas.KeyFields, Depends(fields_of(schemas.KeyFields, schemas.FormKeyFields))]
     ) -> Response:
         return _answer_key(request, agent.make_key(int(fields.bits), replace=fields.replace), status=201)
 
@@ -245,7 +229,7 @@ def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
             signatures=status.signatures,
             warnings=list(status.problems),
         )
-        return _answer(request, answer)
+        return answer_with(request, answer)
 
 
 def _documented(
@@ -270,81 +254,6 @@ def _documented(
         "responses": {status: described, **({201: described} if creates else {})},
         "openapi_extra": extra,
     }
-
-
-def _body(model: type[_Model], form_model: type[_Model] | None = None) -> Callable[[Request], Awaitable[_Model]]:
-    async def read(request: Request) -> _Model:
-        return await _read_fields(request, model, form_model)
-
-    return read
-
-
-async def _read_fields(request: Request, model: type[_Model], form_model: type[_Model] | None = None) -> _Model:
-    """Return the body's fields; raises TooLargeError, BadRequestError, BadFieldsError, never with a value in their words."""
-    body = await _read_body(request)
-    kind = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
-    try:
-        if kind == "application/json":
-            return model.model_validate_json(body or b"{}")
-        if kind == "application/x-www-form-urlencoded":
-            return (form_model or model).model_validate(_parse_form(body))
-    except ValidationError as exc:
-        raise _refuse_fields(exc) from None
-    raise BadRequestError(
-        f"the content type {kind[:80]!r} is not read here", "send application/json or application/x-www-form-urlencoded"
-    )
-
-
-async def _read_body(request: Request) -> bytes:
-    length = request.headers.get("Content-Length", "0")
-    if len(length) > 12 or int(length) > BODY_BYTES_MAX:  # httptools lets digits through alone
-        raise _too_large()
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > BODY_BYTES_MAX:
-            raise _too_large()
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _too_large() -> TooLargeError:
-    return TooLargeError(f"the body is over {BODY_BYTES_MAX} bytes", "bodies that are no form are not signed: leave them out")
-
-
-def _parse_form(body: bytes) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(
-            body.decode(), keep_blank_values=True, strict_parsing=bool(body), errors="strict", max_num_fields=_FORM_FIELDS_MAX
-        )
-    except ValueError:  # UnicodeDecodeError too
-        raise BadRequestError("the body is no application/x-www-form-urlencoded text in UTF-8") from None
-    fields: dict[str, str] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise BadFieldsError(f"the field {name[:80]} stands twice")
-        fields[name] = value
-    return fields
-
-
-def _refuse_fields(exc: ValidationError) -> DaemonError:
-    details = exc.errors(include_url=False, include_context=False, include_input=False)
-    if details[0]["type"] == "json_invalid":
-        return BadRequestError("the body is no JSON object in UTF-8", "check quotes and commas")
-    return _refuse_details(details)
-
-
-def _refuse_details(details: Any) -> BadFieldsError:
-    words = {"missing": "is missing", "extra_forbidden": "is not known here"}
-    reasons: dict[str, str] = {}
-    for detail in details:
-        # For a list of pairs the place goes on below the field; the field's name is enough.
-        place = [str(part) for part in detail["loc"] if part not in ("query", "body")]
-        field = place[0][:80] if place else "body"
-        reasons.setdefault(field, words.get(detail["type"], "is not of the right kind"))
-    return BadFieldsError(
-        "; ".join(f"{field} {reason}" for field, reason in reasons.items()), "docs/api.md lists the fields of every call"
-    )
 
 
 def _describe_link(report: LinkReport) -> schemas.LinkAnswer:
@@ -384,87 +293,6 @@ def _describe_dance(dance: Dance) -> schemas.DanceAnswer:
 
 def _answer_key(request: Request, key: RsaPrivateKey, status: int = 200) -> Response:
     pem = key.public_pem()
-    return _answer(
+    return answer_with(
         request, schemas.KeyAnswer(public_key=pem, fingerprint=key.fingerprint(), bits=key.bits), pem.rstrip("\n"), status
     )
-
-
-def _answer(request: Request, answer: BaseModel, text: str | None = None, status: int = 200) -> Response:
-    """Answer with *answer* as JSON, or with *text* (else one line a field) when the peer wants text."""
-    if not _wants_text(request):
-        return Response(answer.model_dump_json(), status, media_type="application/json")
-    if text is None:
-        text = format_lines(answer.model_dump(mode="json"))
-    return _text(f"{text}\n" if text else "", status)
-
-
-def _wants_text(request: Request) -> bool:
-    return request.headers.get("Accept", "").lstrip().lower().startswith("text/plain")
-
-
-def _text(text: str, status: int = 200) -> Response:
-    return Response(text, status, media_type="text/plain")
-
-
-def answer_error(error: DaemonError, *, as_text: bool) -> tuple[bytes, bytes]:
-    """Return body and content type of the one shape that every failure has."""
-    if as_text:
-        return format_error(error.message, error.hint).encode(), b"text/plain; charset=utf-8"
-    detail = {"code": error.code, "message": error.message, "hint": error.hint}
-    return json.dumps({"error": detail}).encode(), b"application/json"
-
-
-def _answer_daemon_error(request: Request, exc: DaemonError) -> Response:
-    body, kind = answer_error(exc, as_text=_wants_text(request))
-    return Response(body, exc.status, {"Content-Type": kind.decode()})
-
-
-def _answer_http_exception(request: Request, exc: HTTPException) -> Response:
-    if exc.status_code == 405:
-        error: DaemonError = MethodNotAllowedError(f"{request.method} is not for this address", "docs/api.md lists every call")
-    elif exc.status_code == 404:
-        error = NotFoundError("nothing is at this address", "docs/api.md lists every call")
-    else:
-        error = BadRequestError("the request cannot be read")
-    answer = _answer_daemon_error(request, error)
-    answer.headers.update({name: value for name, value in (exc.headers or {}).items() if name.lower() == "allow"})
-    return answer
-
-
-def _answer_validation_error(request: Request, exc: RequestValidationError) -> Response:
-    return _answer_daemon_error(request, _refuse_details(exc.errors()))
-
-
-class _Guard:
-    """The outermost handler: what nobody foresaw is told as `internal`, and logged without the texts that could hold a secret."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: _Scope, receive: Any, send: Any) -> None:
-        is_answered = False
-
-        async def watch(message: _Scope) -> None:
-            nonlocal is_answered
-            is_answered = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watch)
-        except Exception as exc:
-            _log.error("internal error: %s at %s", type(exc).__name__, _place_of(exc))
-            if is_answered or scope["type"] != "http":
-                return
-            as_text = _wants_text(Request(scope))
-            body, kind = answer_error(InternalError("the daemon failed", "its log says where; please report it"), as_text=as_text)
-            await send({"type": "http.response.start", "status": 500, "headers": [(b"content-type", kind)]})
-            await send({"type": "http.response.body", "body": body})
-
-
-def _place_of(exc: BaseException) -> str:
-    trace = exc.__traceback__
-    places = []
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return " > ".join(places[-6:])

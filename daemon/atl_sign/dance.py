@@ -5,12 +5,12 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from atl_sign.credentials import AccessToken, RequestToken, Secret
+from atl_sign.dance_state import Cancelled, DanceState, Expired, Failed, Granted, Refused, Waiting
 from atl_sign.errors import (
     BadRequestError,
     DaemonError,
@@ -34,53 +34,6 @@ DENIED = "denied"  # the verifier that stands for the user's No (facts section 1
 VERIFIER_CHARS_MAX = 255  # Atlassian's have 6
 
 CallbackKind = Literal["loopback", "oob"]
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """The user has not decided yet."""
-
-    word: ClassVar[Literal["waiting"]] = "waiting"
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """The user pressed Allow, and the access token is stored."""
-
-    word: ClassVar[Literal["granted"]] = "granted"
-    user: str | None  # as the provider names the user; None when it did not say
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The user pressed Deny."""
-
-    word: ClassVar[Literal["refused"]] = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """A peer cancelled the dance, or the daemon ended."""
-
-    word: ClassVar[Literal["cancelled"]] = "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class Expired:
-    """The request token's time ran out."""
-
-    word: ClassVar[Literal["expired"]] = "expired"
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The last leg failed; a new dance is needed."""
-
-    word: ClassVar[Literal["failed"]] = "failed"
-    error: DaemonError
-
-
-DanceState = Waiting | Granted | Refused | Cancelled | Expired | Failed
 
 
 class Dance:

@@ -15,10 +15,10 @@ class Product:
     who_am_i: str  # the path, below the base URL, of a call that names the user
     parse_user: Callable[[str], str | None]  # its answer's text → the user's name, None for anonymous or another shape
     old_form_until: str  # the last version whose dialog begins with the address box
-    revoke_path: str = "/plugins/servlet/oauth/users/access-tokens"  # where users see and revoke their grants
 
 
 LINKS_PAGE = "/plugins/servlet/applinks/listApplicationLinks"
+REVOKE_PATH = "/plugins/servlet/oauth/users/access-tokens"  # where users see and revoke their grants, in all four
 MANIFEST_PATH = "/rest/applinks/1.0/manifest"
 
 

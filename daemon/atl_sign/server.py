@@ -19,7 +19,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atl_sign.agent import Agent
-from atl_sign.api import answer_error, make_app
+from atl_sign.answers import answer_error
+from atl_sign.api import make_app
 from atl_sign.config import ConfigFile
 from atl_sign.dance import Dances
 from atl_sign.errors import BadRequestError

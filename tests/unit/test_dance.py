@@ -13,15 +13,10 @@ from atl_sign.callback import WrongTokenError
 from atl_sign.credentials import AccessToken, Secret
 from atl_sign.dance import (
     WAITING_MAX,
-    Cancelled,
     Dance,
     Dances,
-    Expired,
-    Failed,
-    Granted,
-    Refused,
-    Waiting,
 )
+from atl_sign.dance_state import Cancelled, Expired, Failed, Granted, Refused, Waiting
 from atl_sign.errors import (
     BadRequestError,
     DaemonError,

@@ -1,0 +1,109 @@
+"""An answer as JSON, or as the text that a shell would print; and the one shape that every failure has."""
+
+import json
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from atl_sign.errors import BadRequestError, DaemonError, InternalError, MethodNotAllowedError, NotFoundError
+from atl_sign.request_fields import refuse_details
+from atl_sign.text import format_error, format_lines
+
+_log = logging.getLogger("atl_sign")
+_Scope = MutableMapping[str, Any]
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Make *app* answer every failure in the one shape."""
+    app.add_exception_handler(DaemonError, _answer_daemon_error)  # type: ignore[arg-type]  # the handler knows its own class
+    app.add_exception_handler(HTTPException, _answer_http_exception)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)  # type: ignore[arg-type]
+    app.add_middleware(_Guard)
+
+
+def answer_with(request: Request, answer: BaseModel, text: str | None = None, status: int = 200) -> Response:
+    """Answer with *answer* as JSON, or with *text* (else one line a field) when the peer wants text."""
+    if not wants_text(request):
+        return Response(answer.model_dump_json(), status, media_type="application/json")
+    if text is None:
+        text = format_lines(answer.model_dump(mode="json"))
+    return answer_text(f"{text}\n" if text else "", status)
+
+
+def wants_text(request: Request) -> bool:
+    """Tell whether the peer would rather have text than JSON: its Accept begins with text/plain."""
+    return request.headers.get("Accept", "").lstrip().lower().startswith("text/plain")
+
+
+def answer_text(text: str, status: int = 200) -> Response:
+    """Answer with *text*, which ends in a newline when it is not empty."""
+    return Response(text, status, media_type="text/plain")
+
+
+def answer_error(error: DaemonError, *, as_text: bool) -> tuple[bytes, bytes]:
+    """Return body and content type of the one shape that every failure has."""
+    if as_text:
+        return format_error(error.message, error.hint).encode(), b"text/plain; charset=utf-8"
+    detail = {"code": error.code, "message": error.message, "hint": error.hint}
+    return json.dumps({"error": detail}).encode(), b"application/json"
+
+
+def _answer_daemon_error(request: Request, exc: DaemonError) -> Response:
+    body, kind = answer_error(exc, as_text=wants_text(request))
+    return Response(body, exc.status, {"Content-Type": kind.decode()})
+
+
+def _answer_http_exception(request: Request, exc: HTTPException) -> Response:
+    if exc.status_code == 405:
+        error: DaemonError = MethodNotAllowedError(f"{request.method} is not for this address", "docs/api.md lists every call")
+    elif exc.status_code == 404:
+        error = NotFoundError("nothing is at this address", "docs/api.md lists every call")
+    else:
+        error = BadRequestError("the request cannot be read")
+    answer = _answer_daemon_error(request, error)
+    answer.headers.update({name: value for name, value in (exc.headers or {}).items() if name.lower() == "allow"})
+    return answer
+
+
+def _answer_validation_error(request: Request, exc: RequestValidationError) -> Response:
+    return _answer_daemon_error(request, refuse_details(exc.errors()))
+
+
+class _Guard:
+    """The outermost handler: what nobody foresaw is told as `internal`, and logged without the texts that could hold a secret."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: _Scope, receive: Any, send: Any) -> None:
+        is_answered = False
+
+        async def watch(message: _Scope) -> None:
+            nonlocal is_answered
+            is_answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as exc:
+            _log.error("internal error: %s at %s", type(exc).__name__, _place_of(exc))
+            if is_answered or scope["type"] != "http":
+                return
+            as_text = wants_text(Request(scope))
+            body, kind = answer_error(InternalError("the daemon failed", "its log says where; please report it"), as_text=as_text)
+            await send({"type": "http.response.start", "status": 500, "headers": [(b"content-type", kind)]})
+            await send({"type": "http.response.body", "body": body})
+
+
+def _place_of(exc: BaseException) -> str:
+    trace = exc.__traceback__
+    places = []
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " > ".join(places[-6:])

@@ -1,0 +1,208 @@
+"""The user's links: added, changed, shown and removed, each with its token's state and what its product says of itself."""
+
+import getpass
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from atl_sign.config import ConfigFile
+from atl_sign.credentials import AccessToken
+from atl_sign.dance import Dances
+from atl_sign.errors import ConfigBrokenError, DaemonError, LinkExistsError, UnknownLinkError
+from atl_sign.links import Link
+from atl_sign.products import REVOKE_PATH, Product, find_product
+from atl_sign.settings import LINK_SETTINGS, Settings, link_from_fields
+from atl_sign.urls import Url
+from atl_sign.vault import Vault
+
+if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first call needs it
+    from atl_sign.provider import Manifest
+
+TokenState = Literal["none", "active", "expired", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReport:
+    """One link, with what is known of its token."""
+
+    link: Link
+    token_state: TokenState  # unknown: the store does not say
+    token: AccessToken | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What a link's manifest said when the link was put."""
+
+    report: LinkReport
+    is_new: bool
+    manifest: "Manifest | None"
+    warnings: tuple[str, ...]
+
+
+class LinkBook:
+    """Every link of the configuration, with its token in the vault."""
+
+    def __init__(self, config: ConfigFile, vault: Vault, dances: Dances, clock: Callable[[], float]) -> None:
+        """
+        Keep links in *config* and forget tokens in *vault*.
+
+        Args:
+            config: the file.
+            vault: the credentials.
+            dances: those that wait; a link's end with it.
+            clock: seconds since 1970-01-01 UTC.
+        """
+        self._config = config
+        self._vault = vault
+        self._dances = dances
+        self._clock = clock
+        self._manifests: dict[str, Manifest] = {}  # by base URL
+
+    def settings(self) -> Settings:
+        """Return what the configuration says now."""
+        return self._config.settings()
+
+    def list_all(self) -> list[LinkReport]:
+        """Return every link that can be read, with its token's state."""
+        return [self.report(link) for link in self.settings().links.by_name.values()]
+
+    def show(self, name: str) -> LinkReport:
+        """Return one link with its token's state."""
+        return self.report(self.get(name))
+
+    def get(self, name: str) -> Link:
+        """Return the link called *name*; raises UnknownLinkError, or ConfigBrokenError when it may stand in a broken part."""
+        settings = self._config.settings()
+        try:
+            return settings.links.get(name)
+        except UnknownLinkError:
+            self._raise_config_problem(settings, name)
+            raise
+
+    def choose(self, url: Url, name: str | None) -> Link:
+        """Return the link that covers *url*; raises as `LinkTable.choose`, and ConfigBrokenError as `get`."""
+        settings = self._config.settings()
+        try:
+            return settings.links.choose(url, name)
+        except UnknownLinkError:
+            self._raise_config_problem(settings, name)
+            raise
+
+    def put(self, name: str, fields: Mapping[str, object], *, only_new: bool = False) -> ProbeReport:
+        """
+        Add a link, or replace the settings of an existing one; a grant for another address or consumer is forgotten.
+
+        Args:
+            name: the link's name.
+            fields: the settings of `LINK_SETTINGS`; without `consumer_key` the link keeps its own, or is given one.
+            only_new: refuse when the link exists.
+
+        Raises:
+            LinkExistsError: *only_new*, and it exists.
+            BadFieldsError, BadUrlError, ConfigBrokenError, ConfigUnwritableError: nothing was changed.
+        """
+        settings = self._config.settings()
+        before = settings.links.by_name.get(name)
+        if before is None and settings.problem_of_link(name) is not None:
+            self._raise_config_problem(settings, name)  # what stands there may be worth more than what is put in its place
+        if only_new and before is not None:
+            raise LinkExistsError(f"link {name} exists already", f"atl-sign link show {name}; to change it: --replace")
+        given = {setting: fields[setting] for setting in LINK_SETTINGS if fields.get(setting) is not None}
+        given.setdefault("consumer_key", before.consumer_key if before else default_consumer_key())
+        link = link_from_fields(name, given)
+        self._config.put_link(link)
+        warnings = []
+        if before is not None and (before.url, before.consumer_key) != (link.url, link.consumer_key):
+            self._dances.cancel_all(name)
+            try:
+                self._vault.forget_token(name)
+            except DaemonError as exc:  # harmless: the vault gives the old grant to no other address
+                warnings.append(f"the token of the old address is still in the store: {exc.message}")
+        manifest: Manifest | None = None
+        try:
+            manifest = self.fetch_manifest(link)
+            warnings += _warn_of_manifest(link, manifest)
+        except DaemonError as exc:
+            warnings.append(exc.message)
+        return ProbeReport(self.report(link), before is None, manifest, tuple(warnings))
+
+    def remove(self, name: str) -> None:
+        """Remove a link and forget its token; raises as `get_link`, and as the store and the file do."""
+        self.get(name)
+        self._dances.cancel_all(name)
+        self._vault.forget_token(name)
+        self._config.remove_link(name)
+
+    def log_out(self, name: str) -> str:
+        """Forget the link's token; return the page where the user revokes it at the provider."""
+        link = self.get(name)
+        self._dances.cancel_all(name)
+        self._vault.forget_token(name)
+        return f"{link.url}{REVOKE_PATH}"
+
+    def report(self, link: Link) -> LinkReport:
+        """Return what is known of the token of *link*; a store that does not answer is a state, not a failure."""
+        try:
+            token = self._vault.token(link)
+        except DaemonError:
+            return LinkReport(link, "unknown", None)
+        if token is None:
+            return LinkReport(link, "none", None)
+        is_expired = token.is_expired(datetime.fromtimestamp(self._clock(), UTC))
+        return LinkReport(link, "expired" if is_expired else "active", token)
+
+    def product(self, link: Link) -> Product | None:
+        """Return the link's product when its manifest is known or can be had."""
+        if str(link.url) not in self._manifests:
+            try:
+                self.fetch_manifest(link)
+            except DaemonError:
+                return None
+        return find_product(self._manifests[str(link.url)].type_id)
+
+    def fetch_manifest(self, link: Link) -> "Manifest":
+        """Ask the product of *link* who it is, and remember the answer; raises as `provider.fetch_manifest`."""
+        from atl_sign.provider import fetch_manifest
+
+        manifest = fetch_manifest(link)
+        self._manifests[str(link.url)] = manifest
+        return manifest
+
+    def _raise_config_problem(self, settings: Settings, name: str | None) -> None:
+        """Say that the link is in a broken part of the file, rather than that there is none."""
+        if name is not None and name in settings.links.by_name:
+            return
+        problem = settings.problem_of_link(name) if name is not None else None
+        for found in (problem, *settings.problems):
+            if found is not None and (found is problem or found.part == "file" or found.part.startswith("links")):
+                raise ConfigBrokenError(str(found), f"mend {self._config.path}") from None
+
+
+def default_consumer_key() -> str:
+    """Return a consumer key that no colleague's atl-sign at the same provider has: the key must be unique there (facts 1.3)."""
+    words = f"atl-sign-{user_name()}-{socket.gethostname().partition('.')[0]}"
+    return "".join(char if char.isascii() and (char.isalnum() or char in "-._") else "-" for char in words)[:255]
+
+
+def user_name() -> str:
+    """Return the user's name, or `user` where the uid has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's uid without a name
+        return "user"
+
+
+def _warn_of_manifest(link: Link, manifest: "Manifest") -> list[str]:
+    warnings = []
+    if find_product(manifest.type_id) is None:
+        warnings.append(f"the product there calls itself {manifest.type_id}, which atl-sign does not know")
+    seen = link.signing_url or link.url
+    if manifest.url and not manifest.is_at(seen):
+        warnings.append(
+            f"the product's configured base URL is {manifest.url}, the link has {seen}: "
+            "signatures fail if the product sees itself under its own (then use that one, or set signing_url)"
+        )
+    return warnings

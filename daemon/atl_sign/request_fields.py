@@ -1,0 +1,93 @@
+"""A request's body as fields: JSON or a form, bounded, and refused by name without a value in the words."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+from pydantic import ValidationError
+
+from atl_sign import schemas
+from atl_sign.errors import BadFieldsError, BadRequestError, DaemonError, TooLargeError
+
+BODY_BYTES_MAX = 1 << 20
+_FORM_FIELDS_MAX = 100
+
+_Model = TypeVar("_Model", bound=schemas.Fields)
+
+
+def fields_of(model: type[_Model], form_model: type[_Model] | None = None) -> Callable[[Request], Awaitable[_Model]]:
+    """Return the dependency that gives a route its body as *model*; *form_model* reads forms where texts need another type."""
+
+    async def read(request: Request) -> _Model:
+        return await read_fields(request, model, form_model)
+
+    return read
+
+
+async def read_fields(request: Request, model: type[_Model], form_model: type[_Model] | None = None) -> _Model:
+    """Return the body's fields; raises TooLargeError, BadRequestError, BadFieldsError, never with a value in their words."""
+    body = await _read_body(request)
+    kind = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
+    try:
+        if kind == "application/json":
+            return model.model_validate_json(body or b"{}")
+        if kind == "application/x-www-form-urlencoded":
+            return (form_model or model).model_validate(_parse_form(body))
+    except ValidationError as exc:
+        raise _refuse_fields(exc) from None
+    raise BadRequestError(
+        f"the content type {kind[:80]!r} is not read here", "send application/json or application/x-www-form-urlencoded"
+    )
+
+
+async def _read_body(request: Request) -> bytes:
+    length = request.headers.get("Content-Length", "0")
+    if len(length) > 12 or int(length) > BODY_BYTES_MAX:  # httptools lets digits through alone
+        raise _too_large()
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > BODY_BYTES_MAX:
+            raise _too_large()
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large() -> TooLargeError:
+    return TooLargeError(f"the body is over {BODY_BYTES_MAX} bytes", "bodies that are no form are not signed: leave them out")
+
+
+def _parse_form(body: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            body.decode(), keep_blank_values=True, strict_parsing=bool(body), errors="strict", max_num_fields=_FORM_FIELDS_MAX
+        )
+    except ValueError:  # UnicodeDecodeError too
+        raise BadRequestError("the body is no application/x-www-form-urlencoded text in UTF-8") from None
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise BadFieldsError(f"the field {name[:80]} stands twice")
+        fields[name] = value
+    return fields
+
+
+def _refuse_fields(exc: ValidationError) -> DaemonError:
+    details = exc.errors(include_url=False, include_context=False, include_input=False)
+    if details[0]["type"] == "json_invalid":
+        return BadRequestError("the body is no JSON object in UTF-8", "check quotes and commas")
+    return refuse_details(details)
+
+
+def refuse_details(details: Any) -> BadFieldsError:
+    words = {"missing": "is missing", "extra_forbidden": "is not known here"}
+    reasons: dict[str, str] = {}
+    for detail in details:
+        # For a list of pairs the place goes on below the field; the field's name is enough.
+        place = [str(part) for part in detail["loc"] if part not in ("query", "body")]
+        field = place[0][:80] if place else "body"
+        reasons.setdefault(field, words.get(detail["type"], "is not of the right kind"))
+    return BadFieldsError(
+        "; ".join(f"{field} {reason}" for field, reason in reasons.items()), "docs/api.md lists the fields of every call"
+    )
