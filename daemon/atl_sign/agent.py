@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from atl_sign.errors import DanceNeededError, KeyExistsError, KeyMissingError
 from atl_sign.linkbook import LinkBook, user_name
 from atl_sign.links import Link
 from atl_sign.policy import check_method, check_request
-from atl_sign.problems import explain_problem, parse_acceptable_timestamps
+from atl_sign.problems import explain_problem, parse_clock_offset
 from atl_sign.products import Product
 from atl_sign.signing import RsaPrivateKey, UnsignedRequest, make_private_key, sign, signature_base_string
 from atl_sign.store import StoreState
@@ -26,8 +27,6 @@ from atl_sign.vault import Vault
 if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first call needs it
     from atl_sign.check import CheckResult
     from atl_sign.provider import Provider
-
-KEY_BITS = (2048, 3072, 4096)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,7 @@ class Agent:
         self._vault = vault
         self._clock = clock
         self._clock_offsets: dict[Url, float] = {}  # by base URL: the provider's clock less ours, once it was learned
+        self._making_key = threading.Lock()
         self._signatures = 0
         self._started_at = datetime.now(UTC)
 
@@ -112,13 +112,13 @@ class Agent:
         """
         from atl_sign.provider import parse_problem
 
-        link = self.links.get(name)
+        link = self.links.get_link(name)
         fields = parse_problem(www_authenticate)
         if not fields:
             return None
-        acceptable = parse_acceptable_timestamps(fields)
-        if fields["oauth_problem"] == "timestamp_refused" and acceptable is not None:
-            self._clock_offsets[link.url] = acceptable - self._clock()
+        offset = parse_clock_offset(fields, self._clock())
+        if offset is not None:
+            self._clock_offsets[link.url] = offset
         message, hint = explain_problem(fields["oauth_problem"], fields, link.name)
         return fields["oauth_problem"], f"link {link.name}: {message}", hint
 
@@ -126,32 +126,34 @@ class Agent:
         """Begin a dance with the link called *name*; raises as `Dances.begin`, and what the link and the key lack."""
         from atl_sign.check import learn_user
 
-        link = self.links.get(name)
+        link = self.links.get_link(name)
         self._vault.check_store()  # a store that cannot keep the token is told of before the user consents
         provider = self._provider(link)
 
-        def keep(token: AccessToken) -> str | None:
+        def keep(token: AccessToken) -> None:
             self._vault.put_token(link, token)
+
+        def name_user(token: AccessToken) -> str | None:
             self._clock_offsets[link.url] = provider.clock_offset_s
-            user = learn_user(link, provider, token, self.links.product(link))
+            user = learn_user(link, provider, token, self.links.find_product(link))
             if user is not None:
-                self._vault.put_token(link, token.with_user(user))
+                self._vault.name_user(link, token, user)
             return user
 
-        return self.dances.begin(link, provider, callback, keep)
+        return self.dances.begin(link, provider, callback, keep=keep, learn_user=name_user)
 
     def make_setup(self, name: str) -> tuple[Link, Product | None, ApplinkForm]:
-        """Return what an administrator enters for the link; raises KeyMissingError, and as `get_link`."""
-        link = self.links.get(name)
+        """Return what an administrator enters for the link; raises KeyMissingError, and as `LinkBook.get_link`."""
+        link = self.links.get_link(name)
         key = self.get_key()
-        product = self.links.product(link)
+        product = self.links.find_product(link)
         return link, product, make_form(link, product, key.public_pem(), f"atl-sign of {user_name()} on {socket.gethostname()}")
 
     def check(self, name: str) -> "CheckResult":
         """Ask the link's provider who the user is, with a signed request; raises as `check_link` and what a signature lacks."""
         from atl_sign.check import check_link
 
-        link = self.links.get(name)
+        link = self.links.get_link(name)
         provider = self._provider(link)
         token = self._live_token(link)
         result = check_link(link, provider, token, self.links.fetch_manifest(link))
@@ -166,21 +168,20 @@ class Agent:
         return key
 
     def make_key(self, bits: int, *, replace: bool) -> RsaPrivateKey:
-        """Make a consumer key of *bits* (one of `KEY_BITS`); raises KeyExistsError unless *replace*."""
-        if not replace and self._vault.key() is not None:
-            raise KeyExistsError(
-                "there is a consumer key already",
-                "atl-sign key prints it; with --replace every link needs the new one at its provider",
-            )
-        key = make_private_key(bits)
-        self._vault.put_key(key)
+        """Make a consumer key of *bits* (2048, 3072 or 4096); raises KeyExistsError unless *replace*."""
+        with self._making_key:  # of two that ask at once one gets the key, and the other is told
+            if not replace and self._vault.key() is not None:
+                hint = "atl-sign key prints it; with --replace every link needs the new one at its provider"
+                raise KeyExistsError("there is a consumer key already", hint)
+            key = make_private_key(bits)
+            self._vault.put_key(key)
         return key
 
     def status(self) -> Status:
         """Return the daemon's state; a store that does not answer is a state, not a failure."""
-        settings = self.links.settings()
+        settings = self.links.read_settings()
         store_state = self._vault.state()
-        reports = self.links.list_all() if store_state == "ready" else []
+        reports = self.links.list_links() if store_state == "ready" else []
         return Status(
             started_at=self._started_at,
             store=self._vault.backend,
@@ -199,7 +200,7 @@ class Agent:
     def _make_request(self, method: str, url: str, form: Pairs | None, name: str | None) -> tuple[UnsignedRequest, Link]:
         check_method(method)
         target = parse_url(url)
-        link = self.links.choose(target, name)
+        link = self.links.choose_link(target, name)
         request = UnsignedRequest(method, link.as_signed(target), form)
         check_request(request)
         return request, link

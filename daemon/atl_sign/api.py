@@ -16,7 +16,7 @@ from atl_sign.answers import add_error_handlers, answer_text, answer_with, wants
 from atl_sign.applink_form import format_form
 from atl_sign.credentials import Secret
 from atl_sign.dance import Dance
-from atl_sign.dance_state import Cancelled, Failed, Granted, Waiting
+from atl_sign.dance_state import Cancelled, Failed, Granted
 from atl_sign.errors import BadFieldsError
 from atl_sign.linkbook import LinkReport
 from atl_sign.links import Link
@@ -96,7 +96,7 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
     async def show_dance(request: Request, dance_id: str, wait: Annotated[float, Query(ge=0, le=WAIT_S_MAX)] = 0.0) -> Response:
         dance = agent.dances.get(dance_id)
         deadline = time.monotonic() + wait
-        while isinstance(dance.state, Waiting) and time.monotonic() < deadline and not await request.is_disconnected():
+        while not dance.is_settled and time.monotonic() < deadline and not await request.is_disconnected():
             await asyncio.sleep(_POLL_S)
         return answer_with(request, _describe_dance(dance))
 
@@ -124,7 +124,7 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
 def _add_links(app: FastAPI, agent: Agent) -> None:
     @app.get("/links", **_documented("Every link", schemas.LinksAnswer))
     def list_links(request: Request) -> Response:
-        reports, settings = agent.links.list_all(), agent.links.settings()
+        reports, settings = agent.links.list_links(), agent.links.read_settings()
         problems = [schemas.ProblemAnswer(line=each.line, part=each.part, cause=each.cause) for each in settings.problems]
         answer = schemas.LinksAnswer(links=[_describe_link(report) for report in reports], problems=problems)
         rows = [(link.name, link.url, link.token.state) for link in answer.links]
@@ -133,7 +133,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
 
     @app.get("/links/{name}", **_documented("One link", schemas.LinkAnswer))
     def show_link(request: Request, name: str) -> Response:
-        return answer_with(request, _describe_link(agent.links.show(name)))
+        return answer_with(request, _describe_link(agent.links.show_link(name)))
 
     @app.put(
         "/links/{name}", **_documented("Add or change a link", schemas.ProbedLinkAnswer, body=schemas.LinkFields, creates=True)
@@ -141,7 +141,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
     def put_link(
         request: Request, name: str, fields: Annotated[schemas.LinkFields, Depends(fields_of(schemas.LinkFields))]
     ) -> Response:
-        probed = agent.links.put(name, fields.model_dump(), only_new=request.headers.get("If-None-Match") == "*")
+        probed = agent.links.put_link(name, fields.model_dump(), only_new=request.headers.get("If-None-Match") == "*")
         manifest = probed.manifest
         answer = schemas.ProbedLinkAnswer(
             **_describe_link(probed.report).model_dump(),
@@ -154,7 +154,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
 
     @app.delete("/links/{name}", **_documented("Remove a link and forget its token", schemas.RemovedAnswer))
     def remove_link(request: Request, name: str) -> Response:
-        agent.links.remove(name)
+        agent.links.remove_link(name)
         return answer_with(request, schemas.RemovedAnswer(removed=name), f"removed link {name}")
 
     @app.get("/links/{name}/setup", **_documented("What an administrator enters", schemas.SetupAnswer))

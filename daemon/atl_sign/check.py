@@ -6,8 +6,8 @@ from atl_sign.credentials import AccessToken
 from atl_sign.errors import DaemonError, DanceNeededError, ProviderRefusedError
 from atl_sign.http_out import Answer
 from atl_sign.links import Link
-from atl_sign.problems import TOKEN_IS_DEAD
-from atl_sign.products import PRODUCTS, Product, find_product
+from atl_sign.problems import CLOCK_OFFSET_MAX_S, TOKEN_IS_DEAD
+from atl_sign.products import PRODUCTS, Product, find_product, is_user_name
 from atl_sign.provider import Manifest, Provider, unexpected_answer
 
 CLOCK_WARNING_S = 60.0
@@ -53,7 +53,7 @@ def check_link(link: Link, provider: Provider, token: AccessToken, manifest: Man
             f"from {CLOCK_LIMIT_S:.0f} s on it refuses"
         )
         # It has just taken our time, so a Date that is further from that comes from something before it with a clock of its own.
-        if abs(offset - provider.clock_offset_s) <= CLOCK_LIMIT_S:
+        if abs(offset - provider.clock_offset_s) <= CLOCK_LIMIT_S and abs(offset) <= CLOCK_OFFSET_MAX_S:
             provider.clock_offset_s = offset
     seen = link.signing_url or link.url
     if not manifest.is_at(seen):
@@ -83,7 +83,8 @@ def _ask(link: Link, provider: Provider, token: AccessToken, product: Product) -
 def _read_user(product: Product, answer: Answer) -> str | None:
     if answer.status != 200 or answer.is_html:
         return None
-    return product.parse_user(answer.text) or answer.user
+    user = product.parse_user(answer.text) or answer.user
+    return user if user is not None and is_user_name(user) else None
 
 
 def _nobody(link: Link, answer: Answer) -> ProviderRefusedError:

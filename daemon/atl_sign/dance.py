@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # loaded by the first dance, not by the daemon's start
 DANCE_LIFETIME_S = 600.0  # the provider's request token lives as long (facts section 2)
 KEPT_S = 600.0  # how long a finished dance can still be asked about
 WAITING_MAX = 32  # each loopback dance holds a port and a thread
+SWAP_WAIT_S = 1.0  # how long a second answer to a dance waits for the first; then it is refused
 CANCEL_WAIT_S = 5.0  # how long a cancellation waits for a token that is being stored
 DENIED = "denied"  # the verifier that stands for the user's No (facts section 1.4)
 VERIFIER_CHARS_MAX = 255  # Atlassian's have 6
@@ -44,7 +45,9 @@ class Dance:
         link: Link,
         provider: "Provider",
         callback: CallbackKind,
-        keep: Callable[[AccessToken], str | None],
+        *,
+        keep: Callable[[AccessToken], None],
+        learn_user: Callable[[AccessToken], str | None],
         lifetime_s: float = DANCE_LIFETIME_S,
     ) -> None:
         """
@@ -54,7 +57,8 @@ class Dance:
             link: whom with.
             provider: the link's provider.
             callback: how the verifier comes back: to a listener on 127.0.0.1, or by the user's hand.
-            keep: stores the access token, then returns the user's name when it can be learned; raises when storing fails.
+            keep: stores the access token; raises when that fails.
+            learn_user: returns the name of the user whose token it is, when the provider says; may take as long as a request.
             lifetime_s: how long the user may take.
         """
         self.id = secrets.token_urlsafe(12)
@@ -64,6 +68,8 @@ class Dance:
         self.authorize_url = ""
         self._provider = provider
         self._keep = keep
+        self._learn_user = learn_user
+        self._is_naming = False  # the token is stored, and the user's name is asked for
         self._ends_at = time.monotonic() + lifetime_s
         self._lock = threading.Lock()  # around the state
         self._swapping = threading.Lock()  # around the last leg: a verifier is good for one swap
@@ -113,6 +119,11 @@ class Dance:
         return self._state
 
     @property
+    def is_settled(self) -> bool:
+        """Tell whether the state will not change any more."""
+        return not isinstance(self.state, Waiting) and not self._is_naming
+
+    @property
     def ended_s_ago(self) -> float:
         """Seconds since the dance's time was over; negative before."""
         return time.monotonic() - self._ends_at
@@ -128,7 +139,9 @@ class Dance:
             ProviderUnreachableError: the dance waits on.
             StoreLockedError, StoreUnavailableError: the token came and could not be kept.
         """
-        with self._swapping:
+        if not self._swapping.acquire(timeout=SWAP_WAIT_S):
+            raise BadRequestError("another answer to this dance is being tried", "wait for what comes of it")
+        try:
             request_token = self._request_token
             self._raise_if_over()
             if request_token is None:  # the first leg is still under way
@@ -149,12 +162,24 @@ class Dance:
             with self._keeping:
                 self._raise_if_over()  # cancelled meanwhile: nobody wants the token any more
                 try:
-                    granted = Granted(self._keep(token))
+                    self._keep(token)
                 except DaemonError as exc:
                     self._end(Failed(exc))
                     raise
-                self._end(granted)
-                return granted
+                self._is_naming = True
+                self._end(Granted(None))
+        finally:
+            self._swapping.release()
+        return self._name(token)
+
+    def _name(self, token: AccessToken) -> Granted:
+        """Complete the state with the user's name; nothing that happens meanwhile can take the grant back here."""
+        try:
+            granted = Granted(self._learn_user(token))
+            self._state = granted
+        finally:
+            self._is_naming = False
+        return granted
 
     def finish_by_url(self, url: Secret) -> Granted:
         """Finish with the whole address that the browser ended on; raises as `finish`, and BadRequestError."""
@@ -272,13 +297,21 @@ class Dances:
         self._dances: dict[str, Dance] = {}
         self._lock = threading.Lock()
 
-    def begin(self, link: Link, provider: "Provider", callback: CallbackKind, keep: Callable[[AccessToken], str | None]) -> Dance:
+    def begin(
+        self,
+        link: Link,
+        provider: "Provider",
+        callback: CallbackKind,
+        *,
+        keep: Callable[[AccessToken], None],
+        learn_user: Callable[[AccessToken], str | None],
+    ) -> Dance:
         """Begin a dance; raises as `Dance.begin`, and BadRequestError when too many wait already."""
         with self._lock:
             self._dances = {key: dance for key, dance in self._dances.items() if dance.ended_s_ago < KEPT_S}
             if self.count_waiting() >= WAITING_MAX:
                 raise BadRequestError(f"{WAITING_MAX} dances wait for their users", "finish or cancel some of them")
-            dance = Dance(link, provider, callback, keep, self.lifetime_s)
+            dance = Dance(link, provider, callback, keep=keep, learn_user=learn_user, lifetime_s=self.lifetime_s)
             self._dances[dance.id] = dance
         try:
             dance.begin()

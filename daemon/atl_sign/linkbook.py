@@ -2,6 +2,7 @@
 
 import getpass
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,21 +60,22 @@ class LinkBook:
         self._vault = vault
         self._dances = dances
         self._clock = clock
+        self._changing = threading.Lock()
         self._manifests: dict[str, Manifest] = {}  # by base URL
 
-    def settings(self) -> Settings:
+    def read_settings(self) -> Settings:
         """Return what the configuration says now."""
         return self._config.settings()
 
-    def list_all(self) -> list[LinkReport]:
+    def list_links(self) -> list[LinkReport]:
         """Return every link that can be read, with its token's state."""
-        return [self.report(link) for link in self.settings().links.by_name.values()]
+        return [self.report_link(link) for link in self.read_settings().links.by_name.values()]
 
-    def show(self, name: str) -> LinkReport:
+    def show_link(self, name: str) -> LinkReport:
         """Return one link with its token's state."""
-        return self.report(self.get(name))
+        return self.report_link(self.get_link(name))
 
-    def get(self, name: str) -> Link:
+    def get_link(self, name: str) -> Link:
         """Return the link called *name*; raises UnknownLinkError, or ConfigBrokenError when it may stand in a broken part."""
         settings = self._config.settings()
         try:
@@ -82,8 +84,8 @@ class LinkBook:
             self._raise_config_problem(settings, name)
             raise
 
-    def choose(self, url: Url, name: str | None) -> Link:
-        """Return the link that covers *url*; raises as `LinkTable.choose`, and ConfigBrokenError as `get`."""
+    def choose_link(self, url: Url, name: str | None) -> Link:
+        """Return the link that covers *url*; raises as `LinkTable.choose`, and ConfigBrokenError as `get_link`."""
         settings = self._config.settings()
         try:
             return settings.links.choose(url, name)
@@ -91,7 +93,7 @@ class LinkBook:
             self._raise_config_problem(settings, name)
             raise
 
-    def put(self, name: str, fields: Mapping[str, object], *, only_new: bool = False) -> ProbeReport:
+    def put_link(self, name: str, fields: Mapping[str, object], *, only_new: bool = False) -> ProbeReport:
         """
         Add a link, or replace the settings of an existing one; a grant for another address or consumer is forgotten.
 
@@ -104,16 +106,17 @@ class LinkBook:
             LinkExistsError: *only_new*, and it exists.
             BadFieldsError, BadUrlError, ConfigBrokenError, ConfigUnwritableError: nothing was changed.
         """
-        settings = self._config.settings()
-        before = settings.links.by_name.get(name)
-        if before is None and settings.problem_of_link(name) is not None:
-            self._raise_config_problem(settings, name)  # what stands there may be worth more than what is put in its place
-        if only_new and before is not None:
-            raise LinkExistsError(f"link {name} exists already", f"atl-sign link show {name}; to change it: --replace")
-        given = {setting: fields[setting] for setting in LINK_SETTINGS if fields.get(setting) is not None}
-        given.setdefault("consumer_key", before.consumer_key if before else default_consumer_key())
-        link = link_from_fields(name, given)
-        self._config.put_link(link)
+        with self._changing:  # of two that add one name at once, with only_new, one is told
+            settings = self._config.settings()
+            before = settings.links.by_name.get(name)
+            if before is None and settings.problem_of_link(name) is not None:
+                self._raise_config_problem(settings, name)  # what stands there may be worth more than what is put in its place
+            if only_new and before is not None:
+                raise LinkExistsError(f"link {name} exists already", f"atl-sign link show {name}; to change it: --replace")
+            given = {setting: fields[setting] for setting in LINK_SETTINGS if fields.get(setting) is not None}
+            given.setdefault("consumer_key", before.consumer_key if before else default_consumer_key())
+            link = link_from_fields(name, given)
+            self._config.put_link(link)
         warnings = []
         if before is not None and (before.url, before.consumer_key) != (link.url, link.consumer_key):
             self._dances.cancel_all(name)
@@ -127,23 +130,23 @@ class LinkBook:
             warnings += _warn_of_manifest(link, manifest)
         except DaemonError as exc:
             warnings.append(exc.message)
-        return ProbeReport(self.report(link), before is None, manifest, tuple(warnings))
+        return ProbeReport(self.report_link(link), before is None, manifest, tuple(warnings))
 
-    def remove(self, name: str) -> None:
+    def remove_link(self, name: str) -> None:
         """Remove a link and forget its token; raises as `get_link`, and as the store and the file do."""
-        self.get(name)
+        self.get_link(name)
         self._dances.cancel_all(name)
         self._vault.forget_token(name)
         self._config.remove_link(name)
 
     def log_out(self, name: str) -> str:
         """Forget the link's token; return the page where the user revokes it at the provider."""
-        link = self.get(name)
+        link = self.get_link(name)
         self._dances.cancel_all(name)
         self._vault.forget_token(name)
         return f"{link.url}{REVOKE_PATH}"
 
-    def report(self, link: Link) -> LinkReport:
+    def report_link(self, link: Link) -> LinkReport:
         """Return what is known of the token of *link*; a store that does not answer is a state, not a failure."""
         try:
             token = self._vault.token(link)
@@ -154,7 +157,7 @@ class LinkBook:
         is_expired = token.is_expired(datetime.fromtimestamp(self._clock(), UTC))
         return LinkReport(link, "expired" if is_expired else "active", token)
 
-    def product(self, link: Link) -> Product | None:
+    def find_product(self, link: Link) -> Product | None:
         """Return the link's product when its manifest is known or can be had."""
         if str(link.url) not in self._manifests:
             try:

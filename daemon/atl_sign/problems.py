@@ -48,6 +48,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "additional_authorization_required": ("the provider wants more from the user first", "log in to the product in the browser"),
 }
 
+CLOCK_OFFSET_MAX_S = 86_400.0  # a wrong time zone or a wrong day; more is no clock
+
 KNOWN_PROBLEMS = frozenset({*_WORDS, "signature_invalid"})
 # What a refused access token says: only a new dance helps.
 TOKEN_IS_DEAD = frozenset({"token_rejected", "token_expired", "token_revoked", "token_used"})
@@ -74,14 +76,24 @@ def explain_problem(problem: str, fields: Mapping[str, str], link: str, base_str
     return f"{message} ({_printable(problem)})", hint.replace("NAME", link)
 
 
-def parse_acceptable_timestamps(fields: Mapping[str, str]) -> int | None:
-    """Return the middle of `oauth_acceptable_timestamps` (`MIN-MAX`, seconds since 1970): the provider's time, or None."""
+def parse_clock_offset(fields: Mapping[str, str], now: float) -> float | None:
+    """
+    Return the provider's clock less ours, in seconds, as a refused timestamp tells it; None when it does not, or not credibly.
+
+    Args:
+        fields: what came with the problem; `oauth_acceptable_timestamps` is `MIN-MAX`, seconds since 1970, around its time.
+        now: our clock's time.
+    """
+    if fields.get("oauth_problem") != "timestamp_refused":
+        return None
     first, dash, last = fields.get("oauth_acceptable_timestamps", "").partition("-")
     if not (
         dash and first.isascii() and first.isdigit() and last.isascii() and last.isdigit() and len(first) < 12 and len(last) < 12
     ):
         return None
-    return (int(first) + int(last)) // 2
+    offset = (int(first) + int(last)) // 2 - now
+    # Who answers in the provider's place must not get headers that become good in a year.
+    return offset if abs(offset) <= CLOCK_OFFSET_MAX_S else None
 
 
 def _explain_signature(theirs: str | None, ours: str | None) -> tuple[str, str]:

@@ -28,7 +28,7 @@ def _json_user(text: str, field: str) -> str | None:
     except (ValueError, RecursionError):
         return None
     user = answer.get(field) if isinstance(answer, dict) else None
-    return user if isinstance(user, str) and user else None
+    return user if isinstance(user, str) and is_user_name(user) else None
 
 
 def _parse_confluence_user(text: str) -> str | None:
@@ -39,7 +39,7 @@ def _parse_confluence_user(text: str) -> str | None:
 def _parse_plain_user(text: str) -> str | None:
     user = text.strip()
     # A name in one line, and neither a page nor JSON.
-    return user if user.isprintable() and 0 < len(user) <= 255 and not user.startswith(("<", "{", "[")) else None
+    return user if is_user_name(user) and not user.startswith(("<", "{", "[")) else None
 
 
 PRODUCTS = {
@@ -79,6 +79,11 @@ PRODUCTS = {
         ),
     )
 }
+
+
+def is_user_name(text: str) -> bool:
+    """Tell whether *text*, which a provider chose, can be shown as a user's name: up to 255 characters that can be printed."""
+    return 0 < len(text) <= 255 and text.isprintable()
 
 
 def find_product(type_id: str | None) -> Product | None:

@@ -19,7 +19,7 @@ from atl_sign.credentials import AccessToken, Consumer, RequestToken, Secret
 from atl_sign.errors import BadUrlError, ProviderRefusedError
 from atl_sign.http_out import Answer, fetch, open_session, read_answer, within_deadline
 from atl_sign.links import Link, parse_base_url
-from atl_sign.problems import KNOWN_PROBLEMS, explain_problem, parse_acceptable_timestamps
+from atl_sign.problems import KNOWN_PROBLEMS, explain_problem, parse_clock_offset
 from atl_sign.products import MANIFEST_PATH
 from atl_sign.signing import UnsignedRequest, sign, signature_base_string
 from atl_sign.urls import Pairs, Url, parse_pairs, parse_url
@@ -199,10 +199,10 @@ class Provider:
     def _is_worth_repeating(self, fields: Mapping[str, str]) -> bool:
         """Tell whether one more try can do better; learns the provider's clock on the way (facts section 3)."""
         if fields["oauth_problem"] == "timestamp_refused":
-            acceptable = parse_acceptable_timestamps(fields)
-            if acceptable is None:
+            offset = parse_clock_offset(fields, self._clock())
+            if offset is None:
                 return False
-            self.clock_offset_s = acceptable - self._clock()
+            self.clock_offset_s = offset
             return True
         return fields["oauth_problem"] == "nonce_used"
 

@@ -9,6 +9,7 @@ from typing import Any
 from atl_sign.credentials import AccessToken, Secret
 from atl_sign.errors import StoreUnavailableError
 from atl_sign.links import Link
+from atl_sign.products import is_user_name
 from atl_sign.signing import RsaPrivateKey, load_private_key
 from atl_sign.store import Store, StoreState
 
@@ -98,11 +99,22 @@ class Vault:
             self._write(_token_item(link.name), item)
             self._tokens[link.name] = (str(link.url), link.consumer_key, token)
 
-    def forget_token(self, name: str) -> None:
-        """Take the token of the link called *name* out of the store and of memory; a missing one is fine."""
+    def name_user(self, link: Link, token: AccessToken, user: str) -> None:
+        """Add the name of its *user* to *token* of *link*, unless it was forgotten or replaced meanwhile."""
         with self._lock:
-            self._store.delete(_token_item(name))
+            kept = self._tokens.get(link.name)
+            if kept is not None and kept[2] is token:
+                self.put_token(link, token.with_user(user))
+
+    def forget_token(self, name: str) -> None:
+        """
+        Take the token of the link called *name* out of memory, so that nothing is signed with it, and out of the store.
+
+        A missing one is fine. Raises as the store does; then the token is forgotten until the next start alone.
+        """
+        with self._lock:
             self._tokens[name] = None
+            self._store.delete(_token_item(name))
 
     def _read(self, name: str, parse: Callable[[dict[str, Any]], Any]) -> Any:
         text = self._store.read(name)
@@ -134,7 +146,7 @@ def _parse_token(item: dict[str, Any]) -> tuple[str, str, AccessToken]:
         expires_at=_from_seconds(item["expires_at"]),
         session_handle=None if handle is None else Secret(str(handle)),
         session_expires_at=_from_seconds(item["session_expires_at"]),
-        user=None if user is None else str(user),
+        user=user if isinstance(user, str) and is_user_name(user) else None,
     )
     return str(item["url"]), str(item["consumer_key"]), token
 

@@ -77,12 +77,12 @@ def test_a_broken_token_item_can_be_danced_over(agent: Agent, store: LockableSto
     """The hint says `atl-sign dance`, so that must work."""
     url = sandbox.base_url("jira")
     store.write("token:jira", Secret("nonsense"))
-    agent.links.put("jira", {"url": url, "consumer_key": "agent-test"})
+    agent.links.put_link("jira", {"url": url, "consumer_key": "agent-test"})
     sandbox.register_consumer("jira", "agent-test", agent.make_key(2048, replace=False).public_pem())
     with pytest.raises(StoreUnavailableError) as caught:
         agent.sign("GET", f"{url}/x", None, None)
     assert caught.value.hint == "atl-sign dance jira"
-    assert agent.links.show("jira").token_state == "unknown"
+    assert agent.links.show_link("jira").token_state == "unknown"
 
     agent = make_agent_now(agent, store)
     dance = agent.begin_dance("jira", "oob")
@@ -98,7 +98,7 @@ def make_agent_now(agent: Agent, store: MemoryStore) -> Agent:
 
 def test_a_locked_store_is_told_before_the_user_consents(agent: Agent, store: LockableStore, sandbox: Sandbox) -> None:
     """Also when the key is in memory already: the token could not be kept."""
-    agent.links.put("jira", {"url": sandbox.base_url("jira")})
+    agent.links.put_link("jira", {"url": sandbox.base_url("jira")})
     agent.make_key(2048, replace=False)
     store.is_locked = True
 
@@ -110,8 +110,8 @@ def test_a_locked_store_is_told_before_the_user_consents(agent: Agent, store: Lo
 def test_a_store_that_locks_stops_no_signature_whose_secrets_were_read(agent: Agent, store: LockableStore) -> None:
     """Read once and kept; what was not read is refused."""
     for name in ("read", "unread"):
-        agent.links.put(name, {"url": f"http://127.0.0.1:1/{name}"})
-        agent._vault.put_token(agent.links.get(name), AccessToken(Secret("t"), Secret("s")))
+        agent.links.put_link(name, {"url": f"http://127.0.0.1:1/{name}"})
+        agent._vault.put_token(agent.links.get_link(name), AccessToken(Secret("t"), Secret("s")))
     agent.make_key(2048, replace=False)
     agent = make_agent(Path(agent.links._config.path).parent, store)
     agent.sign("GET", "http://127.0.0.1:1/read/x", None, None)
@@ -120,20 +120,20 @@ def test_a_store_that_locks_stops_no_signature_whose_secrets_were_read(agent: Ag
     assert agent.sign("GET", "http://127.0.0.1:1/read/x", None, None)[1].name == "read"
     with pytest.raises(StoreLockedError):
         agent.sign("GET", "http://127.0.0.1:1/unread/x", None, None)
-    assert [report.token_state for report in agent.links.list_all()] == ["active", "unknown"]
+    assert [report.token_state for report in agent.links.list_links()] == ["active", "unknown"]
 
 
 def test_a_link_can_be_changed_while_the_store_is_locked(agent: Agent, store: LockableStore) -> None:
     """The old grant is forgotten later; until then the vault gives it to no other address."""
-    agent.links.put("jira", {"url": NOBODY_THERE})
+    agent.links.put_link("jira", {"url": NOBODY_THERE})
     store.is_locked = True
 
-    changed = agent.links.put("jira", {"url": "http://127.0.0.1:1/other"})
+    changed = agent.links.put_link("jira", {"url": "http://127.0.0.1:1/other"})
 
     assert any("still in the store" in warning for warning in changed.warnings)
     with pytest.raises(StoreLockedError):
-        agent.links.remove("jira")
-    assert agent.links.get("jira").url.path == "/other"
+        agent.links.remove_link("jira")
+    assert agent.links.get_link("jira").url.path == "/other"
 
 
 def test_an_expired_token_needs_a_dance(tmp_path: Path, store: LockableStore) -> None:
@@ -141,14 +141,14 @@ def test_an_expired_token_needs_a_dance(tmp_path: Path, store: LockableStore) ->
     from datetime import UTC, datetime
 
     agent = make_agent(tmp_path, store)
-    agent.links.put("jira", {"url": NOBODY_THERE})
+    agent.links.put_link("jira", {"url": NOBODY_THERE})
     agent.make_key(2048, replace=False)
     end = datetime.fromtimestamp(1_700_000_000, UTC)
-    agent._vault.put_token(agent.links.get("jira"), AccessToken(Secret("t"), Secret("s"), expires_at=end))
+    agent._vault.put_token(agent.links.get_link("jira"), AccessToken(Secret("t"), Secret("s"), expires_at=end))
 
     with pytest.raises(DanceNeededError, match="has expired"):
         agent.sign("GET", f"{NOBODY_THERE}/x", None, None)
-    assert agent.links.show("jira").token_state == "expired"
+    assert agent.links.show_link("jira").token_state == "expired"
     before = make_agent(tmp_path, store, now=1_699_999_999)
     assert before.sign("GET", f"{NOBODY_THERE}/x", None, None)[1].name == "jira"
 
@@ -160,11 +160,11 @@ def test_what_stands_in_a_broken_part_is_not_overwritten(agent: Agent, tmp_path:
 
     for only_new in (False, True):
         with pytest.raises(ConfigBrokenError, match=r"line 1, links\.jira: url is not a text"):
-            agent.links.put("jira", {"url": NOBODY_THERE}, only_new=only_new)
+            agent.links.put_link("jira", {"url": NOBODY_THERE}, only_new=only_new)
     with pytest.raises(ConfigBrokenError):
-        agent.links.get("jira")
+        agent.links.get_link("jira")
     with pytest.raises(ConfigBrokenError):
         agent.sign("GET", f"{NOBODY_THERE}/x", None, None)
     assert (tmp_path / "config.toml").read_text() == text
     with pytest.raises(LinkExistsError):
-        agent.links.put("good", {"url": NOBODY_THERE}, only_new=True)
+        agent.links.put_link("good", {"url": NOBODY_THERE}, only_new=True)

@@ -48,12 +48,16 @@ class Kept:
         self.may_return = threading.Event()
         self.may_return.set()
 
-    def __call__(self, token: AccessToken) -> str | None:
+    def __call__(self, token: AccessToken) -> None:
         self.is_called.set()
         assert self.may_return.wait(10)
         if self.failure is not None:
             raise self.failure
         self.tokens.append(token)
+
+    def name(self, token: AccessToken) -> str | None:
+        """Be the provider that says who the user is."""
+        assert token in self.tokens
         return "alice"
 
 
@@ -80,7 +84,7 @@ def dances() -> Iterator[Dances]:
 
 def begin(dances: Dances, url: str, kept: Kept, callback: str = "oob", name: str = "tools") -> Dance:
     link = make_link(url, name, timeout_s=5.0)
-    return dances.begin(link, make_provider(link), callback, kept)  # type: ignore[arg-type]  # one of the two words
+    return dances.begin(link, make_provider(link), callback, keep=kept, learn_user=kept.name)  # type: ignore[arg-type]  # one of the two words
 
 
 def word(dance: Dance) -> str:
@@ -163,7 +167,7 @@ def test_a_user_that_is_not_known_is_none(dances: Dances) -> None:
     """A grant is a grant; the page then names nobody."""
     with RawServer(BEGUN, reply(urlencode(ACCESS_TOKEN))) as server:
         link = make_link(server.url, "tools")
-        dance = dances.begin(link, make_provider(link), "loopback", lambda _: None)
+        dance = dances.begin(link, make_provider(link), "loopback", keep=lambda _: None, learn_user=lambda _: None)
 
         page = dance._receive("canary-request", "code")
 
@@ -512,7 +516,7 @@ def test_cancelled_during_the_first_leg_begins_nothing(kept: Kept, callback: str
 def test_cancelled_before_it_begins_opens_no_port(kept: Kept) -> None:
     """No listener stays behind."""
     link = make_link("http://127.0.0.1:1")
-    dance = Dance(link, make_provider(link), "loopback", kept)
+    dance = Dance(link, make_provider(link), "loopback", keep=kept, learn_user=kept.name)
     dance.cancel()
     before = threading.active_count()
 

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from atl_sign.problems import explain_problem, parse_acceptable_timestamps
+from atl_sign.problems import explain_problem, parse_clock_offset
 
 
 def base_string(method: str = "GET", uri: str = "https://h/jira/x", parameters: str = "a=1&oauth_token=t") -> str:
@@ -129,12 +129,25 @@ def test_without_a_base_string_nothing_is_claimed(theirs: str | None) -> None:
 
 
 def test_the_providers_time_is_the_middle_of_what_it_accepts() -> None:
-    """Facts section 3: `oauth_acceptable_timestamps=<min>-<max>`."""
-    assert parse_acceptable_timestamps({"oauth_acceptable_timestamps": "1000-1600"}) == 1300
+    """Facts section 3: `oauth_acceptable_timestamps=<min>-<max>`, in a refused timestamp alone."""
+    fields = {"oauth_problem": "timestamp_refused", "oauth_acceptable_timestamps": "1000-1600"}
+
+    assert parse_clock_offset(fields, 1200.0) == 100.0
+    assert parse_clock_offset({**fields, "oauth_problem": "nonce_used"}, 1200.0) is None
+
+
+def test_a_time_far_away_is_not_believed() -> None:
+    """A day at most: headers that become good next year are for somebody else."""
+    fields = {"oauth_problem": "timestamp_refused", "oauth_acceptable_timestamps": "1000000-1000600"}
+
+    assert parse_clock_offset(fields, 1000300 - 86_400) == 86_400
+    assert parse_clock_offset(fields, 1000300 + 86_400) == -86_400
+    assert parse_clock_offset(fields, 1000300 - 86_401) is None
+    assert parse_clock_offset(fields, 1000300 + 86_401) is None
 
 
 @pytest.mark.parametrize("text", ["", "1000", "1000-", "-1000", "a-b", "1000-b", "1000-1600-1", "\u0661-\u0662", "1-" + "9" * 12])
 def test_another_shape_gives_no_time(text: str) -> None:
     """Nothing is learned from what cannot be read."""
-    assert parse_acceptable_timestamps({"oauth_acceptable_timestamps": text}) is None
-    assert parse_acceptable_timestamps({}) is None
+    assert parse_clock_offset({"oauth_problem": "timestamp_refused", "oauth_acceptable_timestamps": text}, 1000.0) is None
+    assert parse_clock_offset({"oauth_problem": "timestamp_refused"}, 1000.0) is None

@@ -269,14 +269,43 @@ def test_what_the_store_does_not_take_changes_nothing(store: CountingStore, vaul
     with pytest.raises(type(failure)):
         vault.put_token(LINK, make_token())
     with pytest.raises(type(failure)):
-        vault.forget_token("tools")
-    with pytest.raises(type(failure)):
         Vault(store).token(LINK)
     with pytest.raises(type(failure)):
         Vault(store).key()
 
     assert vault.key() is private_key()
     assert vault.token(LINK) is FULL
+
+
+def test_a_token_is_forgotten_though_the_store_does_not_answer(store: CountingStore, vault: Vault) -> None:
+    """Nothing is signed with it any more; that the store still has it is told."""
+    vault.put_token(LINK, FULL)
+    store.failure = StoreLockedError("the keyring is locked")
+
+    with pytest.raises(StoreLockedError):
+        vault.forget_token("tools")
+
+    assert vault.token(LINK) is None
+    store.failure = None
+    vault.forget_token("tools")
+    assert Vault(store).token(LINK) is None
+
+
+def test_a_name_that_comes_late_brings_no_token_back(store: CountingStore, vault: Vault) -> None:
+    """The user's name is added to the very token that is kept, and to no other."""
+    token = make_token()
+    vault.put_token(LINK, token)
+    vault.name_user(LINK, token, "alice")
+    named = vault.token(LINK)
+    assert named is not None
+    assert named.user == "alice"
+
+    vault.name_user(LINK, token, "bob")
+    assert vault.token(LINK) is named
+    vault.forget_token("tools")
+    vault.name_user(LINK, named, "bob")
+    assert vault.token(LINK) is None
+    assert Vault(store).token(LINK) is None
 
 
 def test_a_failed_read_is_tried_again(store: CountingStore, vault: Vault) -> None:
