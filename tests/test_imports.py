@@ -15,14 +15,16 @@ RULES = {
     "problems",
     "applink_form",
     "callback_page",
+    "toml_load",
     "toml_edit",
     "settings",
     "dance_state",
 }
-EDGES = {"config", "store", "secret_service", "http_out", "callback", "peer"}
+EDGES = {"config", "store", "secret_service", "tls_files", "unreachable", "http_out", "callback", "peer"}
 USE_CASES = ["provider", "vault", "check", "dance", "linkbook", "agent"]
 SURFACE = {"schemas", "text", "request_fields", "answers", "api"}
-PROCESS = ["server", "demo", "cli"]
+PROCESS = ["listening", "connections", "server", "demo", "cli"]
+EDGE_USES = {"store": {"secret_service"}, "unreachable": {"tls_files"}, "http_out": {"tls_files", "unreachable"}}
 # Files of one group may build on each other where the design says so, in this order.
 RULE_ORDER = [
     "urls",
@@ -33,24 +35,25 @@ RULE_ORDER = [
     "problems",
     "applink_form",
     "callback_page",
+    "toml_load",
     "toml_edit",
     "settings",
     "dance_state",
 ]
 
 FOREIGN = {
-    "uvicorn": {"server"},
+    "uvicorn": {"server", "connections"},
     "fastapi": {"api", "answers", "request_fields"},
     "starlette": {"answers"},
     "pydantic": {"api", "schemas", "answers", "request_fields"},
     "keyring": {"secret_service"},
     "secretstorage": {"secret_service"},
-    "requests": {"http_out", "provider"},
+    "requests": {"http_out", "provider", "unreachable"},
     "requests_oauthlib": {"provider"},
     "oauthlib": {"provider"},
     "cryptography": {"signing"},
     "tomlkit": {"toml_edit"},
-    "tomllib": {"settings", "toml_edit"},
+    "tomllib": {"settings", "toml_load"},
     "idna": {"urls"},
 }
 FREE = {"__init__"}
@@ -82,7 +85,7 @@ def allowed(module: str) -> set[str]:
     if module in RULES:
         return VALUES | set(RULE_ORDER[: RULE_ORDER.index(module)])
     if module in EDGES:
-        return below | ({"secret_service"} if module == "store" else set())
+        return below | EDGE_USES.get(module, set())
     if module in USE_CASES:
         return below | EDGES | set(USE_CASES[: USE_CASES.index(module)])
     if module in SURFACE:

@@ -1,5 +1,6 @@
 """An answer as JSON, or as the text that a shell would print; and the one shape that every failure has."""
 
+import asyncio
 import json
 import logging
 from collections.abc import MutableMapping
@@ -9,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from atl_sign.errors import BadRequestError, DaemonError, InternalError, MethodNotAllowedError, NotFoundError
 from atl_sign.request_fields import refuse_details
@@ -90,14 +92,23 @@ class _Guard:
 
         try:
             await self._app(scope, receive, watch)
+        except ClientDisconnect:
+            return  # the peer hung up before its request was whole: nobody is there to be answered
+        except asyncio.CancelledError:
+            if is_answered:  # uvicorn closes the connection
+                return
+            await _send_error(InternalError("the daemon is ending", "try again when it runs again"), scope, send)
         except Exception as exc:
             _log.error("internal error: %s at %s", type(exc).__name__, _place_of(exc))
             if is_answered or scope["type"] != "http":
                 return
-            as_text = wants_text(Request(scope))
-            body, kind = answer_error(InternalError("the daemon failed", "its log says where; please report it"), as_text=as_text)
-            await send({"type": "http.response.start", "status": 500, "headers": [(b"content-type", kind)]})
-            await send({"type": "http.response.body", "body": body})
+            await _send_error(InternalError("the daemon failed", "its log says where; please report it"), scope, send)
+
+
+async def _send_error(error: DaemonError, scope: _Scope, send: Any) -> None:
+    body, kind = answer_error(error, as_text=wants_text(Request(scope)))
+    await send({"type": "http.response.start", "status": error.status, "headers": [(b"content-type", kind)]})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _place_of(exc: BaseException) -> str:

@@ -1,11 +1,16 @@
 """The command line of the daemon's own process: `atl-signd`."""
 
 import argparse
+import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Sequence
 
 from atl_sign import __version__
+
+_LAST_THREADS_S = 0.3  # for those that are about to end
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,14 +36,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve() -> int:
-    from atl_sign.server import StartError, serve
+    from atl_sign.listening import StartError
+    from atl_sign.server import serve
 
     try:
         serve(os.environ)
     except StartError as exc:
         print(f"atl-signd: {exc}\nhint: {exc.hint}", file=sys.stderr)
         return 1
+    _end_past_waiting_threads()
     return 0
+
+
+def _end_past_waiting_threads() -> None:
+    """End the process at once when threads still wait for a provider; the interpreter would wait with them, up to `timeout_s`."""
+    deadline = time.monotonic() + _LAST_THREADS_S
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                logging.shutdown()
+                os._exit(0)  # as safe as a kill -9, after which nothing needs repair (design, section 8)
 
 
 if __name__ == "__main__":

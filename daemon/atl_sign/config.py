@@ -14,6 +14,10 @@ from atl_sign.errors import ConfigBrokenError, ConfigUnwritableError
 from atl_sign.links import TIMEOUT_S_DEFAULT, Link, LinkTable
 from atl_sign.settings import ConfigProblem, Settings, link_to_fields, parse_settings
 
+FILE_BYTES_MAX = 4 << 20  # 10,000 links with every setting; reading ten times as much would hold up every signature for seconds
+
+_TOO_LARGE = f"it is larger than {FILE_BYTES_MAX >> 20} MiB"
+
 
 class ConfigFile:
     """`config.toml`: read again whenever it changed, written whole or not at all."""
@@ -35,9 +39,18 @@ class ConfigFile:
         # The change time too: a file that is made readable changes nothing else.
         stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
         kept = self._kept
-        if kept[0] != stamp:
-            kept = self._kept = (stamp, self._read())
-        return kept[1]
+        if kept[0] == stamp:
+            return kept[1]
+        try:
+            settings = parse_settings(self._read_text())
+        except FileNotFoundError:
+            return Settings(LinkTable([]))
+        except UnicodeDecodeError as exc:
+            settings = _unreadable(f"byte {exc.start} is not UTF-8")
+        except OSError as exc:
+            return _unreadable(_reason(exc))  # not kept: open files run out and come back without a new stamp
+        self._kept = (stamp, settings)
+        return settings
 
     def put_link(self, link: Link) -> None:
         """
@@ -60,22 +73,15 @@ class ConfigFile:
         """Take the link called *name* out, if it is there; raises as `put_link`."""
         self._rewrite(lambda text: toml_edit.remove_link(text, name))
 
-    def _read(self) -> Settings:
-        try:
-            return parse_settings(self._read_text())
-        except FileNotFoundError:
-            return Settings(LinkTable([]))
-        except UnicodeDecodeError as exc:
-            return _unreadable(f"byte {exc.start} is not UTF-8")
-        except OSError as exc:
-            return _unreadable(_reason(exc))
-
     def _read_text(self) -> str:
         # Not blocking: a pipe in the file's place would keep us waiting for somebody to write into it.
         with open(self.path, "rb", opener=_open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
-            return file.read().decode()
+            content = file.read(FILE_BYTES_MAX + 1)
+        if len(content) > FILE_BYTES_MAX:
+            raise OSError(errno.EFBIG, _TOO_LARGE)
+        return content.decode()
 
     def _rewrite(self, change: Callable[[str], str]) -> None:
         with self._writing:
@@ -93,7 +99,10 @@ class ConfigFile:
             except toml_edit.EditError:
                 raise self._broken() from None
             if changed != text:
-                self._write(mark + changed.replace("\n", line_end))
+                content = (mark + changed.replace("\n", line_end)).encode()
+                if len(content) > FILE_BYTES_MAX:
+                    raise self._unwritable(f"with this {_TOO_LARGE}")
+                self._write(content)
 
     def _broken(self) -> ConfigBrokenError:
         """Return the error for a file that cannot be changed without losing something."""
@@ -101,22 +110,24 @@ class ConfigFile:
         cause = str(problems[0]) if problems else "config.toml is written in a way that cannot be changed from here"
         return ConfigBrokenError(cause, f"mend {self.path} by hand, then try again; nothing was changed")
 
-    def _write(self, text: str) -> None:
+    def _unwritable(self, cause: str) -> ConfigUnwritableError:
+        hint = "make room or mend the permissions; nothing was changed"
+        return ConfigUnwritableError(f"{self.path} cannot be written: {cause}", hint)
+
+    def _write(self, content: bytes) -> None:
         temporary = None
         try:
             path = self.path.resolve()  # a symbolic link stays one: people keep such files elsewhere
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(prefix=".config-", suffix=".toml", dir=path.parent)  # mode 0600
             with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode())
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(path)
             temporary = None
         except OSError as exc:
-            raise ConfigUnwritableError(
-                f"{self.path} cannot be written: {_reason(exc)}", "make room or mend the permissions; nothing was changed"
-            ) from exc
+            raise self._unwritable(_reason(exc)) from exc
         finally:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)

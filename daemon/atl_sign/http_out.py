@@ -1,38 +1,32 @@
 """HTTP out of the daemon: one link's own view of the network, every answer bounded in size and time."""
 
-import os
 import socket
-import ssl
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3.exceptions import NameResolutionError, NewConnectionError
-from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
 from atl_sign import __version__
-from atl_sign.errors import ProviderUnreachableError
 from atl_sign.links import Link
+from atl_sign.tls_files import check_files, find_ca_bundle
+from atl_sign.unreachable import AnswerTooLargeError, TooManyWaitError, unreachable
 
 ANSWER_BYTES_MAX = 1 << 20  # a manifest, a user or a token has a few KiB
+# Callers wait in the 40 threads that the framework has for everything: providers may hold 32 of them, and one origin 20.
+EXCHANGES_MAX = 16
+EXCHANGES_PER_ORIGIN_MAX = 4
+WAITING_MAX = 16
+WAIT_S_MAX = 1.0  # a burst of calls to a provider that does answer gets through
 
-# Where systems keep the authorities that their administrators trust; certifi's list, which requests takes, lacks the company's.
-_SYSTEM_CA_BUNDLES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 # Not like a browser's: POSTs of browsers meet another XSRF check (facts section 6).
 _HEADERS = {"User-Agent": f"atl-sign/{__version__}", "X-Atlassian-Token": "no-check"}
 
@@ -87,7 +81,8 @@ def open_session(session: _Session, link: Link) -> _Session:
     # requests prepares the next request even where redirects are not followed: requests-oauthlib would sign it.
     session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]  # noqa: ARG005 - the name is the caller's
     session.headers.update(_HEADERS)
-    session.verify = _ca_bundle(link)
+    check_files(link)
+    session.verify = find_ca_bundle(link)
     if link.client_cert is not None:
         # Twice: told where the key is, urllib3 refuses an encrypted one; else OpenSSL would ask the terminal for a password.
         session.cert = (str(link.client_cert), str(link.client_cert))
@@ -106,8 +101,18 @@ def within_deadline(link: Link, call: Callable[[], _Result]) -> _Result:
     requests bounds each read, not the whole: a provider that sends a byte a second would hold us for ever.
 
     Raises:
-        ProviderUnreachableError: the network, TLS or the deadline failed; everything else that *call* raises goes on as it is.
+        ProviderUnreachableError: the network, TLS or the deadline failed, or too many other calls wait for providers already;
+            everything else that *call* raises goes on as it is.
     """
+    try:
+        with _PLACES.take(link.url.origin):
+            return _call_in_thread(link, call)
+    except (requests.RequestException, OSError) as exc:
+        error = unreachable(link, exc)
+    raise error  # out here, with no chain: requests' errors carry the request, and that its signed header
+
+
+def _call_in_thread(link: Link, call: Callable[[], _Result]) -> _Result:
     outcome: list[_Result] = []
     failure: list[BaseException] = []
 
@@ -123,14 +128,49 @@ def within_deadline(link: Link, call: Callable[[], _Result]) -> _Result:
     if outcome:
         return outcome[0]
     if failure:
-        exc = failure[0]
-    else:
-        exc = TimeoutError()  # first, for being cut off makes the thread fail in its own way
-        exchange.cut_off()
-    if isinstance(exc, requests.RequestException | OSError):
-        # No chain: requests' errors carry the request, and that its signed header.
-        raise _unreachable(link, exc) from None
-    raise exc
+        raise failure[0]
+    late = TimeoutError()  # first, for being cut off makes the thread fail in its own way
+    exchange.cut_off()
+    raise late
+
+
+class _Places:
+    """How many calls talk to providers at once, and how many wait until they may."""
+
+    def __init__(self) -> None:
+        """Begin with all places free."""
+        self._changed = threading.Condition()
+        self._taken: Counter[str] = Counter()  # by origin
+        self._waiting = 0
+
+    @contextmanager
+    def take(self, origin: str) -> Iterator[None]:
+        """Have a place for the time of a `with`; raises TooManyWaitError."""
+
+        def is_free() -> bool:
+            return self._taken[origin] < EXCHANGES_PER_ORIGIN_MAX and self._taken.total() < EXCHANGES_MAX
+
+        with self._changed:
+            if not is_free():
+                if self._waiting >= WAITING_MAX:
+                    raise TooManyWaitError
+                self._waiting += 1
+                try:
+                    if not self._changed.wait_for(is_free, WAIT_S_MAX):
+                        raise TooManyWaitError
+                finally:
+                    self._waiting -= 1
+            self._taken[origin] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken[origin] -= 1
+                self._taken += Counter()  # forgets origins with none
+                self._changed.notify_all()
+
+
+_PLACES = _Places()  # the process's, as the threads are that it spares
 
 
 class _Exchange(threading.Thread):
@@ -148,10 +188,6 @@ class _Exchange(threading.Thread):
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)  # under TLS too, which would want to say good-bye first
 
 
-class _AnswerTooLargeError(requests.RequestException):
-    """The provider sends more than any real answer has."""
-
-
 class _BoundedAdapter(HTTPAdapter):
     """Reads every answer here, up to `ANSWER_BYTES_MAX`, whatever asked for it."""
 
@@ -163,7 +199,7 @@ class _BoundedAdapter(HTTPAdapter):
             for chunk in response.iter_content(16_384):  # small, for a compressed answer can be a thousand times as large
                 content += chunk
                 if len(content) > ANSWER_BYTES_MAX:
-                    raise _AnswerTooLargeError()
+                    raise AnswerTooLargeError()
         finally:
             response.close()
         response._content = bytes(content)
@@ -192,14 +228,6 @@ class _BoundedAdapter(HTTPAdapter):
         return pool
 
 
-def _ca_bundle(link: Link) -> str | bool:
-    """Return the file of the authorities that *link* trusts; one that is named counts even if it is not there."""
-    if link.ca_bundle is not None:
-        return str(link.ca_bundle)
-    named = [path for path in map(os.environ.get, _CA_VARIABLES) if path]
-    return next((path for path in (*named, *_SYSTEM_CA_BUNDLES) if path in named or Path(path).exists()), True)
-
-
 def _clock_offset(headers: Mapping[str, str], middle: float) -> float | None:
     try:
         date = parsedate_to_datetime(headers["Date"])
@@ -209,75 +237,3 @@ def _clock_offset(headers: Mapping[str, str], middle: float) -> float | None:
         date = date.replace(tzinfo=UTC)
     # The header counts whole seconds: on average the moment is half a second later.
     return date.timestamp() + 0.5 - middle
-
-
-def _unreachable(link: Link, exc: BaseException) -> ProviderUnreachableError:
-    cause, hint = _explain(link, exc)
-    return ProviderUnreachableError(f"the provider of link {link.name} at {link.url.origin} cannot be reached: {cause}", hint)
-
-
-def _explain(link: Link, exc: BaseException) -> tuple[str, str]:
-    """Return why, and what to do. What the errors themselves say goes no further, but for OpenSSL's word on a certificate."""
-    kinds = tuple(_unwrap(exc))
-    proxy = "the link's proxy" if link.proxy else "the proxies in the daemon's environment"
-
-    def find(*wanted: type[BaseException]) -> BaseException | None:
-        return next((kind for kind in kinds if isinstance(kind, wanted)), None)
-
-    if find(requests.exceptions.SSLError) or not find(requests.RequestException, TimeoutError):
-        broken = _find_broken_file(link)
-        if broken is not None:
-            return broken
-    certificate = find(ssl.SSLCertVerificationError)
-    if isinstance(certificate, ssl.SSLCertVerificationError):
-        return (
-            f"its TLS certificate is not trusted ({certificate.verify_message})",
-            "give the link the company's authorities: ca_bundle; or mend the address",
-        )
-    if find(requests.exceptions.SSLError):
-        return "TLS failed", "check that the address is an https one, and whether it wants a client_cert"
-    if find(requests.exceptions.ProxyError):
-        return "the proxy does not let us through", f"check {proxy}"
-    if find(requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL):
-        return "the proxy's address is of no kind that works here (SOCKS needs the Python package PySocks)", f"check {proxy}"
-    if find(NameResolutionError):
-        return "its host name is not known", "check the base URL for typing errors, and the network"
-    if find(NewConnectionError):
-        return "nobody takes the connection there", "check the base URL, the network and the link's proxy"
-    if find(requests.Timeout, TimeoutError, UrllibTimeoutError):
-        return f"no whole answer within {link.timeout_s:g} s", "try again, or raise the link's timeout_s"
-    if find(_AnswerTooLargeError):
-        return "its answer is larger than any real one", "check the base URL"
-    return "the connection broke, or what answers there does not speak HTTP", "check the base URL and its port"
-
-
-def _unwrap(exc: BaseException) -> Iterator[BaseException]:
-    """Give *exc* and what it wraps: requests and urllib3 keep that in an attribute, an argument or the cause."""
-    inner: object = exc
-    while isinstance(inner, BaseException):
-        yield inner
-        candidates = (getattr(inner, "reason", None), *inner.args, inner.__cause__)
-        inner = next((candidate for candidate in candidates if isinstance(candidate, BaseException)), None)
-
-
-def _find_broken_file(link: Link) -> tuple[str, str] | None:
-    """Return the words for the first file that TLS cannot be set up with, or None: OpenSSL's errors name no file."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    bundle = _ca_bundle(link)
-    if isinstance(bundle, str) and not Path(bundle).is_dir():
-        setting = "ca_bundle" if link.ca_bundle is not None else f"one of {', '.join(_CA_VARIABLES)}"
-        try:
-            context.load_verify_locations(bundle)
-        except OSError as exc:
-            return f"the file {bundle} cannot be used: {_reason(exc, 'no certificates in PEM')}", f"check {setting}"
-    if link.client_cert is not None:
-        try:
-            context.load_cert_chain(link.client_cert, password=lambda: "")  # without one OpenSSL would ask the terminal
-        except OSError as exc:
-            words = _reason(exc, "no certificate with its unencrypted key, both in PEM")
-            return f"the file {link.client_cert} cannot be used: {words}", "check the link's client_cert"
-    return None
-
-
-def _reason(exc: OSError, not_pem: str) -> str:
-    return not_pem if isinstance(exc, ssl.SSLError) else exc.strerror or type(exc).__name__

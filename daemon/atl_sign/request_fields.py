@@ -42,8 +42,8 @@ async def read_fields(request: Request, model: type[_Model], form_model: type[_M
 
 
 async def _read_body(request: Request) -> bytes:
-    length = request.headers.get("Content-Length", "0")
-    if len(length) > 12 or int(length) > BODY_BYTES_MAX:  # httptools lets digits through alone
+    length = request.headers.get("Content-Length", "0").strip().lstrip("0") or "0"
+    if len(length) > 12 or int(length) > BODY_BYTES_MAX:  # httptools lets digits through alone; int() takes only so many
         raise _too_large()
     chunks, size = [], 0
     async for chunk in request.stream():
@@ -55,7 +55,10 @@ async def _read_body(request: Request) -> bytes:
 
 
 def _too_large() -> TooLargeError:
-    return TooLargeError(f"the body is over {BODY_BYTES_MAX} bytes", "bodies that are no form are not signed: leave them out")
+    return TooLargeError(
+        f"the body is over {BODY_BYTES_MAX} bytes",
+        "send a shorter one; for /sign, leave out a body that is no form",
+    )
 
 
 def _parse_form(body: bytes) -> dict[str, str]:

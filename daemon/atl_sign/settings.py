@@ -2,8 +2,9 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,19 @@ from typing import Any
 from atl_sign import toml_edit
 from atl_sign.errors import BadFieldsError, BadUrlError, DaemonError
 from atl_sign.links import TIMEOUT_S_DEFAULT, TIMEOUT_S_MAX, Link, LinkTable, is_consumer_key, is_name, parse_base_url
+from atl_sign.toml_load import TooDeepError, load_toml
 from atl_sign.urls import Url
 
 LINK_SETTINGS = ("url", "consumer_key", "signing_url", "ca_bundle", "client_cert", "proxy", "timeout_s", "allow_insecure")
 
 _TOML_PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _PROXY = re.compile(r"https?://[^/?#@\s]+/?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # half a surrogate pair too: no file can hold one
+# Where a table or a setting begins: the first two words of its name. Possessive, for lines of nothing but blanks.
+_NAME_WORD = r"""(?:"[^"\n]*"|'[^'\n]*'|[^\s.=\[\]"'#]++)"""
+_NAMED_LINE = re.compile(
+    rf"[ \t]*+(?P<header>\[{{0,2}})[ \t]*+(?P<first>{_NAME_WORD})[ \t]*+(?:\.[ \t]*+(?P<second>{_NAME_WORD})[ \t]*+)?[\].=]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +57,10 @@ def parse_settings(text: str) -> Settings:
     """Read *text*, the file's content; what is broken becomes a problem beside the rest."""
     text = text.removeprefix("\ufeff")  # some editors begin UTF-8 with it
     data, problems = _parse_tables(text)
+    find_line = _line_finder(text)
 
     def complain(part: str, cause: str) -> None:
-        problems.append(ConfigProblem(_line_of(text, part), part, cause))
+        problems.append(ConfigProblem(find_line(part), part, cause))
 
     links = []
     tables = data.get("links", {})
@@ -155,6 +164,8 @@ def _text(fields: Mapping[str, object], setting: str) -> str | None:
     value = fields.get(setting)
     if value is not None and not isinstance(value, str):
         raise BadFieldsError(f"{setting} is not a text")
+    if value is not None and _CONTROL.search(value):
+        raise BadFieldsError(f"{setting} holds a control character")
     return value
 
 
@@ -162,7 +173,7 @@ def _absolute_path(fields: Mapping[str, object], setting: str) -> Path | None:
     text = _text(fields, setting)
     if text is None:
         return None
-    if not text.startswith("/") or "\0" in text:
+    if not text.startswith("/"):
         raise BadFieldsError(f"{setting} is not an absolute path", "the daemon runs in another folder: begin it with /")
     return Path(text)
 
@@ -170,25 +181,25 @@ def _absolute_path(fields: Mapping[str, object], setting: str) -> Path | None:
 def _parse_tables(text: str) -> tuple[dict[str, Any], list[ConfigProblem]]:
     """Parse *text* whole; when that fails, table by table, so that one broken table costs one link."""
     try:
-        return tomllib.loads(text), []
+        return load_toml(text), []
     except (ValueError, RecursionError) as exc:  # ValueError: also a number of thousands of digits
         broken = _problem_of_toml(exc, None, "file")
     starts = [0, *(match.start() for match in toml_edit.TABLE_HEADER.finditer(text)), len(text)]
     data: dict[str, Any] = {}
     problems = []
+    first_line = 1
     for start, end in pairwise(starts):
         header = toml_edit.TABLE_HEADER.match(text, start, end)
         part = "file" if header is None else toml_edit.table_name(header)
-        first_line = text.count("\n", 0, start) + 1
         try:
-            tables = tomllib.loads(text[start:end])
+            twice = _merge(data, load_toml(text[start:end]))
+            problems += [ConfigProblem(first_line, name, "it stands there twice") for name in twice]
         except (ValueError, RecursionError) as exc:
             problems.append(_problem_of_toml(exc, first_line, part))
-            continue
-        problems += [ConfigProblem(first_line, name, "it stands there twice") for name in _merge(data, tables)]
-    twice = {problem.part for problem in problems}
+        first_line += text.count("\n", start, end)
+    broken_parts = {problem.part for problem in problems}
     if isinstance(data.get("links"), dict):
-        data["links"] = {name: fields for name, fields in data["links"].items() if f"links.{name}" not in twice}
+        data["links"] = {name: fields for name, fields in data["links"].items() if f"links.{name}" not in broken_parts}
     if not any(problem.cause == broken.cause if broken.line is None else problem.line == broken.line for problem in problems):
         problems.insert(0, broken)
     return data, problems
@@ -203,7 +214,7 @@ def _merge(data: dict[str, Any], tables: dict[str, Any]) -> list[str]:
             continue
         if key == "links" and isinstance(known, dict) and isinstance(value, dict):
             names += [f"links.{name}" for name in value if name in known]
-            data[key] = {**known, **{name: fields for name, fields in value.items() if name not in known}}
+            known.update({name: fields for name, fields in value.items() if name not in known})
         else:
             names.append(key)
     return names
@@ -211,6 +222,8 @@ def _merge(data: dict[str, Any], tables: dict[str, Any]) -> list[str]:
 
 def _problem_of_toml(exc: Exception, first_line: int | None, part: str) -> ConfigProblem:
     """Return the problem that *exc* tells of a text that begins at *first_line* of the file (None: it is the file)."""
+    if isinstance(exc, TooDeepError):
+        return ConfigProblem(exc.line + (first_line or 1) - 1, part, str(exc))
     if not isinstance(exc, tomllib.TOMLDecodeError):
         return ConfigProblem(first_line, part, "it is nested too deeply, or holds a number too long to read")
     text = str(exc)
@@ -220,12 +233,27 @@ def _problem_of_toml(exc: Exception, first_line: int | None, part: str) -> Confi
     return ConfigProblem(line, part, cause[:1].lower() + cause[1:])
 
 
-def _line_of(text: str, part: str) -> int | None:
-    """Return the line of the table or the setting called *part*, as near as a search for its words finds it."""
-    words = [rf"[\"']?{re.escape(word)}[\"']?" for word in part.split(".", 1)]
-    whole = r"[ \t]*\.[ \t]*".join(words)
-    for pattern in (rf"^[ \t]*(?:\[+[ \t]*{whole}[ \t]*[\].]|{whole}[ \t]*[=.])", rf"^[ \t]*{words[-1]}[ \t]*[=.]"):
-        match = re.search(pattern, text, re.M)
-        if match is not None:
-            return text.count("\n", 0, match.start()) + 1
-    return None
+def _line_finder(text: str) -> Callable[[str], int | None]:
+    """Return what gives the line of the table or the setting of a name, as near as a look at each line's first words finds it."""
+
+    @cache  # once, for there may be a problem in every line; and not at all where there is none
+    def read_lines() -> tuple[dict[str, int], dict[str, int]]:
+        lines: dict[str, int] = {}
+        lines_of_settings: dict[str, int] = {}  # those that do not say which table they are in
+        for number, line in enumerate(text.split("\n"), 1):
+            found = _NAMED_LINE.match(line)
+            if found is None:
+                continue
+            first, second = (word and word.strip("\"'") for word in found.group("first", "second"))
+            lines.setdefault(first, number)
+            if second is not None:
+                lines.setdefault(f"{first}.{second}", number)
+            if not found["header"]:
+                lines_of_settings.setdefault(first, number)
+        return lines, lines_of_settings
+
+    def find_line(part: str) -> int | None:
+        lines, lines_of_settings = read_lines()
+        return lines.get(part) or lines_of_settings.get(part.split(".", 1)[-1])
+
+    return find_line

@@ -1,10 +1,11 @@
 """Changes of one link in the configuration's text that leave everything else, comments and order too, as it stands."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
+
+from atl_sign.toml_load import load_toml
 
 TABLE_HEADER = re.compile(r"^[ \t]*\[{1,2}(?P<name>[^\]\n]*)", re.M)
 
@@ -60,7 +61,7 @@ def remove_link(text: str, name: str) -> str:
 
 def _load(text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return load_toml(text)
     except (ValueError, RecursionError):  # ValueError: also a number of thousands of digits
         raise EditError from None
 

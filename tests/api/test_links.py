@@ -1,13 +1,17 @@
 """Links, key, setup, check, logout and status over the real socket, against the sandbox."""
 
 import json
+import os
+import resource
+import socket
 import time
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from atl_sign.sandbox import Sandbox
-from tests.lab import PRODUCTS, Daemon, revoke_tokens
+from tests.lab import PRODUCTS, Daemon, UnixConnection, revoke_tokens
 
 
 def test_a_link_is_added_changed_shown_and_removed(daemon: Daemon, sandbox: Sandbox) -> None:
@@ -57,6 +61,7 @@ def test_if_none_match_protects_an_existing_link(daemon: Daemon, sandbox: Sandbo
         ({"url": "https://a.example", "consumer_key": "a b"}, "consumer_key"),
         ({"url": "https://a.example", "ca_bundle": "relative.pem"}, "ca_bundle"),
         ({"url": "https://a.example", "proxy": "http://user:pw@proxy"}, "proxy"),
+        ({"url": "https://a.example", "proxy": "http://\0"}, "proxy holds a control character"),
         ({"url": "https://a.example", "timeout_s": 0}, "timeout_s"),
         ({"url": "https://a.example", "timeout_s": "soon"}, "timeout_s"),
         ({"url": "https://a.example", "nonsense": 1}, "nonsense"),
@@ -70,6 +75,69 @@ def test_bad_settings_are_named_and_change_nothing(daemon: Daemon, fields: dict[
     assert reply.status in (400, 422)
     assert word in reply.message
     assert not daemon.config.exists()
+
+
+def test_slow_providers_keep_nobody_else_waiting(daemon: Daemon) -> None:
+    """More calls than there are threads wait for one provider: the links are added, and what needs no provider is quick."""
+    count, connections = 60, []
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as silent:
+        for index in range(count):
+            fields = {"url": f"http://127.0.0.1:{silent.getsockname()[1]}/c{index}", "timeout_s": 6}
+            connections.append(UnixConnection(daemon.socket))
+            connections[-1].request("PUT", f"/links/l{index}", json.dumps(fields), {"Content-Type": "application/json"})
+        began_at = time.monotonic()
+        status = daemon.request("GET", "/status")
+        waited_s = time.monotonic() - began_at
+        answers = [connection.getresponse() for connection in connections]
+        added = [(answer.status, json.loads(answer.read())["warnings"]) for answer in answers]
+        for connection in connections:
+            connection.close()
+
+    assert status.status == 200
+    assert waited_s < 4
+    assert [status for status, _ in added] == [201] * count
+    words = ("no whole answer within 6 s", "too many requests wait for providers")
+    assert all(len(warnings) == 1 and any(word in warnings[0] for word in words) for _, warnings in added)
+    assert sum(words[0] in warnings[0] for _, warnings in added) >= 4
+    assert len(tomllib.loads(daemon.config.read_text())["links"]) == count
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(daemon: Daemon) -> None:
+    """Out of open files while it changed: with the files back, the links are back."""
+    daemon.request("PUT", "/links/l", {"url": "http://127.0.0.1:1/l"})
+    assert daemon.process is not None
+    pid = daemon.process.pid
+    connection = UnixConnection(daemon.socket)  # one that is open already: a new one is a file too
+
+    def names_and_problems() -> tuple[list[str], list[str]]:
+        connection.request("GET", "/links")
+        answer = json.loads(connection.getresponse().read())
+        return [link["name"] for link in answer["links"]], [problem["cause"] for problem in answer["problems"]]
+
+    assert names_and_problems() == (["l"], [])
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())), before[1]))
+    os.utime(daemon.config)
+    assert names_and_problems() == ([], ["Too many open files"])
+
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+    assert names_and_problems() == (["l"], [])
+    connection.close()
+
+
+@pytest.mark.parametrize("parts", [2_000, 60_000])
+def test_a_file_that_is_nested_too_deeply_is_a_broken_one(daemon: Daemon, parts: int) -> None:
+    """2,000 names in one gave `internal`, and 60,000 took all memory there was."""
+    assert daemon.process is not None
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    daemon.config.parent.mkdir(parents=True)
+    daemon.config.write_text(".".join(["a"] * parts) + " = 1\n")
+
+    refused = daemon.request("PUT", "/links/l", {"url": "http://127.0.0.1:1/l"})
+
+    assert (refused.status, refused.code) == (503, "config_broken")
+    assert refused.message == "config.toml line 1, file: it is nested too deeply"
 
 
 def test_a_bad_name_is_refused(daemon: Daemon) -> None:

@@ -1,20 +1,26 @@
 """The real process on its real socket: modes, other users, stale sockets, second instances, and every way to end."""
 
+import fcntl
+import json
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import termios
 import threading
 import time
+from array import array
 from pathlib import Path
+from subprocess import PIPE
 from typing import IO
 
 import pytest
 
 from atl_sign.sandbox import Sandbox
-from tests.lab import DEADLINE_S, Daemon, wait_for
+from tests.lab import DEADLINE_S, Daemon, UnixConnection, wait_for
 
 NOBODY = 65_534
 
@@ -28,6 +34,18 @@ def run(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=DEADLINE_S,
         check=False,
     )
+
+
+def unread_by_peer(connection: socket.socket) -> int:
+    """Return how many bytes sent on *connection* the other side has not taken yet (SIOCOUTQ, unix(7))."""
+    count = array("i", [0])
+    fcntl.ioctl(connection, termios.TIOCOUTQ, count)
+    return count[0]
+
+
+def can_connect(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def fits(file: IO[bytes]) -> bool:
@@ -207,18 +225,78 @@ def test_sigterm_while_a_dance_waits(sandbox: Sandbox) -> None:
     with Daemon() as daemon:
         daemon.link(sandbox, "jira")
         begun = daemon.request("POST", "/dance", {"link": "jira", "callback": "loopback"}).json
-        replies = []
-        waiter = threading.Thread(target=lambda: replies.append(daemon.request("GET", f"/dance/{begun['id']}?wait=60")))
-        waiter.start()
-        wait_for(lambda: daemon.request("GET", "/status").json["dances"] == 1)
-        time.sleep(0.2)  # the request above must be waiting; nothing tells from outside
+        waiter = UnixConnection(daemon.socket)
+        waiter.request("GET", f"/dance/{begun['id']}?wait=60")
+        wait_for(lambda: unread_by_peer(waiter.sock) == 0)
         started_at = time.monotonic()
 
         assert daemon.stop() == 0
 
-        waiter.join(DEADLINE_S)
         assert time.monotonic() - started_at < 5
-        assert replies[0].json["state"] == "cancelled"
+        assert json.loads(waiter.getresponse().read())["state"] == "cancelled"
+        waiter.close()
+
+
+def test_a_daemon_that_ends_takes_no_other_daemons_socket_away(daemon: Daemon) -> None:
+    """The folder was removed (a cleaner of /run) and a second daemon made its own there: that socket is not the first's."""
+    first = daemon.process
+    assert first is not None
+    shutil.rmtree(daemon.socket.parent)
+    daemon.start()
+
+    first.terminate()
+    assert first.wait(DEADLINE_S) == 0
+
+    assert daemon.request("GET", "/status").status == 200
+
+
+def test_a_daemon_whose_socket_was_removed_is_named(daemon: Daemon) -> None:
+    """Nobody answers, yet the lock is held: the next one says by whom, so that the user can end it."""
+    daemon.socket.unlink()
+
+    second = run(daemon, "serve")
+
+    assert second.returncode == 1
+    assert f"a daemon with pid {daemon.process.pid} has {daemon.socket}" in second.stderr  # type: ignore[union-attr]
+    assert f"kill {daemon.process.pid}" in second.stderr  # type: ignore[union-attr]
+
+
+def test_a_lock_without_a_pid_is_told_too() -> None:
+    """Whoever holds it has just taken it."""
+    daemon = Daemon()
+    daemon.socket.parent.mkdir(mode=0o700)
+    with daemon.socket.with_name("agent.sock.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        second = run(daemon, "serve")
+
+    assert second.returncode == 1
+    assert "another daemon, which is just starting, has" in second.stderr
+    daemon.close()
+
+
+@pytest.mark.parametrize("is_default", [True, False])
+def test_a_folder_that_others_may_read(is_default: bool) -> None:
+    """0755 in the default place, where it is for us alone, becomes 0700; one that the user named is his."""
+    daemon = Daemon()
+    daemon.socket.parent.mkdir()
+    daemon.socket.parent.chmod(0o755)
+    if not is_default:
+        daemon.environment["ATL_SIGN_SOCK"] = str(daemon.socket)
+    with daemon:
+        assert stat.S_IMODE(daemon.socket.parent.stat().st_mode) == (0o700 if is_default else 0o755)
+
+
+def test_a_folder_in_a_folder_that_others_may_write_to_is_refused() -> None:
+    """Who can rename the folder away can put his own there."""
+    daemon = Daemon()
+    daemon.socket.parent.parent.chmod(0o777)
+
+    refused = run(daemon, "serve")
+
+    assert refused.returncode == 1
+    assert "others may rename" in refused.stderr
+    daemon.close()
 
 
 def test_systemd_hands_the_socket_over() -> None:
@@ -242,13 +320,33 @@ def test_systemd_hands_the_socket_over() -> None:
 
 
 def test_neither_core_nor_memory_can_be_read(daemon: Daemon) -> None:
-    """The core limit is 0, and /proc shows the process as not dumpable."""
-    pid = daemon.process.pid  # type: ignore[union-attr]
-    limits = Path(f"/proc/{pid}/limits").read_text()
-
+    """The core limit is 0; and a program of the same user can read the memory of another one, but not the daemon's."""
+    limits = Path(f"/proc/{daemon.process.pid}/limits").read_text()  # type: ignore[union-attr]
     core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
     assert core.split()[4:6] == ["0", "0"]
-    assert run(daemon, "--version").stdout.startswith("atl-signd ")
+    daemon.stop()
+    # Root's capabilities would let it read everything, so nobody has any here.
+    plain = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+    serve = [*plain, sys.executable, "-m", "atl_sign.cli", "serve"]
+
+    with (
+        subprocess.Popen(serve, env=daemon.environment, stderr=subprocess.DEVNULL) as ours,
+        subprocess.Popen([*plain, sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as other,
+    ):
+        try:
+            wait_for(lambda: can_connect(daemon.socket))
+            assert other.stdout is not None
+            other.stdout.readline()
+            for process, can_be_read in ((ours, False), (other, True)):
+                for name in ("environ", "mem"):
+                    tried = subprocess.run(
+                        [*plain, sys.executable, "-c", f"open('/proc/{process.pid}/{name}', 'rb')"], stderr=PIPE
+                    )
+                    assert (tried.returncode == 0) == can_be_read, (name, can_be_read)
+                    assert can_be_read or b"PermissionError" in tried.stderr
+        finally:
+            ours.terminate()
+            other.kill()
 
 
 def test_usage_errors_end_with_2(daemon: Daemon) -> None:

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.config import ConfigFile
+from atl_sign.config import FILE_BYTES_MAX, ConfigFile
 from atl_sign.errors import BadFieldsError, BadUrlError, ConfigBrokenError, ConfigUnwritableError, DaemonError
 from atl_sign.links import Link
 from atl_sign.settings import ConfigProblem, Settings, link_from_fields, link_to_fields, parse_settings
+from atl_sign.toml_load import DEPTH_MAX
 
 GOOD = """\
 # Ours, by hand.
@@ -110,7 +111,8 @@ def test_files_of_other_editors_are_read(path: Path, text: str) -> None:
         ("[links.bad\n", 1, "expected ']'"),
         ('[links."bad" ]\nurl = 1\nurl = 2\n', 3, "cannot overwrite a value"),
         ('[links.bad]\nurl = """https://x\n', 1, "unterminated string"),
-        ("[links.bad]\nurl = " + "[" * 5000, 1, "nested too deeply"),
+        ("[links.bad]\nurl = " + "[" * 5000, 2, "nested too deeply"),
+        ("[links.bad]\nurl" + ".a" * 10_000 + " = 1\n", 2, "nested too deeply"),
         ("[links.bad]\ntimeout_s = " + "9" * 5000 + "\n", 1, "number too long"),
     ],
 )
@@ -207,6 +209,17 @@ def test_each_wrong_setting_is_named_with_its_line(text: str, expected: str) -> 
         assert problem.startswith(words)
 
 
+def test_ten_thousand_broken_tables_are_told_in_time() -> None:
+    """Each with its line, in one reading: a search of the whole text for each took 14 s, while nobody was answered."""
+    text = "".join(f"[links.wrong{number}]\nurl = 5\n[links.broken{number}]\nx\n" for number in range(5000))
+    began_at = time.process_time()
+
+    settings = parse_settings(text)
+
+    assert time.process_time() - began_at < 3
+    assert [problem.line for problem in settings.problems] == [*range(4, 20_001, 4), *range(1, 20_001, 4)]
+
+
 def test_an_empty_store_table_is_fine() -> None:
     """Nothing is set, so nothing is wrong."""
     assert parse_settings("[store]\n").problems == ()
@@ -254,6 +267,33 @@ def test_something_else_in_its_place_is_named(path: Path, kind: str, cause: str)
     with pytest.raises(ConfigBrokenError, match=cause) as refused:
         config.put_link(make())
     assert str(path) in str(refused.value.hint)
+
+
+def test_a_file_that_is_too_large_is_not_read(path: Path) -> None:
+    """The daemon would read it for seconds, and for gigabytes, before it answered anybody."""
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        file.truncate(FILE_BYTES_MAX + 1)
+    config = ConfigFile(path)
+
+    assert problems(config.settings()) == ["config.toml, file: it is larger than 4 MiB"]
+    with pytest.raises(ConfigBrokenError, match="it is larger than 4 MiB"):
+        config.put_link(make())
+    path.write_text("#" * FILE_BYTES_MAX)
+    assert config.settings().problems == ()
+
+
+def test_ten_thousand_links_with_every_setting_are_not_too_large() -> None:
+    """What the design promises fits, at a length that settings have."""
+    text = (
+        '[links.link00000]\nurl = "https://bitbucket-00000.example.com/bitbucket"\nconsumer_key = "atl-sign-ann-desk00000"\n'
+        'signing_url = "http://inner-00000.example.com:7990/bitbucket"\nca_bundle = "/etc/ssl/private/authorities-00000.pem"\n'
+        'client_cert = "/etc/ssl/private/ann-00000.pem"\nproxy = "http://proxy-00000.example.com:3128"\n'
+        "timeout_s = 60\nallow_insecure = true\n\n"
+    )
+
+    assert parse_settings(text).problems == ()
+    assert 10_000 * len(text) < FILE_BYTES_MAX
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -625,6 +665,49 @@ def test_a_read_only_folder_changes_nothing(path: Path) -> None:
         assert path.read_text() == GOOD
 
 
+def test_a_file_does_not_grow_too_large_to_be_read_again(path: Path) -> None:
+    """The link that would be one too many is refused, and the others work on."""
+    path.parent.mkdir()
+    text = GOOD + "#" * (FILE_BYTES_MAX - len(GOOD) - 20) + "\n"
+    path.write_text(text)
+    config = ConfigFile(path)
+
+    with pytest.raises(ConfigUnwritableError, match="with this it is larger than 4 MiB"):
+        config.put_link(make())
+
+    assert path.read_text() == text
+    assert "jira" in config.settings().links.by_name
+
+
+@pytest.mark.parametrize("verb", ["put", "remove"])
+@pytest.mark.parametrize("text", [".".join(["a"] * 2000) + " = 1\n", "[links.jira]\nx" + ".a" * 2000 + " = 1\n"])
+def test_a_file_that_is_too_deep_to_compare_is_a_broken_one(path: Path, text: str, verb: str) -> None:
+    """Told with its line, and left as it is."""
+    path.parent.mkdir()
+    path.write_text(text)
+    config = ConfigFile(path)
+
+    with pytest.raises(ConfigBrokenError, match=r"config.toml line [12], .*: it is nested too deeply"):
+        config.put_link(make()) if verb == "put" else config.remove_link("jira")
+
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("verb", ["put", "remove"])
+def test_a_file_as_deep_as_may_be_can_be_changed(path: Path, verb: str) -> None:
+    """Names in names in brackets in brackets: neither parser, nor comparing what they found, runs out of calls in calls."""
+    path.parent.mkdir()
+    deep = ".".join("a" * (DEPTH_MAX + 1))
+    kept = f"{deep} = " + f"[\n{{{deep} = " * (DEPTH_MAX // 2) + "1" + "}]" * (DEPTH_MAX // 2) + "\n"
+    path.write_text(kept + "links.jira." + ".".join("a" * (DEPTH_MAX - 1)) + " = 1\n")
+    config = ConfigFile(path)
+
+    config.put_link(make(name="jira")) if verb == "put" else config.remove_link("jira")
+
+    assert path.read_text().startswith(kept)
+    assert ("jira" in config.settings().links.by_name) == (verb == "put")
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A link to nowhere below a file: there is no file, and none can come."""
     (tmp_path / "occupied").write_text("")
@@ -709,11 +792,17 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
         ({"consumer_key": ""}, BadFieldsError, "consumer_key is not 1 to 255"),
         ({"extra": 1, "another": 2}, BadFieldsError, "no such setting: another, extra"),
         ({"ca_bundle": "ca.pem"}, BadFieldsError, "ca_bundle is not an absolute path"),
-        ({"client_cert": "/a\0b"}, BadFieldsError, "client_cert is not an absolute path"),
+        ({"client_cert": "/a\0b"}, BadFieldsError, "client_cert holds a control character"),
         ({"ca_bundle": ["/a"]}, BadFieldsError, "ca_bundle is not a text"),
         ({"proxy": "proxy:3128"}, BadFieldsError, "proxy is not of the form"),
         ({"proxy": "http://user:secret@proxy"}, BadFieldsError, "proxy is not of the form"),
-        ({"proxy": "http://p\n"}, BadFieldsError, "proxy is not of the form"),
+        ({"proxy": "http://p\n"}, BadFieldsError, "proxy holds a control character"),
+        ({"proxy": "http://\0"}, BadFieldsError, "proxy holds a control character"),
+        ({"ca_bundle": "/\x1b[2J"}, BadFieldsError, "ca_bundle holds a control character"),
+        ({"ca_bundle": "/\ud800"}, BadFieldsError, "ca_bundle holds a control character"),
+        ({"url": "https://h/\x7f"}, BadFieldsError, "url holds a control character"),
+        ({"signing_url": "https://h\n"}, BadFieldsError, "signing_url holds a control character"),
+        ({"consumer_key": "a\x85"}, BadFieldsError, "consumer_key holds a control character"),
         ({"timeout_s": 0}, BadFieldsError, "timeout_s is not a number of seconds from 1 to 300"),
         ({"timeout_s": 301}, BadFieldsError, "timeout_s"),
         ({"timeout_s": True}, BadFieldsError, "timeout_s"),

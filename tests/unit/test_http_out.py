@@ -1,20 +1,23 @@
 """HTTP out of the daemon against a server that misbehaves byte by byte."""
 
 import gzip
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 import requests
 
 from atl_sign import __version__
 from atl_sign.errors import DaemonError, ProviderUnreachableError
-from atl_sign.http_out import ANSWER_BYTES_MAX, Answer, fetch, open_session, read_answer, within_deadline
+from atl_sign.http_out import _PLACES, ANSWER_BYTES_MAX, Answer, fetch, open_session, read_answer, within_deadline
 from atl_sign.links import Link
+from atl_sign.tls_files import FILE_BYTES_MAX
 from tests.lab import wait_for
 from tests.unit.provider_lab import everything_shown, make_link
 from tests.unit.raw_server import RawServer, header_of, make_certificate, reply, serve_tls
@@ -264,6 +267,102 @@ def test_a_late_call_without_a_connection_is_left_alone() -> None:
     go_on.set()
 
 
+# how many at once
+
+
+class Busy:
+    """Calls that go on until the `with` ends, each in a thread of its own."""
+
+    def __init__(self, *links: Link) -> None:
+        self._go_on = threading.Event()
+        self._begun = threading.Semaphore(0)
+        self._threads = [threading.Thread(target=within_deadline, args=(link, self._wait)) for link in links]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+            assert self._begun.acquire(timeout=5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._go_on.set()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _wait(self) -> None:
+        self._begun.release()
+        self._go_on.wait(5)
+
+
+def test_one_origin_has_four_calls_and_leaves_the_others_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the links are called; when one ends there is a place again."""
+    monkeypatch.setattr("atl_sign.http_out.WAIT_S_MAX", 0.1)
+    slow = [make_link(f"http://slow.invalid/c{number}", f"l{number}") for number in range(5)]
+    other = make_link("http://other.invalid")
+
+    with Busy(*slow[:4]):
+        with pytest.raises(ProviderUnreachableError) as refused:
+            within_deadline(slow[4], lambda: None)
+        assert within_deadline(other, lambda: 5) == 5
+
+    assert str(refused.value) == (
+        "the provider of link l4 at http://slow.invalid cannot be reached: too many requests wait for providers"
+    )
+    assert refused.value.hint == "try again in a moment, or lower the timeout_s of links that do not answer"
+    assert within_deadline(slow[4], lambda: 5) == 5
+
+
+def test_sixteen_calls_go_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They hold threads of the 40 that answer everybody."""
+    monkeypatch.setattr("atl_sign.http_out.WAIT_S_MAX", 0.1)
+    links = [make_link(f"http://h{number % 4}.invalid", f"l{number}") for number in range(16)]
+    other = make_link("http://other.invalid")
+
+    with Busy(*links), pytest.raises(ProviderUnreachableError, match="too many requests wait for providers"):
+        within_deadline(other, lambda: None)
+
+    assert within_deadline(other, lambda: 5) == 5
+
+
+def test_a_queue_of_sixteen_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seventeenth that would wait is refused at once: those who wait hold threads too. The sixteen get their turn."""
+    monkeypatch.setattr("atl_sign.http_out.WAIT_S_MAX", 5.0)
+    link = make_link("http://slow.invalid")
+    queue = [threading.Thread(target=lambda: done.append(within_deadline(link, lambda: 5))) for _ in range(16)]
+    done: list[int] = []
+
+    with Busy(*[link] * 4):
+        for thread in queue:
+            thread.start()
+        wait_for(lambda: _PLACES._waiting == 16)
+        began_at = time.monotonic()
+        with pytest.raises(ProviderUnreachableError, match="too many requests wait for providers"):
+            within_deadline(link, lambda: None)
+        assert time.monotonic() - began_at < 2
+    for thread in queue:
+        thread.join(5)
+
+    assert done == [5] * 16
+    assert not _PLACES._taken
+    assert _PLACES._waiting == 0
+
+
+def test_a_call_that_fails_or_is_late_gives_its_place_back() -> None:
+    """Four times four of them, and the next still gets through."""
+    link = make_link("http://slow.invalid", timeout_s=0.01)
+    go_on = threading.Event()
+
+    def fail() -> None:
+        raise KeyError("ours")
+
+    for call, error in ((fail, KeyError), (lambda: go_on.wait(10), ProviderUnreachableError)) * 5:
+        with pytest.raises(error):
+            within_deadline(link, call)
+    go_on.set()
+
+    assert within_deadline(link, lambda: 5) == 5
+
+
 # broken connections
 
 
@@ -339,7 +438,7 @@ def test_the_environment_can_name_authorities(tmp_path: Path, monkeypatch: pytes
 
 def test_without_any_bundle_the_libraries_own_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A system without a list of authorities; still nobody unknown is trusted."""
-    monkeypatch.setattr("atl_sign.http_out._SYSTEM_CA_BUNDLES", (str(tmp_path / "missing.pem"),))
+    monkeypatch.setattr("atl_sign.tls_files._SYSTEM_CA_BUNDLES", (str(tmp_path / "missing.pem"),))
     with RawServer(reply("fine"), tls=serve_tls(make_certificate(tmp_path, "authority"))) as server:
         assert "its TLS certificate is not trusted" in refusal(make_link(server.url)).message
 
@@ -404,6 +503,31 @@ def test_a_broken_client_certificate_is_named(tmp_path: Path, kind: str) -> None
     words = "No such file or directory" if kind == "missing" else "no certificate with its unencrypted key, both in PEM"
     assert f"the file {mine} cannot be used: {words}" in error.message
     assert error.hint == "check the link's client_cert"
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "large"])
+@pytest.mark.parametrize("setting", ["ca_bundle", "client_cert", "SSL_CERT_FILE"])
+def test_only_regular_files_are_given_to_openssl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, kind: str
+) -> None:
+    """It reads a device for ever, past every deadline, with 100 % CPU and gigabytes; a pipe keeps a thread for each attempt."""
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "some.pem"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "large":
+        path.write_bytes(b"")
+        os.truncate(path, FILE_BYTES_MAX + 1)
+    settings: dict[str, Any] = {setting: path} if setting.islower() else {}
+    monkeypatch.setenv("SSL_CERT_FILE", str(path) if not settings else "")
+    with RawServer(reply("fine"), tls=serve_tls(make_certificate(tmp_path, "authority"))) as server:
+        link = make_link(server.url, f"file-{setting}-{kind}", **settings)
+        error = refusal(link)
+
+    words = "it is larger than 16 MiB" if kind == "large" else "it is not a regular file"
+    assert f"the file {path} cannot be used: {words}" in error.message
+    assert setting in str(error.hint)
+    assert not is_thread_alive(link)
+    assert server.requests == []
 
 
 def test_https_to_an_http_port_is_told() -> None:

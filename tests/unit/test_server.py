@@ -1,43 +1,15 @@
-"""The rules of the process that need no process: where socket and configuration are, and what systemd may hand over."""
+"""The rules of the process that need no process: where the configuration is, open files, and the look at connections."""
 
-import os
-import socket
+import asyncio
+import resource
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import uvicorn
 
-from atl_sign import server
-from atl_sign.server import StartError, config_path, socket_path
-
-
-def test_the_socket_is_where_the_design_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """ATL_SIGN_SOCK, then XDG_RUNTIME_DIR, then /run/user when it is ours, then the home (design, section 3)."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    both = {"ATL_SIGN_SOCK": "/a/b", "XDG_RUNTIME_DIR": "/c"}
-
-    assert socket_path(both) == Path("/a/b")
-    assert socket_path({"XDG_RUNTIME_DIR": "/c"}) == Path("/c/atl-sign/agent.sock")
-    assert socket_path({"ATL_SIGN_SOCK": "", "XDG_RUNTIME_DIR": "/c"}) == Path("/c/atl-sign/agent.sock")
-    run = Path(f"/run/user/{os.getuid()}")
-    is_ours = run.is_dir() and run.stat().st_uid == os.getuid()
-    base = run if is_ours else tmp_path / ".local/state"
-    assert socket_path({}) == base / "atl-sign/agent.sock"
-
-
-def test_a_foreign_run_folder_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """/run/user/UID of another uid is not ours."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
-
-    assert socket_path({}) == tmp_path / ".local/state/atl-sign/agent.sock"
-
-
-def test_a_path_too_long_for_a_socket_is_refused() -> None:
-    """Counted in bytes, not in characters."""
-    assert socket_path({"ATL_SIGN_SOCK": "/" + "x" * 106})
-    for path in ("/" + "x" * 107, "/" + "ü" * 54):
-        with pytest.raises(StartError, match="over 107 bytes"):
-            socket_path({"ATL_SIGN_SOCK": path})
+from atl_sign.server import _allow_open_files, _Server, config_path
 
 
 def test_the_configuration_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -48,28 +20,45 @@ def test_the_configuration_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tm
     assert config_path({}) == tmp_path / ".config/atl-sign/config.toml"
 
 
-def test_a_socket_meant_for_another_process_is_not_taken() -> None:
-    """LISTEN_PID names who the sockets are for (sd_listen_fds(3))."""
-    assert server._inherited_socket({}) is None
-    assert server._inherited_socket({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) is None
+@pytest.mark.parametrize(
+    ("limits", "wanted"),
+    [
+        ((1024, 4096), (4096, 4096)),
+        ((1024, 1 << 20), (65_536, 1 << 20)),
+        ((1024, resource.RLIM_INFINITY), (65_536, resource.RLIM_INFINITY)),
+        ((1 << 20, 1 << 20), None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_and_never_lowered(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], wanted: tuple[int, int] | None
+) -> None:
+    """As far as the hard one lets it, and no further than anybody needs."""
+    found = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: found.append(pair))
+
+    _allow_open_files()
+
+    assert found == ([] if wanted is None else [wanted])
 
 
-def test_several_sockets_are_refused() -> None:
-    """The .socket unit has one."""
-    with pytest.raises(StartError, match="another number of sockets"):
-        server._inherited_socket({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2"})
+def test_connections_are_looked_at_once_a_second() -> None:
+    """uvicorn ticks ten times a second; each look gets the event loop's time, as the connections' own clocks do."""
+    seen: list[float] = []
+    connection: Any = Mock(drop_when_late=seen.append)
+    agent: Any = None
+    config = uvicorn.Config(lambda: None, lifespan="off", log_config=None)
+    config.load()
+    server = _Server(config, agent)
+    server.server_state.connections.add(connection)
 
+    async def tick() -> float:
+        for counter in range(20):
+            assert not await server.on_tick(counter)
+        return asyncio.get_running_loop().time()
 
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
-def test_a_tcp_socket_is_refused(monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily) -> None:
-    """Never a TCP port, also when systemd hands one over; the Unix socket is the twin."""
-    with socket.socket(family) as given:
-        monkeypatch.setattr(server, "_FIRST_INHERITED_FD", os.dup(given.fileno()))
-        environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
-        if family == socket.AF_INET:
-            with pytest.raises(StartError, match="no Unix socket"):
-                server._inherited_socket(environment)
-        else:
-            inherited = server._inherited_socket(environment)
-            assert inherited is not None
-            inherited.close()
+    now = asyncio.run(tick())
+
+    assert len(seen) == 2
+    assert all(0 <= now - each < 5 for each in seen)

@@ -1,0 +1,229 @@
+"""The listening socket: where it is, whether its place is safe, one daemon a path, bound with its mode or from systemd."""
+
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from atl_sign.peer import read_peer
+
+SOCKET_PATH_BYTES_MAX = 107  # sun_path holds 108 with the zero at its end (unix(7))
+BACKLOG = 1024
+_FIRST_INHERITED_FD = 3  # sd_listen_fds(3)
+_SYMLINKS_MAX = 40  # as many as the kernel follows (path_resolution(7))
+
+
+class StartError(Exception):
+    """The daemon cannot start; says why, and in `hint` what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        """Say what failed and what to do."""
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening socket, and what is ours to remove at the end; nothing is when systemd listens."""
+
+    socket: socket.socket
+    path: Path | None = None
+    identity: tuple[int, int] | None = None  # device and inode of the socket's file
+    lock: int | None = None  # a descriptor
+
+    def remove(self) -> None:
+        """Remove the socket's file, unless another daemon's stands there by now, and let go of the lock."""
+        try:
+            if self.path is not None and _identity(self.path) == self.identity:
+                self.path.unlink()
+        except FileNotFoundError:
+            pass  # a cleaner of /run was here
+        if self.lock is not None:
+            os.close(self.lock)
+
+
+def open_listener(environment: Mapping[str, str]) -> Listener:
+    """Return the socket that systemd handed over, else one of our own at `socket_path`; raises StartError."""
+    inherited = take_inherited_socket(environment)
+    if inherited is not None:
+        return Listener(inherited)
+    path = socket_path(environment)
+    lock = _claim(path, is_default=not environment.get("ATL_SIGN_SOCK"))
+    try:
+        listener = _bind(path)
+    except StartError:
+        os.close(lock)
+        raise
+    return Listener(listener, path, _identity(path), lock)
+
+
+def socket_path(environment: Mapping[str, str]) -> Path:
+    """
+    Return where the socket is, by the one rule that every client follows (design, section 3).
+
+    Raises:
+        StartError: the path is longer than a socket's address can be.
+    """
+    if environment.get("ATL_SIGN_SOCK"):
+        path = Path(environment["ATL_SIGN_SOCK"])
+    elif environment.get("XDG_RUNTIME_DIR"):
+        path = Path(environment["XDG_RUNTIME_DIR"]) / "atl-sign/agent.sock"
+    else:
+        run = Path(f"/run/user/{os.getuid()}")
+        base = run if run.is_dir() and run.stat().st_uid == os.getuid() else Path.home() / ".local/state"
+        path = base / "atl-sign/agent.sock"
+    path = path.absolute()
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+        raise StartError(f"the socket's path is over {SOCKET_PATH_BYTES_MAX} bytes: {path}", "set ATL_SIGN_SOCK to a shorter one")
+    return path
+
+
+def take_inherited_socket(environment: Mapping[str, str]) -> socket.socket | None:
+    """Return the listening socket that systemd handed over (sd_listen_fds(3)), or None; raises StartError."""
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    if environment.get("LISTEN_FDS") != "1":
+        raise StartError("systemd handed over another number of sockets than one", "mend the .socket unit")
+    hint = "the .socket unit needs one ListenStream=, which is a path"
+    try:
+        is_socket = stat.S_ISSOCK(os.fstat(_FIRST_INHERITED_FD).st_mode)
+    except OSError as exc:
+        raise StartError(f"systemd handed over nothing: {exc.strerror}", hint) from exc
+    if not is_socket:
+        raise StartError("systemd handed over something that is no socket", hint)
+    listener = socket.socket(fileno=_FIRST_INHERITED_FD)
+    listener.set_inheritable(False)
+    if listener.family != socket.AF_UNIX:
+        listener.close()
+        raise StartError("systemd handed over a socket that is no Unix socket", hint)
+    if listener.type != socket.SOCK_STREAM or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        listener.close()
+        raise StartError("systemd handed over a socket that does not listen for connections", f"{hint}; Accept=no")
+    return listener
+
+
+def _check_way(folder: Path) -> None:
+    """
+    Make sure that no other user can put something else in the place of *folder*, or of anything on the way to it.
+
+    Raises:
+        StartError: somebody can.
+        OSError: it cannot be looked at.
+    """
+    owners = _trusted_owners()
+    at, names, links = Path("/"), list(reversed(folder.parts[1:])), 0
+    while names:
+        name = names.pop()
+        if name == "..":
+            at = at.parent
+            continue
+        _check_folder_on_way(at, owners)
+        status = (at / name).lstat()
+        if not stat.S_ISLNK(status.st_mode):
+            at /= name
+            continue
+        if status.st_uid not in owners:
+            raise StartError(f"{at / name} is another user's symbolic link", "set ATL_SIGN_SOCK to a path that is yours alone")
+        links += 1
+        if links > _SYMLINKS_MAX:
+            raise StartError(f"{folder} has too many symbolic links", "set ATL_SIGN_SOCK to a path without them")
+        target = (at / name).readlink()
+        if target.is_absolute():
+            at = Path("/")
+        names += reversed([part for part in target.parts if part != "/"])
+
+
+def _check_folder_on_way(folder: Path, owners: set[int]) -> None:
+    status = folder.stat()
+    # A group of one's own, as Debian and Fedora make them, is no "others"; neither is root's.
+    is_open = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid()))
+    if status.st_uid not in owners or (is_open and not status.st_mode & stat.S_ISVTX):
+        raise StartError(f"others may rename what is in {folder}", "set ATL_SIGN_SOCK to a path that only you can change")
+
+
+def _trusted_owners() -> set[int]:
+    """Return who may own a folder on the way: we, and root, whom a user namespace (toolbox, bubblewrap) may show as nobody."""
+    owners = {os.geteuid(), 0}
+    with suppress(OSError):  # no /proc
+        if Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
+            owners.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))
+    return owners
+
+
+def _claim(path: Path, *, is_default: bool) -> int:
+    """Make the socket's folder and take the lock beside the socket, which lives as long as we do; returns its descriptor."""
+    folder = path.parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_way(folder)
+        status = folder.stat()
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
+            raise StartError(
+                f"others may write into {folder}", "set ATL_SIGN_SOCK to a path in a folder that is yours alone (mode 0700)"
+            )
+        if is_default and stat.S_IMODE(status.st_mode) != 0o700:
+            folder.chmod(0o700)  # it is for us alone; a folder that the user named may be for more than the socket
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as exc:
+        raise StartError(f"{folder} cannot be used: {exc.strerror}", "set ATL_SIGN_SOCK to a path in a folder of yours") from exc
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+        os.close(lock)
+        who = _who_answers(path)
+        if who is not None:
+            raise StartError(f"{who} serves at {path} already", "use that one, or end it first") from exc
+        who = f"a daemon with pid {pid}" if pid.isdecimal() else "another daemon, which is just starting,"
+        raise StartError(
+            f"{who} has {path}, and does not answer there: it is starting or ending, or its socket was removed",
+            f"try again in a moment, or end it: kill {pid}" if pid.isdecimal() else "try again in a moment",
+        ) from exc
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+    return lock
+
+
+def _bind(path: Path) -> socket.socket:
+    """Return a listening socket at *path*; whoever has the lock beside it may replace a stale one."""
+    if path.is_socket():
+        who = _who_answers(path)
+        if who is not None:
+            raise StartError(
+                f"{who} serves at {path} already", "another program listens there; set ATL_SIGN_SOCK to another path"
+            )
+        path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # The mode must be right from the moment the file is there: uvicorn's own uds= would open it to all afterwards.
+    previous = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError as exc:
+        listener.close()
+        raise StartError(f"{path} cannot be made: {exc.strerror}", "remove what is there, or set ATL_SIGN_SOCK") from exc
+    finally:
+        os.umask(previous)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _who_answers(path: Path) -> str | None:
+    """Return the words for the process that listens at *path*, as the kernel names it; None when none does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+            return f"a daemon with pid {read_peer(probe).pid}"
+        except (ConnectionRefusedError, FileNotFoundError):
+            return None
+        except OSError:  # it does not speak our kind of socket, or its queue is full: somebody is there all the same
+            return "another program"
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
