@@ -1,0 +1,125 @@
+"""The real daemon on the real gnome-keyring: secrets that outlive it, a keyring that locks or stops, kill -9 during a write."""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from atl_sign.sandbox import Sandbox
+from tests.keyring_lab import KeyringLab
+from tests.lab import Daemon, wait_for
+
+pytestmark = pytest.mark.slow
+
+KILLS = 12
+
+
+@pytest.fixture
+def keyring() -> Iterator[KeyringLab]:
+    with KeyringLab() as lab:
+        yield lab
+
+
+@pytest.fixture
+def kept(keyring: KeyringLab) -> Iterator[Daemon]:
+    """A daemon whose secrets are in *keyring*."""
+    with Daemon(ATL_SIGN_STORE="secret-service", **keyring.env) as started:
+        yield started
+
+
+def test_key_and_token_outlive_the_daemon(kept: Daemon, sandbox: Sandbox) -> None:
+    """Also one that was killed; the twin: after a logout there is no token, whoever looks."""
+    kept.dance(sandbox, "jira")
+    key = kept.request("GET", "/key").json["public_key"]
+
+    kept.stop(signal.SIGKILL)
+    kept.start()
+
+    assert kept.request("GET", "/key").json["public_key"] == key
+    assert kept.request("POST", "/links/jira/check").json["user"] == "alice"
+    assert kept.request("DELETE", "/links/jira/token").status == 200
+    kept.stop()
+    kept.start()
+    assert kept.request("POST", "/links/jira/check").code == "dance_needed"
+
+
+def test_a_locked_keyring_is_told_and_works_again(kept: Daemon, keyring: KeyringLab, sandbox: Sandbox) -> None:
+    """`store_locked` with a hint, at once; what was read before goes on, and after unlocking all does."""
+    kept.dance(sandbox, "jira")
+    kept.stop()
+    keyring.lock()
+    kept.start()
+    url = f"{sandbox.base_url('jira')}/x"
+
+    started_at = time.monotonic()
+    reply = kept.request("POST", "/sign", {"method": "GET", "url": url})
+    assert (reply.status, reply.code) == (423, "store_locked")
+    assert "unlock" in reply.hint
+    assert kept.request("GET", "/status").json["store_state"] == "locked"
+    assert kept.request("GET", "/links").json["links"][0]["token"]["state"] == "unknown"
+    assert kept.request("POST", "/dance", {"link": "jira"}).code == "store_locked"
+    assert time.monotonic() - started_at < 3
+    assert not keyring.has_prompted()
+
+    keyring.unlock(replace=True)
+    wait_for(lambda: kept.request("POST", "/sign", {"method": "GET", "url": url}).status == 200)
+
+
+def test_a_stopped_keyring_holds_nobody_up(kept: Daemon, keyring: KeyringLab, sandbox: Sandbox) -> None:
+    """Requests that need a secret hear within 3 s and a little; those that need none are answered at once."""
+    kept.link(sandbox, "jira")
+    kept.stop()
+    kept.start()
+    keyring.stop_process()
+    try:
+        started_at = time.monotonic()
+        asked = threading.Thread(target=kept.request, args=("GET", "/key"))
+        asked.start()
+        for path in ("/openapi.json", "/dance/none", "/nothing"):
+            kept.request("GET", path)
+        assert time.monotonic() - started_at < 1.5
+        asked.join(10)
+        assert time.monotonic() - started_at < 4.5
+        reply = kept.request("POST", "/sign", {"method": "GET", "url": f"{sandbox.base_url('jira')}/x"})
+        assert reply.code in ("store_locked", "store_unavailable")
+    finally:
+        keyring.continue_process()
+    wait_for(lambda: kept.request("GET", "/key").status == 200)
+
+
+def test_kill_9_while_a_token_is_written_loses_no_token(kept: Daemon, sandbox: Sandbox) -> None:
+    """
+    The old token or the new one is there after each of a dozen kills at random moments.
+
+    When success was told, it is the new one: the provider takes no other any more. Else both are good there.
+    """
+    kept.dance(sandbox, "jira")
+    state = sandbox.state.sites["jira"].state
+    moments = random.Random(20261124)
+    for _ in range(KILLS):
+        begun = kept.request("POST", "/dance", {"link": "jira", "callback": "oob"}).json
+        code = sandbox.approve("jira", begun["authorize_url"])
+        before = set(state.access_tokens)
+        replies: list[int] = []
+
+        def finish(path: str = f"/dance/{begun['id']}", code: str = code, replies: list[int] = replies) -> None:
+            with suppress(OSError):  # cut off by the kill
+                replies.append(kept.request("POST", path, {"verifier": code}).status)
+
+        finishing = threading.Thread(target=finish)
+        finishing.start()
+        time.sleep(moments.uniform(0.0, 0.2))  # the moment is what varies; nothing is waited for
+        kept.stop(signal.SIGKILL)
+        finishing.join(20)
+        if replies == [200]:
+            for old in before:
+                del state.access_tokens[old]
+        kept.start()
+
+        reply = kept.request("POST", "/links/jira/check")
+        assert reply.status == 200, reply.text
+    assert kept.request("GET", "/links/jira").json["token"]["state"] == "active"
