@@ -35,7 +35,15 @@ class UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                self.sock.connect(self._path)
+            except BlockingIOError:  # the queue of connections is full; with a timeout set the kernel does not wait for a place
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            else:
+                return
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from tests.unit.raw_server import RawServer, reply
 MANIFEST = reply("<manifest><typeId>jira</typeId><version>9</version><url></url></manifest>")
 BEGUN = reply(urlencode({"oauth_token": "r", "oauth_token_secret": "rs", "oauth_callback_confirmed": "true"}))
 GRANTED = reply(urlencode({"oauth_token": "canary-access", "oauth_token_secret": "as"}))
+pytestmark = pytest.mark.slow
+
 JSON = {"Content-Type": "application/json"}
 
 

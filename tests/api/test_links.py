@@ -77,6 +77,7 @@ def test_bad_settings_are_named_and_change_nothing(daemon: Daemon, fields: dict[
     assert not daemon.config.exists()
 
 
+@pytest.mark.slow
 def test_slow_providers_keep_nobody_else_waiting(daemon: Daemon) -> None:
     """More calls than there are threads wait for one provider: the links are added, and what needs no provider is quick."""
     count, connections = 60, []

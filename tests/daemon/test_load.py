@@ -17,6 +17,8 @@ import pytest
 
 from tests.lab import DEADLINE_S, Daemon, UnixConnection, wait_for
 
+pytestmark = pytest.mark.slow
+
 HALVES = {
     "silent": b"",
     "half a head": b"GET /status HTTP/1.1\r\nX-",
