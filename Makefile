@@ -38,7 +38,7 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@if command -v shellcheck >/dev/null; then \
-	  shellcheck clients/bash/atl-sign tests/tools/system-packages .ci/run $$(find tests -name '*.bash' -o -name '*.bats'); \
+	  shellcheck clients/bash/* clients/completion/atl-sign.bash tests/tools/system-packages .ci/run $$(find tests -name '*.bash' -o -name '*.bats'); \
 	else echo 'shellcheck is not installed: make test brings it'; fi
 
 bats:
@@ -55,8 +55,8 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed: apt-get install python3 python3-venv, or name one: make PYTHON=…'; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); tests/tools/system-packages python3-venv; $(PYTHON) -m venv $(VENV); }
 
-# The bash command is copied into the environment, so a change of it installs anew.
-$(VENV)/.installed: pyproject.toml constraints.txt clients/bash/atl-sign | $(BIN)/python
+# Commands, completions and manual pages are copied into the environment, so a change of them installs anew.
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard clients/bash/* clients/completion/* docs/man/*) | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
 

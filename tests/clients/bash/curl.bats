@@ -161,13 +161,6 @@ refused() {
 	((status == 23))
 }
 
-@test "~/.curlrc is not read" {
-	printf 'request = DELETE\nuser = eve:secret\n' >"$HOME/.curlrc"
-	atl-sign curl -s -o out "$URL"
-	rm "$HOME/.curlrc"
-	[[ $(<"$RECORDS/$(last_record).request") == 'GET /bamboo/'* ]]
-}
-
 @test "-v shows the request with the secrets struck out, and ends like curl" {
 	run --separate-stderr atl-sign curl -v -H 'X-Mine: shown' "$URL"
 	((status == 0))
@@ -194,7 +187,7 @@ process = subprocess.Popen(["atl-sign", "curl", *sys.argv[2:]], stdin=read, star
 children = f"/proc/{process.pid}/task/{process.pid}/children"
 def curls():
     ids = [process.pid, *map(int, open(children).read().split())]
-    return [each for each in ids if open(f"/proc/{each}/cmdline", "rb").read().startswith(b"curl\0-q\0-g")]
+    return [each for each in ids if open(f"/proc/{each}/cmdline", "rb").read().startswith(b"curl\0-q\0-K")]
 deadline = time.monotonic() + 20
 while not curls() and time.monotonic() < deadline: time.sleep(0.02)
 curl = curls()[0]
@@ -207,24 +200,68 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 	local -a line=(-H 'Content-Type: application/json' -d @- "$URL")
 	[[ $(signalled TERM "${line[@]}") == '-15 gone' ]]
 	[[ $(signalled INT "${line[@]}") == '-2 gone' ]]
-	[[ $(signalled TERM -v "${line[@]}") == '143 gone' ]]
-	[[ $(signalled INT -v "${line[@]}") == '130 gone' ]]
+	[[ $(signalled TERM -v "${line[@]}") == '-15 gone' ]]
+	[[ $(signalled INT -v "${line[@]}") == '-2 gone' ]]
 }
 
-@test "every other option is refused by its name" {
+@test "other credentials, and what would keep or spread the signature, are refused" {
 	local option
-	for option in -L --location --location-trusted -u --user -n --netrc --next -K --config -T -F --form -x --proxy --retry -Z --libcurl \
-		--trace --trace-ascii -b -c -k --insecure --connect-to --resolve --unix-socket -w --compressed -A --path-as-is --url-query -J -O --dat; do
-		refused "curl's option $option is not supported yet" "$option" value "$URL"
+	for option in -u --user --netrc-file --oauth2-bearer --aws-sigv4 --delegation; do
+		refused "brings credentials of its own" "$option" value "$URL"
 	done
-	refused "curl's option -L is not" -sL "$URL"
-	refused "curl's option -L is not" -sSfLd a=1 "$URL"
-	refused "curl's option --data is not" --data=secret "$URL"
+	for option in -n --netrc --netrc-optional --anyauth --basic --digest --negotiate --ntlm; do
+		refused "brings credentials of its own" "$option" "$URL"
+	done
+	refused "send the signature to other servers" --location-trusted "$URL"
+	refused "write the signature into a file" --libcurl file "$URL"
+	refused "keep the signature" --trace file "$URL"
+	refused "keep the signature" --trace-ascii - "$URL"
+	refused "in pieces" -vv "$URL"
+	refused "another path" --request-target /other "$URL"
+	refused "-k would show" -k "$URL"
+	[[ ! -e file ]]
+	refused "to another server" --connect-to ::127.0.0.1:1 "$URL"
+	refused "to another server" --resolve x:80:127.0.0.1 "$URL"
+	refused "to another server" --unix-socket "$ATL_SIGN_SOCK" "$URL"
+	# Switched off, they do no harm.
+	same --no-netrc --no-location-trusted --no-digest "$URL"
+}
+
+@test "options that curl does not know are refused by name" {
+	refused "option --no-such-option is not known" --no-such-option "$URL"
+	refused "--frobnicate" --frobnicate=secret "$URL"
 	[[ $stderr != *secret* ]]
-	refused "curl's option - is not" - "$URL"
+	refused "no option -+" -+ "$URL"
+	refused "no option -" - "$URL"
 	refused "needs a value" "$URL" -d
 	refused "needs a value" "$URL" --request
 	refused "needs a value" "$URL" -sX
+	refused "cannot be switched off" --no-request "$URL"
+	refused "--variable" --variable a=b "$URL"
+	refused "filled in by curl" --expand-url "{{a}}" "$URL"
+}
+
+@test "options that the installed curl is too old for are refused, and so is a curl that is too old" {
+	mkdir bin
+	# shellcheck disable=SC2016 # for the shell of that script
+	printf '#!%s\ncase " $* " in *" --version "*) echo "curl $CURL_FAKE (x)" ;; *) exec "%s" "$@" | sed "s#libcurl/[0-9.]*#libcurl/$CURL_FAKE#" ;; esac\n' \
+		"$(type -P bash)" "$(type -P curl)" >bin/curl
+	chmod +x bin/curl
+	export PATH=$PWD/bin:$PATH
+	CURL_FAKE=7.81.0 refused "has no option --json" --json '{}' "$URL"
+	CURL_FAKE=7.75.0 refused "too old" "$URL"
+	CURL_FAKE=8.6.0 refused "option --includ is not known" --includ "$URL"
+	CURL_FAKE=8.5.0 refused "is ambiguous" --ipv "$URL"
+	CURL_FAKE=8.15.0 refused "takes no value after =" --request=GET "$URL"
+}
+
+@test "a missing curl is told" {
+	mkdir bin
+	ln -s "$(type -P bash)" bin/bash
+	local status=0
+	PATH=$PWD/bin bash "$ROOT/clients/bash/atl-sign" curl "$URL" 2>err || status=$?
+	((status == 125))
+	grep -q 'curl cannot be run' err
 }
 
 @test "an Authorization header of the user's own is refused in any spelling" {
@@ -243,31 +280,136 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 	refused "begins with a blank" -H ' Authorization: eve' "$URL"
 	refused "cannot be read" -H @no-such-file "$URL"
 	refused "Host header" -H 'host: elsewhere.example' "$URL"
+	same -H "Host: ${RECORDER#http://}" "$URL"
 	refused "Content-Length" -H 'Content-Length: 1' -d a=1 "$URL"
 }
 
-@test "what curl would rewrite, or read as several requests, is refused" {
-	refused "several URLs" "$URL" "$URL"
-	refused "several URLs" --url "$URL" "$URL"
+@test "URLs are what curl makes of them" {
+	local base=$RECORDER/bamboo/rest/api/latest
+	same "${URL#http://}"
+	same --proto-default http "${URL#http://}"
+	same "HTTP://${URL#http://}"
+	same "$base/x/../plan.json"
+	same "$base/./x/y/../../plan.json?a=../b"
+	same "$base/plan/."
+	same "$base/plan/x/.."
+	same "$base//plan//../x"
+	same --path-as-is "$base/plan/..."
+	same "$base/ä%C3%a4"
+	same -O "$URL"
+	same "$URL#fragment"
+	same -G -d a=1 "$base/x/../plan.json#fragment"
+	same --url-query 'a=b c' --url-query +raw=1 --url-query =ä "$URL?z"
+	same --globoff "$URL?a=[1-2]"
+	same "$URL?a=\\[1-2\\]"
+	same "$URL?a=[]"
+	same --http1.0 "$URL"
+	same -0 -d a=1 "$QUEUE"
+	same --http2 "$URL"
+}
+
+@test "what is no single address that can be signed is refused" {
 	refused "no URL"
+	refused "no URL" -d a=1
 	refused "the URL is empty" ''
-	refused "pattern" "$URL?jql=[1-3]"
-	refused "pattern" "$URL?jql={a,b}"
-	refused "does not begin with https://" "${URL#http://}"
-	refused "does not begin with https://" "ftp://127.0.0.1/"
-	refused ". or .. segments" "$RECORDER/bamboo/rest/../../etc"
-	refused ". or .. segments" "$RECORDER/bamboo/./rest"
-	refused ". or .. segments" "$RECORDER/bamboo/rest/.%2E"
-	refused ". or .. segments" "$RECORDER/bamboo/%2e%2e?x"
-	refused "outside ASCII" "$RECORDER/bamboo/ä"
+	refused "file of URLs" @file
+	refused "begins with ftp://" "ftp://127.0.0.1/"
+	refused "one of ftp://" "ftp.example.com"
+	refused "nothing that can be signed" --proto-default ftp "${URL#http://}"
+	refused "one slash" "http:/127.0.0.1/"
+	refused "no application link covers" "$RECORDER/bamboo/rest/../../etc"
+	refused "%2E" "$RECORDER/bamboo/rest/.%2E"
+	refused "percent sign" "http://127%2e0.0.1/"
 	refused "-I and a body" -I -d a=1 "$URL"
+	refused "pattern of -T" -T '/etc/{hostname,hosts}' "$URL" "$URL"
+	refused "-F and -d" -F a=1 -d a=1 "$URL"
+	refused "-T does not go" -T /etc/hostname -d a=1 "$URL"
+	refused "cannot be read" -T no-such-file "$URL"
 	refused "holds a #" -G -d 'a=#1' "$URL"
+	refused "-G and --url-query" -G -d a=1 --url-query b=2 "$URL"
+	refused "--path-as-is does not hold" --path-as-is -G -d a=1 "$RECORDER/bamboo/x/../y"
 	refused "method is empty" -X '' "$URL"
+	refused "method is no word" -X $'GET\nX: y' "$URL"
+	refused "pattern" "$URL?a={b"
+	refused "pattern" "$URL?a=b}"
+	refused "pattern" "$URL?a=[9-1]"
+	refused "pattern" "$URL?a=[x]"
+	refused "pattern" "$URL?a=[1-99999]"
+}
+
+@test "uploads go out as curl sends them" {
+	printf 'a\0b\r\n' >'file name'
+	same -T 'file name' "$RECORDER/bamboo/rest/"
+	same -T 'file name' "$RECORDER/bamboo/rest/other?x=1"
+	same -X POST -T 'file name' "$RECORDER/bamboo/rest"
+	stdin='file name' same -T - "$RECORDER/bamboo/recorder/echo"
+	stdin='file name' same -T . "$RECORDER/bamboo/recorder/echo"
+	same -H 'Transfer-Encoding: chunked' -H 'Content-Type: text/plain' -d @'file name' "$RECORDER/bamboo/recorder/echo"
+	refused "no form that could be signed" -H 'Content-Type: application/x-www-form-urlencoded' -T 'file name' "$URL"
+}
+
+@test "multipart bodies go out as curl sends them, apart from their boundary" {
+	local number
+	printf 'a\0b\r\n' >file
+	atl-sign curl -s -o out -F a=1 -F f=@file --form-string 's=@x' "$URL"
+	number=$(last_record)
+	grep -q 'Content-Type: multipart/form-data' "$RECORDS/$number.request"
+	grep -q '^Authorization: OAuth ' "$RECORDS/$number.authorization"
+	grep -q 'filename="file"' "$RECORDS/$number.request"
+	grep -q '@x' "$RECORDS/$number.request"
+}
+
+@test "options are read as curl reads them" {
+	accepted -sSf -XGET --compressed "$URL"
+	accepted -A agent -e http://x/ -b a=b --header 'X-A: 1' --connect-timeout 5 -m 10 --tcp-nodelay --no-keepalive "$URL"
+	accepted -sN --no-buffer "$URL"
+	accepted "$URL" -s --no-progress-meter --raw
+	[[ $(curl -q --version) == 'curl 7.'* ]] || skip "abbreviations went away with curl 8.6"
+	accepted --inclu --SILENT "$URL"
+	refused "is ambiguous" --data-a x --ip "$URL"
+	refused "takes no value after =" --request=GET "$URL"
+}
+
+@test "config files and ~/.curlrc are read by the same rules" {
+	printf '%s\n' '# a comment' 'header = "X-One: \"1\""' '-H "X-Two: 2"' 'user-agent: tester' '' 'data a=1' '--data' '"b=x y"' >file
+	printf '%s\n' '# a comment' 'header = "X-One: \"1\""' '-H "X-Two: 2"' 'user-agent: tester' '' 'data a=1' '--data "b=x y"' >file
+	same -K file "$QUEUE"
+	printf 'url = "%s"\n-G\ndata = a=1' "$URL" >stdin.txt
+	stdin=stdin.txt same -K -
+	printf 'header = "X-Mine: from home"\n' >"$HOME/.curlrc"
+	atl-sign curl -s -o out "$URL"
+	grep -q 'X-Mine: from home' "$RECORDS/$(last_record).request"
+	atl-sign curl -q -s -o out "$URL"
+	run ! grep -q 'X-Mine: from home' "$RECORDS/$(last_record).request"
+	printf 'user = eve:secret\n' >"$HOME/.curlrc"
+	refused "brings credentials of its own" "$URL"
+	[[ $stderr != *secret* ]]
+	rm "$HOME/.curlrc"
+	printf 'frobnicate\n' >file
+	refused "option frobnicate is not known" -K file "$URL"
+	printf 'request = GET POST\n' >file
+	refused "blank outside quotes" -K file "$URL"
+	printf 'config = file\n' >file
+	refused "in a circle" -K file "$URL"
+	printf 'silent = yes\n' >file
+	refused "takes no value" -K file "$URL"
+	refused "cannot be read" -K no-such-file "$URL"
+}
+
+@test "--dry-run shows what would be signed and sends nothing" {
+	local before
+	before=$(last_record)
+	run --separate-stderr atl-sign curl --dry-run -d a=1 "$QUEUE" -o out
+	((status == 0 && $(last_record) == before))
+	[[ $output == *$'method: POST\n'*$'form: a=1\n'*$'link: bamboo\n'*'base_string: POST&'* && ! -e out ]]
+	run --separate-stderr atl-sign curl --dry-run "$RECORDER/elsewhere"
+	((status == 125))
 }
 
 @test "forms that cannot be signed exactly are refused" {
 	printf 'a=\0' >file
 	refused "zero byte" --data-binary @file "$QUEUE"
+	refused "zero byte" -d @file "$QUEUE"
 	refused "cannot be read" -d @no-such-file "$QUEUE"
 	refused "cannot be read" -d @. "$QUEUE"
 	refused "two Content-Type" -H 'Content-Type: text/plain' -H 'content-type: application/json' -d a=1 "$QUEUE"

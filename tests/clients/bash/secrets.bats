@@ -23,8 +23,8 @@ setup() { in_own_folder; }
 
 # Every name that the script gives a value: exported before, it would be passed on with that.
 our_names() {
-	grep -oE '^[^#]*\b(local|declare|for)\b [^#"(]*' "$ROOT/clients/bash/atl-sign" | grep -oE '\b[a-z][a-z_]+\b'
-	grep -oE '^\s*[a-z_]+\+?=' "$ROOT/clients/bash/atl-sign" | tr -d '\t+='
+	grep -hoE '^[^#]*\b(local|declare|for)\b [^#"(]*' "$ROOT"/clients/bash/atl-sign* | grep -oE '\b[a-z][a-z_]*\b'
+	grep -hoE '^\s*[a-z_]+\+?=' "$ROOT"/clients/bash/atl-sign* | tr -d '\t+='
 }
 
 export_our_names() {
