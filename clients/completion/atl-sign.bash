@@ -1,0 +1,271 @@
+# Completion of atl-sign for bash 4.4 and newer, with the package bash-completion or without it.
+# Every helper works on current, the word as typed up to the cursor, and adds to candidates, whole words.
+# shellcheck shell=bash
+
+_atl_sign() {
+	local IFS=$' \t\n'
+	local current=$2 line=${COMP_LINE:0:COMP_POINT} command='' verb='' pending='' place=0 at=1 word
+	local -a words=() starts=() offsets=() candidates=()
+	COMPREPLY=()
+	_atl_sign_split
+	while ((at < ${#words[@]})) && [[ ${words[at]} == --json ]]; do ((at++)); done
+	if ((at < ${#words[@]})); then command=${words[at]}; fi
+	((at++))
+	if [[ $command == curl ]]; then
+		_atl_sign_curl "$1" "$2"
+		return
+	fi
+	for word in "${words[@]:at}"; do
+		if [[ -n $pending ]]; then
+			pending=''
+		elif [[ $word == --?* && $word != *=* ]]; then
+			if _atl_sign_has_value "$word"; then pending=$word; fi
+		elif [[ $word != -* ]]; then
+			((place++))
+			if ((place == 1)); then verb=$word; fi
+		fi
+	done
+	if [[ -z $command ]]; then
+		_atl_sign_offer link key dance check logout header curl status help serve demo sandbox --help --version --json
+	elif [[ -n $pending ]]; then
+		_atl_sign_value "$pending" "$current" '' "$1"
+	elif [[ $current == --?*=* ]]; then
+		_atl_sign_value "${current%%=*}" "${current#*=}" "${current%%=*}=" "$1"
+	elif [[ $current == -* ]]; then
+		_atl_sign_options
+	else
+		_atl_sign_argument "$1"
+	fi
+	_atl_sign_reply "$2"
+}
+
+# Sets words and current anew: bash splits at "=" and ":" too, and the blanks between tell what was one word.
+# For each word, and current last, starts has its place in COMP_WORDS and offsets the one in COMP_LINE.
+_atl_sign_split() {
+	local rest=$line blanks piece index
+	for ((index = 0; index <= COMP_CWORD; index++)); do
+		blanks=${rest%%[![:blank:]]*}
+		piece=${COMP_WORDS[index]}
+		if ((index == COMP_CWORD)); then piece=${rest#"$blanks"}; fi
+		if ((index)) && [[ $rest != [[:blank:]]* && -n $rest ]]; then
+			words[-1]+=$piece
+		else
+			words+=("$piece")
+			starts+=("$index")
+			offsets+=($((${#line} - ${#rest} + ${#blanks})))
+		fi
+		rest=${rest#"$blanks"}
+		rest=${rest#"$piece"}
+	done
+	current=${words[-1]#[\"\']}
+	unset -v 'words[-1]'
+}
+
+_atl_sign_has_value() {
+	case $command:$1 in
+	link:--consumer-key | link:--signing-url | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout) ;;
+	key:--bits | header:--form | header:--link) ;;
+	sandbox:--port | sandbox:--product | sandbox:--context-path | sandbox:--base-url) ;;
+	sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life) ;;
+	*) return 1 ;;
+	esac
+}
+
+_atl_sign_options() {
+	case $command:$verb in
+	link:add)
+		_atl_sign_offer --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --allow-insecure --replace --json --help
+		;;
+	key:new) _atl_sign_offer --bits --replace --json --help ;;
+	dance:*) _atl_sign_offer --oob --no-browser --json --help ;;
+	header:*) _atl_sign_offer --form --link --json --help ;;
+	link:* | key:* | check:* | logout:* | status:*) _atl_sign_offer --json --help ;;
+	demo:*) _atl_sign_offer --no-browser --help ;;
+	sandbox:*)
+		_atl_sign_offer --port --product --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life --help
+		;;
+	serve:*) _atl_sign_offer --help ;;
+	esac
+}
+
+# _atl_sign_value OPTION TEXT PREFIX PROGRAM: what may follow that option; PREFIX is what stands before TEXT in the same word
+_atl_sign_value() {
+	local current=$2 index
+	case $command:$1 in
+	link:--ca-bundle | link:--client-cert) _atl_sign_files ;;
+	header:--form) [[ $current != @* ]] || _atl_sign_files ;;
+	header:--link | curl:--link) _atl_sign_links "$4" ;;
+	key:--bits) _atl_sign_offer 2048 3072 4096 ;;
+	sandbox:--product) _atl_sign_offer bamboo jira confluence bitbucket ;;
+	esac
+	for index in "${!candidates[@]}"; do candidates[index]=$3${candidates[index]}; done
+}
+
+# _atl_sign_argument PROGRAM: what may stand where no option does
+_atl_sign_argument() {
+	case $command:$place:$verb in
+	link:0:) _atl_sign_offer add list show remove setup ;;
+	link:1:show | link:1:remove | link:1:setup | dance:0: | check:0: | logout:0:) _atl_sign_links "$1" ;;
+	key:0:) _atl_sign_offer new ;;
+	header:0:) _atl_sign_offer GET POST PUT DELETE HEAD PATCH OPTIONS ;;
+	header:1:*) _atl_sign_urls "$1" ;;
+	help:0:) _atl_sign_offer link key dance check logout header curl status help serve demo sandbox ;;
+	esac
+}
+
+# _atl_sign_offer WORD…: those that go on from current
+_atl_sign_offer() {
+	local word
+	for word; do
+		if [[ $word == "$current"* ]]; then candidates+=("$word"); fi
+	done
+}
+
+# bash itself completes file names best, with quotes and ~; but not behind an "@".
+_atl_sign_files() {
+	local path
+	if [[ $current != @* ]]; then
+		compopt -o default
+		return
+	fi
+	while IFS= read -r path; do
+		if [[ -d $path ]]; then
+			path+=/
+			compopt -o nospace
+		fi
+		printf -v path '@%q' "$path"
+		candidates+=("$path")
+	done < <(compgen -f -- "${current#@}")
+}
+
+_atl_sign_links() {
+	local line
+	local -a found=()
+	_atl_sign_ask "$1"
+	for line in "${found[@]}"; do _atl_sign_offer "${line%% *}"; done
+}
+
+_atl_sign_urls() {
+	local line
+	local -a found=()
+	_atl_sign_ask "$1"
+	compopt -o nospace
+	for line in "${found[@]}"; do
+		line=${line#* }
+		line=${line#"${line%%[! ]*}"}
+		_atl_sign_offer "${line%% *}"
+	done
+}
+
+# _atl_sign_ask PROGRAM: sets found to the daemon's lines "NAME  URL  TOKEN", or to nothing after two seconds
+_atl_sign_ask() {
+	local program=${1/#\~/"$HOME"} line from asked status=0
+	type -P -- "$program" >/dev/null || program=atl-sign
+	type -P -- "$program" >/dev/null || return 0
+	exec {from}< <(exec "$program" link list </dev/null 2>/dev/null)
+	asked=$!
+	while IFS= read -r -t 2 -u "$from" line || ! status=$?; do
+		if [[ $line == [A-Za-z0-9]* && $line != warning:* ]]; then found+=("$line"); fi
+	done
+	# Over 128: the time was up, and nobody waits for that process any more.
+	if ((status > 128)); then kill "$asked" 2>/dev/null; fi
+	exec {from}<&-
+	return 0
+}
+
+# _atl_sign_reply WORD: fills COMPREPLY for WORD, which is all of current that bash puts the reply in the place of
+_atl_sign_reply() {
+	local word before=0
+	if [[ $current == *"$1" ]]; then before=$((${#current} - ${#1})); fi
+	for word in "${candidates[@]}"; do COMPREPLY+=("${word:before}"); done
+}
+
+# --- curl ---
+
+# Ours come first, then it is curl's line: curl's own completion has it, where there is one, and `curl --help all` the options.
+_atl_sign_curl() {
+	while ((at < ${#words[@]})); do
+		case ${words[at]} in
+		--dry-run | --link=*) ((at++)) ;;
+		--link)
+			if ((at + 1 == ${#words[@]})); then
+				_atl_sign_value --link "$current" '' "$1"
+				_atl_sign_reply "$2"
+				return
+			fi
+			((at += 2))
+			;;
+		*) break ;;
+		esac
+	done
+	if ((at == ${#words[@]})); then
+		if [[ $current == --link=* ]]; then
+			_atl_sign_value --link "${current#*=}" --link= "$1"
+			_atl_sign_reply "$2"
+			return
+		fi
+		_atl_sign_offer --link --dry-run --help
+	fi
+	if _atl_sign_curl_waits; then
+		_atl_sign_hand_over || _atl_sign_files
+	elif [[ $current == -* ]]; then
+		_atl_sign_hand_over
+		_atl_sign_curl_options
+	else
+		_atl_sign_hand_over
+		if ((${#COMPREPLY[@]} == 0)); then _atl_sign_urls "$1"; fi
+	fi
+	_atl_sign_reply "$2"
+}
+
+# Calls curl's own completion with its own line; fails where there is none.
+_atl_sign_hand_over() {
+	local name specification
+	for name in _comp_load __load_completion _completion_loader; do
+		complete -p curl &>/dev/null && break
+		if declare -F "$name" >/dev/null; then "$name" curl &>/dev/null; fi
+	done
+	specification=$(complete -p curl 2>/dev/null) || return 1
+	[[ $specification == *' -F '* ]] || return 1
+	name=${specification#*' -F '}
+	name=${name%% *}
+	declare -F "$name" >/dev/null || return 1
+	local COMP_LINE="curl ${COMP_LINE:offsets[at]}" COMP_POINT=$((COMP_POINT - offsets[at] + 5)) COMP_CWORD=$((COMP_CWORD - starts[at] + 1))
+	local -a COMP_WORDS=(curl "${COMP_WORDS[@]:starts[at]}")
+	"$name" curl "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+	if [[ $specification == *' -o default '* || $specification == *' -o bashdefault '* ]]; then compopt -o default; fi
+	return 0
+}
+
+# Sets names to the options of the installed curl, as `curl --help all` has them: NAME, or NAME= where a value follows.
+_atl_sign_curl_names() {
+	local line letter name
+	local option='^ *(-(.), )?--([a-z0-9.-]+)( <)?'
+	while IFS= read -r line; do
+		[[ $line =~ $option ]] || continue
+		letter=${BASH_REMATCH[2]} name=${BASH_REMATCH[3]}
+		names+=("--$name${BASH_REMATCH[4]:+=}")
+		if [[ -n $letter ]]; then names+=("-$letter${BASH_REMATCH[4]:+=}"); fi
+	done < <(exec curl -q --help all </dev/null 2>/dev/null)
+}
+
+# Tells whether the word before is an option of curl whose value comes now.
+_atl_sign_curl_waits() {
+	local -a names=()
+	((at < ${#words[@]})) && [[ ${words[-1]} == -* ]] || return 1
+	_atl_sign_curl_names
+	[[ " ${names[*]} " == *" ${words[-1]}= "* ]]
+}
+
+_atl_sign_curl_options() {
+	local name
+	local -a names=()
+	_atl_sign_curl_names
+	for name in "${names[@]}"; do
+		name=${name%=}
+		[[ $name == --* && " ${COMPREPLY[*]} " != *" $name "* ]] || continue
+		_atl_sign_offer "$name"
+	done
+}
+
+complete -F _atl_sign atl-sign

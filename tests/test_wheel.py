@@ -1,0 +1,80 @@
+"""What a wheel brings beside the package: commands, manual pages and completions, where shells and man look for them."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from atl_sign import __version__
+from tests.lab import REPOSITORY
+
+pytestmark = pytest.mark.slow
+
+SHARED = {
+    "scripts/atl-sign": "clients/bash/atl-sign",
+    "data/share/man/man1/atl-sign.1": "docs/man/atl-sign.1",
+    "data/share/man/man1/atl-signd.1": "docs/man/atl-signd.1",
+    "data/share/bash-completion/completions/atl-sign": "clients/completion/atl-sign.bash",
+    "data/share/zsh/site-functions/_atl-sign": "clients/completion/_atl-sign",
+    "data/share/fish/vendor_completions.d/atl-sign.fish": "clients/completion/atl-sign.fish",
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout; its build backend comes from the package index."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    done = subprocess.run([*command, "--wheel-dir", str(folder), str(REPOSITORY)], capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel without its dependencies, installed as into a virtual environment."""
+    folder = tmp_path_factory.mktemp("environment")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index"]
+    subprocess.run([*command, "--ignore-installed", "--prefix", str(folder), str(wheel)], check=True, timeout=110)
+    return folder
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_the_wheel_has_it(wheel: Path, name: str) -> None:
+    """To the byte; of the script pip rewrites no line, since it is not Python's."""
+    with zipfile.ZipFile(wheel) as content:
+        packed = content.read(f"atl_sign-{__version__}.data/{name}")
+
+    assert packed == (REPOSITORY / SHARED[name]).read_bytes()
+
+
+def test_the_wheel_has_no_other_shared_file(wheel: Path) -> None:
+    """The twin: whatever else of clients/ and docs/ there is stays in the sources."""
+    with zipfile.ZipFile(wheel) as content:
+        names = {name.partition(".data/")[2] for name in content.namelist() if ".data/" in name}
+
+    assert {
+        name for name in names if name not in SHARED and not name.startswith(("scripts/atl-sign-", "data/share/systemd/"))
+    } == set()
+
+
+def where(environment: Path, page: str, *, is_on_path: bool) -> str:
+    """What `man -w` says of *page*."""
+    man = shutil.which("man")
+    assert man, "man is not installed: make system-packages"
+    path = "/usr/bin:/bin" if not is_on_path else f"{environment / 'bin'}:/usr/bin:/bin"
+    variables = {name: value for name, value in os.environ.items() if name != "MANPATH"}
+    done = subprocess.run([man, "-w", page], capture_output=True, text=True, env={**variables, "PATH": path}, timeout=30)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("page", ["atl-sign", "atl-signd"])
+def test_man_finds_the_page_beside_the_command(environment: Path, page: str) -> None:
+    """As soon as the environment's commands are on PATH; the twin has them not."""
+    assert where(environment, page, is_on_path=True) == str(environment / "share/man/man1" / f"{page}.1")
+    assert where(environment, page, is_on_path=False) == ""
