@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from atl_sign.sandbox import Sandbox
+from tests.clients.differential.figures import parse_ms, whole_curl_ms
 from tests.keyring_lab import KeyringLab
 from tests.lab import Daemon, wait_for
 
@@ -251,6 +252,16 @@ def main() -> int:
             "≤ 2",
             ours <= 2 * theirs,
         )
+        wrapped, plain = whole_curl_ms()
+        extra = wrapped - plain
+        row(
+            "`atl-sign curl` less plain curl, against one more curl",
+            f"{extra:.1f} ms / {plain:.1f} ms = {extra / plain:.2f}",
+            "≤ 1.5",
+            extra <= 1.5 * plain,
+        )
+        parsed = parse_ms()
+        row("a command line of 200 options", f"{parsed:.1f} ms", "≤ 10 ms", parsed <= 10)
         started = start_ms()
         row("process start to first answer", f"{started:.0f} ms", "≤ 350 ms", started <= 350)
     with Sandbox() as sandbox, Daemon() as few, Daemon() as many_links:
