@@ -22,7 +22,7 @@ demo: $(VENV)/.installed  ## sandbox, daemon, dance and signed curl in a throw-a
 
 test: system-packages $(VENV)/.installed-dev tests/interop/node_modules/.installed  ## everything that CI runs
 	$(MAKE) --no-print-directory lint
-	$(PYTEST) --cov=atl_sign --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(PYTEST) -m 'not differential' --cov=atl_sign --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
 	$(MAKE) --no-print-directory bats
 
 check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests
@@ -32,7 +32,10 @@ check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests
 bench: system-packages $(VENV)/.installed-dev  ## the figures of docs/performance.md, as ratios of one run
 	$(BIN)/python -m tests.benchmarks
 
-.PHONY: lint bats
+differential: system-packages $(VENV)/.installed-dev  ## atl-sign curl against curl, thousands of lines (not in make test yet)
+	$(PYTEST) tests/clients/differential
+
+.PHONY: lint bats differential
 lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -410,7 +410,10 @@ take_own_option() {
 		finish_operation
 		;;
 	url) take_url "$value" ;;
-	config) read_curl_config "$value" ;;
+	config)
+		[[ $value != - ]] || all[config-stdin]=1
+		read_curl_config "$value"
+		;;
 	disable) ;;
 	help | manual | version | dump-ca-embed)
 		[[ -n $toggle ]] || return 0
@@ -423,7 +426,11 @@ take_own_option() {
 		o[json]=1
 		;;
 	form | form-string)
-		[[ $name$value != form*[=,\;\"][@\<]-* ]] || o[mime-stdin]=1
+		if [[ $name$value == form*[=,\;\"][@\<]-* ]]; then
+			# curl reads on where it is in the configuration.
+			[[ -z ${all[config-stdin]-} ]] || refuse_curl "-F and -K both ask for standard input" "put one of them into a file"
+			o[mime-stdin]=1
+		fi
 		o[mime]=1
 		data+=("$name" "$value")
 		;;
@@ -1121,8 +1128,8 @@ check_repeated() {
 	[[ -z ${o[loops]} ]] || [[ -z ${o[no-clobber]-}${o[skip-existing]-} ]] || refuse_curl "--no-clobber and --skip-existing do not go with $why" "take one of them out"
 	if [[ -n ${o[location]-}${o[follow]-} ]]; then
 		[[ -z ${o[remote-header-name]-}${o[xattr]-} ]] || refuse_curl "-J and --xattr do not go with -L here" "-o FILE"
-		if [[ -n ${o[include]-} && "${t_kinds[*]:o[first]}" == *[a-z]* ]]; then
-			refuse_curl "-i would put the headers of all answers into the file of -o" "-D FILE"
+		if [[ -n ${o[include]-}${o[head]-} && "${t_kinds[*]:o[first]}" == *[a-z]* ]]; then
+			refuse_curl "-i and -I would put the headers of all answers into the file of -o" "-D FILE"
 		fi
 	fi
 	if [[ -n ${o[dump]-} ]]; then
@@ -1208,7 +1215,7 @@ run_transfers() {
 }
 
 # catch SIGNAL: whatever is under way, nothing more is sent. KILL is for a child that still ignores the signal. Nothing is waited
-# for: bash can hang in a wait within a trap that came in a wait.
+# for: a handler that waited for curl and the filter of -v was seen to hang.
 catch() {
 	if [[ -n $pending ]]; then
 		kill -"$1" "$pending" 2>/dev/null || :

@@ -69,7 +69,7 @@ refused() {
 	shift
 	echo "curl $(printf '%q ' "$@")"
 	before=$(last_record)
-	run --separate-stderr atl-sign curl "$@" </dev/null
+	run --separate-stderr atl-sign curl "$@" <"${stdin:-/dev/null}"
 	((status == 125))
 	[[ -z $output && $stderr == "atl-sign: nothing was sent: "*"$words"* ]] || {
 		echo "$stderr"
@@ -184,12 +184,22 @@ refused() {
 @test "-L: what would not be exact is refused" {
 	refused "-J and --xattr" -L -OJ "$BASE/echo"
 	refused "headers of all answers" -L -i -o out "$BASE/echo"
+	refused "headers of all answers" -L -I -o out "$BASE/echo"
 	refused "do not go to -" -L -D - "$BASE/echo"
 	refused "-w cannot tell %{time_redirect}" -L -w '%{time_redirect}' "$BASE/echo"
 	refused "-w cannot tell %{stderr}" -L -w '%{stderr}x' "$BASE/echo"
 	refused "cookies" -L -b '' "$BASE/echo"
 	refused "-F from standard input" -L -F 'a=@-' "$BASE/echo"
 	refused "takes a number" --max-redirs x "$BASE/echo"
+	echo body >body
+	stdin=body refused "standard input" -L -T - "$BASE/echo"
+	echo 'form "a=@-"' >config
+	stdin=config refused "-F and -K both" -K - "$BASE/echo"
+}
+
+@test "cookies given twice are joined as the installed curl joins them" {
+	as_curl -s -b a=b -b a=b "$BASE/echo"
+	as_curl -s -b a=b -b c=d "$BASE/echo"
 }
 
 @test "-L with a cookie jar: what one answer sets goes with the next request" {

@@ -193,6 +193,8 @@ while not curls() and time.monotonic() < deadline: time.sleep(0.02)
 curl = curls()[0]
 process.send_signal(getattr(signal, "SIG" + sys.argv[1]))
 status = process.wait(20)
+deadline = time.monotonic() + 5  # the signal reaches both; the kernel buries them one after the other
+while os.path.exists(f"/proc/{curl}") and time.monotonic() < deadline: time.sleep(0.02)
 print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name" "$@"
 }
 

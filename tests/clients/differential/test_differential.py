@@ -19,7 +19,7 @@ SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
 SHARDS = 8  # as many as let two or four cores finish together
 SHARE_MIN = 0.55  # of the lines that send anything: where everything is refused, nothing is proved
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(100 + EXAMPLES // 10)]
+pytestmark = [pytest.mark.slow, pytest.mark.differential, pytest.mark.timeout(100 + EXAMPLES // 10)]
 
 
 @pytest.fixture(scope="module")

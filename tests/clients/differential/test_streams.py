@@ -15,7 +15,7 @@ from tests.clients.differential.lines import Line
 from tests.clients.differential.processes import members, most_resident_mb, started
 from tests.lab import REPOSITORY, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.differential, pytest.mark.timeout(60)]
 
 MEGABYTE = 1_048_576
 MANY = 100 * MEGABYTE
