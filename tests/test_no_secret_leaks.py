@@ -1,6 +1,8 @@
 """Promise 1: canary secrets go down every path, and then everything that leaves the daemon is searched for them."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,7 +127,14 @@ def test_values_hide_themselves() -> None:
 
 def test_debug_logging_of_the_libraries_is_held_down(sandbox: Sandbox) -> None:
     """oauthlib, requests-oauthlib and urllib3 print tokens at DEBUG; the daemon's log stays free of them."""
-    with Daemon(LOG_LEVEL="DEBUG") as daemon:
+    code = (
+        "import logging; from atl_sign import server; server._set_up_log(); logging.getLogger().setLevel(logging.DEBUG)\n"
+        "names = ('oauthlib', 'oauthlib.oauth1', 'requests_oauthlib', 'urllib3.connectionpool', 'twin')\n"
+        "print(*(logging.getLogger(name).isEnabledFor(logging.DEBUG) for name in names))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False", "False", "False", "True"]
+    with Daemon() as daemon:
         daemon.dance(sandbox, "jira")
         log = daemon.log.read_text()
 

@@ -5,14 +5,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from tests.keyring_lab import KeyringLab
-from tests.lab import Daemon, Reply
+from tests.lab import Daemon, Reply, wait_for
 from tests.unit.raw_server import RawServer, reply
 
 MANIFEST = reply("<manifest><typeId>jira</typeId><version>9</version><url></url></manifest>")
@@ -73,9 +73,9 @@ def silent() -> Iterator[int]:
         yield int(listener.getsockname()[1])
 
 
-@pytest.mark.parametrize("action", ["/links/l/token", "/links/l"])
-def test_a_token_that_was_forgotten_stays_forgotten(daemon: Daemon, action: str) -> None:
-    """Logout or removal while the dance still asks for the user's name: the name's arrival must not store the token again."""
+@contextmanager
+def asking_for_the_name(daemon: Daemon) -> Iterator[tuple[str, str, Callable[[], None]]]:
+    """A dance that asks for the user's name, its token stored; gives its id, the link's address, and what ends the asking."""
     may_answer = threading.Event()
 
     def who(connection: socket.socket) -> None:
@@ -86,37 +86,33 @@ def test_a_token_that_was_forgotten_stays_forgotten(daemon: Daemon, action: str)
         dance = begin(daemon, server.url)
         finishing = threading.Thread(target=daemon.request, args=("POST", f"/dance/{dance}", {"verifier": "abc"}))
         finishing.start()
-        while daemon.request("GET", "/links/l").json["token"]["state"] != "active":
-            time.sleep(0.05)
+        wait_for(lambda: daemon.request("GET", "/links/l").json["token"]["state"] == "active")
 
+        def let_it_come() -> None:
+            may_answer.set()
+            finishing.join(20)
+
+        yield dance, server.url, let_it_come
+
+
+@pytest.mark.parametrize("action", ["/links/l/token", "/links/l"])
+def test_a_token_that_was_forgotten_stays_forgotten(daemon: Daemon, action: str) -> None:
+    """Logout or removal while the dance still asks for the user's name: the name's arrival must not store the token again."""
+    with asking_for_the_name(daemon) as (_, url, let_it_come):
         forgotten = daemon.request("DELETE", action)
-        may_answer.set()
-        finishing.join(20)
+        let_it_come()
 
         assert forgotten.status == 200
         if action == "/links/l":
-            daemon.request("PUT", "/links/l", {"url": server.url, "consumer_key": "c"})
+            daemon.request("PUT", "/links/l", {"url": url, "consumer_key": "c"})
         assert daemon.request("GET", "/links/l").json["token"]["state"] == "none"
 
 
 def test_a_dance_that_stored_its_token_is_not_told_as_cancelled(daemon: Daemon) -> None:
     """Cancelled while the user's name is asked for: "cancelled" would say that there is no grant, and there is one."""
-    may_answer = threading.Event()
-
-    def who(connection: socket.socket) -> None:
-        may_answer.wait(20)
-        connection.sendall(reply('{"name": "alice"}', headers=JSON))
-
-    with provider(who) as server:
-        dance = begin(daemon, server.url)
-        finishing = threading.Thread(target=daemon.request, args=("POST", f"/dance/{dance}", {"verifier": "abc"}))
-        finishing.start()
-        while daemon.request("GET", "/links/l").json["token"]["state"] != "active":
-            time.sleep(0.05)
-
+    with asking_for_the_name(daemon) as (dance, _, let_it_come):
         told = daemon.request("DELETE", f"/dance/{dance}").json["state"]
-        may_answer.set()
-        finishing.join(20)
+        let_it_come()
         token = daemon.request("GET", "/links/l").json["token"]["state"]
 
     assert (told, token) in {("cancelled", "none"), ("granted", "active")}
