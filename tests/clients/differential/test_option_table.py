@@ -38,17 +38,19 @@ class Helped:
 @pytest.fixture(scope="module")
 def table() -> Mapping[str, Entry]:
     """Long names to entries."""
-    text = _array("CURL_OPTIONS")
-    found = re.findall(r"\[([a-z0-9.-]+)\]=([vbn]):([0-9]+):[a-z]+", text)
-    assert len(found) == text.count("]="), "an entry is written in another way"
+    text = _table("CURL_OPTIONS")
+    found = re.findall(r"(?<!\S)([a-z0-9.-]+)=([vbn]):([0-9]+):[a-z]+(?!\S)", text)
+    assert len(found) == len(text.split()), "an entry is written in another way"
     return {name: Entry(kind, int(since)) for name, kind, since in found}
 
 
 @pytest.fixture(scope="module")
 def letters() -> Mapping[str, str]:
     """Letters to long names."""
-    found = re.findall(r"\[(?:'(.)'|(.))\]=([a-z0-9.-]+)", _array("CURL_LETTERS"))
-    return {quoted or bare: name for quoted, bare, name in found}
+    text = _table("CURL_LETTERS")
+    found = re.findall(r"(?<!\S)(.)=([a-z0-9.-]+)(?!\S)", text)
+    assert len(found) == len(text.split()), "an entry is written in another way"
+    return dict(found)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +70,8 @@ def version() -> int:
     return int(major) * 1_000 + int(minor)
 
 
-def _array(name: str) -> str:
-    found = re.search(rf"^declare -A {name}=\(\n(.*?)^\)", TABLE.read_text(), re.M | re.S)
+def _table(name: str) -> str:
+    found = re.search(rf"^{name}='\n(.*?)^'", TABLE.read_text(), re.M | re.S)
     assert found, f"{TABLE.name} has no {name}"
     return found[1]
 
