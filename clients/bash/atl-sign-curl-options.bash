@@ -56,6 +56,7 @@ take_other_option() {
 		[[ -z $toggle ]] || o[no-clobber]=''
 		pass_option pass
 		;;
+	parallel | fail-early) all[$name]=$toggle ;;
 	proxy-header)
 		[[ $value != @- ]] || refuse_curl "--proxy-header @- would need standard input for itself" "--proxy-header @FILE"
 		pass_option pass
@@ -142,4 +143,10 @@ take_other_option() {
 		;;
 	*) refuse_curl "curl's option $shown is not supported" ;;
 	esac
+}
+
+refuse_header() {
+	[[ $1 != *[$'\r\n']* ]] || refuse_curl "a header holds a line break" "give each header its own -H"
+	[[ $1 != [[:blank:]]* ]] || refuse_curl "a header begins with a blank: it would belong to the one before it"
+	refuse_curl "a header begins with @"
 }

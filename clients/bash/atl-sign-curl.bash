@@ -99,6 +99,7 @@ read_curl_config() { load config && read_curl_config "$@"; }
 take_header_file() { load config && take_header_file "$@"; }
 refuse_option() { load config && refuse_option; }
 take_changed() { load config && take_changed "$@"; }
+refuse_header() { load options && refuse_header "$@"; }
 take_other_option() { load options && take_other_option; }
 escape_path() { load urls && escape_path; }
 squash_dots() { load urls && squash_dots; }
@@ -158,20 +159,18 @@ end_pending() {
 # --- the command line ---
 
 read_curl_line() {
-	local LC_ALL=C used word at=0
-	local -a words=("$@") next
+	local LC_ALL=C used word at=0 count=$#
+	local -a words=("$@")
 	# bash copies all positional parameters with each call of a function.
 	set --
-	while ((at < ${#words[@]})); do
+	while ((at < count)); do
 		word=${words[at]}
 		((at += 1))
-		next=()
-		if ((at < ${#words[@]})); then next=("${words[at]}"); fi
 		used=''
 		case $word in
 		--) break ;;
-		--*) take_long "${word#--}" "$word" "${next[@]}" ;;
-		-?*) take_letters "${word#-}" "${next[@]}" ;;
+		--*) if ((at < count)); then take_long "${word#--}" "$word" "${words[at]}"; else take_long "${word#--}" "$word"; fi ;;
+		-?*) if ((at < count)); then take_letters "${word#-}" "${words[at]}"; else take_letters "${word#-}"; fi ;;
 		-) refuse_curl "curl knows no option -" ;;
 		*) take_url "$word" ;;
 		esac
@@ -271,15 +270,22 @@ read_curlrc() {
 
 # --- the options ---
 
-# take_curl_option NAME TOGGLE SHOWN [VALUE]: NAME's entry has been found
+# take_curl_option NAME TOGGLE SHOWN [VALUE]: NAME's entry has been found. Here and in what is called from here are the most usual
+# options alone: bash copies a function each time that it calls it.
 take_curl_option() {
 	local name=$1 toggle=$2 shown=$3 value=${4-}
 	[[ $entry == ?:0:* ]] || check_since
-	case $entry in
-	*:pass) pass_option pass ;;
-	*:global) pass_option global_pass ;;
-	*:refuse) refuse_option ;;
-	*) take_own_option ;;
+	case $entry:$name in
+	*:pass:*) pass_option pass ;;
+	*:own:data*) data+=("$name" "$value") ;;
+	*:own:header) if [[ $value == @* ]]; then take_header_file "${value#@}"; else take_header "$value"; fi ;;
+	*:own:verbose | *:own:silent | *:own:show-error)
+		all[$name]=$toggle
+		pass_option global_pass
+		;;
+	*:own:*) take_own_option ;;
+	*:global:*) pass_option global_pass ;;
+	*) refuse_option ;;
 	esac
 }
 
@@ -304,17 +310,8 @@ pass_option() {
 	fi
 }
 
-# The most usual ones alone: bash copies a function each time that it calls it.
 take_own_option() {
 	case $name in
-	verbose | silent | show-error | parallel | fail-early)
-		all[$name]=$toggle
-		case $name in parallel | fail-early) ;; *) pass_option global_pass ;; esac
-		;;
-	header)
-		if [[ $value == @* ]]; then take_header_file "${value#@}"; else take_header "$value"; fi
-		;;
-	data | data-ascii | data-raw | data-binary | data-urlencode) data+=("$name" "$value") ;;
 	output) take_output file "$value" ;;
 	request)
 		[[ -n $value ]] || refuse_curl "the method is empty" "-X POST"
@@ -366,14 +363,22 @@ take_upload() {
 # All headers reach curl in their order on one descriptor, so that the lines of a header file stay out of argv.
 take_header() {
 	local header=$1 name value
-	[[ $header != *[$'\r\n']* ]] || refuse_curl "a header holds a line break" "give each header its own -H"
-	[[ $header != [[:blank:]]* ]] || refuse_curl "a header begins with a blank: it would belong to the one before it"
-	[[ $header != @* ]] || refuse_curl "a header begins with @"
+	[[ $header != *[$'\r\n']* && $header != [[:blank:]@]* ]] || refuse_header "$header"
 	name=${header%%[:;]*}
-	name=${name%"${name##*[![:blank:]]}"}
-	value=${header#"${header%%[:;]*}"}
-	value=${value#[:;]}
-	case ${name,,} in
+	name=${name,,}
+	case $name in
+	authorization* | host* | content-length* | content-type* | accept*)
+		value=${header#"${header%%[:;]*}"}
+		take_known_header "${name%"${name##*[![:blank:]]}"}" "${value#[:;]}"
+		;;
+	esac
+	headers+=("$header")
+}
+
+# take_known_header NAME VALUE: of those that decide what is signed
+take_known_header() {
+	local value=$2
+	case $1 in
 	authorization) refuse_curl "there is an Authorization header already" "take it out: the signature says who you are" ;;
 	host)
 		value=${value#"${value%%[![:blank:]]*}"}
@@ -390,7 +395,6 @@ take_header() {
 		;;
 	accept) o[has-accept]=1 ;;
 	esac
-	headers+=("$header")
 }
 
 # --- an operation's end: what it sends ---
