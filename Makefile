@@ -35,13 +35,16 @@ bench: system-packages $(VENV)/.installed-dev  ## the figures of docs/performanc
 differential: system-packages $(VENV)/.installed-dev  ## atl-sign curl against curl, thousands of lines (not in make test yet)
 	$(PYTEST) tests/clients/differential
 
-.PHONY: lint bats differential
+curl-versions: system-packages $(VENV)/.installed-dev  ## the same tests with other versions of curl (not in make test: it builds them)
+	@tests/tools/curl-versions $(VERSIONS)
+
+.PHONY: lint bats differential curl-versions
 lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@if command -v shellcheck >/dev/null; then \
-	  shellcheck clients/bash/* clients/completion/atl-sign.bash tests/tools/system-packages .ci/run $$(find tests -name '*.bash' -o -name '*.bats'); \
+	  shellcheck clients/bash/* clients/completion/atl-sign.bash tests/tools/system-packages tests/tools/other-curls tests/tools/curl-versions .ci/run $$(find tests -name '*.bash' -o -name '*.bats'); \
 	else echo 'shellcheck is not installed: make test brings it'; fi
 
 bats:
