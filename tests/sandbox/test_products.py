@@ -87,6 +87,33 @@ def test_jira_search(danced: Make) -> None:
     assert anonymous(jira, "/rest/api/2/project").json == []
 
 
+def test_jira_one_project_by_key_or_id(danced: Make) -> None:
+    """An issue can be created with the id; another id, and any to nobody, is not there."""
+    jira = danced("jira")
+
+    project = jira.call("GET", "/rest/api/2/project/OPS").json
+    fields = {"project": {"id": project["id"]}, "summary": "by id", "issuetype": {"name": "Task"}}
+    created = post_json(jira, "/rest/api/2/issue", {"fields": fields})
+    refused = post_json(jira, "/rest/api/2/issue", {"fields": {**fields, "project": {"id": "10999"}}})
+
+    assert jira.call("GET", f"/rest/api/2/project/{project['id']}").json == project
+    assert created.json["key"].startswith("OPS-")
+    assert refused.json["errors"] == {"project": "valid project is required"}
+    assert jira.call("GET", "/rest/api/2/project/NONE").status == 404
+    assert anonymous(jira, "/rest/api/2/project/OPS").status == 404
+
+
+def test_jira_fields_are_those_of_its_issues(danced: Make) -> None:
+    """Each field that an issue has, under the names that a search takes; a field that no issue has is not named."""
+    jira = danced("jira")
+
+    fields = {field["id"]: field for field in anonymous(jira, "/rest/api/2/field").json}
+
+    assert fields.keys() == jira.call("GET", "/rest/api/2/issue/WEB-1").json["fields"].keys()
+    assert fields["issuetype"]["clauseNames"] == ["issuetype", "type"]
+    assert "customfield_10000" not in fields
+
+
 @pytest.mark.parametrize("query", ["maxResults=x", "startAt=-1", "maxResults=99999999999", "jql=nonsense", "jql=project%3DNONE"])
 def test_jira_bad_search_is_refused(danced: Make, query: str) -> None:
     """400 with words."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from atl_sign.sandbox.call import Call, Product, RefusalError, cut_page, make_routes, show_running
-from atl_sign.sandbox.jira_data import PRIORITIES, TYPES, Issue, JiraData, SearchableIssue
+from atl_sign.sandbox.jira_data import FIELDS, PRIORITIES, TYPES, Issue, JiraData, SearchableIssue
 from atl_sign.sandbox.jql import JqlError, Query, parse_jql
 from atl_sign.sandbox.multipart import read_uploads
 from atl_sign.sandbox.state import User
@@ -38,6 +38,24 @@ def list_projects(call: Call) -> Answer:
     return make_json([_project(call, key, name) for key, name in projects.items()])
 
 
+def show_project(call: Call) -> Answer:
+    """Answer one project by key or id; none exists for nobody."""
+    key = _find_project(call, call.groups["key"])
+    if call.user is None or key is None:
+        raise RefusalError(404, f"No project could be found with key '{call.groups['key']}'.")
+    return make_json(_project(call, key, _data(call).projects[key]))
+
+
+def list_fields(_: Call) -> Answer:
+    """Answer the fields of an issue; the same to anybody, since none is a custom one."""
+    return make_json(
+        [
+            {"id": field, "name": name, "custom": False, "navigable": True, "searchable": True, "clauseNames": list(clauses)}
+            for field, (name, *clauses) in FIELDS.items()
+        ]
+    )
+
+
 def search(call: Call) -> Answer:
     """Search by `jql` of the query."""
     start, limit = call.read_page("startAt", "maxResults", 50)
@@ -59,11 +77,10 @@ def create_issue(call: Call) -> Answer:
     fields = call.read_json().get("fields")
     if not isinstance(fields, dict):
         raise RefusalError(400, "The object fields is missing.")
-    project, issue_type, priority = (
-        _inner(fields, *names) for names in (("project", "key"), ("issuetype", "name"), ("priority", "name"))
-    )
+    issue_type, priority = _inner(fields, "issuetype", "name"), _inner(fields, "priority", "name")
+    project = _find_project(call, _inner(fields, "project", "key") or _inner(fields, "project", "id"))
     errors = {}
-    if project not in _data(call).projects:
+    if project is None:
         errors["project"] = "valid project is required"
     if issue_type not in TYPES:
         errors["issuetype"] = "valid issue type is required"
@@ -156,6 +173,15 @@ def _inner(fields: dict[str, Any], name: str, inner: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def _find_project(call: Call, wanted: str | None) -> str | None:
+    """Return the key of the project that has *wanted* as its key or id."""
+    return next((key for key in _data(call).projects if wanted in (key, _project_id(call, key))), None)
+
+
+def _project_id(call: Call, key: str) -> str:
+    return str(10_000 + list(_data(call).projects).index(key))
+
+
 def _find_issue(call: Call) -> Issue:
     wanted = call.groups["key"]
     issues = _data(call).issues if call.user is not None else []
@@ -179,7 +205,8 @@ def _user(call: Call, user: User) -> dict[str, Any]:
 
 
 def _project(call: Call, key: str, name: str) -> dict[str, Any]:
-    return {"self": call.link_to(f"/rest/api/2/project/{key}"), "key": key, "name": name, "projectTypeKey": "software"}
+    link = call.link_to(f"/rest/api/2/project/{key}")
+    return {"self": link, "id": _project_id(call, key), "key": key, "name": name, "projectTypeKey": "software"}
 
 
 def _issue(call: Call, issue: Issue) -> dict[str, Any]:
@@ -215,6 +242,8 @@ JIRA = Product(
         ("GET", "/rest/api/{version}/myself", show_myself),
         ("GET", "/rest/api/{version}/serverInfo", show_server_info),
         ("GET", "/rest/api/{version}/project", list_projects),
+        ("GET", "/rest/api/{version}/project/{key}", show_project),
+        ("GET", "/rest/api/{version}/field", list_fields),
         ("GET", "/rest/api/{version}/search", search),
         ("POST", "/rest/api/{version}/search", search_by_json),
         ("POST", "/rest/api/{version}/issue", create_issue),

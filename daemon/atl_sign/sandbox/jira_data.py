@@ -5,6 +5,20 @@ from typing import Any
 
 TYPES = ("Bug", "Story", "Task")
 PRIORITIES = ("Highest", "High", "Medium", "Low")
+# Of an issue, with the names that JQL knows each by.
+FIELDS = {
+    "summary": ("Summary", "summary"),
+    "issuetype": ("Issue Type", "issuetype", "type"),
+    "project": ("Project", "project"),
+    "status": ("Status", "status"),
+    "priority": ("Priority", "priority"),
+    "reporter": ("Reporter", "reporter"),
+    "assignee": ("Assignee", "assignee"),
+    "labels": ("Labels", "labels"),
+    "description": ("Description", "description"),
+    "created": ("Created", "created", "createdDate"),
+    "attachment": ("Attachment", "attachments"),
+}
 
 
 @dataclass(slots=True)
