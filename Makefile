@@ -66,8 +66,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard clients/bash/* cli
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+$(VENV)/.installed-dev: $(VENV)/.installed clients/python/pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' --editable clients/python
 	@touch $@
 
 tests/interop/node_modules/.installed: tests/interop/package.json tests/interop/package-lock.json

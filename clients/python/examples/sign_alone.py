@@ -1,0 +1,15 @@
+"""
+One signed request with the standard library alone.
+
+    python sign_alone.py https://jira.example.com/rest/api/2/myself
+"""
+
+import sys
+import urllib.request
+
+from atl_sign_client import sign
+
+url = sys.argv[1]
+request = urllib.request.Request(url, headers={"Authorization": sign("GET", url)})  # noqa: S310  # the daemon signs for http(s) alone
+with urllib.request.urlopen(request) as response:  # noqa: S310
+    print(response.read().decode())

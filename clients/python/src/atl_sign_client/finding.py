@@ -1,0 +1,89 @@
+"""Where the daemon's socket is, and whether it is ours; nothing is sent before both are known."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from atl_sign_client.errors import AtlSignError
+
+SOCKET_PATH_BYTES_MAX = 107  # sun_path holds 108 with the zero at its end (unix(7))
+_START = "start it: atl-sign serve &"
+
+
+def find_socket(environment: Mapping[str, str]) -> str:
+    """
+    Return the socket's absolute path: $ATL_SIGN_SOCK, else by $XDG_RUNTIME_DIR, /run/user/UID or ~/.local/state.
+
+    Raises:
+        AtlSignError: bad_socket, the path cannot be a socket's.
+
+    Source: docs/configuration.md; one rule for the daemon and every client.
+    """
+    if environment.get("ATL_SIGN_SOCK"):
+        path = environment["ATL_SIGN_SOCK"]
+    elif environment.get("XDG_RUNTIME_DIR"):
+        path = f"{environment['XDG_RUNTIME_DIR']}/atl-sign/agent.sock"
+    else:
+        run = Path(f"/run/user/{os.getuid()}")
+        base = run if run.is_dir() and run.stat().st_uid == os.getuid() else Path.home() / ".local/state"
+        path = f"{base}/atl-sign/agent.sock"
+    return check_path(path)
+
+
+def check_path(path: str | os.PathLike[str]) -> str:
+    """Return *path*, absolute; raises AtlSignError, bad_socket, when it cannot be a socket's address."""
+    absolute = str(Path(path).absolute())
+    size = len(os.fsencode(absolute))
+    if size > SOCKET_PATH_BYTES_MAX:
+        raise AtlSignError(
+            "bad_socket",
+            f"the socket's path is {size} bytes long, over the system's {SOCKET_PATH_BYTES_MAX}: {absolute}",
+            "name a shorter one in ATL_SIGN_SOCK",
+        )
+    if "\0" in absolute:
+        raise AtlSignError("bad_socket", "the socket's path holds a zero byte", "name another one in ATL_SIGN_SOCK")
+    return absolute
+
+
+def check_socket(path: str) -> None:
+    """
+    Make sure that *path* is a socket of this user's, also when it is a symbolic link.
+
+    Raises:
+        AtlSignError: no_daemon, nothing is there; bad_socket, it is something else or another user's.
+    """
+    try:
+        statuses = Path(path).lstat(), Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise no_daemon(f"there is no daemon on {path}") from None
+    except OSError as exc:
+        raise AtlSignError("bad_socket", f"{path} cannot be looked at: {exc.strerror}", "name another in ATL_SIGN_SOCK") from exc
+    if any(status.st_uid != os.geteuid() for status in statuses):
+        what = (
+            "a symbolic link of another user or to another user's socket"
+            if stat.S_ISLNK(statuses[0].st_mode)
+            else "another user's"
+        )
+        raise AtlSignError("bad_socket", f"the socket {path} is {what}", "run this as the user whose daemon it is")
+    if not stat.S_ISSOCK(statuses[1].st_mode):
+        raise AtlSignError("bad_socket", f"{path} is not a socket", "move that file away, or name another path in ATL_SIGN_SOCK")
+
+
+def check_peer(connected: socket.socket, path: str) -> None:
+    """Raise AtlSignError, bad_socket, when it is not this user who listens at the other end: the file may have been changed."""
+    if not hasattr(socket, "SO_PEERCRED"):  # not Linux
+        return
+    credentials = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
+    _, uid, _ = credentials.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
+    if uid != os.geteuid():
+        raise AtlSignError("bad_socket", f"another user listens on {path}", "run this as the user whose daemon it is")
+
+
+def no_daemon(message: str) -> AtlSignError:
+    """Return the error for a daemon that is not there."""
+    return AtlSignError("no_daemon", message, _START)

@@ -1,0 +1,45 @@
+"""What requests and httpx have in common: refusals, the warning after a 401, and what a form is."""
+
+from __future__ import annotations
+
+import logging
+
+from atl_sign_client.client import AtlSign
+from atl_sign_client.errors import AtlSignError
+
+LOG = logging.getLogger("atl_sign_client")
+
+
+def is_form(content_type: str | None) -> bool:
+    """Say whether a body of this content type is part of what is signed (RFC 5849 §3.4.1.3.1)."""
+    return content_type is not None and content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+
+
+def own_header() -> AtlSignError:
+    """Return the error for a request that somebody else authorized already."""
+    return AtlSignError(
+        "bad_request",
+        "the request has an Authorization header of its own",
+        "take it out, or leave this auth out for that request",
+    )
+
+
+def insecure_redirect() -> AtlSignError:
+    """Return the error for a redirect that gives up encryption."""
+    return AtlSignError(
+        "bad_request",
+        "the provider redirects from https to http, which is not followed",
+        "its administrator looks at its base URL and at the proxy before it",
+    )
+
+
+def log_refusal(daemon: AtlSign, link: str, www_authenticate: str | None) -> None:
+    """Log what a provider refused and what to do; never fails, since the response is what the caller asked for."""
+    if not www_authenticate or "oauth_problem" not in www_authenticate:
+        return
+    try:
+        words = daemon.explain_refusal(link, www_authenticate)
+    except AtlSignError as exc:
+        words = f"link {link}: the provider refused the signature; why is not known: {exc}"
+    if words is not None:
+        LOG.warning("%s", words)
