@@ -22,7 +22,7 @@ demo: $(VENV)/.installed  ## sandbox, daemon, dance and signed curl in a throw-a
 
 test: system-packages $(VENV)/.installed-dev tests/interop/node_modules/.installed  ## everything that CI runs
 	$(MAKE) --no-print-directory lint
-	$(PYTEST) -m 'not differential' --cov=atl_sign --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(PYTEST) -m 'not differential' --cov=atl_sign --cov=atl_sign_client --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
 	$(MAKE) --no-print-directory bats
 
 check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from atl_sign.sandbox import Sandbox
+from atl_sign_client import AtlSign
 from tests.clients.differential.figures import parse_ms, whole_curl_ms
 from tests.keyring_lab import KeyringLab
 from tests.lab import Daemon, wait_for
@@ -237,6 +238,14 @@ def main() -> int:
             sign <= 3 * bare,
         )
         row("the same against ssh-agent, RSA-2048", f"{sign:.0f} µs / {agent:.0f} µs = {sign / agent:.2f}", "≤ 1", sign <= agent)
+        python = AtlSign(daemon.socket)
+        bare_client, python_client = in_turn(connection.sign, lambda: python.sign("GET", url))
+        row(
+            "Python `sign`, open connection, against a bare socket client",
+            f"{python_client:.0f} µs / {bare_client:.0f} µs = {python_client / bare_client:.2f}",
+            "≤ 1.5",
+            python_client <= 1.5 * bare_client,
+        )
         openssl = openssl_signs_per_s()
         many = throughput(daemon.socket, url)
         row(

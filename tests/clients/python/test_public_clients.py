@@ -1,10 +1,12 @@
 """The clients that people have already, unchanged, on the sandbox: the examples as they are, and writing calls."""
 
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -25,6 +27,13 @@ SHOWN = {
     ),
     "httpx_async.py JIRA WEB-1 WEB-2": "WEB-1: Checkout forgets the delivery address\nWEB-2: Show prices with tax\n",
 }
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """One of our own: what is written here must not show in other tests."""
+    with Sandbox() as provider:
+        yield provider
 
 
 def run_example(python: str, line: str, sandbox: Sandbox, daemon: Daemon, **environment: str) -> str:
@@ -138,9 +147,9 @@ def test_atlassian_python_api_writes(sandbox: Sandbox, session: requests.Session
     assert [repository["slug"] for repository in bitbucket.repo_list("WEB")] != []
 
 
-def test_a_revoked_token_is_said_in_words(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_revoked_token_is_said_in_words(caplog: pytest.LogCaptureFixture) -> None:
     """The client fails in its own way, and the remedy stands in the log."""
-    with Daemon() as daemon:
+    with Sandbox(["confluence"]) as sandbox, Daemon() as daemon:
         daemon.dance(sandbox, "confluence")
         revoke_tokens(sandbox, "confluence")
         with requests.Session() as session:
@@ -152,3 +161,22 @@ def test_a_revoked_token_is_said_in_words(sandbox: Sandbox, caplog: pytest.LogCa
     assert len(messages) == 1
     assert "token_rejected" in messages[0]
     assert "hint: atl-sign dance confluence" in messages[0]
+
+
+def test_the_readme_works(
+    sandbox: Sandbox, danced: Daemon, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every block of Python in it, one after the other, as a reader would type it."""
+    monkeypatch.setenv("ATL_SIGN_SOCK", str(danced.socket))
+    blocks = re.findall(r"^```python\n(.*?)^```$", (CLIENT / "README.md").read_text(), re.M | re.S)
+    code = "\n".join(blocks).replace("https://jira.example.com", sandbox.base_url("jira"))
+    names: dict[str, Any] = {}
+
+    exec(code.replace("https://wiki.example.com", sandbox.base_url("confluence")), names)
+
+    assert capsys.readouterr().out.count("'name': 'alice'") == 2
+    assert names["header"].startswith("OAuth ")
+    assert names["issues"].myself()["name"] == "alice"
+    assert len(names["confluence"].get_all_spaces()["results"]) == 2
+    names["session"].close()
+    names["issues"].close()
