@@ -18,6 +18,8 @@ from tests.unit.raw_server import RawServer, header_of, make_certificate, reply,
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
+PROBLEM = {"WWW-Authenticate": 'OAuth oauth_problem="token_rejected"'}
+
 Send = Callable[..., httpx.Response]
 
 
@@ -135,7 +137,17 @@ def test_what_went_off_the_link_is_not_signed_on_its_way_back(send: Send) -> Non
         assert len(fake.requests) == 2
 
 
-PROBLEM = {"WWW-Authenticate": 'OAuth oauth_problem="token_rejected"'}
+@both
+def test_another_server_is_outside_whatever_its_address(send: Send) -> None:
+    """Also one that could not be signed: the daemon is not asked, and the request goes on as httpx has it."""
+    with FakeDaemon(SIGNED) as fake, RawServer(reply("end")) as elsewhere:
+        location = {"Location": f"{elsewhere.url}/x?=lone"}
+        with RawServer(reply(status=302, headers=location)) as server:
+            response = send("GET", server.url, auth=AtlSignHTTPXAuth(fake.path), client=FOLLOW)
+
+        assert response.text == "end"
+        assert len(fake.requests) == 1
+        assert header_of(elsewhere.requests[0], "Authorization") is None
 
 
 @both

@@ -118,6 +118,18 @@ def test_no_signature_goes_off_the_link(lab: Lab, session: requests.Session, pla
     assert response.status_code == 200
 
 
+def test_another_server_is_outside_whatever_its_address() -> None:
+    """Also one that could not be signed: the daemon is not asked, and the request goes on as requests has it."""
+    with FakeDaemon(SIGNED) as fake, RawServer(reply("end")) as elsewhere:
+        location = {"Location": f"{elsewhere.url}/x?=lone%zz"}
+        with RawServer(reply(status=302, headers=location)) as server:
+            response = requests.get(server.url, auth=AtlSignAuth(fake.path), timeout=5)
+
+        assert response.text == "end"
+        assert len(fake.requests) == 1
+        assert header_of(elsewhere.requests[0], "Authorization") is None
+
+
 def test_every_hop_of_a_loop_has_its_own_signature(lab: Lab, session: requests.Session) -> None:
     """Though method and URL are always the same; requests ends it."""
     session.max_redirects = 4

@@ -293,6 +293,23 @@ def test_without_a_runtime_folder_it_is_below_home(monkeypatch: pytest.MonkeyPat
         assert find_socket({}) == str(socket_path({})) == expected
 
 
+def test_without_a_folder_to_start_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No home at all, and a relative path in a folder that is gone: typed errors too."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 987_654)
+    with pytest.raises(AtlSignError, match="home") as caught:
+        find_socket({})
+    assert caught.value.code == "bad_socket"
+
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(AtlSignError, match="removed") as caught:
+        find_socket({"ATL_SIGN_SOCK": "agent.sock"})
+    assert caught.value.code == "bad_socket"
+
+
 def test_threads_do_not_wait_for_one_that_hangs() -> None:
     """Each call has a connection of its own."""
     fake = FakeDaemon(FakeDaemon.hang, SIGNED)

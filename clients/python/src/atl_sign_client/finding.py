@@ -30,14 +30,17 @@ def find_socket(environment: Mapping[str, str]) -> str:
         path = f"{environment['XDG_RUNTIME_DIR']}/atl-sign/agent.sock"
     else:
         run = Path(f"/run/user/{os.getuid()}")
-        base = run if run.is_dir() and run.stat().st_uid == os.getuid() else Path.home() / ".local/state"
-        path = f"{base}/atl-sign/agent.sock"
+        is_ours = run.is_dir() and run.stat().st_uid == os.getuid()
+        path = f"{run if is_ours else _find_home() / '.local/state'}/atl-sign/agent.sock"
     return check_path(path)
 
 
 def check_path(path: str | os.PathLike[str]) -> str:
     """Return *path*, absolute; raises AtlSignError, bad_socket, when it cannot be a socket's address."""
-    absolute = str(Path(path).absolute())
+    try:
+        absolute = str(Path(path).absolute())
+    except FileNotFoundError:
+        raise AtlSignError("bad_socket", "the folder that we are in was removed", "give the socket's whole path") from None
     size = len(os.fsencode(absolute))
     if size > SOCKET_PATH_BYTES_MAX:
         raise AtlSignError(
@@ -48,6 +51,13 @@ def check_path(path: str | os.PathLike[str]) -> str:
     if "\0" in absolute:
         raise AtlSignError("bad_socket", "the socket's path holds a zero byte", "name another one in ATL_SIGN_SOCK")
     return absolute
+
+
+def _find_home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and no such user
+        raise AtlSignError("bad_socket", "there is no home folder to look for the socket in", "set ATL_SIGN_SOCK") from None
 
 
 def check_socket(path: str) -> None:

@@ -17,7 +17,7 @@ import httpx
 
 from atl_sign_client.client import DEADLINE_S, AtlSign, SignedHeader
 from atl_sign_client.errors import AtlSignError
-from atl_sign_client.wording import insecure_redirect, is_form, log_refusal, own_header
+from atl_sign_client.wording import have_one_origin, insecure_redirect, is_form, log_refusal, own_header
 
 
 class AtlSignHTTPXAuth(httpx.Auth):
@@ -122,6 +122,7 @@ class _Hops:
             raise insecure_redirect()
         if method != self._method:  # httpx leaves the body behind then, for good
             self._form = None
+        self._is_outside = self._is_outside or not have_one_origin(self._url, url)  # and stays so, wherever it leads from there
         self._method, self._url = method, url
         return None if self._is_outside else (request, method, url)
 
@@ -131,7 +132,7 @@ class _Hops:
         except AtlSignError as exc:
             if exc.code != "unknown_link":
                 raise
-            self._is_outside = True  # and stays so, wherever it leads from there
+            self._is_outside = True
         else:
             request.headers.append((b"Authorization", header.encode("ascii")))
 

@@ -18,7 +18,7 @@ from requests.structures import CaseInsensitiveDict
 
 from atl_sign_client.client import DEADLINE_S, AtlSign, SignedHeader
 from atl_sign_client.errors import AtlSignError
-from atl_sign_client.wording import insecure_redirect, is_form, log_refusal, own_header
+from atl_sign_client.wording import have_one_origin, insecure_redirect, is_form, log_refusal, own_header
 
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 
@@ -73,15 +73,20 @@ class AtlSignAuth(AuthBase):
             raise requests.exceptions.UnrewindableBodyError("a body that can be read only once cannot follow a redirect")
         # requests copies its own object, so that one is changed; the response keeps the request as it was sent.
         response.request = sent.copy()
-        try:
-            header = self.daemon.sign(str(following.method), _as_sent(str(following.url)), _form_of(following), link=link)
-        except AtlSignError as exc:
-            if exc.code != "unknown_link":
-                raise
+        header = self._sign_inside(following, link) if have_one_origin(str(sent.url), str(following.url)) else None
+        if header is None:
             del sent.headers["Authorization"]
         else:
             sent.headers = _PinnedHeaders(sent.headers)
             sent.headers["Authorization"] = header
+
+    def _sign_inside(self, request: requests.PreparedRequest, link: str) -> SignedHeader | None:
+        try:
+            return self.daemon.sign(str(request.method), _as_sent(str(request.url)), _form_of(request), link=link)
+        except AtlSignError as exc:
+            if exc.code != "unknown_link":
+                raise
+            return None
 
 
 class _PinnedHeaders(CaseInsensitiveDict):  # type: ignore[type-arg]  # no generic at run time in old versions

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import urlsplit
 
 from atl_sign_client.client import AtlSign
 from atl_sign_client.errors import AtlSignError
 
 LOG = logging.getLogger("atl_sign_client")
+_PORTS = {"http": 80, "https": 443}
 
 
 def is_form(content_type: str | None) -> bool:
     """Say whether a body of this content type is part of what is signed (RFC 5849 §3.4.1.3.1)."""
     return content_type is not None and content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+
+
+def have_one_origin(url: str, other: str) -> bool:
+    """Say whether both have the same scheme, host and port: where they have not, no link covers both."""
+    parts = [urlsplit(each) for each in (url, other)]
+    first, second = ((each.scheme, each.hostname, each.port or _PORTS.get(each.scheme)) for each in parts)
+    return first == second
 
 
 def own_header() -> AtlSignError:
