@@ -1,6 +1,7 @@
 """`AtlSignAuth` in requests: what goes out, byte for byte, to a provider that verifies it."""
 
 import logging
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -319,6 +320,17 @@ def test_the_signature_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
         assert "canary" not in str(each.request.headers)
         assert isinstance(each.request.headers["Authorization"], SignedHeader)
     assert "canary" not in caplog.text
+
+
+def test_a_session_goes_to_another_process(lab: Lab, session: requests.Session) -> None:
+    """With its auth, as a process pool sends it."""
+    url = f"{lab.recorder.base_url}/x"
+    session.get(url)
+
+    with pickle.loads(pickle.dumps(session)) as other:
+        other.get(url)
+
+    assert verdicts(lab.recorder.take()) == ["signed"] * 2
 
 
 def test_an_adapter_of_ones_own_is_used(lab: Lab, session: requests.Session) -> None:

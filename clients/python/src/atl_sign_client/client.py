@@ -134,6 +134,10 @@ class AtlSign:
         """Return the settings."""
         return f"AtlSign(socket_path={self.socket_path!r}, link={self.link!r}, timeout_s={self.timeout_s!r})"
 
+    def __reduce__(self) -> tuple[type[AtlSign], tuple[Any, ...]]:
+        """Give `copy` and `pickle` the settings; connections stay here."""
+        return AtlSign, (self.socket_path, self.link, self.timeout_s)
+
     def _call(self, target: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         status, content = self._post(target, _encode(fields))
         answer = _decode(content)
