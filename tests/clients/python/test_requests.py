@@ -68,7 +68,7 @@ def test_parameters_and_methods_are_signed(lab: Lab, session: requests.Session) 
         {"data": iter([b"one", b"two"])},
         {"files": {"file": ("name.txt", b"content")}, "headers": {"X-Atlassian-Token": "no-check"}},
     ],
-    ids=str,
+    ids=["pairs", "text", "bytes", "empty", "json", "octets", "stream", "multipart"],
 )
 def test_bodies_are_signed_where_they_must_be(lab: Lab, session: requests.Session, body: dict[str, Any]) -> None:
     """A form is part of the signature, every other body is not."""
