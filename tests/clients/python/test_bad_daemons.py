@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import socket
+import subprocess
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -171,12 +173,11 @@ def test_another_user_who_listens_is_refused() -> None:
         path = unused.folder / "theirs.sock"
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(path))
-            child = os.fork()
-            if child == 0:  # who calls listen is who is asked for (unix(7), SO_PEERCRED)
-                os.setuid(12_345)
-                listener.listen(1)
-                os._exit(0)
-            os.waitpid(child, 0)
+            # Who calls listen is who is asked for (unix(7), SO_PEERCRED).
+            code = (
+                "import os, socket; listener = socket.socket(fileno=%d); os.setuid(12345); listener.listen(1); listener.detach()"
+            )
+            subprocess.run([sys.executable, "-c", code % listener.fileno()], pass_fds=[listener.fileno()], check=True)
 
             assert refused(path).code == "bad_socket"
             listener.settimeout(2)
