@@ -12,6 +12,10 @@ from atl_sign_client.errors import AtlSignError
 from atl_sign_client.finding import check_peer, check_socket, no_daemon
 
 ANSWER_BYTES_MAX = 1_048_576
+_HEAD = (
+    b"POST %b HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n"
+)
 _FULL_QUEUE_PAUSE_S = 0.005
 
 
@@ -46,9 +50,6 @@ class Connection:
         self.pid = os.getpid()
         self.is_open = True
         self._socket = connected
-        self._http = http.client.HTTPConnection("localhost")
-        self._http.sock = connected
-        self._http.auto_open = 0
 
     def ask(self, target: str, body: bytes, deadline: float) -> tuple[int, bytes]:
         """
@@ -62,8 +63,10 @@ class Connection:
         is_done, problem, response = False, "", None
         try:
             self._socket.wait_at_most()
-            self._http.request("POST", target, body, {"Content-Type": "application/json", "Accept": "application/json"})
-            response = self._http.getresponse()
+            # In one piece: HTTPConnection sends head and body apart, which wakes the daemon twice for each call.
+            self._socket.sendall(_HEAD % (target.encode("ascii"), len(body)) + body)
+            response = http.client.HTTPResponse(self._socket, method="POST")
+            response.begin()
             if response.length is not None and response.length <= ANSWER_BYTES_MAX:
                 content = response.read()
                 is_done = not response.will_close
@@ -88,7 +91,6 @@ class Connection:
     def close(self) -> None:
         """Close it; in a child process the parent's end stays open."""
         self.is_open = False
-        self._http.close()
         self._socket.close()
 
 

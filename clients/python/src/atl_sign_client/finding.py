@@ -37,10 +37,12 @@ def find_socket(environment: Mapping[str, str]) -> str:
 
 def check_path(path: str | os.PathLike[str]) -> str:
     """Return *path*, absolute; raises AtlSignError, bad_socket, when it cannot be a socket's address."""
-    try:
-        absolute = str(Path(path).absolute())
-    except FileNotFoundError:
-        raise AtlSignError("bad_socket", "the folder that we are in was removed", "give the socket's whole path") from None
+    absolute = os.fspath(path)
+    if not absolute.startswith("/"):
+        try:
+            absolute = str(Path(path).absolute())
+        except FileNotFoundError:
+            raise AtlSignError("bad_socket", "the folder that we are in was removed", "give the socket's whole path") from None
     size = len(os.fsencode(absolute))
     if size > SOCKET_PATH_BYTES_MAX:
         raise AtlSignError(
