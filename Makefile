@@ -20,7 +20,7 @@ help:  ## say what can be made
 demo: $(VENV)/.installed  ## sandbox, daemon, dance and signed curl in a throw-away folder
 	@PATH="$(CURDIR)/$(BIN):$$PATH" atl-sign demo
 
-test: system-packages $(VENV)/.installed-dev tests/interop/node_modules/.installed  ## everything that CI runs
+test: system-packages $(VENV)/.installed-dev tests/interop/node_modules/.installed tests/clients/node/node_modules/.installed  ## everything that CI runs
 	$(MAKE) --no-print-directory lint
 	$(PYTEST) -m 'not differential' --cov=atl_sign --cov=atl_sign_client --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
 	$(MAKE) --no-print-directory bats
@@ -74,5 +74,9 @@ tests/interop/node_modules/.installed: tests/interop/package.json tests/interop/
 	npm ci --prefix tests/interop --no-audit --no-fund --silent
 	@touch $@
 
+tests/clients/node/node_modules/.installed: tests/clients/node/package.json tests/clients/node/package-lock.json
+	npm ci --prefix tests/clients/node --no-audit --no-fund --silent
+	@touch $@
+
 clean:  ## remove what was made
-	rm -rf $(VENV) tests/interop/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) tests/interop/node_modules tests/clients/node/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,171 @@
+/** The daemon's `POST /sign`, over a connection that is kept. */
+
+import {Agent, request as httpRequest} from 'node:http';
+import {inspect} from 'node:util';
+
+import {AtlSignError, checkMethod, checkUrl, refusal} from './errors.js';
+import {sendSigned} from './fetch.js';
+import {findSocket, noDaemon} from './socket.js';
+
+const ANSWER_BYTES_MAX = 1_048_576;
+const TIMEOUT_MS_MAX = 2_147_483_647; // what a timer holds
+// Calls that follow each other share one connection. Of calls at the same time up to four run at once, so that one that waits for
+// the keyring does not hold up the others; an idle connection keeps no process alive.
+const AGENT = new Agent({keepAlive: true, maxSockets: 4, maxFreeSockets: 4, scheduling: 'lifo'});
+const LOST = new Set(['ECONNRESET', 'EPIPE']); // what a connection says that the daemon closed while it was idle
+
+export class AtlSign {
+	#socketPath;
+	#link;
+	#timeoutMs;
+
+	constructor({socketPath, link, timeoutMs = 5000} = {}) {
+		this.#socketPath = socketPath;
+		this.#link = link;
+		this.#timeoutMs = timeoutMs;
+	}
+
+	/** Return {authorization, link, scheme} for one request; `authorization` is good for it alone, once. */
+	async sign({method, url, form, link = this.#link, signal} = {}) {
+		const body = JSON.stringify({method: checkMethod(method), url: readUrl(url), form: readForm(form), link});
+		const {status, text} = await ask(this.#socketPath, body, readTimeout(this.#timeoutMs), signal);
+		return status === 200 ? readSigned(text) : fail(readError(text));
+	}
+
+	/** The global `fetch`, with a signature for each request that goes out. */
+	fetch(input, init) {
+		return sendSigned(request => this.sign(request), input, init);
+	}
+}
+
+function fail(error) {
+	throw error;
+}
+
+function readUrl(url) {
+	if (typeof url !== 'string' && !(url instanceof URL)) throw refusal('the URL is neither a string nor a URL');
+	return checkUrl(String(url));
+}
+
+function readForm(form) {
+	if (form === undefined || form === null || typeof form === 'string') return form ?? undefined;
+	if (form instanceof URLSearchParams) return String(form);
+	const isPairs = Array.isArray(form) && form.every(pair => Array.isArray(pair) && pair.length === 2 && pair.every(part => typeof part === 'string'));
+	if (!isPairs) throw refusal('the form is no string, URLSearchParams or list of pairs of strings');
+	return form;
+}
+
+function readTimeout(timeoutMs) {
+	if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX)) {
+		throw refusal(`timeoutMs is not a number of milliseconds up to ${TIMEOUT_MS_MAX}`);
+	}
+	return timeoutMs;
+}
+
+/** Return the daemon's answer {status, text}; connecting, asking and reading have *timeoutMs* together. */
+async function ask(socketPath, body, timeoutMs, signal) {
+	const deadline = new AbortController();
+	const timer = setTimeout(() => deadline.abort(), timeoutMs);
+	const stop = () => deadline.abort();
+	signal?.addEventListener('abort', stop, {once: true});
+	try {
+		for (;;) {
+			signal?.throwIfAborted();
+			try {
+				return await exchange(findSocket(socketPath), body, deadline.signal);
+			} catch (error) {
+				if (error !== REPEAT) throw error;
+			}
+		}
+	} catch (error) {
+		if (error instanceof AtlSignError || !deadline.signal.aborted) throw error;
+		if (signal?.aborted) throw signal.reason;
+		throw new AtlSignError({
+			code: 'daemon_timeout',
+			message: `the daemon did not answer within ${timeoutMs} ms`,
+			hint: 'is it stopped or overloaded? atl-sign status',
+		});
+	} finally {
+		clearTimeout(timer);
+		signal?.removeEventListener('abort', stop);
+	}
+}
+
+const REPEAT = Symbol('the kept connection was closed before it was asked');
+
+/** Send one question and read its answer: {status, text}; rejects with REPEAT when only the connection was old. */
+function exchange(socketPath, body, signal) {
+	return new Promise((resolve, reject) => {
+		const request = httpRequest({
+			socketPath,
+			agent: AGENT,
+			method: 'POST',
+			path: '/sign',
+			signal,
+			headers: {
+				Host: 'localhost',
+				Accept: 'application/json',
+				'Content-Type': 'application/json',
+				'Content-Length': Buffer.byteLength(body),
+			},
+		});
+		let response;
+		// Neither this error nor a parser's goes on as a cause: they hold what came in.
+		const give = error => {
+			if (signal.aborted) reject(error);
+			else if (!response && request.reusedSocket && LOST.has(error.code)) reject(REPEAT);
+			else if (error.syscall === 'connect') reject(noDaemon(`nobody answers on ${socketPath}: ${error.code}`));
+			else reject(badAnswer(response || LOST.has(error.code) ? 'it ended in the middle' : 'it is no HTTP'));
+		};
+		request.on('error', give);
+		request.on('response', arrived => {
+			response = arrived;
+			const parts = [];
+			let bytes = 0;
+			response.on('data', part => {
+				parts.push(part);
+				bytes += part.length;
+				if (bytes > ANSWER_BYTES_MAX) {
+					reject(badAnswer('it is too long'));
+					request.destroy();
+				}
+			});
+			response.on('error', give);
+			response.on('end', () => resolve({status: response.statusCode, text: Buffer.concat(parts).toString()}));
+		});
+		request.on('upgrade', (_, socket) => {
+			socket.destroy();
+			reject(badAnswer('it is no HTTP answer'));
+		});
+		request.end(body);
+	});
+}
+
+function readSigned(text) {
+	const answer = parse(text);
+	// A visible header value and nothing else: what is put into a request must not be able to end its line.
+	if (!/^[\x21-\x7e][\x20-\x7e]*$/.test(answer.authorization) || typeof answer.authorization !== 'string') throw badAnswer('it has no header');
+	if (typeof answer.link !== 'string' || typeof answer.scheme !== 'string') throw badAnswer('it names no link or no scheme');
+	const signed = {authorization: answer.authorization, link: answer.link, scheme: answer.scheme};
+	// A log that prints this prints no header.
+	return Object.defineProperty(signed, inspect.custom, {value: () => ({...signed, authorization: '<secret>'})});
+}
+
+function readError(text) {
+	const {code, message, hint} = parse(text).error ?? {};
+	if (typeof code !== 'string' || typeof message !== 'string') return badAnswer('its error has no code');
+	return new AtlSignError({code, message, hint: typeof hint === 'string' ? hint : null});
+}
+
+function parse(text) {
+	let answer;
+	try {
+		answer = JSON.parse(text);
+	} catch {
+		throw badAnswer('it is no JSON'); // without the cause, which quotes the answer
+	}
+	return answer !== null && typeof answer === 'object' ? answer : {};
+}
+
+const badAnswer = why =>
+	new AtlSignError({code: 'bad_answer', message: `what listens on the socket gave no answer of the daemon: ${why}`, hint: 'is another program there? atl-sign status'});
