@@ -7,7 +7,7 @@ import {AtlSignError, checkMethod, checkUrl, refusal} from './errors.js';
 import {sendSigned} from './fetch.js';
 import {findSocket, noDaemon} from './socket.js';
 
-const ANSWER_BYTES_MAX = 1_048_576;
+const ANSWER_LENGTH_MAX = 1_048_576;
 const TIMEOUT_MS_MAX = 2_147_483_647; // what a timer holds
 // Calls that follow each other share one connection. Of calls at the same time up to four run at once, so that one that waits for
 // the keyring does not hold up the others; an idle connection keeps no process alive.
@@ -29,17 +29,14 @@ export class AtlSign {
 	async sign({method, url, form, link = this.#link, signal} = {}) {
 		const body = JSON.stringify({method: checkMethod(method), url: readUrl(url), form: readForm(form), link});
 		const {status, text} = await ask(this.#socketPath, body, readTimeout(this.#timeoutMs), signal);
-		return status === 200 ? readSigned(text) : fail(readError(text));
+		if (status !== 200) throw readError(text);
+		return readSigned(text);
 	}
 
 	/** The global `fetch`, with a signature for each request that goes out. */
 	fetch(input, init) {
 		return sendSigned(request => this.sign(request), input, init);
 	}
-}
-
-function fail(error) {
-	throw error;
 }
 
 function readUrl(url) {
@@ -63,82 +60,83 @@ function readTimeout(timeoutMs) {
 }
 
 /** Return the daemon's answer {status, text}; connecting, asking and reading have *timeoutMs* together. */
-async function ask(socketPath, body, timeoutMs, signal) {
-	const deadline = new AbortController();
-	const timer = setTimeout(() => deadline.abort(), timeoutMs);
-	const stop = () => deadline.abort();
-	signal?.addEventListener('abort', stop, {once: true});
-	try {
-		for (;;) {
-			signal?.throwIfAborted();
+function ask(socketPath, body, timeoutMs, signal) {
+	return new Promise((resolve, reject) => {
+		signal?.throwIfAborted();
+		let request;
+		let isOver = false;
+		// One timer and one listener for all attempts: an AbortController of our own for each call would cost more than the call.
+		const end = settle => value => {
+			isOver = true;
+			clearTimeout(timer);
+			signal?.removeEventListener('abort', stop);
+			settle(value);
+		};
+		const [done, fail] = [end(resolve), end(reject)];
+		const stop = () => {
+			fail(signal.reason);
+			request.destroy();
+		};
+		const timer = setTimeout(() => {
+			fail(
+				new AtlSignError({
+					code: 'daemon_timeout',
+					message: `the daemon did not answer within ${timeoutMs} ms`,
+					hint: 'is it stopped or overloaded? atl-sign status',
+				}),
+			);
+			request.destroy();
+		}, timeoutMs);
+		signal?.addEventListener('abort', stop, {once: true});
+		const attempt = () => {
+			if (isOver) return; // what was destroyed after the end looks like an old connection
 			try {
-				return await exchange(findSocket(socketPath), body, deadline.signal);
+				request = exchange(findSocket(socketPath), body, done, fail, attempt);
 			} catch (error) {
-				if (error !== REPEAT) throw error;
+				fail(error);
 			}
-		}
-	} catch (error) {
-		if (error instanceof AtlSignError || !deadline.signal.aborted) throw error;
-		if (signal?.aborted) throw signal.reason;
-		throw new AtlSignError({
-			code: 'daemon_timeout',
-			message: `the daemon did not answer within ${timeoutMs} ms`,
-			hint: 'is it stopped or overloaded? atl-sign status',
-		});
-	} finally {
-		clearTimeout(timer);
-		signal?.removeEventListener('abort', stop);
-	}
+		};
+		attempt();
+	});
 }
 
-const REPEAT = Symbol('the kept connection was closed before it was asked');
-
-/** Send one question and read its answer: {status, text}; rejects with REPEAT when only the connection was old. */
-function exchange(socketPath, body, signal) {
-	return new Promise((resolve, reject) => {
-		const request = httpRequest({
-			socketPath,
-			agent: AGENT,
-			method: 'POST',
-			path: '/sign',
-			signal,
-			headers: {
-				Host: 'localhost',
-				Accept: 'application/json',
-				'Content-Type': 'application/json',
-				'Content-Length': Buffer.byteLength(body),
-			},
-		});
-		let response;
-		// Neither this error nor a parser's goes on as a cause: they hold what came in.
-		const give = error => {
-			if (signal.aborted) reject(error);
-			else if (!response && request.reusedSocket && LOST.has(error.code)) reject(REPEAT);
-			else if (error.syscall === 'connect') reject(noDaemon(`nobody answers on ${socketPath}: ${error.code}`));
-			else reject(badAnswer(response || LOST.has(error.code) ? 'it ended in the middle' : 'it is no HTTP'));
-		};
-		request.on('error', give);
-		request.on('response', arrived => {
-			response = arrived;
-			const parts = [];
-			let bytes = 0;
-			response.on('data', part => {
-				parts.push(part);
-				bytes += part.length;
-				if (bytes > ANSWER_BYTES_MAX) {
-					reject(badAnswer('it is too long'));
-					request.destroy();
-				}
-			});
-			response.on('error', give);
-			response.on('end', () => resolve({status: response.statusCode, text: Buffer.concat(parts).toString()}));
-		});
-		request.on('upgrade', (_, socket) => {
-			socket.destroy();
-			reject(badAnswer('it is no HTTP answer'));
-		});
-		request.end(body);
+/** Send one question; calls *done* with {status, text}, *fail* with an error, or *again* when only the kept connection was old. */
+function exchange(socketPath, body, done, fail, again) {
+	const request = httpRequest({
+		socketPath,
+		agent: AGENT,
+		method: 'POST',
+		path: '/sign',
+		headers: ['Host', 'localhost', 'Accept', 'application/json', 'Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(body))],
 	});
+	let response;
+	// Neither this error nor a parser's goes on as a cause: they hold what came in.
+	const give = error => {
+		if (!response && request.reusedSocket && LOST.has(error.code)) again();
+		else if (error.syscall === 'connect') fail(noDaemon(`nobody answers on ${socketPath}: ${error.code}`));
+		else fail(badAnswer(response || LOST.has(error.code) ? 'it ended in the middle' : 'it is no HTTP'));
+	};
+	request.on('error', give);
+	request.on('response', arrived => {
+		response = arrived;
+		let text = '';
+		response.setEncoding('utf8');
+		response.on('data', part => {
+			text += part;
+			if (text.length > ANSWER_LENGTH_MAX) {
+				fail(badAnswer('it is too long'));
+				request.destroy();
+			}
+		});
+		response.on('error', give);
+		response.on('end', () => done({status: response.statusCode, text}));
+	});
+	request.on('upgrade', (_, socket) => {
+		socket.destroy();
+		fail(badAnswer('it is no HTTP answer'));
+	});
+	request.end(body);
+	return request;
 }
 
 function readSigned(text) {

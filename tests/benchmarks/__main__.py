@@ -5,6 +5,7 @@ Everything is measured in one run on one machine, and what counts are the ratios
 """
 
 import argparse
+import json
 import os
 import selectors
 import shutil
@@ -184,6 +185,14 @@ def whole_processes(daemon: Daemon, url: str, rounds: int) -> tuple[float, float
     return statistics.median(ours), statistics.median(theirs)
 
 
+def node_sign_us(daemon: Daemon, url: str, rounds: int = 2_000) -> tuple[float, float]:
+    """Return the median microseconds of the Node client's `sign` and of a bare socket client in Node, by turns."""
+    script = Path(__file__).with_name("node_sign.mjs")
+    done = subprocess.run(["node", str(script), str(daemon.socket), url, str(rounds)], capture_output=True, text=True, check=True)
+    ours, bare = json.loads(done.stdout)
+    return float(ours), float(bare)
+
+
 def start_ms(rounds: int = 7) -> float:
     """Return the median milliseconds from the start of the process to the first answer."""
     times = []
@@ -253,6 +262,13 @@ def main() -> int:
             f"{many:.0f}/s / {openssl:.0f}/s = {many / openssl:.2f}",
             "≥ 0.5",
             many >= openssl / 2,
+        )
+        node, bare_node = node_sign_us(daemon, url)
+        row(
+            "Node: `sign` on an open connection against a bare socket client",
+            f"{node:.0f} µs / {bare_node:.0f} µs = {node / bare_node:.2f}",
+            "≤ 1.5",
+            node <= 1.5 * bare_node,
         )
         ours, theirs = whole_processes(daemon, url, 60)
         row(
