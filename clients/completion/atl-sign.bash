@@ -66,7 +66,7 @@ _atl_sign_has_value() {
 	link:--consumer-key | link:--signing-url | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout) ;;
 	key:--bits | header:--form | header:--link) ;;
 	sandbox:--port | sandbox:--product | sandbox:--context-path | sandbox:--base-url) ;;
-	sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life) ;;
+	sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life | sandbox:--token-days-max) ;;
 	*) return 1 ;;
 	esac
 }
@@ -82,7 +82,8 @@ _atl_sign_options() {
 	link:* | key:* | check:* | logout:* | status:*) _atl_sign_offer --json --help ;;
 	demo:*) _atl_sign_offer --no-browser --help ;;
 	sandbox:*)
-		_atl_sign_offer --port --product --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life --help
+		_atl_sign_offer --port --product --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life \
+			--token-days-max --help
 		;;
 	serve:*) _atl_sign_offer --help ;;
 	esac

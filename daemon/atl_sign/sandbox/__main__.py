@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from atl_sign.sandbox.access_tokens import EXPIRY_DAYS_MAX
 from atl_sign.sandbox.server import PRODUCTS, Sandbox
 from atl_sign.sandbox.state import REQUEST_TOKEN_LIFE_S, TOKEN_LIFE_S
 
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             clock=lambda: time.time() + options.clock_offset,
             token_life_s=options.token_life,
             request_token_life_s=options.request_token_life,
+            token_days_max=options.token_days_max,
         )
     except ValueError as exc:
         parser.error(str(exc))
@@ -66,7 +68,21 @@ def _make_parser() -> argparse.ArgumentParser:
     trouble.add_argument(
         "--request-token-life", type=float, default=REQUEST_TOKEN_LIFE_S, metavar="SECONDS", help="life of a request token"
     )
+    trouble.add_argument(
+        "--token-days-max",
+        type=_days,
+        default=EXPIRY_DAYS_MAX,
+        metavar="DAYS",
+        help="for how long at most a Bitbucket user may ask for an HTTP access token",
+    )
     return parser
+
+
+def _days(text: str) -> int:
+    days = int(text)
+    if days < 1:
+        raise ValueError
+    return days
 
 
 def _port(text: str) -> int:

@@ -1,6 +1,7 @@
 """Bitbucket's HTTP access tokens, made for oneself by a signed PUT (facts section 9)."""
 
 import hmac
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from atl_sign.sandbox.call import Call, RefusalError, cut_page, text_field
 from atl_sign.sandbox.wire import Answer, make_json
 
 PERMISSIONS = frozenset({"PROJECT_ADMIN", "PROJECT_READ", "PROJECT_WRITE", "REPO_ADMIN", "REPO_READ", "REPO_WRITE"})
-EXPIRY_DAYS_MAX = 365  # an administrator's setting; this sandbox has one
+EXPIRY_DAYS_MAX = 365  # an administrator's setting
 _DAY_S = 86_400
 
 
@@ -32,6 +33,7 @@ class TokenStore:
 
     def __init__(self) -> None:
         """Begin with none."""
+        self.days_max = EXPIRY_DAYS_MAX
         self._tokens: dict[str, HttpAccessToken] = {}
         self._last_id = 100_000
 
@@ -53,10 +55,15 @@ class TokenStore:
 
     def find_user(self, secret: str, now: float) -> str | None:
         """Return the user whose living token *secret* is, or None."""
+        token = self.find(secret, now)
+        return None if token is None else token.user
+
+    def find(self, secret: str, now: float) -> HttpAccessToken | None:
+        """Return the living token that *secret* is, or None."""
         for token in self._tokens.values():
             is_alive = token.expires_at is None or now < token.expires_at
             if is_alive and hmac.compare_digest(token.secret.encode(), secret.encode()):
-                return token.user
+                return token
         return None
 
 
@@ -76,7 +83,7 @@ def create_token(call: Call) -> Answer:
     if call.verdict == "bearer":
         raise RefusalError(403, "An access token cannot create access tokens.")
     fields = call.read_json()
-    now, days = call.state.clock(), _read_days(fields)
+    now, days = call.state.clock(), _read_days(fields, _store(call).days_max)
     token = _store(call).add(
         slug, text_field(fields, "name"), _read_permissions(fields), now, now + days * _DAY_S if days is not None else None
     )
@@ -104,13 +111,18 @@ def delete_token(call: Call) -> Answer:
     return Answer(204)
 
 
+def make_slug(user: str) -> str:
+    """Return the name of *user* as Bitbucket has it in addresses."""
+    return re.sub(r"[^a-z0-9._-]", "_", user.lower())
+
+
 def _store(call: Call) -> TokenStore:
     return cast(TokenStore, call.site.data.tokens)
 
 
 def _own_slug(call: Call) -> str:
     user = call.require_user()
-    if call.groups["slug"].lower() != user.name:
+    if call.groups["slug"].lower() != make_slug(user.name):
         raise RefusalError(403, "You are not permitted to manage the access tokens of another user.")
     return user.name
 
@@ -133,12 +145,12 @@ def _read_permissions(fields: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(permissions)
 
 
-def _read_days(fields: Mapping[str, Any]) -> int | None:
+def _read_days(fields: Mapping[str, Any], days_max: int) -> int | None:
     days = fields.get("expiryDays")
     if days is None:
         return None
-    if type(days) is not int or not 0 < days <= EXPIRY_DAYS_MAX:
-        raise RefusalError(400, f"expiryDays must be a number from 1 to {EXPIRY_DAYS_MAX}.")
+    if type(days) is not int or not 0 < days <= days_max:
+        raise RefusalError(400, f"expiryDays must be a number from 1 to {days_max}.")
     return days
 
 
@@ -149,7 +161,7 @@ def _describe(call: Call, token: HttpAccessToken) -> dict[str, Any]:
         "createdDate": round(token.created_at * 1_000),
         "name": token.name,
         "permissions": list(token.permissions),
-        "user": {"name": user.name, "displayName": user.full_name, "slug": user.name, "type": "NORMAL"},
+        "user": {"name": user.name, "displayName": user.full_name, "slug": make_slug(user.name), "type": "NORMAL"},
     }
     if token.expires_at is not None:
         fields["expiryDate"] = round(token.expires_at * 1_000)

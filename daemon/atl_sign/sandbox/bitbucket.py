@@ -2,9 +2,10 @@
 
 from typing import Any, cast
 
-from atl_sign.sandbox.access_tokens import change_token, create_token, delete_token, list_tokens, show_token
+from atl_sign.sandbox.access_tokens import change_token, create_token, delete_token, list_tokens, make_slug, show_token
 from atl_sign.sandbox.bitbucket_data import BitbucketData, Project, Repository
 from atl_sign.sandbox.call import Call, Product, RefusalError, cut_page, make_routes, show_running
+from atl_sign.sandbox.state import User
 from atl_sign.sandbox.wire import Answer, make_json, make_text
 
 
@@ -21,24 +22,21 @@ def show_application_properties(call: Call) -> Answer:
     )
 
 
+def list_users(call: Call) -> Answer:
+    """Answer the users whose name, full name or address holds the filter."""
+    call.require_user()
+    wanted = (call.request.parameter("filter") or "").lower()
+    users = [user for user in call.state.users.values() if wanted in f"{user.name} {user.full_name} {user.email}".lower()]
+    return _page(call, [_user(call, user) for user in users])
+
+
 def show_user(call: Call) -> Answer:
     """Answer a user by slug."""
     call.require_user()
-    user = call.state.find_user(call.groups["slug"].lower())
-    if user is None:
-        raise RefusalError(404, f"No user exists with slug {call.groups['slug']}")
-    number = list(call.state.users).index(user.name) + 1
-    return make_json(
-        {
-            "name": user.name,
-            "emailAddress": user.email,
-            "active": True,
-            "displayName": user.full_name,
-            "id": number,
-            "slug": user.name,
-            "type": "NORMAL",
-        }
-    )
+    for user in call.state.users.values():
+        if make_slug(user.name) == call.groups["slug"].lower() and user.is_active:
+            return make_json(_user(call, user))
+    raise RefusalError(404, f"No user exists with slug {call.groups['slug']}")
 
 
 def list_projects(call: Call) -> Answer:
@@ -146,6 +144,18 @@ def _page(call: Call, items: list[Any]) -> Answer:
     )
 
 
+def _user(call: Call, user: User) -> dict[str, Any]:
+    return {
+        "name": user.name,
+        "emailAddress": user.email,
+        "active": user.is_active,
+        "displayName": user.full_name,
+        "id": list(call.state.users).index(user.name) + 1,
+        "slug": make_slug(user.name),
+        "type": "NORMAL",
+    }
+
+
 def _project(call: Call, project: Project) -> dict[str, Any]:
     kind = "PERSONAL" if project.key.startswith("~") else "NORMAL"
     links = {"self": [{"href": call.link_to(f"/projects/{project.key}")}]}
@@ -179,6 +189,7 @@ BITBUCKET = Product(
     routes=make_routes(
         ("GET", "/status", show_running),
         ("GET", "/rest/api/{version}/application-properties", show_application_properties),
+        ("GET", "/rest/api/{version}/users", list_users),
         ("GET", "/rest/api/{version}/users/{slug}", show_user),
         ("GET", "/rest/api/{version}/projects", list_projects),
         ("GET", "/rest/api/{version}/projects/{project}", show_project),

@@ -2,11 +2,24 @@
 
 import socket
 import socketserver
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from atl_sign.sandbox.wire import Answer, Request, WireError, format_answer, make_text, read_request
+from atl_sign.sandbox.wire import (
+    Answer,
+    Request,
+    StreamedAnswer,
+    WireError,
+    format_answer,
+    format_streamed,
+    iterate_body,
+    make_text,
+    read_body,
+    read_head,
+)
+
+StreamingHandler = Callable[[Request, Iterator[bytes]], Answer | StreamedAnswer]
 
 _IDLE_S = 60.0  # an idle connection is closed after this
 _DRAIN_S = 1.0  # how long the rest of a refused request is read, so that its sender gets to see the answer
@@ -20,11 +33,24 @@ class Listener(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: tuple[str, int], answer_request: Callable[[Request], Answer], format_date: Callable[[], str]
+        self,
+        address: tuple[str, int],
+        answer_request: Callable[[Request], Answer],
+        format_date: Callable[[], str],
+        find_streaming: Callable[[Request], StreamingHandler | None] = lambda request: None,  # noqa: ARG005 - nothing streams
     ) -> None:
-        """Listen on *address*; *format_date* gives the Date header's value."""
+        """
+        Listen.
+
+        Args:
+            address: where.
+            answer_request: answers a request that was read with its body.
+            format_date: gives the Date header's value.
+            find_streaming: gives, by a request's head, what answers it while its body comes; None: `answer_request` does.
+        """
         super().__init__(address, _Connection)
         self.answer_request = answer_request
+        self.find_streaming = find_streaming
         self.format_date = format_date
         self._open: set[socket.socket] = set()
         self._has_ended = False
@@ -72,20 +98,41 @@ class _Connection(socketserver.StreamRequestHandler):
                 pass
 
     def _handle_one(self) -> bool:
+        stream: Any = self.rfile  # a BufferedReader is enough
         try:
-            request = read_request(self.rfile, self.wfile.write)  # type: ignore[arg-type]  # a BufferedReader is enough
+            head = read_head(stream, self.wfile.write)
+            if head is None:
+                return False
+            handler = self.server.find_streaming(head)
+            if handler is not None:
+                return self._stream(head, handler, iterate_body(stream, head))
+            request = read_body(stream, head)
         except WireError as exc:
             self.wfile.write(
                 format_answer(make_text(exc.message + "\n", exc.status), self.server.format_date(), is_head=False, closes=True)
             )
             self._drain()
             return False
-        if request is None:
-            return False
         found = self.server.answer_request(request)
         closes = not request.keeps_alive
         self.wfile.write(format_answer(found, self.server.format_date(), is_head=request.method == "HEAD", closes=closes))
         return not closes
+
+    def _stream(self, request: Request, handler: StreamingHandler, body: Iterator[bytes]) -> bool:
+        """Answer while the body comes; raises WireError for a malformed one as long as nothing was answered."""
+        found = handler(request, body)
+        date = self.server.format_date()
+        if isinstance(found, StreamedAnswer):
+            for piece in format_streamed(found, date, is_chunked=request.version == b"HTTP/1.1"):
+                self.wfile.write(piece)
+        else:
+            self.wfile.write(format_answer(found, date, is_head=request.method == "HEAD", closes=not request.keeps_alive))
+        try:
+            for _ in body:  # what the handler had no use for
+                pass
+        except WireError:
+            return False
+        return request.keeps_alive
 
     def _drain(self) -> None:
         """Read what still comes: closing over unread bytes resets the connection, and the answer would be lost."""

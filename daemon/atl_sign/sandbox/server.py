@@ -2,25 +2,27 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlsplit
 
+from atl_sign.sandbox.access_tokens import EXPIRY_DAYS_MAX
 from atl_sign.sandbox.bamboo import BAMBOO
 from atl_sign.sandbox.bitbucket import BITBUCKET
-from atl_sign.sandbox.call import Product, Site
+from atl_sign.sandbox.call import Call, Product, Site
 from atl_sign.sandbox.confluence import CONFLUENCE
+from atl_sign.sandbox.git_backend import GitRefusalError, Repositories, admit, is_for_git, run_backend
 from atl_sign.sandbox.jira import JIRA
 from atl_sign.sandbox.keys import parse_public_key
-from atl_sign.sandbox.listener import Listener
+from atl_sign.sandbox.listener import Listener, StreamingHandler
 from atl_sign.sandbox.person import Person
-from atl_sign.sandbox.site import answer
+from atl_sign.sandbox.site import answer, decode_path
 from atl_sign.sandbox.state import REQUEST_TOKEN_LIFE_S, TOKEN_LIFE_S, Consumer, SiteState
 from atl_sign.sandbox.verify import make_base_uri
-from atl_sign.sandbox.wire import Answer, Request, make_text
+from atl_sign.sandbox.wire import Answer, Request, StreamedAnswer, make_text
 
 HOST = "127.0.0.1"
 _REMEMBERED_MAX = 20_000
@@ -69,6 +71,7 @@ class Sandbox:
         clock: Callable[[], float] = time.time,
         token_life_s: float = TOKEN_LIFE_S,
         request_token_life_s: float = REQUEST_TOKEN_LIFE_S,
+        token_days_max: int = EXPIRY_DAYS_MAX,
     ) -> None:
         """
         Prepare *products*; `start` serves them.
@@ -82,6 +85,7 @@ class Sandbox:
             clock: the servers' clock, in seconds since 1970; may be replaced later.
             token_life_s: an access token's life in seconds.
             request_token_life_s: a request token's.
+            token_days_max: for how many days an administrator lets Bitbucket's HTTP access tokens live.
 
         Raises:
             ValueError: the arguments do not go together.
@@ -99,11 +103,16 @@ class Sandbox:
             state = SiteState(self._now, token_life_s, request_token_life_s)
             path = f"/{name}" if context_path is None else context_path.rstrip("/")
             sites[name] = Site(PRODUCTS[name], state, path, "", data=PRODUCTS[name].make_data())
+        if "bitbucket" in sites:
+            sites["bitbucket"].data.tokens.days_max = token_days_max
         self.state = SandboxState(sites)
+        self._repositories = Repositories()
 
     def start(self) -> Self:
         """Listen and serve; returns once connections are taken. After `stop` it may be called again: port and state stay."""
-        self._server = Listener((HOST, self._port), self._answer, lambda: formatdate(self.clock(), usegmt=True))
+        self._server = Listener(
+            (HOST, self._port), self._answer, lambda: formatdate(self.clock(), usegmt=True), self._find_streaming
+        )
         self._port = self._server.server_address[1]
         for site in self.state.sites.values():
             site.base_url = self._configured_base_url(site)
@@ -181,6 +190,26 @@ class Sandbox:
             user = call.user.name if call.user is not None else None
             self.state.add(Received(site.product.type_id, request.method, request.target, call.verdict, user, found.status))
             return found
+
+    def _find_streaming(self, request: Request) -> StreamingHandler | None:
+        """Return what answers *request* while its body still comes: what concerns Bitbucket's repositories."""
+        site = self._find_site(request.path)
+        if site is None or site.product is not BITBUCKET:
+            return None
+        path = decode_path(request.path[len(site.context_path) :])
+        return (lambda head, body: self._answer_git(Call(site, head, path), body)) if is_for_git(path) else None
+
+    def _answer_git(self, call: Call, body: Iterator[bytes]) -> Answer | StreamedAnswer:
+        with self._lock:
+            try:
+                environment = admit(call, self._repositories)
+                refusal = None
+            except GitRefusalError as exc:
+                refusal = exc.answer
+            user = call.user.name if call.user is not None else None
+            status = 200 if refusal is None else refusal.status
+            self.state.add(Received("bitbucket", call.request.method, call.request.target, call.verdict, user, status))
+        return run_backend(environment, body) if refusal is None else refusal
 
     def _find_site(self, path: bytes) -> Site | None:
         for site in self.state.sites.values():

@@ -41,7 +41,7 @@ COMMON_ROUTES = make_routes(
 def answer(site: Site, request: Request) -> tuple[Answer, Call]:
     """Return *site*'s answer to *request*, whose path lies below its context path, and what was found out on the way."""
     raw_path = request.path[len(site.context_path) :] or b"/"
-    call = Call(site, request, _decode_path(raw_path))
+    call = Call(site, request, decode_path(raw_path))
     try:
         found = _dispatch(call)
     except OAuthProblemError as exc:
@@ -103,7 +103,7 @@ def _finish(call: Call, found: Answer) -> Answer:
     return found
 
 
-def _decode_path(raw_path: bytes) -> str:
+def decode_path(raw_path: bytes) -> str:
     """Return the path as it is routed: escapes decoded, and ";…" of each segment dropped."""
     segments = (segment.partition(b";")[0] for segment in raw_path.split(b"/"))
     return unquote(b"/".join(segments).decode("utf-8", "replace"))

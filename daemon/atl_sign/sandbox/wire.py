@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -15,6 +15,7 @@ BODY_BYTES_MAX = 10_485_760  # Jira's and Confluence's default limit for an atta
 
 FORM = "application/x-www-form-urlencoded"
 
+_PIECE_BYTES = 65_536
 _METHOD = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.S | re.I)
 
@@ -101,6 +102,15 @@ class Answer:
         return any(key.lower() == name.lower() for key, _ in self.headers)
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedAnswer:
+    """One answer whose body comes in pieces, and is as long as it gets."""
+
+    status: int
+    headers: Pairs
+    pieces: Iterator[bytes]
+
+
 def make_json(value: Any, status: int = 200) -> Answer:
     """Return *value* as JSON."""
     return Answer(status, json.dumps(value, ensure_ascii=False).encode(), (("Content-Type", "application/json;charset=UTF-8"),))
@@ -127,6 +137,12 @@ def read_request(stream: BinaryIO, send: Callable[[bytes], object]) -> Request |
     Raises:
         WireError: it is malformed or too long.
     """
+    request = read_head(stream, send)
+    return None if request is None else read_body(stream, request)
+
+
+def read_head(stream: BinaryIO, send: Callable[[bytes], object]) -> Request | None:
+    """Read one request up to its body, which follows by `read_body` or `iterate_body`; arguments and errors as `read_request`."""
     line = stream.readline(HEAD_BYTES_MAX + 1)
     if line in (b"\r\n", b"\n"):  # RFC 9112 §2.2: one empty line before a request is passed over
         line = stream.readline(HEAD_BYTES_MAX + 1)
@@ -141,7 +157,13 @@ def read_request(stream: BinaryIO, send: Callable[[bytes], object]) -> Request |
     request = Request(words[0].decode("ascii"), words[1], headers, version=words[2])
     if (request.header("expect") or "").lower() == "100-continue":
         send(b"HTTP/1.1 100 Continue\r\n\r\n")
-    return Request(request.method, request.target, headers, _read_body(stream, request), request.version)
+    return request
+
+
+def read_body(stream: BinaryIO, request: Request) -> Request:
+    """Return *request*, whose head was read from *stream*, with its body, up to `BODY_BYTES_MAX`; raises WireError."""
+    body = b"".join(iterate_body(stream, request, BODY_BYTES_MAX))
+    return Request(request.method, request.target, request.headers, body, request.version)
 
 
 def format_answer(answer: Answer, date: str, *, is_head: bool, closes: bool) -> bytes:
@@ -153,6 +175,19 @@ def format_answer(answer: Answer, date: str, *, is_head: bool, closes: bool) -> 
     if closes:
         lines.append("Connection: close")
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + (b"" if is_head else answer.body)
+
+
+def format_streamed(answer: StreamedAnswer, date: str, *, is_chunked: bool) -> Iterator[bytes]:
+    """Give *answer* as the bytes of HTTP/1.1, in chunks; without them the connection's end is the body's."""
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}", f"Date: {date}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers]
+    lines.append("Transfer-Encoding: chunked" if is_chunked else "Connection: close")
+    yield "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+    for piece in answer.pieces:
+        if piece:
+            yield b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece
+    if is_chunked:
+        yield b"0\r\n\r\n"
 
 
 def _read_headers(stream: BinaryIO, budget: int) -> Pairs:
@@ -173,38 +208,48 @@ def _read_headers(stream: BinaryIO, budget: int) -> Pairs:
         headers.append((name.decode("ascii").lower(), value.strip(b" \t").decode("latin-1")))
 
 
-def _read_body(stream: BinaryIO, request: Request) -> bytes:
+def iterate_body(stream: BinaryIO, request: Request, bytes_max: int | None = None) -> Iterator[bytes]:
+    """
+    Give the body of *request* in pieces as they come.
+
+    Raises:
+        WireError: it is malformed, ends early, or is longer than *bytes_max*.
+    """
     if request.header("transfer-encoding") is not None:
         if (request.header("transfer-encoding") or "").lower() != "chunked":
             raise WireError(501, "only chunked bodies are read")
-        return _read_chunks(stream)
+        yield from _iterate_chunks(stream, bytes_max)
+        return
     length = request.header("content-length") or "0"
     if not (length.isascii() and length.isdigit()):
         raise WireError(400, "the Content-Length is not a number")
-    if len(length) > 10 or int(length) > BODY_BYTES_MAX:
+    if len(length) > 18 or (bytes_max is not None and int(length) > bytes_max):
         raise WireError(413, "the body is too large")
-    return _read_exactly(stream, int(length))
+    yield from _iterate_exactly(stream, int(length))
 
 
-def _read_chunks(stream: BinaryIO) -> bytes:
-    body = b""
+def _iterate_chunks(stream: BinaryIO, bytes_max: int | None) -> Iterator[bytes]:
+    total = 0
     while True:
         size_text = stream.readline(1_024).partition(b";")[0].strip()
         if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", size_text):
             raise WireError(400, "a chunk's size is not a number")
         size = int(size_text, 16)
-        if len(body) + size > BODY_BYTES_MAX:
+        total += size
+        if bytes_max is not None and total > bytes_max:
             raise WireError(413, "the body is too large")
         if size == 0:
             _read_headers(stream, HEAD_BYTES_MAX)  # trailers, which nobody reads
-            return body
-        body += _read_exactly(stream, size)
+            return
+        yield from _iterate_exactly(stream, size)
         if stream.readline(3).strip(b"\r\n"):
             raise WireError(400, "a chunk is longer than it says")
 
 
-def _read_exactly(stream: BinaryIO, size: int) -> bytes:
-    body = stream.read(size)
-    if len(body) != size:
-        raise WireError(400, "the connection ended inside the body")
-    return body
+def _iterate_exactly(stream: BinaryIO, size: int) -> Iterator[bytes]:
+    while size > 0:
+        piece = stream.read(min(size, _PIECE_BYTES))
+        if not piece:
+            raise WireError(400, "the connection ended inside the body")
+        size -= len(piece)
+        yield piece

@@ -1,0 +1,266 @@
+"""Bitbucket's repositories over HTTP: `git http-backend` below /scm, for the schemes that Bitbucket takes there (facts 11.1)."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import weakref
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from atl_sign.sandbox.access_tokens import HttpAccessToken
+from atl_sign.sandbox.bitbucket_data import BitbucketData, Project, Repository
+from atl_sign.sandbox.call import Call
+from atl_sign.sandbox.parameters import Pairs
+from atl_sign.sandbox.wire import Answer, StreamedAnswer, WireError, make_text
+
+CHALLENGE = 'Basic realm="Atlassian Bitbucket"'  # clients match on these words
+SERVICES = ("git-upload-pack", "git-receive-pack")
+
+_TARGET = re.compile(r"/scm/(?P<project>[^/]+)/(?P<slug>[^/]+?)(?:\.git)?/(?P<rest>info/refs|git-upload-pack|git-receive-pack)")
+_CAN_READ = frozenset({"REPO_READ", "REPO_WRITE", "REPO_ADMIN", "PROJECT_READ", "PROJECT_WRITE", "PROJECT_ADMIN"})
+_CAN_WRITE = _CAN_READ - {"REPO_READ", "PROJECT_READ"}
+_PIECE_BYTES = 65_536
+_END_S = 10.0
+
+
+class GitRefusalError(Exception):
+    """A request below /scm that is refused; *answer* says so."""
+
+    def __init__(self, answer: Answer) -> None:
+        """Refuse with *answer*."""
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Repositories:
+    """The product's repositories as bare ones on disk, each made when it is first asked for; they end with the sandbox."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._folder: Path | None = None
+        self._lock = threading.Lock()
+
+    def prepare(self, project: Project, repository: Repository) -> Path:
+        """Return the folder that holds *repository*, by the names of its address."""
+        with self._lock:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="atl-sign-sandbox-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            path = self._folder / "scm" / project.key.lower() / f"{repository.slug}.git"
+            if not path.is_dir():
+                _make_repository(path, repository)
+            return self._folder
+
+
+def is_for_git(path: str) -> bool:
+    """Tell whether *path*, decoded and below the context path, is a repository's."""
+    return path.startswith("/scm/")
+
+
+def admit(call: Call, repositories: Repositories) -> Mapping[str, str]:
+    """
+    Find the repository, and see whether the caller may do what is asked; sets the call's user and verdict.
+
+    Returns:
+        The environment for `git http-backend`.
+
+    Raises:
+        GitRefusalError: it is not there, or not for this caller.
+    """
+    match = _TARGET.fullmatch(call.path)
+    service = None
+    if match is not None:
+        service = call.request.parameter("service") if match["rest"] == "info/refs" else match["rest"]
+    if match is None or service not in SERVICES or call.request.method != ("GET" if match["rest"] == "info/refs" else "POST"):
+        raise GitRefusalError(make_text("There is nothing at this address.", 404))
+    token = _identify(call)
+    found = _find_repository(call, match["project"], match["slug"])
+    is_write = service == "git-receive-pack"
+    if call.user is None and (found is None or is_write or not found[1].is_public):
+        raise _unauthorized(call)  # to nobody Bitbucket does not say what exists
+    if found is None:
+        raise GitRefusalError(make_text("Repository not found\nThe requested repository does not exist.\n", 404))
+    if token is not None and not (_CAN_WRITE if is_write else _CAN_READ).intersection(token.permissions):
+        raise GitRefusalError(
+            make_text(f"Insufficient permissions\nThe access token lacks REPO_{'WRITE' if is_write else 'READ'}.\n", 403)
+        )
+    project, repository = found
+    folder = repositories.prepare(project, repository)
+    headers = dict(call.request.headers)
+    environment = {
+        "GIT_PROJECT_ROOT": str(folder),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "PATH_INFO": f"/scm/{project.key.lower()}/{repository.slug}.git/{match['rest']}",
+        "QUERY_STRING": f"service={service}" if match["rest"] == "info/refs" else "",
+        "REQUEST_METHOD": call.request.method,
+        "REMOTE_ADDR": "127.0.0.1",
+        "REMOTE_USER": call.user.name if call.user is not None else "",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+    }
+    for name, header in (
+        ("CONTENT_TYPE", "content-type"),
+        ("HTTP_CONTENT_ENCODING", "content-encoding"),
+        ("GIT_PROTOCOL", "git-protocol"),
+    ):
+        if header in headers:
+            environment[name] = headers[header]
+    if not call.user:
+        del environment["REMOTE_USER"]  # with it a push is let in
+    return environment
+
+
+def run_backend(environment: Mapping[str, str], body: Iterator[bytes]) -> StreamedAnswer:
+    """Let `git http-backend` answer: the body goes in as it comes, and what it says comes out as it says it."""
+    process = subprocess.Popen(  # noqa: S603 - git alone
+        [_find_git(), "http-backend"],
+        env={**_plain_environment(), **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    pipe_in, pipe_out = cast(BinaryIO, process.stdin), cast(BufferedReader, process.stdout)
+    failures: list[WireError] = []
+    feeder = threading.Thread(target=_feed, args=(pipe_in, body, failures), name="git-body", daemon=True)
+    feeder.start()
+    status, headers = _read_cgi_head(pipe_out)
+    return StreamedAnswer(status, headers, _iterate_output(process, pipe_out, feeder, failures))
+
+
+def _feed(pipe: BinaryIO, body: Iterator[bytes], failures: list[WireError]) -> None:
+    with suppress(OSError):  # it has read enough, and ended
+        try:
+            for piece in body:
+                pipe.write(piece)
+        except WireError as exc:
+            failures.append(exc)
+        finally:
+            pipe.close()
+
+
+def _iterate_output(
+    process: subprocess.Popen[bytes], pipe: BufferedReader, feeder: threading.Thread, failures: list[WireError]
+) -> Iterator[bytes]:
+    try:
+        while piece := pipe.read1(_PIECE_BYTES):
+            yield piece
+    finally:
+        pipe.close()
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:  # the peer went away in the middle
+            process.kill()
+            process.wait()
+        feeder.join(_END_S)
+    if failures or feeder.is_alive():
+        raise ConnectionError  # nobody knows where the connection's next request would begin
+
+
+def _read_cgi_head(stream: BinaryIO) -> tuple[int, Pairs]:
+    """Return status and headers of a CGI answer (RFC 3875 §6)."""
+    status, headers = 200, []
+    while line := stream.readline().rstrip(b"\r\n"):
+        name, _, value = line.decode("latin-1").partition(":")
+        if name.lower() == "status":
+            status = int(value.split()[0])
+        else:
+            headers.append((name, value.strip()))
+    return (status, tuple(headers)) if headers else (500, ())
+
+
+def _identify(call: Call) -> HttpAccessToken | None:
+    """
+    Set the call's user; return the token, when it is one.
+
+    Neither a session nor an OAuth 1.0a signature counts here: who has nothing else is nobody.
+
+    Raises:
+        GitRefusalError: a password or token that is wrong.
+    """
+    scheme, _, credentials = (call.request.header("authorization") or "").partition(" ")
+    if scheme == "Bearer":
+        token = _find_token(call, credentials.strip())
+        if token is None:
+            raise _unauthorized(call, "wrong token")
+        call.user, call.verdict = call.state.find_user(token.user), "bearer"
+        return token
+    if scheme.lower() != "basic":
+        if scheme.lower() == "oauth":
+            call.verdict = "signature ignored"
+        return None
+    try:
+        name, _, password = b64decode(credentials, validate=True).decode().partition(":")
+    except ValueError:
+        raise _unauthorized(call, "wrong password") from None
+    call.user, call.verdict = call.state.check_password(name, password), "basic"
+    if call.user is not None:
+        return None
+    token = _find_token(call, password)
+    if token is None or token.user != name:  # a personal token wants its owner's name beside it
+        raise _unauthorized(call, "wrong password")
+    call.user, call.verdict = call.state.find_user(token.user), "basic token"
+    return token
+
+
+def _find_token(call: Call, secret: str) -> HttpAccessToken | None:
+    token = _data(call).tokens.find(secret, call.state.clock())
+    return token if token is not None and call.state.find_user(token.user) is not None else None
+
+
+def _unauthorized(call: Call, verdict: str | None = None) -> GitRefusalError:
+    if verdict is not None:
+        call.verdict = verdict
+    return GitRefusalError(make_text("Authentication failed\n", 401).with_headers(("WWW-Authenticate", CHALLENGE)))
+
+
+def _find_repository(call: Call, key: str, slug: str) -> tuple[Project, Repository] | None:
+    for project in _data(call).projects:
+        for repository in project.repositories:
+            if (project.key, repository.slug) == (key.upper(), slug.lower()):
+                return project, repository
+    return None
+
+
+def _data(call: Call) -> BitbucketData:
+    return cast(BitbucketData, call.site.data)
+
+
+def _plain_environment() -> dict[str, str]:
+    """Return what git runs with: nobody's settings."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "HOME": "/"}
+
+
+def _find_git() -> str:
+    program = shutil.which("git")
+    if program is None:
+        raise GitRefusalError(make_text("The sandbox needs git to serve repositories.\n", 501))
+    return program
+
+
+def _make_repository(path: Path, repository: Repository) -> None:
+    """Make the bare repository at *path*, each branch with one commit."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = path.with_suffix(".new")
+    environment, git = _plain_environment(), _find_git()
+    subprocess.run([git, "init", "--quiet", "--bare", "--initial-branch=main", made], env=environment, check=True)  # noqa: S603
+    lines: list[bytes] = []
+    for name, files in repository.branches.items():
+        lines.append(b"commit refs/heads/%b\ncommitter Sandbox <sandbox@example.com> 1700000000 +0000\n" % name.encode())
+        lines.append(b"data 6\nBegin\n\n")
+        for file, text in files.items():
+            content = text.encode()
+            lines.append(b'M 100644 inline "%b"\ndata %d\n%b\n' % (file.encode(), len(content), content))
+    subprocess.run(  # noqa: S603 - git alone
+        [git, "-C", made, "fast-import", "--quiet"],
+        input=b"".join(lines),
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    made.rename(path)
