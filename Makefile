@@ -12,7 +12,7 @@ WORKERS ?= $(shell nproc)
 # Slow tests wait more than they compute, but Chromium and the keyrings want a core each.
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test check bench system-packages clean format
+.PHONY: help demo test check bench system-packages newer-git clean format
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -20,7 +20,7 @@ help:  ## say what can be made
 demo: $(VENV)/.installed  ## sandbox, daemon, dance and signed curl in a throw-away folder
 	@PATH="$(CURDIR)/$(BIN):$$PATH" atl-sign demo
 
-test: system-packages $(VENV)/.installed-dev tests/interop/node_modules/.installed tests/clients/node/node_modules/.installed  ## everything that CI runs
+test: system-packages newer-git $(VENV)/.installed-dev tests/interop/node_modules/.installed tests/clients/node/node_modules/.installed  ## everything that CI runs
 	$(MAKE) --no-print-directory lint
 	$(PYTEST) -m 'not differential' --cov=atl_sign --cov=atl_sign_client --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
 	$(MAKE) --no-print-directory bats
@@ -44,7 +44,7 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@if command -v shellcheck >/dev/null; then \
-	  shellcheck clients/bash/* clients/completion/atl-sign.bash tests/tools/system-packages tests/tools/other-curls tests/tools/curl-versions .ci/run $$(find tests -name '*.bash' -o -name '*.bats'); \
+	  shellcheck clients/bash/* clients/git/* clients/completion/atl-sign.bash tests/tools/system-packages tests/tools/other-curls tests/tools/curl-versions tests/tools/newer-git .ci/run $$(find tests -name '*.bash' -o -name '*.bats'); \
 	else echo 'shellcheck is not installed: make test brings it'; fi
 
 bats:
@@ -57,12 +57,15 @@ format: $(VENV)/.installed-dev  ## rewrite the code in its format
 system-packages:  ## install the Debian packages that the tests need
 	@tests/tools/system-packages
 
+newer-git: system-packages  ## a git of 2.46 or newer for the tests, into a cache folder
+	@tests/tools/newer-git >/dev/null || echo 'the tests with a newer git are left out; in CI they fail'
+
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed: apt-get install python3 python3-venv, or name one: make PYTHON=…'; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); tests/tools/system-packages python3-venv; $(PYTHON) -m venv $(VENV); }
 
 # Commands, completions and manual pages are copied into the environment, so a change of them installs anew.
-$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard clients/bash/* clients/completion/* docs/man/*) | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard clients/bash/* clients/git/* clients/completion/* docs/man/*) | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
 

@@ -9,6 +9,7 @@ VALUES = {"errors", "credentials"}
 RULES = {
     "urls",
     "links",
+    "git_request",
     "signing",
     "policy",
     "products",
@@ -21,14 +22,15 @@ RULES = {
     "dance_state",
 }
 EDGES = {"config", "store", "secret_service", "tls_files", "unreachable", "http_out", "callback", "peer"}
-USE_CASES = ["provider", "vault", "check", "dance", "linkbook", "agent"]
-SURFACE = {"schemas", "text", "request_fields", "answers", "api"}
+USE_CASES = ["provider", "vault", "check", "http_tokens", "git_tokens", "dance", "linkbook", "agent"]
+SURFACE = {"schemas", "text", "request_fields", "answers", "git_credential", "api"}
 PROCESS = ["listening", "connections", "server", "demo", "cli"]
 EDGE_USES = {"store": {"secret_service"}, "unreachable": {"tls_files"}, "http_out": {"tls_files", "unreachable"}}
 # Files of one group may build on each other where the design says so, in this order.
 RULE_ORDER = [
     "urls",
     "links",
+    "git_request",
     "products",
     "signing",
     "policy",
@@ -43,7 +45,7 @@ RULE_ORDER = [
 
 FOREIGN = {
     "uvicorn": {"server", "connections"},
-    "fastapi": {"api", "answers", "request_fields"},
+    "fastapi": {"api", "answers", "git_credential", "request_fields"},
     "starlette": {"answers"},
     "pydantic": {"api", "schemas", "answers", "request_fields"},
     "keyring": {"secret_service"},
@@ -90,7 +92,7 @@ def allowed(module: str) -> set[str]:
         return below | EDGES | set(USE_CASES[: USE_CASES.index(module)])
     if module in SURFACE:
         # The surface speaks in the terms of what the agent returns; it calls nothing below the agent but values and rules.
-        return below | {"agent", "linkbook", "dance", "vault", "schemas", "text", "request_fields", "answers"}
+        return below | {"agent", "linkbook", "dance", "vault", "schemas", "text", "request_fields", "answers", "git_credential"}
     return below | EDGES | set(USE_CASES) | SURFACE | {"sandbox"} | set(PROCESS[: PROCESS.index(module)])
 
 

@@ -98,9 +98,9 @@ def test_the_synopsis_of_the_command_has_what_the_script_says() -> None:
 
 
 def test_the_verbs_have_entries() -> None:
-    """Those of `link` and `key`."""
+    """Those of `link`, `key` and `git`."""
     page = read("atl-sign.1")
-    for command in ("link", "key"):
+    for command in ("link", "key", "git"):
         usage = ask(ATL_SIGN, "help", command).partition("\n\n")[0].replace("[", "").replace("]", "")
         verbs = set(re.findall(rf"\b{command} ([a-z]+)", usage))
 

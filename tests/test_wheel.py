@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 
 SHARED = {
     "scripts/atl-sign": "clients/bash/atl-sign",
+    "scripts/git-credential-atl-sign": "clients/git/git-credential-atl-sign",
     "data/share/man/man1/atl-sign.1": "docs/man/atl-sign.1",
     "data/share/man/man1/atl-signd.1": "docs/man/atl-signd.1",
     "data/share/bash-completion/completions/atl-sign": "clients/completion/atl-sign.bash",

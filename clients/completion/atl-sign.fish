@@ -27,7 +27,7 @@ function __atl_sign_at
         if test $waits = yes
             set waits no
         else if string match -q -- '-*' $word
-            if contains -- $word --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --bits --form --link \
+            if contains -- $word --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --form --link \
                     --port --product --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max
                 set waits yes
             end
@@ -120,6 +120,7 @@ complete -c atl-sign -n '__atl_sign_at -' -a key -d 'the public key that applica
 complete -c atl-sign -n '__atl_sign_at -' -a dance -d 'consent in the browser, once for each link'
 complete -c atl-sign -n '__atl_sign_at -' -a check -d 'who am I there'
 complete -c atl-sign -n '__atl_sign_at -' -a logout -d 'forget the token'
+complete -c atl-sign -n '__atl_sign_at -' -a git -d 'let git authenticate to a Bitbucket'
 complete -c atl-sign -n '__atl_sign_at -' -a header -d 'one Authorization header, good for one request'
 complete -c atl-sign -n '__atl_sign_at -' -a curl -d 'curl, signed'
 complete -c atl-sign -n '__atl_sign_at -' -a status -d 'how the daemon is'
@@ -129,10 +130,10 @@ complete -c atl-sign -n '__atl_sign_at -' -a demo -d 'sandbox, daemon, dance and
 complete -c atl-sign -n '__atl_sign_at -' -a sandbox -d 'a provider to try against'
 complete -c atl-sign -n '__atl_sign_at -' -l version -d 'print the version'
 
-for command in - link key dance check logout header status serve demo sandbox
+for command in - link key dance check logout git header status serve demo sandbox
     complete -c atl-sign -n "__atl_sign_at $command" -s h -l help -d 'print what the command does'
 end
-for command in - link key dance check logout header status
+for command in - link key dance check logout git header status
     complete -c atl-sign -n "__atl_sign_at $command" -l json -d "print the daemon's JSON answer"
 end
 
@@ -149,6 +150,8 @@ complete -c atl-sign -n '__atl_sign_at link any add' -rF -l client-cert -d 'PEM 
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l proxy -d 'proxy for this link'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l timeout -d 'seconds that the daemon waits for the product'
 complete -c atl-sign -n '__atl_sign_at link any add' -l allow-insecure -d "let curl's -k be used"
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l git -a 'read write' -d 'what git may do'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l git-days -d 'days that a token for git lives'
 complete -c atl-sign -n '__atl_sign_at link any add' -l replace -d 'change the link of this name'
 
 complete -c atl-sign -n '__atl_sign_at key 0' -a new -d 'make a key'
@@ -156,6 +159,10 @@ complete -c atl-sign -n '__atl_sign_at key any new' -x -l bits -a '2048 3072 409
 complete -c atl-sign -n '__atl_sign_at key any new' -l replace -d 'though there is a key'
 
 complete -c atl-sign -n '__atl_sign_at dance 0; or __atl_sign_at check 0; or __atl_sign_at logout 0' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at logout' -l keep-git-token -d 'git goes on with its token'
+complete -c atl-sign -n '__atl_sign_at git 0' -a setup -d 'let git ask for a token'
+complete -c atl-sign -n '__atl_sign_at git 0' -a remove -d 'take that out again'
+complete -c atl-sign -n '__atl_sign_at git 1 setup remove' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at dance' -l oob -d 'the product shows a code'
 complete -c atl-sign -n '__atl_sign_at dance; or __atl_sign_at demo' -l no-browser -d 'open no browser'
 
@@ -166,7 +173,7 @@ complete -c atl-sign -n '__atl_sign_at header' -x -l link -a '(__atl_sign_links)
 
 complete -c atl-sign -n '__atl_sign_at curl' -a '(__atl_sign_curl)'
 
-complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout header curl status help serve demo sandbox'
+complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status help serve demo sandbox'
 
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product -a 'bamboo jira confluence bitbucket' -d 'product to play'

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 
 from atl_sign.applink_form import ApplinkForm, make_form
 from atl_sign.config import ConfigFile
-from atl_sign.credentials import AccessToken, Consumer, Secret
+from atl_sign.credentials import AccessToken, Consumer, GitToken, Secret
 from atl_sign.dance import CallbackKind, Dance, Dances
-from atl_sign.errors import DanceNeededError, KeyExistsError, KeyMissingError
+from atl_sign.errors import AmbiguousLinkError, DanceNeededError, KeyExistsError, KeyMissingError
+from atl_sign.git_request import GitRequest
+from atl_sign.git_tokens import GitTokens
 from atl_sign.linkbook import LinkBook, user_name
 from atl_sign.links import Link
 from atl_sign.policy import check_method, check_request
 from atl_sign.problems import explain_problem, parse_clock_offset
-from atl_sign.products import Product
+from atl_sign.products import PRODUCTS, Product
 from atl_sign.signing import RsaPrivateKey, UnsignedRequest, make_private_key, sign, signature_base_string
 from atl_sign.store import StoreState
 from atl_sign.urls import Pairs, Url, parse_url
-from atl_sign.vault import Vault
+from atl_sign.vault import NotInMemoryError, Vault
 
 if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first call needs it
     from atl_sign.check import CheckResult
@@ -57,7 +59,8 @@ class Agent:
             clock: seconds since 1970-01-01 UTC.
         """
         self.dances = dances
-        self.links = LinkBook(config, vault, dances, clock)
+        self._git_tokens = GitTokens(vault, clock, self._live_token, self._provider)
+        self.links = LinkBook(config, vault, dances, self._git_tokens, clock)
         self._vault = vault
         self._clock = clock
         self._clock_offsets: dict[Url, float] = {}  # by base URL: the provider's clock less ours, once it was learned
@@ -121,6 +124,30 @@ class Agent:
             self._clock_offsets[link.url] = offset
         message, hint = explain_problem(fields["oauth_problem"], fields, link.name)
         return fields["oauth_problem"], f"link {link.name}: {message}", hint
+
+    def get_git_token(self, asked: GitRequest, *, from_memory: bool = False) -> GitToken | None:
+        """
+        Return git's token for what it asks for; None when that is no Bitbucket of ours, or another user's matter.
+
+        Args:
+            asked: what git wants to authenticate to.
+            from_memory: raise NotInMemoryError instead of waiting for store or provider.
+
+        Raises:
+            UnknownLinkError: no link has the name that the helper was given.
+            AmbiguousLinkError: several links could be meant.
+            DaemonError: as `GitTokens.get`, and as the product says who it is.
+        """
+        links = [link for link in self._find_git_links(asked) if self._is_bitbucket(link, from_memory=from_memory)]
+        if len(links) > 1:
+            names = ", ".join(link.name for link in links)
+            raise AmbiguousLinkError(f"several links could be meant: {names}", f"atl-sign git setup {links[0].name}")
+        return self._git_tokens.get(links[0], asked.user, from_memory=from_memory) if links else None
+
+    def erase_git_token(self, asked: GitRequest, secret: str) -> bool:
+        """Drop git's token when *secret* is that very one, and return whether it was; raises as the store does."""
+        erased = [self._git_tokens.erase(link, secret) for link in self._find_git_links(asked)]
+        return any(erased)
 
     def begin_dance(self, name: str, callback: CallbackKind) -> Dance:
         """Begin a dance with the link called *name*; raises as `Dances.begin`, and what the link and the key lack."""
@@ -196,6 +223,21 @@ class Agent:
     def close(self) -> None:
         """End every dance that waits."""
         self.dances.cancel_all()
+
+    def _find_git_links(self, asked: GitRequest) -> list[Link]:
+        if asked.link is not None:
+            link = self.links.get_link(asked.link)
+            return [link] if asked.is_below(link) else []
+        return asked.choose(self.links.read_settings().links)
+
+    def _is_bitbucket(self, link: Link, *, from_memory: bool) -> bool:
+        if self._vault.git_record(link, from_memory=from_memory) is not None:
+            return True
+        if not self.links.knows_product(link):
+            if from_memory:
+                raise NotInMemoryError
+            self.links.fetch_manifest(link)
+        return self.links.find_product(link) is PRODUCTS["bitbucket"]
 
     def _make_request(self, method: str, url: str, form: Pairs | None, name: str | None) -> tuple[UnsignedRequest, Link]:
         check_method(method)

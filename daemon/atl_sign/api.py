@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -18,6 +19,7 @@ from atl_sign.credentials import Secret
 from atl_sign.dance import Dance
 from atl_sign.dance_state import Cancelled, Failed, Granted
 from atl_sign.errors import BadFieldsError
+from atl_sign.git_credential import add_git_credential
 from atl_sign.linkbook import LinkReport
 from atl_sign.links import Link
 from atl_sign.request_fields import fields_of, read_fields
@@ -51,6 +53,7 @@ def make_app(agent: Agent) -> FastAPI:
     _add_dances(app, agent)
     _add_links(app, agent)
     _add_key_and_status(app, agent)
+    add_git_credential(app, agent)
     return app
 
 
@@ -154,8 +157,9 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
 
     @app.delete("/links/{name}", **_documented("Remove a link and forget its token", schemas.RemovedAnswer))
     def remove_link(request: Request, name: str) -> Response:
-        agent.links.remove_link(name)
-        return answer_with(request, schemas.RemovedAnswer(removed=name), f"removed link {name}")
+        left = agent.links.remove_link(name)
+        words = "\n".join([f"removed link {name}", *_tell_git_left(left)])
+        return answer_with(request, schemas.RemovedAnswer(removed=name, git_left=list(left)), words)
 
     @app.get("/links/{name}/setup", **_documented("What an administrator enters", schemas.SetupAnswer))
     def show_setup(request: Request, name: str) -> Response:
@@ -197,10 +201,17 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         return answer_with(request, answer, format_error(message, hint).rstrip("\n") if message else "")
 
     @app.delete("/links/{name}/token", **_documented("Log out", schemas.LogoutAnswer))
-    def log_out(request: Request, name: str) -> Response:
-        revoke_url = agent.links.log_out(name)
-        words = f"forgot the token of link {name}\nto revoke it at the provider too: {revoke_url}"
-        return answer_with(request, schemas.LogoutAnswer(link=name, revoke_url=revoke_url), words)
+    def log_out(request: Request, name: str, keep_git_token: bool = False) -> Response:
+        report = agent.links.log_out(name, keep_git_token=keep_git_token)
+        lines = [f"forgot the token of link {name}", f"to revoke it at the provider too: {report.revoke_url}"]
+        if report.git_fate == "revoked":
+            lines.append("revoked the token for git at the provider")
+        elif report.git_fate == "kept":
+            lines.append("kept the token for git, which stays good until it ends")
+        answer = schemas.LogoutAnswer(
+            link=name, revoke_url=report.revoke_url, git_token=report.git_fate, git_left=list(report.git_left)
+        )
+        return answer_with(request, answer, "\n".join([*lines, *_tell_git_left(report.git_left)]))
 
 
 def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
@@ -265,6 +276,11 @@ def _describe_link(report: LinkReport) -> schemas.LinkAnswer:
             state=report.token_state, user=token.user if token else None, expires_at=token.expires_at if token else None
         ),
     )
+
+
+def _tell_git_left(names: Sequence[str]) -> list[str]:
+    """Return a line for each of git's tokens that is at the provider still; people find them by their names."""
+    return [f"still good at the provider, revoke it there under HTTP access tokens: {name}" for name in names]
 
 
 def _describe_sending(link: Link) -> dict[str, Any]:

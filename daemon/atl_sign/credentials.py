@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol, final
+from typing import Literal, Protocol, final
+
+GitPermission = Literal["read", "write"]
 
 
 @final
@@ -76,3 +78,22 @@ class AccessToken:
     def with_user(self, user: str) -> "AccessToken":
         """Return the same token, with the name of the user that it stands for."""
         return replace(self, user=user)
+
+
+@dataclass(frozen=True, slots=True)
+class GitToken:
+    """An HTTP access token that the daemon made at a Bitbucket for git: good for every repository of its user until it ends."""
+
+    name: str  # at the provider, where no two of ours have the same
+    secret: Secret
+    user: str  # whose it is; git's user name beside it
+    permission: GitPermission
+    expires_at: datetime  # aware, UTC, by this machine's clock
+
+
+@dataclass(frozen=True, slots=True)
+class GitRecord:
+    """What is known of the tokens for git at one link's provider."""
+
+    token: GitToken | None
+    leftovers: tuple[str, ...] = ()  # names of others that may be there still, and are to be removed

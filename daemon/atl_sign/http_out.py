@@ -57,11 +57,21 @@ class Answer:
         return name if name and name != "anonymous" else None
 
 
-def fetch(link: Link, path: str, headers: Mapping[str, str], clock: Callable[[], float]) -> Answer:
-    """GET *path*, below the base URL, without following redirects; raises what requests raises: call it `within_deadline`."""
+def fetch(
+    link: Link,
+    path: str,
+    headers: Mapping[str, str],
+    clock: Callable[[], float],
+    *,
+    method: str = "GET",
+    body: bytes | None = None,
+) -> Answer:
+    """Ask for *path*, below the base URL, without following redirects; raises what requests raises: call it `within_deadline`."""
     with open_session(requests.Session(), link) as session:
         started_at = clock()
-        response = session.get(f"{link.url}{path}", headers=headers, allow_redirects=False, timeout=link.timeout_s)
+        response = session.request(
+            method, f"{link.url}{path}", headers=headers, data=body, allow_redirects=False, timeout=link.timeout_s
+        )
         return read_answer(response, (started_at + clock()) / 2)
 
 

@@ -12,6 +12,7 @@ from atl_sign.config import ConfigFile
 from atl_sign.credentials import AccessToken
 from atl_sign.dance import Dances
 from atl_sign.errors import ConfigBrokenError, DaemonError, LinkExistsError, UnknownLinkError
+from atl_sign.git_tokens import GitTokens
 from atl_sign.links import Link
 from atl_sign.products import REVOKE_PATH, Product, find_product
 from atl_sign.settings import LINK_SETTINGS, Settings, link_from_fields
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first 
     from atl_sign.provider import Manifest
 
 TokenState = Literal["none", "active", "expired", "unknown"]
+GitFate = Literal["none", "revoked", "kept", "left"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,21 @@ class ProbeReport:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LogoutReport:
+    """What became of a link's tokens."""
+
+    revoke_url: str  # the page where the user revokes the access token at the provider
+    git_fate: GitFate  # of the token for git
+    git_left: tuple[str, ...]  # the names of tokens for git that are at the provider still
+
+
 class LinkBook:
     """Every link of the configuration, with its token in the vault."""
 
-    def __init__(self, config: ConfigFile, vault: Vault, dances: Dances, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, config: ConfigFile, vault: Vault, dances: Dances, git_tokens: GitTokens, clock: Callable[[], float]
+    ) -> None:
         """
         Keep links in *config* and forget tokens in *vault*.
 
@@ -54,8 +67,10 @@ class LinkBook:
             config: the file.
             vault: the credentials.
             dances: those that wait; a link's end with it.
+            git_tokens: those for git; revoked before the access token that it takes is forgotten.
             clock: seconds since 1970-01-01 UTC.
         """
+        self._git_tokens = git_tokens
         self._config = config
         self._vault = vault
         self._dances = dances
@@ -121,6 +136,9 @@ class LinkBook:
         if before is not None and (before.url, before.consumer_key) != (link.url, link.consumer_key):
             self._dances.cancel_all(name)
             try:
+                _, left = self._git_tokens.revoke(before)
+                if left:
+                    warnings.append(f"at the old address a token for git is still good, revoke it there: {', '.join(left)}")
                 self._vault.forget_token(name)
             except DaemonError as exc:  # harmless: the vault gives the old grant to no other address
                 warnings.append(f"the token of the old address is still in the store: {exc.message}")
@@ -132,19 +150,36 @@ class LinkBook:
             warnings.append(exc.message)
         return ProbeReport(self.report_link(link), before is None, manifest, tuple(warnings))
 
-    def remove_link(self, name: str) -> None:
-        """Remove a link and forget its token; raises as `get_link`, and as the store and the file do."""
-        self.get_link(name)
-        self._dances.cancel_all(name)
-        self._vault.forget_token(name)
-        self._config.remove_link(name)
+    def remove_link(self, name: str) -> tuple[str, ...]:
+        """
+        Remove a link and forget its tokens; raises as `get_link`, and as the store and the file do.
 
-    def log_out(self, name: str) -> str:
-        """Forget the link's token; return the page where the user revokes it at the provider."""
+        Returns:
+            The names of tokens for git that could not be removed at the provider.
+        """
         link = self.get_link(name)
         self._dances.cancel_all(name)
-        self._vault.forget_token(name)
-        return f"{link.url}{REVOKE_PATH}"
+        try:
+            _, left = self._git_tokens.revoke(link)
+        finally:  # with a store that says nothing, too: from now on nothing is signed
+            self._vault.forget_token(name)
+        self._config.remove_link(name)
+        return left
+
+    def log_out(self, name: str, *, keep_git_token: bool = False) -> LogoutReport:
+        """Forget the link's token and, unless *keep_git_token*, the one for git, which goes at the provider too."""
+        link = self.get_link(name)
+        self._dances.cancel_all(name)
+        fate: GitFate = "none"
+        left: tuple[str, ...] = ()
+        try:
+            if not keep_git_token:
+                fate, left = self._git_tokens.revoke(link)
+            elif self._vault.git_record(link) is not None:
+                fate = "kept"
+        finally:
+            self._vault.forget_token(name)
+        return LogoutReport(f"{link.url}{REVOKE_PATH}", fate, left)
 
     def report_link(self, link: Link) -> LinkReport:
         """Return what is known of the token of *link*; a store that does not answer is a state, not a failure."""
@@ -165,6 +200,10 @@ class LinkBook:
             except DaemonError:
                 return None
         return find_product(self._manifests[str(link.url)].type_id)
+
+    def knows_product(self, link: Link) -> bool:
+        """Tell whether the link's product is known without asking it."""
+        return str(link.url) in self._manifests
 
     def fetch_manifest(self, link: Link) -> "Manifest":
         """Ask the product of *link* who it is, and remember the answer; raises as `provider.fetch_manifest`."""

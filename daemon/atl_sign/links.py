@@ -7,11 +7,15 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote
 
+from atl_sign.credentials import GitPermission
 from atl_sign.errors import AmbiguousLinkError, BadUrlError, UnknownLinkError
 from atl_sign.urls import Url, parse_url
 
 TIMEOUT_S_DEFAULT = 30.0
 TIMEOUT_S_MAX = 300.0
+GIT_PERMISSION_DEFAULT: GitPermission = "write"
+GIT_DAYS_DEFAULT = 7
+GIT_DAYS_MAX = 90
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 _NAME = re.compile(NAME_PATTERN)
@@ -31,6 +35,13 @@ class Link:
     proxy: str | None = None  # http://host:port for the daemon's own requests
     timeout_s: float = TIMEOUT_S_DEFAULT
     allow_insecure: bool = False  # whether `atl-sign curl` may be given curl's -k; the daemon itself always verifies
+    git: GitPermission | None = None  # what git's token may do at a Bitbucket; None: `GIT_PERMISSION_DEFAULT`
+    git_days: int | None = None  # how many days that token lives; None: `GIT_DAYS_DEFAULT`
+
+    @property
+    def git_permission(self) -> GitPermission:
+        """What a token for git is asked for."""
+        return self.git or GIT_PERMISSION_DEFAULT
 
     def as_signed(self, url: Url) -> Url:
         """Return *url*, which this link covers, as the provider believes it was called: under `signing_url` when there is one."""
@@ -128,6 +139,15 @@ class LinkTable:
             return self._by_name[name]
         except KeyError:
             raise UnknownLinkError(f"no application link is called {name}", "atl-sign link list") from None
+
+    def at_origin(self, url: Url) -> list[Link]:
+        """Return the links at the scheme, host and port of *url*, whatever their paths."""
+        return [link for links in self._by_origin.get(url.origin, {}).values() for link in links]
+
+    def covering(self, url: Url) -> list[Link]:
+        """Return the links with the longest base path that *url* lies under and does not climb out of."""
+        links = self._covering(url)
+        return [] if links and _climbs_out(url.path, links[0].url.path) else links
 
     def _covering(self, url: Url) -> list[Link]:
         """Return the links with the longest base path that *url* lies under."""

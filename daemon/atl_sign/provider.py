@@ -1,5 +1,6 @@
 """One link's provider: the dance's requests through requests-oauthlib, and signed and anonymous GETs."""
 
+import json
 import re
 import secrets
 import time
@@ -109,19 +110,32 @@ class Provider:
         )
 
     def fetch_signed(self, path: str, token: AccessToken) -> Answer:
+        """GET *path*, below the base URL, as the token's user; raises as `send_signed`."""
+        return self.send_signed("GET", path, token)
+
+    def send_signed(self, method: str, path: str, token: AccessToken, body: object = None) -> Answer:
         """
-        GET *path*, below the base URL, as the token's user; a refused timestamp or nonce is tried once more.
+        Send a request to *path*, below the base URL, as the token's user; a refused timestamp or nonce is tried once more.
+
+        Args:
+            method: in upper case.
+            path: with its query; escaped.
+            token: who asks.
+            body: goes out as JSON, which takes no part in the signature; None for no body.
 
         Raises:
             ProviderRefusedError: it answered with an `oauth_problem`; `problem` has the word.
             ProviderUnreachableError: no answer in time.
         """
+        content = None if body is None else json.dumps(body).encode()
 
         def try_once() -> tuple[Answer | None, Answer, str]:
-            unsigned = UnsignedRequest("GET", self._link.as_signed(parse_url(f"{self._link.url}{path}")))
+            unsigned = UnsignedRequest(method, self._link.as_signed(parse_url(f"{self._link.url}{path}")))
             header, base_string = self.sign(unsigned, token)
             headers = {"Authorization": header, "Accept": "application/json, text/plain;q=0.9, */*;q=0.1"}
-            answer = fetch(self._link, path, headers, self._clock)
+            if content is not None:
+                headers["Content-Type"] = "application/json"
+            answer = fetch(self._link, path, headers, self._clock, method=method, body=content)
             return answer, answer, base_string
 
         answer: Answer = within_deadline(self._link, lambda: self._try_twice(try_once, token.key, token.secret))

@@ -27,7 +27,7 @@ def fields_of(model: type[_Model], form_model: type[_Model] | None = None) -> Ca
 
 async def read_fields(request: Request, model: type[_Model], form_model: type[_Model] | None = None) -> _Model:
     """Return the body's fields; raises TooLargeError, BadRequestError, BadFieldsError, never with a value in their words."""
-    body = await _read_body(request)
+    body = await read_body(request)
     kind = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
     try:
         if kind == "application/json":
@@ -41,7 +41,8 @@ async def read_fields(request: Request, model: type[_Model], form_model: type[_M
     )
 
 
-async def _read_body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """Return the whole body; raises TooLargeError."""
     length = request.headers.get("Content-Length", "0").strip().lstrip("0") or "0"
     if len(length) > 12 or int(length) > BODY_BYTES_MAX:  # httptools lets digits through alone; int() takes only so many
         raise _too_large()

@@ -67,6 +67,10 @@ class LinkFields(Fields):
     proxy: str | None = Field(None, description="http://host:port for the daemon's own requests")
     timeout_s: float | None = Field(None, description="seconds that one exchange may take, 1 to 300; 30 when left out")
     allow_insecure: bool | None = Field(None, description="whether `atl-sign curl` may be given curl's -k")
+    git: Literal["read", "write"] | None = Field(
+        None, description="what git's token may do at a Bitbucket; write when left out", examples=["read"]
+    )
+    git_days: int | None = Field(None, description="days that git's token lives, 1 to 90; 7 when left out")
 
 
 class KeyFields(Fields):
@@ -172,6 +176,8 @@ class LinkAnswer(BaseModel):
     proxy: str | None
     timeout_s: float
     allow_insecure: bool
+    git: Literal["read", "write"] | None = Field(description="null: write")
+    git_days: int | None = Field(description="null: 7")
     token: TokenAnswer
 
 
@@ -237,12 +243,19 @@ class LogoutAnswer(BaseModel):
 
     link: str
     revoke_url: str
+    git_token: Literal["none", "revoked", "kept", "left"] = Field(
+        description="git's token: there was none; it is gone at the provider too; kept as asked; forgotten here, but good there"
+    )
+    git_left: list[str] = Field(
+        description="the names of those that are good at the provider still, for the user to revoke there"
+    )
 
 
 class RemovedAnswer(BaseModel):
     """What was taken away."""
 
     removed: str
+    git_left: list[str] = Field(description="as after a logout")
 
 
 class KeyAnswer(BaseModel):

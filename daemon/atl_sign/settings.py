@@ -11,11 +11,31 @@ from typing import Any
 
 from atl_sign import toml_edit
 from atl_sign.errors import BadFieldsError, BadUrlError, DaemonError
-from atl_sign.links import TIMEOUT_S_DEFAULT, TIMEOUT_S_MAX, Link, LinkTable, is_consumer_key, is_name, parse_base_url
+from atl_sign.links import (
+    GIT_DAYS_MAX,
+    TIMEOUT_S_DEFAULT,
+    TIMEOUT_S_MAX,
+    Link,
+    LinkTable,
+    is_consumer_key,
+    is_name,
+    parse_base_url,
+)
 from atl_sign.toml_load import TooDeepError, load_toml
 from atl_sign.urls import Url
 
-LINK_SETTINGS = ("url", "consumer_key", "signing_url", "ca_bundle", "client_cert", "proxy", "timeout_s", "allow_insecure")
+LINK_SETTINGS = (
+    "url",
+    "consumer_key",
+    "signing_url",
+    "ca_bundle",
+    "client_cert",
+    "proxy",
+    "timeout_s",
+    "allow_insecure",
+    "git",
+    "git_days",
+)
 
 _TOML_PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _PROXY = re.compile(r"https?://[^/?#@\s]+/?")
@@ -126,6 +146,12 @@ def link_from_fields(name: str, fields: Mapping[str, object]) -> Link:
     allow_insecure = fields.get("allow_insecure")
     if allow_insecure is not None and not isinstance(allow_insecure, bool):
         raise BadFieldsError("allow_insecure is neither true nor false")
+    git = fields.get("git")
+    if git is not None and git not in ("read", "write"):
+        raise BadFieldsError("git is neither read nor write")
+    git_days = fields.get("git_days")
+    if git_days is not None and (type(git_days) is not int or not 1 <= git_days <= GIT_DAYS_MAX):
+        raise BadFieldsError(f"git_days is not a whole number from 1 to {GIT_DAYS_MAX}")
     return Link(
         name=name,
         url=_base_url("url", url),
@@ -136,6 +162,8 @@ def link_from_fields(name: str, fields: Mapping[str, object]) -> Link:
         proxy=proxy,
         timeout_s=float(timeout_s),
         allow_insecure=bool(allow_insecure),
+        git=git,
+        git_days=git_days,
     )
 
 
@@ -150,6 +178,8 @@ def link_to_fields(link: Link) -> dict[str, str | float | bool | None]:
         "proxy": link.proxy,
         "timeout_s": link.timeout_s,
         "allow_insecure": link.allow_insecure,
+        "git": link.git,
+        "git_days": link.git_days,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from atl_sign.credentials import AccessToken, Secret
+from atl_sign.credentials import AccessToken, GitRecord, GitToken, Secret
 from atl_sign.errors import StoreUnavailableError
 from atl_sign.links import Link
 from atl_sign.products import is_user_name
@@ -30,6 +30,7 @@ class Vault:
         self._lock = threading.RLock()  # many first requests at once read an item once
         self._key: RsaPrivateKey | None = None
         self._tokens: dict[str, tuple[str, str, AccessToken] | None] = {}
+        self._git_records: dict[str, tuple[str, str, GitRecord] | None] = {}
 
     @property
     def backend(self) -> str:
@@ -116,6 +117,52 @@ class Vault:
             self._tokens[name] = None
             self._store.delete(_token_item(name))
 
+    def git_record(self, link: Link, *, from_memory: bool = False) -> GitRecord | None:
+        """Return what is known of the tokens for git of *link*, or None; raises and forgets other grants as `token`."""
+        if link.name not in self._git_records:
+            if from_memory:
+                raise NotInMemoryError
+            with self._lock:
+                if link.name not in self._git_records:
+                    self._git_records[link.name] = self._read(_git_item(link.name), _parse_git_record)
+        kept = self._git_records[link.name]
+        if kept is None or kept[:2] != (str(link.url), link.consumer_key):
+            return None
+        return kept[2]
+
+    def replace_git_record(self, link: Link, before: GitRecord | None, after: GitRecord) -> bool:
+        """
+        Keep *after* for *link* in place of *before*, and return True when the store has it.
+
+        False, with nothing changed, when another one (or none) has taken the place of *before*. Raises as the store does.
+        """
+        with self._lock:
+            if self.git_record(link) is not before:
+                return False
+            token = after.token
+            item = {
+                "url": str(link.url),
+                "consumer_key": link.consumer_key,
+                "leftovers": list(after.leftovers),
+                "token": token
+                and {
+                    "name": token.name,
+                    "secret": token.secret.reveal(),
+                    "user": token.user,
+                    "permission": token.permission,
+                    "expires_at": _to_seconds(token.expires_at),
+                },
+            }
+            self._write(_git_item(link.name), item)
+            self._git_records[link.name] = (str(link.url), link.consumer_key, after)
+        return True
+
+    def forget_git_record(self, name: str) -> None:
+        """Take what is known of the tokens for git of the link called *name* out of memory and store; as `forget_token`."""
+        with self._lock:
+            self._git_records[name] = None
+            self._store.delete(_git_item(name))
+
     def _read(self, name: str, parse: Callable[[dict[str, Any]], Any]) -> Any:
         text = self._store.read(name)
         if text is None:
@@ -127,6 +174,8 @@ class Vault:
             return parse(item)
         except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
             pass  # raised below, with nothing behind it: the cause holds the item, and `from None` only hides it
+        if name.startswith(_git_item("")):  # git's token is made anew; there is nothing in it that nobody could make again
+            return None
         hint = "atl-sign key new --replace" if name == KEY_ITEM else f"atl-sign dance {name.partition(':')[2]}"
         raise StoreUnavailableError(f"the item {name} of the store is not what was written there", hint)
 
@@ -134,8 +183,27 @@ class Vault:
         self._store.write(name, Secret(json.dumps({"v": _VERSION, **item}, separators=(",", ":"))))
 
 
+def items_of_link(name: str) -> tuple[str, ...]:
+    """Return the name of every item that the store may hold for the link called *name*; beside them there is `KEY_ITEM` alone."""
+    return _token_item(name), _git_item(name)
+
+
 def _token_item(name: str) -> str:
     return f"token:{name}"
+
+
+def _git_item(name: str) -> str:
+    return f"git:{name}"
+
+
+def _parse_git_record(item: dict[str, Any]) -> tuple[str, str, GitRecord]:
+    found, token = item["token"], None
+    if found is not None:
+        if found["permission"] not in ("read", "write") or not is_user_name(found["user"]):
+            raise ValueError("another kind of token")
+        expires_at = datetime.fromtimestamp(found["expires_at"], UTC)
+        token = GitToken(str(found["name"]), Secret(str(found["secret"])), found["user"], found["permission"], expires_at)
+    return str(item["url"]), str(item["consumer_key"]), GitRecord(token, tuple(str(name) for name in item["leftovers"]))
 
 
 def _parse_token(item: dict[str, Any]) -> tuple[str, str, AccessToken]:

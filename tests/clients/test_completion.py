@@ -28,7 +28,7 @@ consumer_key = "tests"
 url = "https://tools.example.com/jira"
 consumer_key = "tests"
 """
-COMMANDS = ["link", "key", "dance", "check", "logout", "header", "curl", "status", "help", "serve", "demo", "sandbox"]
+COMMANDS = ["link", "key", "dance", "check", "logout", "git", "header", "curl", "status", "help", "serve", "demo", "sandbox"]
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,10 @@ def options_of(command: str) -> set[str]:
         ("atl-sign dance --oob ", {"bamboo", "jira"}),
         ("atl-sign check b", {"bamboo"}),
         ("atl-sign logout ", {"bamboo", "jira"}),
+        ("atl-sign git ", {"setup", "remove"}),
+        ("atl-sign git setup ", {"bamboo", "jira"}),
+        ("atl-sign git remove j", {"jira"}),
+        ("atl-sign link add --git ", {"read", "write"}),
         ("atl-sign header GET --link ", {"bamboo", "jira"}),
         ("atl-sign header GET --link=j", {"--link=jira"}),
         ("atl-sign header GET h", {"https://bamboo.example.com", "https://tools.example.com/jira"}),
@@ -199,6 +203,8 @@ def test_words(lab: Lab, shell: str, line: str, words: set[str]) -> None:
         "atl-sign link list b",
         "atl-sign link show bamboo j",
         "atl-sign check x",
+        "atl-sign git x",
+        "atl-sign git setup bamboo j",
         "atl-sign header --link=x",
         "atl-sign header --form rep",
         "atl-sign link add --timeout b",
@@ -230,7 +236,7 @@ def test_every_command_is_offered(lab: Lab, shell: str) -> None:
 )
 def test_every_option_is_offered(lab: Lab, shell: str, line: str, command: str) -> None:
     """Those that the command's help names, and no other."""
-    from_bash = command in ("link", "key", "dance", "check", "logout", "header", "status")
+    from_bash = command in ("link", "key", "dance", "check", "logout", "git", "header", "status")
 
     expected = options_of(command) | {"--help"} | ({"--json"} if from_bash else set())
     assert offered(shell, lab, f"atl-sign {line} --") == expected

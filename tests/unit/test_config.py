@@ -768,6 +768,8 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
         "proxy": "http://proxy:3128",
         "timeout_s": 12.5,
         "allow_insecure": True,
+        "git": "read",
+        "git_days": 30,
     }
 
     link = link_from_fields("jira", fields)
@@ -810,6 +812,13 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
         ({"timeout_s": float("nan")}, BadFieldsError, "timeout_s"),
         ({"allow_insecure": 1}, BadFieldsError, "allow_insecure is neither true nor false"),
         ({"allow_insecure": "no"}, BadFieldsError, "allow_insecure is neither true nor false"),
+        ({"git": "all"}, BadFieldsError, "git is neither read nor write"),
+        ({"git": ["read"]}, BadFieldsError, "git is neither read nor write"),
+        ({"git_days": 0}, BadFieldsError, "git_days is not a whole number from 1 to 90"),
+        ({"git_days": 91}, BadFieldsError, "git_days"),
+        ({"git_days": 7.0}, BadFieldsError, "git_days"),
+        ({"git_days": True}, BadFieldsError, "git_days"),
+        ({"git_days": "7"}, BadFieldsError, "git_days"),
     ],
 )
 def test_a_wrong_field_is_named_and_its_value_is_not(changes: dict[str, object], error: type[DaemonError], words: str) -> None:
