@@ -101,6 +101,34 @@ def test_nothing_that_leaves_holds_a_secret(trail: Trail, sandbox: Sandbox) -> N
     assert trail.search({"state"}), "the search itself finds what is there"
 
 
+def test_gits_token_is_in_gits_answer_alone(trail: Trail) -> None:
+    """Made, asked for, erased, refused, kept and revoked: it stands in the answer to `get`, and nowhere else."""
+    daemon, secrets = trail.daemon, set()
+    with Sandbox() as sandbox:
+        daemon.dance(sandbox, "bitbucket")
+        host = sandbox.base_url("bitbucket").split("/")[2]
+        lines = f"protocol=http\nhost={host}\n"
+        answers = []
+        for capability in ("", "capability[]=authtype\n"):
+            answers.append(daemon.request("POST", "/git-credential/get", (capability + lines).encode()))
+            secret = sandbox.state.sites["bitbucket"].data.tokens.of_user("alice")[-1].secret
+            secrets.add(secret)
+            for operation in ("store", "erase"):
+                trail.request("POST", f"/git-credential/{operation}", f"{lines}password={CANARY}\n".encode())
+            trail.request("POST", "/git-credential/erase", f"password={secret}\nhost={CANARY}\rx\n".encode())
+            trail.request("POST", "/git-credential/erase", f"{lines}password={secret}\n".encode())
+        trail.request("POST", "/git-credential/get", f"{lines}username={CANARY}\npassword={CANARY}\n".encode())
+        for path in ("/links", "/links/bitbucket", "/status"):
+            trail.request("GET", path)
+        secrets |= secrets_of(sandbox, "bitbucket") | {CANARY}
+        sandbox.stop()
+        trail.request("POST", "/git-credential/get", lines.encode(), text=True)
+        trail.request("DELETE", "/links/bitbucket/token", text=True)
+
+    assert all(any(secret in answer.text for secret in secrets) for answer in answers), "the search itself finds what is there"
+    assert trail.search({secret for secret in secrets if len(secret) >= 6}) == []
+
+
 def test_the_private_key_is_in_no_file_and_no_answer(trail: Trail) -> None:
     """With the memory store nothing is written at all; PKCS#8 begins the same for every 2048-bit key."""
     trail.request("POST", "/key", {})

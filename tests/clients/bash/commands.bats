@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Every command of `atl-sign` but curl: what it prints, where, and how it ends.
 
-# shellcheck disable=SC2154 # bats sets stderr
+# shellcheck disable=SC2154,SC2030,SC2031 # bats sets stderr, and each test is a subshell of its own
 
 load helpers
 
@@ -38,7 +38,7 @@ fails() {
 	local command
 	run --separate-stderr atl-sign help
 	((status == 0))
-	for command in link key dance check logout header curl status; do
+	for command in link key dance check logout git header curl status; do
 		[[ $output == *"  $command "* ]]
 		run --separate-stderr atl-sign help "$command"
 		((status == 0))
@@ -328,4 +328,49 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 	mkdir bin
 	ln -s "$(type -P bash)" bin/bash
 	fails 1 "curl cannot be run" env PATH="$PWD/bin" bash "$ROOT/clients/bash/atl-sign" status
+}
+
+@test "git: what it refuses, before anything is changed" {
+	fails 2 "usage: atl-sign git setup NAME" atl-sign git
+	fails 2 "there is no git nonsense" atl-sign git nonsense bamboo
+	fails 2 "git takes 2 argument(s), not 1" atl-sign git setup
+	fails 2 "a link's name is up to 64" atl-sign git setup ../x
+	fails 1 "no application link is called nobody" atl-sign git setup nobody
+	fails 1 "link bamboo is a bamboo, and only Bitbucket has repositories" atl-sign git setup bamboo
+	[[ ! -e $HOME/.gitconfig ]]
+}
+
+@test "git setup: another helper for that address is the user's matter" {
+	local url=http://127.0.0.1:$SANDBOX_PORT/bitbucket
+	atl-sign link add bb "$url"
+	export GIT_CONFIG_GLOBAL=$PWD/settings
+	git config --global "credential.$url.helper" store
+	cp settings before
+	fails 1 "git has a helper of yours for $url: store" atl-sign git setup bb
+	[[ $stderr == *"hint: take it out first: git config --global --unset-all credential.$url.helper"* ]]
+	cmp settings before
+	git config --global --unset-all "credential.$url.helper"
+	run --separate-stderr atl-sign --json git setup bb
+	((status == 0))
+	[[ $output == '{"removed": [], "added": ["credential.'"$url"'.helper=", "credential.'"$url"'.helper='*'git-credential-atl-sign --link bb", "credential.'"$url"'.useHttpPath=true"]}' ||
+		$output == '{"removed": [], "added": ["credential.'"$url"'.helper=", "credential.'"$url"'.helper=atl-sign --link bb", "credential.'"$url"'.useHttpPath=true"]}' ]]
+	atl-sign link remove bb
+	run --separate-stderr atl-sign git remove bb # the link is gone, the settings are not
+	((status == 0))
+	[[ $output == '- [credential "'"$url"'"]'* ]]
+	[[ ! -s settings ]]
+}
+
+@test "git setup: a program folder with a blank in its name is quoted for git's shell" {
+	local url=http://127.0.0.1:$SANDBOX_PORT/bitbucket
+	mkdir "a folder"
+	cp "$ROOT/clients/bash/atl-sign" "$ROOT/clients/git/git-credential-atl-sign" "a folder"
+	atl-sign link add bb "$url"
+	export GIT_CONFIG_GLOBAL=$PWD/settings PATH=/usr/local/bin:/usr/bin:/bin
+	"$PWD/a folder/atl-sign" git setup bb
+	run --separate-stderr git credential fill <<<"url=$url/scm/web/shop.git"
+	[[ $stderr == *"no access token for link bb; hint: atl-sign dance bb"* ]]
+	"$PWD/a folder/atl-sign" git remove bb
+	"$PWD/a folder/atl-sign" link remove bb
+	[[ ! -s settings ]]
 }
