@@ -1,5 +1,7 @@
 """Clone, fetch and push through the helper, with the system's git and one that knows `authtype`."""
 
+import os
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -261,11 +263,8 @@ def test_fill_approve_and_reject(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "trouble", ["no daemon", "a file", "too long", "silent", "half", "garbage", "another user's", "no curl", "odd link"]
 )
-def test_a_daemon_in_trouble(trouble: str, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_in_trouble(trouble: str, lab: Lab) -> None:
     """One line on standard error, nothing on standard output, status 0, and within the deadline."""
-    import os
-    import socket
-
     sock = lab.daemon.folder / "other.sock"
     answers = {"half": b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\npassword=canary", "garbage": b"nonsense\r\n\r\n"}
     arguments: tuple[str, ...] = ("get",)
@@ -277,8 +276,9 @@ def test_a_daemon_in_trouble(trouble: str, lab: Lab, monkeypatch: pytest.MonkeyP
     elif trouble == "another user's":
         if os.geteuid() != 0:
             pytest.skip("only root can give a socket away")
-        listener.bind(str(sock))
-        os.chown(sock, 65_534, 65_534)
+        listener.bind(f"{sock}.theirs")
+        os.chown(f"{sock}.theirs", 65_534, 65_534)
+        sock.symlink_to(f"{sock}.theirs")
     elif trouble in ("silent", *answers):
         listener.bind(str(sock))
         listener.listen(4)
