@@ -220,4 +220,6 @@ def _is_same(user: str, other: str) -> bool:
 
 
 def _changed_meanwhile(link: Link) -> DanceNeededError:
-    return DanceNeededError(f"link {link.name} was logged out in the middle", f"atl-sign dance {link.name}")
+    return DanceNeededError(
+        f"link {link.name} was logged out or changed in the middle", f"try again, or after a logout: atl-sign dance {link.name}"
+    )

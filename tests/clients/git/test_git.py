@@ -260,6 +260,7 @@ def test_fill_approve_and_reject(lab: Lab) -> None:
     assert lab.fill()["password"] != filled["password"]
 
 
+@pytest.mark.parametrize("git_program", ["system"], indirect=True)
 @pytest.mark.parametrize(
     "trouble", ["no daemon", "a file", "too long", "silent", "half", "garbage", "another user's", "no curl", "odd link"]
 )
