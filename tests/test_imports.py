@@ -22,7 +22,7 @@ RULES = {
     "dance_state",
 }
 EDGES = {"config", "store", "secret_service", "tls_files", "unreachable", "http_out", "callback", "peer"}
-USE_CASES = ["provider", "vault", "check", "http_tokens", "git_tokens", "dance", "linkbook", "agent"]
+USE_CASES = ["provider", "vault", "renewal", "check", "http_tokens", "git_tokens", "dance", "linkbook", "agent"]
 SURFACE = {"schemas", "text", "request_fields", "answers", "git_credential", "api"}
 PROCESS = ["listening", "connections", "server", "demo", "cli"]
 EDGE_USES = {"store": {"secret_service"}, "unreachable": {"tls_files"}, "http_out": {"tls_files", "unreachable"}}

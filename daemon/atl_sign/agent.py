@@ -21,6 +21,7 @@ from atl_sign.links import Link
 from atl_sign.policy import check_method, check_request
 from atl_sign.problems import explain_problem, parse_clock_offset
 from atl_sign.products import PRODUCTS, Product
+from atl_sign.renewal import Renewals
 from atl_sign.signing import RsaPrivateKey, UnsignedRequest, make_private_key, sign, signature_base_string
 from atl_sign.store import StoreState
 from atl_sign.urls import Pairs, Url, parse_url
@@ -61,6 +62,7 @@ class Agent:
         self.dances = dances
         self._git_tokens = GitTokens(vault, clock, self._live_token, self._provider)
         self.links = LinkBook(config, vault, dances, self._git_tokens, clock)
+        self._renewals = Renewals(vault, clock)
         self._vault = vault
         self._clock = clock
         self._clock_offsets: dict[Url, float] = {}  # by base URL: the provider's clock less ours, once it was learned
@@ -82,18 +84,20 @@ class Agent:
             url: exactly as it will be sent.
             form: decoded names and values when the body is `application/x-www-form-urlencoded`, else None.
             name: the link to take; None for the one that covers the URL.
-            from_memory: raise NotInMemoryError instead of waiting for the store.
+            from_memory: raise NotInMemoryError instead of waiting for the store or for a renewal.
 
         Raises:
             BadRequestError, BadUrlError: nobody could sign this exactly.
             UnknownLinkError, AmbiguousLinkError, ConfigBrokenError: no link, or no single one.
             KeyMissingError, DanceNeededError: there is nothing to sign with.
+            ProviderRefusedError, ProviderUnreachableError: the token has expired and was not renewed.
             StoreLockedError, StoreUnavailableError: the store does not give it.
         """
         request, link = self._make_request(method, url, form, name)
         consumer = self._consumer(link, from_memory=from_memory)
         token = self._live_token(link, from_memory=from_memory)
         header = sign(request, consumer, token, nonce=secrets.token_hex(16), timestamp=self._timestamp(link))
+        self._renewals.note_signature(link)
         self._signatures += 1
         return header, link
 
@@ -259,6 +263,12 @@ class Agent:
 
     def _live_token(self, link: Link, *, from_memory: bool = False) -> AccessToken:
         token = self._vault.token(link, from_memory=from_memory)
+        renewal = self._renewals.ask(link, token, lambda: self._provider(link)) if token is not None else None
+        if renewal is not None:
+            if from_memory:
+                raise NotInMemoryError(renewal)
+            renewal.result()  # each step of it has a deadline
+            token = self._vault.token(link)
         hint = f"atl-sign dance {link.name}"
         if token is None:
             raise DanceNeededError(f"no access token for link {link.name}", hint)

@@ -70,7 +70,9 @@ def _add_sign(app: FastAPI, agent: Agent) -> None:
         # The loop itself signs: a hop to a thread takes longer than the signature, unless the store must be asked first.
         try:
             authorization, link = agent.sign(fields.method, fields.url, form, fields.link, from_memory=True)
-        except NotInMemoryError:
+        except NotInMemoryError as exc:
+            if exc.renewal is not None:  # here, for any number may wait for it, and threads are few
+                await asyncio.shield(asyncio.wrap_future(exc.renewal))
             authorization, link = await run_in_threadpool(agent.sign, fields.method, fields.url, form, fields.link)
         details = _describe_sending(link) if fields.details else {}
         if wants_text(request):

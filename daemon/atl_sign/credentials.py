@@ -1,7 +1,7 @@
 """The credentials of OAuth 1.0a as values: what a consumer, a request token and an access token hold (RFC 5849 §1.1)."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol, final
 
 GitPermission = Literal["read", "write"]
@@ -60,6 +60,9 @@ class RequestToken:
     secret: Secret
 
 
+RENEW_BEFORE = timedelta(days=7)  # its end, or a tenth of its life when that is less
+
+
 @dataclass(frozen=True, slots=True)
 class AccessToken:
     """Token credentials (RFC 5849 §2.3): one user's grant on one application link."""
@@ -70,10 +73,21 @@ class AccessToken:
     session_handle: Secret | None = None  # lets the daemon renew the token; a new one comes with each renewal
     session_expires_at: datetime | None = None  # aware, UTC; the end of the right to renew
     user: str | None = None  # as the provider named the user after the dance
+    renew_at: datetime | None = None  # aware, UTC; from when on a renewal is asked for
+    is_in_doubt: bool = False  # a renewal was asked for, and how it ended is not known
 
     def is_expired(self, now: datetime) -> bool:
         """Tell whether the provider said that the token ends at *now* (aware) or before."""
         return self.expires_at is not None and self.expires_at <= now
+
+    def may_renew(self, now: datetime) -> bool:
+        """Tell whether the provider would give another token for this one and its session handle at *now* (aware)."""
+        return self.session_handle is not None and (self.session_expires_at is None or now < self.session_expires_at)
+
+    def wants_renewal(self, now: datetime) -> bool:
+        """Tell whether a renewal should be asked for at *now* (aware)."""
+        is_due = self.renew_at is not None and self.renew_at <= now
+        return (is_due or self.is_in_doubt or self.is_expired(now)) and self.may_renew(now)
 
     def with_user(self, user: str) -> "AccessToken":
         """Return the same token, with the name of the user that it stands for."""

@@ -189,8 +189,9 @@ class LinkBook:
             return LinkReport(link, "unknown", None)
         if token is None:
             return LinkReport(link, "none", None)
-        is_expired = token.is_expired(datetime.fromtimestamp(self._clock(), UTC))
-        return LinkReport(link, "expired" if is_expired else "active", token)
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        is_over = token.is_expired(now) and not token.may_renew(now)
+        return LinkReport(link, "expired" if is_over else "active", token)
 
     def find_product(self, link: Link) -> Product | None:
         """Return the link's product when its manifest is known or can be had."""

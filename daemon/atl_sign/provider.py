@@ -16,7 +16,7 @@ from requests.utils import parse_dict_header
 from requests_oauthlib import OAuth1Session
 from requests_oauthlib.oauth1_session import TokenMissing, TokenRequestDenied
 
-from atl_sign.credentials import AccessToken, Consumer, RequestToken, Secret
+from atl_sign.credentials import RENEW_BEFORE, AccessToken, Consumer, RequestToken, Secret
 from atl_sign.errors import BadUrlError, ProviderRefusedError
 from atl_sign.http_out import Answer, fetch, open_session, read_answer, within_deadline
 from atl_sign.links import Link, parse_base_url
@@ -80,7 +80,7 @@ class Provider:
             ProviderRefusedError: it answered no, or not with a request token bound to *callback*.
             ProviderUnreachableError: no answer in time.
         """
-        fields = self._fetch_token(REQUEST_TOKEN_PATH, None, "fetch_request_token", callback_uri=callback)
+        fields = self._fetch_token(REQUEST_TOKEN_PATH, None, callback_uri=callback)
         if fields.get("oauth_callback_confirmed") != "true":
             # Without this the provider speaks OAuth 1.0, where somebody else's consent can be slipped in (facts section 1.4).
             raise ProviderRefusedError(
@@ -98,16 +98,21 @@ class Provider:
 
         Source: facts section 2 for the lifetimes.
         """
-        fields = self._fetch_token(ACCESS_TOKEN_PATH, request_token, "fetch_access_token", verifier=verifier.reveal())
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        handle = fields.get("oauth_session_handle")
-        return AccessToken(
-            Secret(fields["oauth_token"]),
-            Secret(fields["oauth_token_secret"]),
-            expires_at=_end(now, fields.get("oauth_expires_in")),
-            session_handle=Secret(handle) if handle else None,
-            session_expires_at=_end(now, fields.get("oauth_authorization_expires_in")),
-        )
+        fields = self._fetch_token(ACCESS_TOKEN_PATH, request_token, verifier=verifier)
+        return self._make_access_token(fields)
+
+    def renew_access_token(self, token: AccessToken) -> AccessToken:
+        """
+        Swap *token* and its session handle for another token of the same user; *token* is void as soon as the provider answers.
+
+        Raises:
+            ProviderRefusedError: with `problem` "token_rejected" there is no such token any more, or the handle is another's;
+                with "permission_denied" the session is over. *token* is as it was.
+            ProviderUnreachableError: no answer in time; whether *token* still holds is not known.
+
+        Source: facts section 2.
+        """
+        return self._make_access_token(self._fetch_token(ACCESS_TOKEN_PATH, token, session_handle=token.session_handle))
 
     def fetch_signed(self, path: str, token: AccessToken) -> Answer:
         """GET *path*, below the base URL, as the token's user; raises as `send_signed`."""
@@ -152,9 +157,28 @@ class Provider:
         """Return *url* as the provider believes it was called."""
         return self._link.as_signed(parse_url(url))
 
-    def _fetch_token(self, path: str, token: RequestToken | None, method: str, **parameters: str) -> dict[str, str]:
-        verifier = {"verifier": parameters.pop("verifier")} if "verifier" in parameters else {}
+    def _make_access_token(self, fields: Mapping[str, str]) -> AccessToken:
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        end = _end(now, fields.get("oauth_expires_in"))
+        handle = fields.get("oauth_session_handle")
+        return AccessToken(
+            Secret(fields["oauth_token"]),
+            Secret(fields["oauth_token_secret"]),
+            expires_at=end,
+            session_handle=Secret(handle) if handle else None,
+            session_expires_at=_end(now, fields.get("oauth_authorization_expires_in")),
+            renew_at=end - min(RENEW_BEFORE, (end - now) / 10) if end else None,
+        )
 
+    def _fetch_token(
+        self,
+        path: str,
+        token: RequestToken | AccessToken | None,
+        *,
+        callback_uri: str | None = None,
+        verifier: Secret | None = None,
+        session_handle: Secret | None = None,
+    ) -> dict[str, str]:
         def try_once() -> tuple[dict[str, str] | None, Answer, str]:
             session = OAuth1Session(
                 self._consumer.key,
@@ -162,19 +186,18 @@ class Provider:
                 resource_owner_secret=token.secret.reveal() if token else None,
                 client_class=_Signer,
                 provider=self,
-                **parameters,
+                callback_uri=callback_uri,
+                session_handle=session_handle,
             )
             answers: list[Answer] = []
             with open_session(session, self._link):
                 session.hooks["response"] = [lambda response, **_: answers.append(read_answer(response))]
+                options = {"allow_redirects": False, "timeout": self._link.timeout_s, "headers": {"Content-Length": "0"}}
                 try:
-                    fields = getattr(session, method)(
-                        f"{self._link.url}{path}",
-                        allow_redirects=False,
-                        timeout=self._link.timeout_s,
-                        headers={"Content-Length": "0"},
-                        **verifier,
-                    )
+                    if verifier is not None:
+                        fields = session.fetch_access_token(f"{self._link.url}{path}", verifier=verifier.reveal(), **options)
+                    else:  # for a renewal too: requests-oauthlib has no call for it, and this one asks for nothing else
+                        fields = session.fetch_request_token(f"{self._link.url}{path}", **options)
                 except (TokenRequestDenied, TokenMissing, ValueError):
                     if not answers:
                         raise  # requests could not send it: some of its own errors are ValueErrors
@@ -184,7 +207,7 @@ class Provider:
                 is_token = fields.get("oauth_token") and fields.get("oauth_token_secret") is not None and answer.status == 200
                 return (dict(fields) if is_token else None), answer, session.auth.client.base_string
 
-        hidden = [Secret(text) for text in verifier.values()] + ([token.key, token.secret] if token else [])
+        hidden = [secret for secret in (verifier, session_handle, *((token.key, token.secret) if token else ())) if secret]
         return within_deadline(self._link, lambda: self._try_twice(try_once, *hidden))
 
     def _try_twice(self, try_once: Callable[[], tuple[Any, Answer, str]], *hidden: Secret) -> Any:
@@ -224,10 +247,11 @@ class Provider:
 class _Signer(Client):  # type: ignore[misc]  # oauthlib has no types
     """oauthlib's client with our signature, so that one implementation signs the dance and everything else."""
 
-    def __init__(self, *args: Any, provider: Provider, **kwargs: Any) -> None:
-        """Sign as *provider* does; the rest is what requests-oauthlib passes on."""
+    def __init__(self, *args: Any, provider: Provider, session_handle: Secret | None, **kwargs: Any) -> None:
+        """Sign as *provider* does, with *session_handle* for a renewal; the rest is what requests-oauthlib passes on."""
         super().__init__(*args, **kwargs)
         self._provider = provider
+        self._session_handle = session_handle
         self.base_string = ""
 
     def sign(
@@ -243,6 +267,8 @@ class _Signer(Client):  # type: ignore[misc]  # oauthlib has no types
             oauth += (("oauth_callback", self.callback_uri),)
         if self.verifier is not None:
             oauth += (("oauth_verifier", self.verifier),)
+        if self._session_handle is not None:
+            oauth += (("oauth_session_handle", self._session_handle.reveal()),)
         form = parse_pairs(body, "form") if body else None
         unsigned = UnsignedRequest(http_method, self._provider.as_signed(uri), form, oauth)
         headers["Authorization"], self.base_string = self._provider.sign(unsigned, token)

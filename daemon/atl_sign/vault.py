@@ -3,6 +3,8 @@
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +20,12 @@ _VERSION = 1  # of the items' JSON
 
 
 class NotInMemoryError(Exception):
-    """The answer would have to wait for the store; raised only to callers that cannot wait."""
+    """The answer would have to wait for the store or for a renewal; raised only to callers that cannot wait."""
+
+    def __init__(self, renewal: Future[None] | None = None) -> None:
+        """Take what to wait for first, when it is a *renewal*."""
+        super().__init__()
+        self.renewal = renewal
 
 
 class Vault:
@@ -86,6 +93,46 @@ class Vault:
 
     def put_token(self, link: Link, token: AccessToken) -> None:
         """Keep *token* for *link*; returns when the store has it."""
+        with self._lock:
+            self._write_token(link, token)
+            self._tokens[link.name] = (str(link.url), link.consumer_key, token)
+
+    def mark_renewal(self, link: Link, token: AccessToken, *, is_in_doubt: bool) -> bool:
+        """
+        Note in the store that a renewal of *token* of *link* is under way, or that it is not; raises as the store does.
+
+        After a crash the note is what tells a token that the provider has replaced from one that the user has revoked.
+        Returns False, and notes nothing, when the token was forgotten or replaced meanwhile.
+        """
+        with self._lock:
+            if not self._keeps(link, token):
+                return False
+            self._write_token(link, replace(token, is_in_doubt=is_in_doubt))
+            return True
+
+    def renew_token(self, link: Link, old: AccessToken, new: AccessToken) -> bool:
+        """
+        Take *new* for *link* in place of *old*, in memory alone; False when *old* was forgotten or replaced meanwhile.
+
+        *old* is void by now, so *new* is used even while the store cannot keep it: `save_token` does that.
+        """
+        with self._lock:
+            if not self._keeps(link, old):
+                return False
+            self._tokens[link.name] = (str(link.url), link.consumer_key, new)
+            return True
+
+    def save_token(self, link: Link, token: AccessToken) -> None:
+        """Write *token* to the store, unless it was forgotten or replaced meanwhile; raises as the store does."""
+        with self._lock:
+            if self._keeps(link, token):
+                self._write_token(link, token)
+
+    def _keeps(self, link: Link, token: AccessToken) -> bool:
+        kept = self._tokens.get(link.name)
+        return kept is not None and kept[2] is token
+
+    def _write_token(self, link: Link, token: AccessToken) -> None:
         item = {
             "url": str(link.url),
             "consumer_key": link.consumer_key,
@@ -95,16 +142,15 @@ class Vault:
             "session_handle": token.session_handle.reveal() if token.session_handle else None,
             "session_expires_at": _to_seconds(token.session_expires_at),
             "user": token.user,
+            "renew_at": _to_seconds(token.renew_at),
+            "is_in_doubt": token.is_in_doubt,
         }
-        with self._lock:
-            self._write(_token_item(link.name), item)
-            self._tokens[link.name] = (str(link.url), link.consumer_key, token)
+        self._write(_token_item(link.name), item)
 
     def name_user(self, link: Link, token: AccessToken, user: str) -> None:
         """Add the name of its *user* to *token* of *link*, unless it was forgotten or replaced meanwhile."""
         with self._lock:
-            kept = self._tokens.get(link.name)
-            if kept is not None and kept[2] is token:
+            if self._keeps(link, token):
                 self.put_token(link, token.with_user(user))
 
     def forget_token(self, name: str) -> None:
@@ -215,6 +261,8 @@ def _parse_token(item: dict[str, Any]) -> tuple[str, str, AccessToken]:
         session_handle=None if handle is None else Secret(str(handle)),
         session_expires_at=_from_seconds(item["session_expires_at"]),
         user=user if isinstance(user, str) and is_user_name(user) else None,
+        renew_at=_from_seconds(item.get("renew_at")),
+        is_in_doubt=item.get("is_in_doubt") is True,
     )
     return str(item["url"]), str(item["consumer_key"]), token
 
