@@ -20,11 +20,12 @@ RULES = {
     "toml_edit",
     "settings",
     "dance_state",
+    "hourly",
 }
-EDGES = {"config", "store", "secret_service", "tls_files", "unreachable", "http_out", "callback", "peer"}
+EDGES = {"audit", "config", "store", "secret_service", "tls_files", "unreachable", "http_out", "callback", "peer"}
 USE_CASES = ["provider", "vault", "renewal", "check", "http_tokens", "git_tokens", "dance", "linkbook", "agent"]
 SURFACE = {"schemas", "text", "request_fields", "answers", "git_credential", "api"}
-PROCESS = ["listening", "connections", "server", "demo", "cli"]
+PROCESS = ["listening", "connections", "server", "demo", "log_reader", "cli"]
 EDGE_USES = {"store": {"secret_service"}, "unreachable": {"tls_files"}, "http_out": {"tls_files", "unreachable"}}
 # Files of one group may build on each other where the design says so, in this order.
 RULE_ORDER = [
@@ -41,6 +42,7 @@ RULE_ORDER = [
     "toml_edit",
     "settings",
     "dance_state",
+    "hourly",
 ]
 
 FOREIGN = {

@@ -1,23 +1,35 @@
-"""The daemon's work, one method a call: find the link, ask policy, fetch credentials, sign."""
+"""The daemon's work, one method a call: find the link, ask policy, fetch credentials, sign, record."""
 
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from atl_sign.applink_form import ApplinkForm, make_form
+from atl_sign.audit import Action, AuditLog, Decision
 from atl_sign.config import ConfigFile
 from atl_sign.credentials import AccessToken, Consumer, GitToken, Secret
 from atl_sign.dance import CallbackKind, Dance, Dances
-from atl_sign.errors import AmbiguousLinkError, DanceNeededError, KeyExistsError, KeyMissingError
+from atl_sign.dance_state import DanceState
+from atl_sign.errors import (
+    AmbiguousLinkError,
+    AuditUnavailableError,
+    DaemonError,
+    DanceNeededError,
+    KeyExistsError,
+    KeyMissingError,
+)
 from atl_sign.git_request import GitRequest
 from atl_sign.git_tokens import GitTokens
-from atl_sign.linkbook import LinkBook, user_name
+from atl_sign.hourly import HourlyCounts
+from atl_sign.linkbook import LinkBook, LinkReport, user_name
 from atl_sign.links import Link
+from atl_sign.peer import Peer
 from atl_sign.policy import check_method, check_request
 from atl_sign.problems import explain_problem, parse_clock_offset
 from atl_sign.products import PRODUCTS, Product
@@ -37,19 +49,23 @@ class Status:
     """The daemon's state, for `GET /status`."""
 
     started_at: datetime
+    uptime_s: float
     store: str
     store_state: StoreState
-    links: int
-    tokens: int  # of those, with a token in memory or store; 0 when the store does not say
+    audit: str  # "journal", "off", or the file's path
+    links: tuple[LinkReport, ...]
+    signatures_by_link: dict[str, int]  # in the last hour; a link without any is left out
     dances: int
     signatures: int
-    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class Agent:
-    """Where link, policy, store and signing meet."""
+    """Where link, policy, store, signing and audit meet."""
 
-    def __init__(self, config: ConfigFile, vault: Vault, dances: Dances, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, config: ConfigFile, vault: Vault, dances: Dances, audit: AuditLog, clock: Callable[[], float] = time.time
+    ) -> None:
         """
         Serve with these edges.
 
@@ -57,17 +73,21 @@ class Agent:
             config: the links.
             vault: the credentials.
             dances: those that wait.
+            audit: where decisions are recorded.
             clock: seconds since 1970-01-01 UTC.
         """
         self.dances = dances
         self._git_tokens = GitTokens(vault, clock, self._live_token, self._provider)
         self.links = LinkBook(config, vault, dances, self._git_tokens, clock)
-        self._renewals = Renewals(vault, clock)
+        self._audit = audit
+        self._renewals = Renewals(vault, self._record_renewal, clock)
         self._vault = vault
         self._clock = clock
         self._clock_offsets: dict[Url, float] = {}  # by base URL: the provider's clock less ours, once it was learned
         self._making_key = threading.Lock()
         self._signatures = 0
+        self._last_hour = HourlyCounts()
+        self._started_monotonic = time.monotonic()
         self._started_at = datetime.now(UTC)
 
     @property
@@ -75,7 +95,9 @@ class Agent:
         """The store's name."""
         return self._vault.backend
 
-    def sign(self, method: str, url: str, form: Pairs | None, name: str | None, *, from_memory: bool = False) -> tuple[str, Link]:
+    def sign(
+        self, method: str, url: str, form: Pairs | None, name: str | None, peer: Peer, *, from_memory: bool = False
+    ) -> tuple[str, Link]:
         """
         Return the Authorization header value for one request, and the link that it is signed for.
 
@@ -84,6 +106,7 @@ class Agent:
             url: exactly as it will be sent.
             form: decoded names and values when the body is `application/x-www-form-urlencoded`, else None.
             name: the link to take; None for the one that covers the URL.
+            peer: who asks.
             from_memory: raise NotInMemoryError instead of waiting for the store or for a renewal.
 
         Raises:
@@ -92,14 +115,51 @@ class Agent:
             KeyMissingError, DanceNeededError: there is nothing to sign with.
             ProviderRefusedError, ProviderUnreachableError: the token has expired and was not renewed.
             StoreLockedError, StoreUnavailableError: the store does not give it.
+            AuditUnavailableError: the signature cannot be recorded, and must be.
         """
-        request, link = self._make_request(method, url, form, name)
-        consumer = self._consumer(link, from_memory=from_memory)
-        token = self._live_token(link, from_memory=from_memory)
-        header = sign(request, consumer, token, nonce=secrets.token_hex(16), timestamp=self._timestamp(link))
+        with self.recording("sign", peer, name) as decision:
+            request, link = self._make_request(method, url, form, name, decision)
+            consumer = self._consumer(link, from_memory=from_memory)
+            token = self._live_token(link, from_memory=from_memory)
+            header = sign(request, consumer, token, nonce=secrets.token_hex(16), timestamp=self._timestamp(link))
         self._renewals.note_signature(link)
         self._signatures += 1
+        self._last_hour.add(link.name, time.monotonic())
         return header, link
+
+    @contextmanager
+    def recording(self, action: Action, peer: Peer | None, link: str | None = None) -> Iterator[Decision]:
+        """
+        Record what comes of a `with`, before it is over: "ok", or the code of the error that left it.
+
+        Args:
+            action: what is wanted.
+            peer: who wants it; None for the daemon itself.
+            link: the link's name, as far as it is known.
+
+        Raises:
+            AuditUnavailableError: it went well, and cannot be recorded, and must be.
+        """
+        decision = Decision(action, "ok", link)
+        if peer is not None:
+            decision.pid, decision.uid, decision.program = peer.pid, peer.uid, peer.program
+        try:
+            yield decision
+        except NotInMemoryError:  # the same call comes again
+            raise
+        except BaseException as exc:
+            decision.outcome = exc.code if isinstance(exc, DaemonError) else "internal"
+            with suppress(AuditUnavailableError):  # nothing is given away, and the first error says more
+                self._record(decision)
+            raise
+        self._record(decision)
+
+    def _record(self, decision: Decision) -> None:
+        self._audit.record(decision, self.links.read_settings().audit)
+
+    def _record_renewal(self, link: Link, outcome: str) -> None:
+        with suppress(AuditUnavailableError):
+            self._record(Decision("renew", outcome, link.name))
 
     def sign_dry(self, method: str, url: str, form: Pairs | None, name: str | None) -> tuple[str, Link]:
         """
@@ -107,7 +167,7 @@ class Agent:
 
         A link that has no token yet is fine. Raises as `sign` otherwise.
         """
-        request, link = self._make_request(method, url, form, name)
+        request, link = self._make_request(method, url, form, name, Decision("sign", ""))
         token = AccessToken(Secret("TOKEN"), Secret(""))
         return signature_base_string(request, self._consumer(link), token, nonce="NONCE", timestamp=self._timestamp(link)), link
 
@@ -153,8 +213,12 @@ class Agent:
         erased = [self._git_tokens.erase(link, secret) for link in self._find_git_links(asked)]
         return any(erased)
 
-    def begin_dance(self, name: str, callback: CallbackKind) -> Dance:
-        """Begin a dance with the link called *name*; raises as `Dances.begin`, and what the link and the key lack."""
+    def begin_dance(self, name: str, callback: CallbackKind, peer: Peer) -> Dance:
+        """
+        Begin a dance with the link called *name*, as *peer* wants it.
+
+        Its beginning and its end are recorded. Raises as `Dances.begin`, and what the link and the key lack.
+        """
         from atl_sign.check import learn_user
 
         link = self.links.get_link(name)
@@ -171,7 +235,11 @@ class Agent:
                 self._vault.name_user(link, token, user)
             return user
 
-        return self.dances.begin(link, provider, callback, keep=keep, learn_user=name_user)
+        def record_end(state: DanceState) -> None:
+            with suppress(AuditUnavailableError):  # it is too late to say no
+                self._record(Decision("dance", state.word, link.name, pid=peer.pid, uid=peer.uid, program=peer.program))
+
+        return self.dances.begin(link, provider, callback, keep=keep, learn_user=name_user, on_end=record_end)
 
     def make_setup(self, name: str) -> tuple[Link, Product | None, ApplinkForm]:
         """Return what an administrator enters for the link; raises KeyMissingError, and as `LinkBook.get_link`."""
@@ -208,20 +276,28 @@ class Agent:
             self._vault.put_key(key)
         return key
 
-    def status(self) -> Status:
-        """Return the daemon's state; a store that does not answer is a state, not a failure."""
+    def status(self, name: str | None = None) -> Status:
+        """
+        Return the daemon's state with every link, or with the one called *name*.
+
+        A store that does not answer is a state, not a failure. Raises as `LinkBook.get_link` for a *name* that is none.
+        """
         settings = self.links.read_settings()
         store_state = self._vault.state()
-        reports = self.links.list_links() if store_state == "ready" else []
+        warnings = [str(problem) for problem in settings.problems]
+        if self._audit.failure is not None:
+            warnings.append(self._audit.failure)
         return Status(
             started_at=self._started_at,
+            uptime_s=time.monotonic() - self._started_monotonic,
             store=self._vault.backend,
             store_state=store_state,
-            links=len(settings.links.by_name),
-            tokens=sum(report.token is not None for report in reports),
+            audit="off" if settings.audit == "off" else self._audit.place,
+            links=tuple(self.links.list_links() if name is None else [self.links.show_link(name)]),
+            signatures_by_link=dict(self._last_hour.counts(time.monotonic())),
             dances=self.dances.count_waiting(),
             signatures=self._signatures,
-            problems=tuple(str(problem) for problem in settings.problems),
+            warnings=tuple(warnings),
         )
 
     def close(self) -> None:
@@ -243,10 +319,15 @@ class Agent:
             self.links.fetch_manifest(link)
         return self.links.find_product(link) is PRODUCTS["bitbucket"]
 
-    def _make_request(self, method: str, url: str, form: Pairs | None, name: str | None) -> tuple[UnsignedRequest, Link]:
+    def _make_request(
+        self, method: str, url: str, form: Pairs | None, name: str | None, decision: Decision
+    ) -> tuple[UnsignedRequest, Link]:
         check_method(method)
+        decision.method = method  # by now it is one
         target = parse_url(url)
+        decision.host, decision.path = target.origin.partition("://")[2], target.path
         link = self.links.choose_link(target, name)
+        decision.link = link.name
         request = UnsignedRequest(method, link.as_signed(target), form)
         check_request(request)
         return request, link

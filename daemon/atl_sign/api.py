@@ -67,13 +67,14 @@ def _add_sign(app: FastAPI, agent: Agent) -> None:
             form = None if fields.form is None else tuple(fields.form)
         if fields.dry_run:
             return answer_with(request, await run_in_threadpool(_dry_run, agent, fields, form))
+        peer = request.state.peer
         # The loop itself signs: a hop to a thread takes longer than the signature, unless the store must be asked first.
         try:
-            authorization, link = agent.sign(fields.method, fields.url, form, fields.link, from_memory=True)
+            authorization, link = agent.sign(fields.method, fields.url, form, fields.link, peer, from_memory=True)
         except NotInMemoryError as exc:
             if exc.renewal is not None:  # here, for any number may wait for it, and threads are few
-                await asyncio.shield(asyncio.wrap_future(exc.renewal))
-            authorization, link = await run_in_threadpool(agent.sign, fields.method, fields.url, form, fields.link)
+                await asyncio.wait([asyncio.wrap_future(exc.renewal)])
+            authorization, link = await run_in_threadpool(agent.sign, fields.method, fields.url, form, fields.link, peer)
         details = _describe_sending(link) if fields.details else {}
         if wants_text(request):
             lines = format_lines({"link": link.name, **details}) + "\n" if details else ""
@@ -87,7 +88,8 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
     def begin_dance(
         request: Request, fields: Annotated[schemas.DanceFields, Depends(fields_of(schemas.DanceFields))]
     ) -> Response:
-        dance = agent.begin_dance(fields.link, fields.callback)
+        with agent.recording("dance", request.state.peer, fields.link):
+            dance = agent.begin_dance(fields.link, fields.callback, request.state.peer)
         begun = schemas.DanceBegun(
             id=dance.id,
             authorize_url=dance.authorize_url,
@@ -146,7 +148,8 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
     def put_link(
         request: Request, name: str, fields: Annotated[schemas.LinkFields, Depends(fields_of(schemas.LinkFields))]
     ) -> Response:
-        probed = agent.links.put_link(name, fields.model_dump(), only_new=request.headers.get("If-None-Match") == "*")
+        with agent.recording("link", request.state.peer, name):
+            probed = agent.links.put_link(name, fields.model_dump(), only_new=request.headers.get("If-None-Match") == "*")
         manifest = probed.manifest
         answer = schemas.ProbedLinkAnswer(
             **_describe_link(probed.report).model_dump(),
@@ -159,7 +162,8 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
 
     @app.delete("/links/{name}", **_documented("Remove a link and forget its token", schemas.RemovedAnswer))
     def remove_link(request: Request, name: str) -> Response:
-        left = agent.links.remove_link(name)
+        with agent.recording("link", request.state.peer, name):
+            left = agent.links.remove_link(name)
         words = "\n".join([f"removed link {name}", *_tell_git_left(left)])
         return answer_with(request, schemas.RemovedAnswer(removed=name, git_left=list(left)), words)
 
@@ -181,7 +185,8 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
 
     @app.post("/links/{name}/check", **_documented("Who am I there", schemas.CheckAnswer))
     def check_link(request: Request, name: str) -> Response:
-        result = agent.check(name)
+        with agent.recording("check", request.state.peer, name):
+            result = agent.check(name)
         offset = None if result.clock_offset_s is None else round(result.clock_offset_s, 1)
         answer = schemas.CheckAnswer(
             link=name,
@@ -204,7 +209,8 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
 
     @app.delete("/links/{name}/token", **_documented("Log out", schemas.LogoutAnswer))
     def log_out(request: Request, name: str, keep_git_token: bool = False) -> Response:
-        report = agent.links.log_out(name, keep_git_token=keep_git_token)
+        with agent.recording("logout", request.state.peer, name):
+            report = agent.links.log_out(name, keep_git_token=keep_git_token)
         lines = [f"forgot the token of link {name}", f"to revoke it at the provider too: {report.revoke_url}"]
         if report.git_fate == "revoked":
             lines.append("revoked the token for git at the provider")
@@ -225,24 +231,38 @@ def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
     def make_key(
         request: Request, fields: Annotated[schemas.KeyFields, Depends(fields_of(schemas.KeyFields, schemas.FormKeyFields))]
     ) -> Response:
-        return _answer_key(request, agent.make_key(int(fields.bits), replace=fields.replace), status=201)
+        with agent.recording("key", request.state.peer):
+            key = agent.make_key(int(fields.bits), replace=fields.replace)
+        return _answer_key(request, key, status=201)
 
     @app.get("/status", **_documented("The daemon's state", schemas.StatusAnswer))
-    def show_status(request: Request) -> Response:
-        status = agent.status()
+    def show_status(request: Request, link: str | None = None) -> Response:
+        status = agent.status(link)
+        counts = status.signatures_by_link
+        links = [
+            schemas.LinkStatus(
+                name=report.link.name,
+                url=str(report.link.url),
+                token=_describe_token(report),
+                signatures_last_hour=counts.get(report.link.name, 0),
+            )
+            for report in status.links
+        ]
         answer = schemas.StatusAnswer(
             version=__version__,
             pid=os.getpid(),
             started_at=status.started_at,
+            uptime_s=int(status.uptime_s),
             store=status.store,
             store_state=status.store_state,
-            links=status.links,
-            tokens=status.tokens,
+            audit=status.audit,
             dances=status.dances,
             signatures=status.signatures,
-            warnings=list(status.problems),
+            links=links,
+            dance_needed=[each.name for each in links if each.token.state != "active"],
+            warnings=list(status.warnings),
         )
-        return answer_with(request, answer)
+        return answer_with(request, answer, _format_status(answer) if wants_text(request) else None)
 
 
 def _documented(
@@ -269,14 +289,32 @@ def _documented(
     }
 
 
+def _format_status(status: schemas.StatusAnswer) -> str:
+    """Return *status* as lines, its links as a table."""
+    shown = status.model_dump(mode="json")
+    links = shown.pop("links")
+    dance_needed, warnings = shown.pop("dance_needed"), shown.pop("warnings")
+    rows = []
+    for link in links:
+        token, count = link["token"], link["signatures_last_hour"]
+        until = f"until {token['expires_at']}" if token["expires_at"] else ""
+        rows.append((f"link: {link['name']}", token["state"], token["user"] or "", until, f"{count} signed in the last hour"))
+    needs = format_lines({"dance_needed": dance_needed, "warnings": warnings}).splitlines()
+    return "\n".join([format_lines(shown), *format_table(rows), *needs])
+
+
 def _describe_link(report: LinkReport) -> schemas.LinkAnswer:
-    token = report.token
     return schemas.LinkAnswer(
         name=report.link.name,
         **link_to_fields(report.link),  # type: ignore[arg-type]  # pydantic checks the kinds
-        token=schemas.TokenAnswer(
-            state=report.token_state, user=token.user if token else None, expires_at=token.expires_at if token else None
-        ),
+        token=_describe_token(report),
+    )
+
+
+def _describe_token(report: LinkReport) -> schemas.TokenAnswer:
+    token = report.token
+    return schemas.TokenAnswer(
+        state=report.token_state, user=token.user if token else None, expires_at=token.expires_at if token else None
     )
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from atl_sign import __version__
 
@@ -22,6 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("serve", help="serve on the Unix socket until SIGTERM")
     demo = commands.add_parser("demo", help="sandbox, daemon, dance and signed curl in a throw-away folder")
     demo.add_argument("--no-browser", action="store_true", help="approve by itself even where a browser is")
+    log = commands.add_parser("log", help="the decisions that were recorded")
+    log.add_argument("--follow", action="store_true", help="go on with what comes")
+    log.add_argument("--link", metavar="NAME", help="of one link alone")
+    log.add_argument("--since", metavar="TIME", help="30m, 2h or 7d ago, or a date or time like 2026-11-25T08:00")
+    log.add_argument("--json", action="store_true", help="the lines as they were recorded")
     commands.add_parser("sandbox", help="a provider to try against", add_help=False)
     if given[:1] == ["sandbox"]:  # it has options of its own
         from atl_sign.sandbox.__main__ import main as run_sandbox
@@ -30,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(given)
     if chosen.command == "serve":
         return _serve()
+    if chosen.command == "log":
+        return _log(chosen.link, chosen.since, as_json=chosen.json, follow=chosen.follow)
     from atl_sign.demo import run_demo
 
     return run_demo(may_open_browser=not chosen.no_browser)
@@ -45,6 +53,42 @@ def _serve() -> int:
         print(f"atl-signd: {exc}\nhint: {exc.hint}", file=sys.stderr)
         return 1
     _end_past_waiting_threads()
+    return 0
+
+
+def _log(link: str | None, since: str | None, *, as_json: bool, follow: bool) -> int:
+    from atl_sign.log_reader import LogFilter, NothingRecordedError, follow_log, parse_since, show_log
+
+    def write(text: str) -> None:
+        print(text, end="", flush=follow)
+
+    try:
+        wanted = LogFilter(link, parse_since(since, datetime.now(UTC)) if since else None)
+    except ValueError as exc:
+        print(f"atl-signd: {exc}\nhint: write 30m, 2h or 7d, or a date like 2026-11-25", file=sys.stderr)
+        return 2
+    try:
+        show_log(os.environ, wanted, as_json=as_json, write=write)
+        sys.stdout.flush()
+    except NothingRecordedError as exc:
+        if not follow:
+            print(f"atl-signd: nothing was recorded yet\nhint: {exc}", file=sys.stderr)
+            return 1
+    except BrokenPipeError:
+        return _end_quietly()
+    if follow:
+        try:
+            follow_log(os.environ, wanted, as_json=as_json, write=write)
+        except KeyboardInterrupt:
+            pass
+        except BrokenPipeError:
+            return _end_quietly()
+    return 0
+
+
+def _end_quietly() -> int:
+    """End as a program whose reader has seen enough: `| head` is no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

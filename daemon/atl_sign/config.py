@@ -139,7 +139,7 @@ def _reason(exc: OSError) -> str:
 
 
 def _unreadable(cause: str) -> Settings:
-    return Settings(LinkTable([]), None, (ConfigProblem(None, "file", cause),))
+    return Settings(LinkTable([]), problems=(ConfigProblem(None, "file", cause),))
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -39,7 +39,9 @@ class Connection(HttpToolsProtocol):
         self._refusal: BadRequestError | None = None
         self._last_words: bytes | None = None
         try:
-            is_ours = read_peer(transport.get_extra_info("socket")).is_ours()
+            peer = read_peer(transport.get_extra_info("socket"))
+            is_ours = peer.is_ours()
+            self.app_state = {**self.app_state, "peer": peer}
         except OSError:
             is_ours = False
         if not is_ours:

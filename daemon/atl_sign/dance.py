@@ -48,6 +48,7 @@ class Dance:
         *,
         keep: Callable[[AccessToken], None],
         learn_user: Callable[[AccessToken], str | None],
+        on_end: Callable[[DanceState], None] = lambda _: None,
         lifetime_s: float = DANCE_LIFETIME_S,
     ) -> None:
         """
@@ -59,6 +60,7 @@ class Dance:
             callback: how the verifier comes back: to a listener on 127.0.0.1, or by the user's hand.
             keep: stores the access token; raises when that fails.
             learn_user: returns the name of the user whose token it is, when the provider says; may take as long as a request.
+            on_end: told once of the state in which the dance ends.
             lifetime_s: how long the user may take.
         """
         self.id = secrets.token_urlsafe(12)
@@ -69,6 +71,7 @@ class Dance:
         self._provider = provider
         self._keep = keep
         self._learn_user = learn_user
+        self._on_end = on_end
         self._is_naming = False  # the token is stored, and the user's name is asked for
         self._ends_at = time.monotonic() + lifetime_s
         self._lock = threading.Lock()  # around the state
@@ -279,6 +282,7 @@ class Dance:
             listener, self._listener = self._listener, None
             self._request_token = None
         self._timer.cancel()
+        self._on_end(state)
         if listener is not None:
             # Not here: this may be the listener's own thread, which still has a page to write.
             threading.Thread(target=listener.close, name="callback-close", daemon=True).start()
@@ -305,13 +309,14 @@ class Dances:
         *,
         keep: Callable[[AccessToken], None],
         learn_user: Callable[[AccessToken], str | None],
+        on_end: Callable[[DanceState], None] = lambda _: None,
     ) -> Dance:
         """Begin a dance; raises as `Dance.begin`, and BadRequestError when too many wait already."""
         with self._lock:
             self._dances = {key: dance for key, dance in self._dances.items() if dance.ended_s_ago < KEPT_S}
             if self.count_waiting() >= WAITING_MAX:
                 raise BadRequestError(f"{WAITING_MAX} dances wait for their users", "finish or cancel some of them")
-            dance = Dance(link, provider, callback, keep=keep, learn_user=learn_user, lifetime_s=self.lifetime_s)
+            dance = Dance(link, provider, callback, keep=keep, learn_user=learn_user, on_end=on_end, lifetime_s=self.lifetime_s)
             self._dances[dance.id] = dance
         try:
             dance.begin()

@@ -152,6 +152,13 @@ class StoreUnavailableError(DaemonError):
     status = 503
 
 
+class AuditUnavailableError(DaemonError):
+    """The audit log cannot be written, and the configuration requires it."""
+
+    code = "audit_unavailable"
+    status = 503
+
+
 class ProviderRefusedError(DaemonError):
     """The provider answered, and the answer is no, or not what its protocol says."""
 

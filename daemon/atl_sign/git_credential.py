@@ -45,10 +45,15 @@ def add_git_credential(app: FastAPI, agent: Agent) -> None:
             return answer_text(CAPABILITIES)
         asked = parse_git_request(await read_body(request), link)
         if operation == "get":
-            token = await flights.get(asked)
+            with agent.recording("git-credential", request.state.peer, link) as decision:
+                decision.host = asked.url.origin.partition("://")[2] if asked.url is not None else None
+                token = await flights.get(asked)
+                if token is None:
+                    decision.outcome = "not_ours"
             return answer_text("" if token is None else format_token(token, can_authtype=asked.can_authtype))
         if operation == "erase" and asked.credential is not None:
-            await run_in_threadpool(agent.erase_git_token, asked, asked.credential)
+            with agent.recording("git-credential", request.state.peer, link):
+                await run_in_threadpool(agent.erase_git_token, asked, asked.credential)
         # What git wants stored is what it was given here, or is for another helper.
         return answer_text("")
 

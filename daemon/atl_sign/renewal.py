@@ -45,9 +45,17 @@ class _Attempt:
 class Renewals:
     """The renewals under way, and those that failed a moment ago."""
 
-    def __init__(self, vault: Vault, clock: Callable[[], float] = time.time) -> None:
-        """Renew what *vault* keeps; *clock* gives the seconds since 1970-01-01 UTC."""
+    def __init__(self, vault: Vault, on_end: Callable[[Link, str], None], clock: Callable[[], float] = time.time) -> None:
+        """
+        Renew what *vault* keeps.
+
+        Args:
+            vault: where tokens are.
+            on_end: told of each attempt: the link, and "ok" or an error's code.
+            clock: seconds since 1970-01-01 UTC.
+        """
         self._vault = vault
+        self._on_end = on_end
         self._clock = clock
         self._lock = threading.Lock()
         self._attempts: dict[str, _Attempt] = {}  # by link, the last one each
@@ -103,6 +111,7 @@ class Renewals:
             self._fail(link, attempt, InternalError("the renewal of a token failed", "the daemon's log says more"))
             return
         is_saved = renewed is None or self._save(link, renewed)
+        self._on_end(link, "ok")
         attempt.done.set_result(None)
         for pause_s in chain(_SAVE_PAUSES_S, repeat(_SAVE_PAUSES_S[-1])):
             if is_saved or renewed is None:
@@ -142,6 +151,7 @@ class Renewals:
     def _fail(self, link: Link, attempt: _Attempt, error: DaemonError) -> None:
         """End *attempt* with *error*, which signers see only when the old token is of no use to them."""
         _log.warning("link %s: its token was not renewed: %s", link.name, error.message)
+        self._on_end(link, error.code)
         problem = error.problem if isinstance(error, ProviderRefusedError) else None
         is_expired = attempt.token.is_expired(self._now())
         attempt.again_at = time.monotonic() + (RETRY_EXPIRED_S if is_expired and problem is None else RETRY_S)

@@ -266,16 +266,27 @@ class KeyAnswer(BaseModel):
     bits: int
 
 
+class LinkStatus(BaseModel):
+    """One link in the daemon's state."""
+
+    name: str
+    url: str
+    token: TokenAnswer
+    signatures_last_hour: int
+
+
 class StatusAnswer(BaseModel):
     """The daemon's state."""
 
     version: str
     pid: int
     started_at: Moment
+    uptime_s: int
     store: str
     store_state: Literal["ready", "locked", "unavailable"]
-    links: int
-    tokens: int
-    dances: int
-    signatures: int
+    audit: str = Field(description='where decisions are recorded: "journal", "off", or a file')
+    dances: int = Field(description="how many wait for their users")
+    signatures: int = Field(description="since the start")
+    links: list[LinkStatus]
+    dance_needed: list[str] = Field(description="links that may not sign without a dance: no token, an expired one, or unknown")
     warnings: list[str]

@@ -17,6 +17,7 @@ import uvicorn
 
 from atl_sign.agent import Agent
 from atl_sign.api import make_app
+from atl_sign.audit import open_audit
 from atl_sign.config import ConfigFile
 from atl_sign.connections import ACCEPTS_MAX, IDLE_S, AcceptFailures, Connection
 from atl_sign.dance import Dances
@@ -123,7 +124,7 @@ def _make_agent(environment: Mapping[str, str]) -> Agent:
         store = open_store(backend)
     except BadRequestError as exc:
         raise StartError(exc.message, exc.hint or "name another store") from exc
-    return Agent(config, Vault(store), Dances())
+    return Agent(config, Vault(store), Dances(), open_audit(environment))
 
 
 def _keep_memory_private() -> None:

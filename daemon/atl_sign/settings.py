@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from atl_sign import toml_edit
 from atl_sign.errors import BadFieldsError, BadUrlError, DaemonError
@@ -23,6 +23,9 @@ from atl_sign.links import (
 )
 from atl_sign.toml_load import TooDeepError, load_toml
 from atl_sign.urls import Url
+
+AuditMode = Literal["on", "required", "off"]
+AUDIT_MODES: tuple[AuditMode, ...] = ("on", "required", "off")
 
 LINK_SETTINGS = (
     "url",
@@ -66,6 +69,7 @@ class Settings:
 
     links: LinkTable
     store_backend: str | None = None  # None when the file does not name one
+    audit: AuditMode = "on"
     problems: tuple[ConfigProblem, ...] = ()
 
     def problem_of_link(self, name: str) -> ConfigProblem | None:
@@ -106,9 +110,13 @@ def parse_settings(text: str) -> Settings:
     if isinstance(store, dict):
         for name in sorted(store.keys() - {"backend"}):
             complain(f"store.{name}", "no such setting")
-    for name in sorted(data.keys() - {"links", "store"}):
+    audit = data.get("audit", "on")
+    if audit not in AUDIT_MODES:
+        complain("audit", f"not one of {', '.join(AUDIT_MODES)}; taken for required")
+        audit = "required"  # who wrote something there wanted more than the default
+    for name in sorted(data.keys() - {"links", "store", "audit"}):
         complain(name, "no such setting")
-    return Settings(LinkTable(links), backend, tuple(problems))
+    return Settings(LinkTable(links), backend, audit, tuple(problems))
 
 
 def link_from_fields(name: str, fields: Mapping[str, object]) -> Link:

@@ -298,7 +298,12 @@ def test_status_counts(danced: Daemon) -> None:
 
     assert after["signatures"] == before["signatures"] + 1
     assert (after["store"], after["store_state"]) == ("memory", "ready")
-    assert (after["links"], after["tokens"]) == (4, 4)
+    assert [(link["name"], link["token"]["state"], link["token"]["user"]) for link in after["links"]] == [
+        (name, "active", "alice") for name in PRODUCTS
+    ]
+    assert after["dance_needed"] == []
+    counts = [{link["name"]: link["signatures_last_hour"] for link in status["links"]} for status in (before, after)]
+    assert counts[1] == {**counts[0], "jira": counts[0]["jira"] + 1}
     assert after["pid"] == danced.process.pid  # type: ignore[union-attr]
     assert f"version: {after['version']}\n" in danced.request("GET", "/status", text=True).text
 

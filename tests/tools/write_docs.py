@@ -23,6 +23,7 @@ from atl_sign.dance import Dances
 from atl_sign.sandbox import Sandbox
 from atl_sign.store import MemoryStore
 from atl_sign.vault import Vault
+from tests.audit_lab import make_audit
 from tests.lab import DEADLINE_S, REPOSITORY, Daemon
 
 DOCS = REPOSITORY / "docs"
@@ -38,6 +39,7 @@ _AUTHORIZE_URL = re.compile(r'http://[^\s"]+/oauth/authorize\?oauth_token=[^\s"]
 _VARYING = re.compile(
     r"(?<=oauth_nonce=)\W*\w+|(?<=oauth_timestamp=)\W*\d+|(?<=oauth_token=)\W*\w+|(?<=oauth_signature=)\W*[\w%]+"
     r'|(?<="id": ")[\w-]+|(?<=^id: )[\w-]+|(?<="pid": )\d+|(?<=^pid: )\d+|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ'
+    r'|(?<="uptime_s": )\d+|(?<=^uptime_s: )\d+'
     r'|(?<="clock_offset_s": )-?[\d.]+|(?<=^clock_offset_s: )-?[\d.]+'
     r"|(?<=oauth_timestamp%3D)\d+|(?<=SHA256:)[\w+/]+|(?<=BEGIN PUBLIC KEY-----)[\w+/=\\\s]+(?=-----END)",
     re.M,
@@ -46,7 +48,7 @@ _VARYING = re.compile(
 
 def make_documented_app(folder: Path) -> FastAPI:
     """Return the application as the daemon serves it, with nothing in it."""
-    return make_app(Agent(ConfigFile(folder / "config.toml"), Vault(MemoryStore()), Dances()))
+    return make_app(Agent(ConfigFile(folder / "config.toml"), Vault(MemoryStore()), Dances(), make_audit()))
 
 
 def format_openapi(app: FastAPI) -> str:

@@ -19,6 +19,7 @@ from atl_sign.errors import (
 from atl_sign.sandbox import Sandbox
 from atl_sign.store import MemoryStore
 from atl_sign.vault import Vault
+from tests.audit_lab import PEER, make_audit
 
 NOBODY_THERE = "http://127.0.0.1:1/jira"
 
@@ -56,7 +57,7 @@ def agent(tmp_path: Path, store: LockableStore) -> Agent:
 
 
 def make_agent(folder: Path, store: MemoryStore, now: float = 1_700_000_000.0) -> Agent:
-    return Agent(ConfigFile(folder / "config.toml"), Vault(store), Dances(), clock=lambda: now)
+    return Agent(ConfigFile(folder / "config.toml"), Vault(store), Dances(), make_audit(), clock=lambda: now)
 
 
 def test_a_broken_key_item_can_be_replaced(agent: Agent, store: LockableStore) -> None:
@@ -80,20 +81,20 @@ def test_a_broken_token_item_can_be_danced_over(agent: Agent, store: LockableSto
     agent.links.put_link("jira", {"url": url, "consumer_key": "agent-test"})
     sandbox.register_consumer("jira", "agent-test", agent.make_key(2048, replace=False).public_pem())
     with pytest.raises(StoreUnavailableError) as caught:
-        agent.sign("GET", f"{url}/x", None, None)
+        agent.sign("GET", f"{url}/x", None, None, PEER)
     assert caught.value.hint == "atl-sign dance jira"
     assert agent.links.show_link("jira").token_state == "unknown"
 
     agent = make_agent_now(agent, store)
-    dance = agent.begin_dance("jira", "oob")
+    dance = agent.begin_dance("jira", "oob", PEER)
     dance.finish(Secret(sandbox.approve("jira", dance.authorize_url)))
 
-    assert agent.sign("GET", f"{url}/x", None, None)[0].startswith("OAuth ")
+    assert agent.sign("GET", f"{url}/x", None, None, PEER)[0].startswith("OAuth ")
 
 
 def make_agent_now(agent: Agent, store: MemoryStore) -> Agent:
     """The same with the machine's own clock, which the sandbox has too."""
-    return Agent(agent.links._config, Vault(store), Dances())
+    return Agent(agent.links._config, Vault(store), Dances(), make_audit())
 
 
 def test_a_locked_store_is_told_before_the_user_consents(agent: Agent, store: LockableStore, sandbox: Sandbox) -> None:
@@ -103,7 +104,7 @@ def test_a_locked_store_is_told_before_the_user_consents(agent: Agent, store: Lo
     store.is_locked = True
 
     with pytest.raises(StoreLockedError):
-        agent.begin_dance("jira", "oob")
+        agent.begin_dance("jira", "oob", PEER)
     assert agent.dances.count_waiting() == 0
 
 
@@ -114,12 +115,12 @@ def test_a_store_that_locks_stops_no_signature_whose_secrets_were_read(agent: Ag
         agent._vault.put_token(agent.links.get_link(name), AccessToken(Secret("t"), Secret("s")))
     agent.make_key(2048, replace=False)
     agent = make_agent(Path(agent.links._config.path).parent, store)
-    agent.sign("GET", "http://127.0.0.1:1/read/x", None, None)
+    agent.sign("GET", "http://127.0.0.1:1/read/x", None, None, PEER)
     store.is_locked = True
 
-    assert agent.sign("GET", "http://127.0.0.1:1/read/x", None, None)[1].name == "read"
+    assert agent.sign("GET", "http://127.0.0.1:1/read/x", None, None, PEER)[1].name == "read"
     with pytest.raises(StoreLockedError):
-        agent.sign("GET", "http://127.0.0.1:1/unread/x", None, None)
+        agent.sign("GET", "http://127.0.0.1:1/unread/x", None, None, PEER)
     assert [report.token_state for report in agent.links.list_links()] == ["active", "unknown"]
 
 
@@ -147,10 +148,10 @@ def test_an_expired_token_needs_a_dance(tmp_path: Path, store: LockableStore) ->
     agent._vault.put_token(agent.links.get_link("jira"), AccessToken(Secret("t"), Secret("s"), expires_at=end))
 
     with pytest.raises(DanceNeededError, match="has expired"):
-        agent.sign("GET", f"{NOBODY_THERE}/x", None, None)
+        agent.sign("GET", f"{NOBODY_THERE}/x", None, None, PEER)
     assert agent.links.show_link("jira").token_state == "expired"
     before = make_agent(tmp_path, store, now=1_699_999_999)
-    assert before.sign("GET", f"{NOBODY_THERE}/x", None, None)[1].name == "jira"
+    assert before.sign("GET", f"{NOBODY_THERE}/x", None, None, PEER)[1].name == "jira"
 
 
 def test_what_stands_in_a_broken_part_is_not_overwritten(agent: Agent, tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_what_stands_in_a_broken_part_is_not_overwritten(agent: Agent, tmp_path:
     with pytest.raises(ConfigBrokenError):
         agent.links.get_link("jira")
     with pytest.raises(ConfigBrokenError):
-        agent.sign("GET", f"{NOBODY_THERE}/x", None, None)
+        agent.sign("GET", f"{NOBODY_THERE}/x", None, None, PEER)
     assert (tmp_path / "config.toml").read_text() == text
     with pytest.raises(LinkExistsError):
         agent.links.put_link("good", {"url": NOBODY_THERE}, only_new=True)

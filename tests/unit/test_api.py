@@ -14,6 +14,7 @@ from atl_sign.config import ConfigFile
 from atl_sign.dance import Dances
 from atl_sign.store import MemoryStore
 from atl_sign.vault import Vault
+from tests.audit_lab import make_audit
 
 CANARY = "canary-51b2"
 
@@ -27,7 +28,7 @@ class BrokenVault(Vault):
 
 def ask(vault: Vault, folder: Path, accept: str) -> list[dict[str, Any]]:
     """Send `GET /status` to the application as an ASGI server would; returns what it sends."""
-    app = make_app(Agent(ConfigFile(folder / "config.toml"), vault, Dances()))
+    app = make_app(Agent(ConfigFile(folder / "config.toml"), vault, Dances(), make_audit()))
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

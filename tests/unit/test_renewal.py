@@ -26,6 +26,7 @@ from atl_sign.provider import Provider
 from atl_sign.sandbox import Sandbox
 from atl_sign.store import MemoryStore
 from atl_sign.vault import NotInMemoryError, Vault
+from tests.audit_lab import PEER, make_audit
 from tests.lab import wait_for
 from tests.unit.provider_lab import private_key
 
@@ -43,7 +44,8 @@ class World:
         self.sandbox = Sandbox(["jira"], clock=lambda: self.now, token_life_s=LIFE_S)
 
     def restart(self) -> None:
-        self.agent = Agent(ConfigFile(self.folder / "config.toml"), Vault(self.store), Dances(), clock=lambda: self.now)
+        config = ConfigFile(self.folder / "config.toml")
+        self.agent = Agent(config, Vault(self.store), Dances(), make_audit(), clock=lambda: self.now)
 
     def begin(self) -> None:
         self.restart()
@@ -51,7 +53,7 @@ class World:
         self.agent.links.put_link("jira", {"url": self.sandbox.base_url("jira"), "consumer_key": "renewals", "timeout_s": 3})
         self.agent._vault.put_key(private_key())
         self.sandbox.register_consumer("jira", "renewals", private_key().public_pem())
-        dance = self.agent.begin_dance("jira", "oob")
+        dance = self.agent.begin_dance("jira", "oob", PEER)
         dance.finish(Secret(self.sandbox.approve("jira", dance.authorize_url)))
         wait_for(lambda: self.token.user == "alice")
 
@@ -66,7 +68,7 @@ class World:
         return self.sandbox.state.sites["jira"].state.access_tokens
 
     def header(self) -> str:
-        return self.agent.sign("GET", self.url, None, None)[0]
+        return self.agent.sign("GET", self.url, None, None, PEER)[0]
 
     def get(self) -> int:
         """Sign and send; returns the provider's status."""
@@ -161,11 +163,11 @@ def test_who_cannot_wait_is_given_what_to_wait_for(world: World) -> None:
     world.now += LIFE_S + 1
 
     with pytest.raises(NotInMemoryError) as caught:
-        world.agent.sign("GET", world.url, None, None, from_memory=True)
+        world.agent.sign("GET", world.url, None, None, PEER, from_memory=True)
 
     assert caught.value.renewal is not None
     caught.value.renewal.result(10)
-    assert world.agent.sign("GET", world.url, None, None, from_memory=True)[1].name == "jira"
+    assert world.agent.sign("GET", world.url, None, None, PEER, from_memory=True)[1].name == "jira"
     assert world.renewals() == 1
 
 
@@ -239,7 +241,7 @@ def test_a_dance_heals_a_lost_token(world: World, monkeypatch: pytest.MonkeyPatc
         world.header()
     monkeypatch.undo()
 
-    dance = world.agent.begin_dance("jira", "oob")
+    dance = world.agent.begin_dance("jira", "oob", PEER)
     dance.finish(Secret(world.sandbox.approve("jira", dance.authorize_url)))
 
     assert world.get() == 200

@@ -373,4 +373,29 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 	"$PWD/a folder/atl-sign" git remove bb
 	"$PWD/a folder/atl-sign" link remove bb
 	[[ ! -s settings ]]
+@test "status --exit-code: whether a dance is needed, as text and as JSON, for all links and for one" {
+	atl-sign status --exit-code
+	atl-sign status bamboo --exit-code --json
+	atl-sign link add undanced http://127.0.0.1:1/undanced >/dev/null 2>&1
+	for arguments in '' --json; do
+		run --separate-stderr atl-sign status --exit-code $arguments
+		((status == 1))
+		[[ $output == *undanced* && -z $stderr ]]
+		run atl-sign status undanced --exit-code $arguments
+		((status == 1))
+		atl-sign status bamboo --exit-code $arguments
+		atl-sign status $arguments
+	done
+	atl-sign link remove undanced
+	fails 1 "no application link" atl-sign status nobody
+	fails 2 "a link's name is" atl-sign status 'a b'
+}
+
+@test "log: the decisions, of one link and since a time" {
+	atl-sign header GET "$BASE/rest/log-me?secret=1" >/dev/null
+	run --separate-stderr atl-sign log --link bamboo --since 1h
+	((status == 0))
+	[[ $output == *'ok '*'sign '*'bamboo '*'curl['*'/rest/log-me' ]]
+	[[ $(atl-sign log --json) == *'"path": "/bamboo/rest/log-me"'* ]]
+	fails 2 "this is no time" atl-sign log --since soon
 }

@@ -1,0 +1,85 @@
+"""What the real daemon records, and what a disk does to it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from atl_sign.sandbox import Sandbox
+from tests.lab import Daemon, wait_for
+
+
+def entries(daemon: Daemon) -> list[dict[str, Any]]:
+    path = daemon.folder / ".local/state/atl-sign/audit.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_every_decision_is_recorded(daemon: Daemon, sandbox: Sandbox) -> None:
+    """Key, link, dance and its end, check, signatures, refusals, logout; each with the peer that the kernel names."""
+    daemon.dance(sandbox, "jira")
+    url = f"{sandbox.base_url('jira')}/rest/api/2/myself"
+    daemon.request("POST", "/links/jira/check")
+    daemon.request("POST", "/sign", {"method": "GET", "url": f"{url}?q=1"})
+    daemon.request("POST", "/sign", {"method": "GET", "url": "http://127.0.0.1:1/"})
+    daemon.request("DELETE", "/links/jira/token")
+    daemon.request("POST", "/sign", {"method": "GET", "url": url})
+    daemon.request("DELETE", "/links/jira")
+
+    lines = entries(daemon)
+
+    assert [(line["action"], line["outcome"]) for line in lines] == [
+        ("key", "ok"),
+        ("link", "ok"),
+        ("dance", "ok"),
+        ("dance", "granted"),
+        ("check", "ok"),
+        ("sign", "ok"),
+        ("sign", "unknown_link"),
+        ("logout", "ok"),
+        ("sign", "dance_needed"),
+        ("link", "ok"),
+    ]
+    assert {line["pid"] for line in lines} == {os.getpid()}
+    assert {line["program"] for line in lines} == {str(Path("/proc/self/exe").readlink())}
+    assert "q=1" not in str(lines)
+
+
+def test_a_dry_run_and_questions_are_no_decisions(daemon: Daemon) -> None:
+    """Nothing is given away."""
+    daemon.make_key()
+    before = len(entries(daemon))
+    for path in ("/status", "/links", "/key", "/nowhere"):
+        daemon.request("GET", path)
+    daemon.request("POST", "/sign", {"method": "GET", "url": "http://127.0.0.1:1/", "dry_run": True})
+
+    assert len(entries(daemon)) == before
+
+
+def test_a_log_that_cannot_be_written_stops_signing_only_when_required(danced: Daemon, sandbox: Sandbox) -> None:
+    """A folder in the file's place, as a disk without room would."""
+    path = danced.folder / ".local/state/atl-sign/audit.jsonl"
+    request = {"method": "GET", "url": f"{sandbox.base_url('jira')}/x"}
+    before = danced.config.read_text()
+    path.unlink()
+    path.mkdir()
+    try:
+        assert danced.request("POST", "/sign", request).status == 200
+        (warning,) = danced.request("GET", "/status").json["warnings"]
+        assert "audit" in warning
+        danced.config.write_text(f'audit = "required"\n{before}')
+        refused = danced.request("POST", "/sign", request)
+        assert (refused.status, refused.code) == (503, "audit_unavailable")
+    finally:
+        path.rmdir()
+        danced.config.write_text(before)
+    assert danced.request("POST", "/sign", request).status == 200
+    wait_for(lambda: danced.request("GET", "/status").json["warnings"] == [])
+
+
+def test_status_of_one_link(danced: Daemon) -> None:
+    """And of none."""
+    one = danced.request("GET", "/status?link=jira").json
+
+    assert [link["name"] for link in one["links"]] == ["jira"]
+    assert danced.request("GET", "/status?link=none").code == "unknown_link"
+    assert "link: jira  active  alice  until " in danced.request("GET", "/status?link=jira", text=True).text
