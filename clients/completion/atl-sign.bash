@@ -26,7 +26,7 @@ _atl_sign() {
 		fi
 	done
 	if [[ -z $command ]]; then
-		_atl_sign_offer link key dance check logout git header curl status help serve demo sandbox --help --version --json
+		_atl_sign_offer link key dance check logout git header curl status log help serve demo sandbox --help --version --json
 	elif [[ -n $pending ]]; then
 		_atl_sign_value "$pending" "$current" '' "$1"
 	elif [[ $current == --?*=* ]]; then
@@ -81,7 +81,9 @@ _atl_sign_options() {
 	dance:*) _atl_sign_offer --oob --no-browser --json --help ;;
 	header:*) _atl_sign_offer --form --link --json --help ;;
 	logout:*) _atl_sign_offer --keep-git-token --json --help ;;
-	link:* | key:* | check:* | git:* | status:*) _atl_sign_offer --json --help ;;
+	status:*) _atl_sign_offer --exit-code --json --help ;;
+	log:*) _atl_sign_offer --follow --link --since --json --help ;;
+	link:* | key:* | check:* | git:*) _atl_sign_offer --json --help ;;
 	demo:*) _atl_sign_offer --no-browser --help ;;
 	sandbox:*)
 		_atl_sign_offer --port --product --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life \
@@ -97,7 +99,7 @@ _atl_sign_value() {
 	case $command:$1 in
 	link:--ca-bundle | link:--client-cert) _atl_sign_files ;;
 	header:--form) [[ $current != @* ]] || _atl_sign_files ;;
-	header:--link | curl:--link) _atl_sign_links "$4" ;;
+	header:--link | curl:--link | log:--link) _atl_sign_links "$4" ;;
 	key:--bits) _atl_sign_offer 2048 3072 4096 ;;
 	link:--git) _atl_sign_offer read write ;;
 	sandbox:--product) _atl_sign_offer bamboo jira confluence bitbucket ;;
@@ -109,12 +111,12 @@ _atl_sign_value() {
 _atl_sign_argument() {
 	case $command:$place:$verb in
 	link:0:) _atl_sign_offer add list show remove setup ;;
-	link:1:show | link:1:remove | link:1:setup | dance:0: | check:0: | logout:0: | git:1:setup | git:1:remove) _atl_sign_links "$1" ;;
+	link:1:show | link:1:remove | link:1:setup | dance:0: | check:0: | logout:0: | status:0: | git:1:setup | git:1:remove) _atl_sign_links "$1" ;;
 	key:0:) _atl_sign_offer new ;;
 	git:0:) _atl_sign_offer setup remove ;;
 	header:0:) _atl_sign_offer GET POST PUT DELETE HEAD PATCH OPTIONS ;;
 	header:1:*) _atl_sign_urls "$1" ;;
-	help:0:) _atl_sign_offer link key dance check logout git header curl status help serve demo sandbox ;;
+	help:0:) _atl_sign_offer link key dance check logout git header curl status log help serve demo sandbox ;;
 	esac
 }
 

@@ -124,13 +124,14 @@ complete -c atl-sign -n '__atl_sign_at -' -a git -d 'let git authenticate to a B
 complete -c atl-sign -n '__atl_sign_at -' -a header -d 'one Authorization header, good for one request'
 complete -c atl-sign -n '__atl_sign_at -' -a curl -d 'curl, signed'
 complete -c atl-sign -n '__atl_sign_at -' -a status -d 'how the daemon is'
+complete -c atl-sign -n '__atl_sign_at -' -a log -d 'what was signed for whom'
 complete -c atl-sign -n '__atl_sign_at -' -a help -d 'what a command does'
 complete -c atl-sign -n '__atl_sign_at -' -a serve -d 'run the daemon'
 complete -c atl-sign -n '__atl_sign_at -' -a demo -d 'sandbox, daemon, dance and signed curl in a throw-away folder'
 complete -c atl-sign -n '__atl_sign_at -' -a sandbox -d 'a provider to try against'
 complete -c atl-sign -n '__atl_sign_at -' -l version -d 'print the version'
 
-for command in - link key dance check logout git header status serve demo sandbox
+for command in - link key dance check logout git header status log serve demo sandbox
     complete -c atl-sign -n "__atl_sign_at $command" -s h -l help -d 'print what the command does'
 end
 for command in - link key dance check logout git header status
@@ -158,7 +159,7 @@ complete -c atl-sign -n '__atl_sign_at key 0' -a new -d 'make a key'
 complete -c atl-sign -n '__atl_sign_at key any new' -x -l bits -a '2048 3072 4096' -d 'bits of the key'
 complete -c atl-sign -n '__atl_sign_at key any new' -l replace -d 'though there is a key'
 
-complete -c atl-sign -n '__atl_sign_at dance 0; or __atl_sign_at check 0; or __atl_sign_at logout 0' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at dance 0; or __atl_sign_at check 0; or __atl_sign_at logout 0; or __atl_sign_at status 0' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at logout' -l keep-git-token -d 'git goes on with its token'
 complete -c atl-sign -n '__atl_sign_at git 0' -a setup -d 'let git ask for a token'
 complete -c atl-sign -n '__atl_sign_at git 0' -a remove -d 'take that out again'
@@ -171,9 +172,16 @@ complete -c atl-sign -n '__atl_sign_at header 1' -a '(__atl_sign_urls)'
 complete -c atl-sign -n '__atl_sign_at header' -x -l form -a '(__atl_sign_form)' -d 'body, if it is a form; @FILE, @-'
 complete -c atl-sign -n '__atl_sign_at header' -x -l link -a '(__atl_sign_links)' -d 'link to sign for'
 
+complete -c atl-sign -n '__atl_sign_at status' -l exit-code -d '1 when a dance is needed'
+
+complete -c atl-sign -n '__atl_sign_at log' -l follow -d 'go on with what comes'
+complete -c atl-sign -n '__atl_sign_at log' -x -l link -a '(__atl_sign_links)' -d 'of one link alone'
+complete -c atl-sign -n '__atl_sign_at log' -x -l since -d '30m, 2h or 7d ago, or a date'
+complete -c atl-sign -n '__atl_sign_at log' -l json -d 'the lines as they were recorded'
+
 complete -c atl-sign -n '__atl_sign_at curl' -a '(__atl_sign_curl)'
 
-complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status help serve demo sandbox'
+complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status log help serve demo sandbox'
 
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product -a 'bamboo jira confluence bitbucket' -d 'product to play'

@@ -28,7 +28,22 @@ consumer_key = "tests"
 url = "https://tools.example.com/jira"
 consumer_key = "tests"
 """
-COMMANDS = ["link", "key", "dance", "check", "logout", "git", "header", "curl", "status", "help", "serve", "demo", "sandbox"]
+COMMANDS = [
+    "link",
+    "key",
+    "dance",
+    "check",
+    "logout",
+    "git",
+    "header",
+    "curl",
+    "status",
+    "log",
+    "help",
+    "serve",
+    "demo",
+    "sandbox",
+]
 
 
 @dataclass(frozen=True)
@@ -155,7 +170,7 @@ def offered(shell: str, lab: Lab, line: str, *, curl_known: bool = True) -> set[
 
 def options_of(command: str) -> set[str]:
     """The long options that the help of one of our commands names."""
-    is_daemons = command in ("serve", "demo", "sandbox")
+    is_daemons = command in ("log", "serve", "demo", "sandbox")
     line = [sys.executable, "-m", "atl_sign.cli", command, "--help"] if is_daemons else [str(ATL_SIGN), "help", command]
     text = subprocess.run(line, capture_output=True, text=True, check=True).stdout
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
