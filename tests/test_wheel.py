@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 SHARED = {
     "scripts/atl-sign": "clients/bash/atl-sign",
     "scripts/git-credential-atl-sign": "clients/git/git-credential-atl-sign",
+    **{f"scripts/{path.name}": f"clients/bash/{path.name}" for path in sorted((REPOSITORY / "clients/bash").glob("*.bash"))},
     "data/share/man/man1/atl-sign.1": "docs/man/atl-sign.1",
     "data/share/man/man1/atl-signd.1": "docs/man/atl-signd.1",
     "data/share/bash-completion/completions/atl-sign": "clients/completion/atl-sign.bash",
@@ -59,9 +60,7 @@ def test_the_wheel_has_no_other_shared_file(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as content:
         names = {name.partition(".data/")[2] for name in content.namelist() if ".data/" in name}
 
-    assert {
-        name for name in names if name not in SHARED and not name.startswith(("scripts/atl-sign-", "data/share/systemd/"))
-    } == set()
+    assert {name for name in names if name not in SHARED and not name.startswith("data/share/systemd/")} == set()
 
 
 def where(environment: Path, page: str, *, is_on_path: bool) -> str:

@@ -373,6 +373,8 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 	"$PWD/a folder/atl-sign" git remove bb
 	"$PWD/a folder/atl-sign" link remove bb
 	[[ ! -s settings ]]
+}
+
 @test "status --exit-code: whether a dance is needed, as text and as JSON, for all links and for one" {
 	atl-sign status --exit-code
 	atl-sign status bamboo --exit-code --json
