@@ -92,6 +92,11 @@ ask() {
 	begin_asking "$1" "$method" "$signed_url" "$link" "$form"
 	finish_asking
 	[[ $status == 2?? ]] || refused
+	if [[ $1 == dry ]]; then
+		[[ $answer == 'method: '* ]] || no_answer
+	else
+		check_answer
+	fi
 }
 
 # follow_and_repeat TRANSFER: as follow, as often as --retry says; sets result
@@ -207,7 +212,14 @@ redirect() {
 	fi
 	split_url "$target"
 	[[ -n ${o[path-as-is]-} ]] || squash_path
-	escape_path
+	# A lone "?" is gone after a redirect.
+	[[ $query != '?' ]] || query=''
+	if ((version >= 8020)); then
+		change_escapes upper "$path"
+		path=$reply
+		change_escapes upper "$query"
+		query=$reply
+	fi
 	case $code in
 	301 | 302) [[ $kind != post || -n ${o[post$code]-} ]] || become_get ;;
 	303) [[ $kind == post && -n ${o[post303]-} || $kind == get || $kind == head ]] || become_get ;;
@@ -277,7 +289,7 @@ resolve() {
 			' ') if [[ $before == query ]]; then out+='+'; else out+=%20; fi ;;
 			[!!-~])
 				printf -v code '%d' "'$char"
-				printf -v char '%%%02x' $((code & 255))
+				if ((version < 8015)); then printf -v char '%%%02x' $((code & 255)); else printf -v char '%%%02X' $((code & 255)); fi
 				out+=$char
 				;;
 			*) out+=$char ;;

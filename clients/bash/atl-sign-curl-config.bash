@@ -147,14 +147,22 @@ unquote() {
 }
 
 take_header_file() {
-	local LC_ALL=C line holds_nul=''
+	local LC_ALL=C line holds_nul='' has_comments=''
 	read_content "$1" text
 	[[ -z $holds_nul ]] || refuse_curl "the header file holds a zero byte: $1"
+	if [[ $reply == *[$'\r#']* ]]; then
+		find_version
+		# From 8.13 on, lines end with LF alone, and those that begin with # are none.
+		if ((version >= 8013)); then
+			[[ $reply != *$'\r'* ]] || refuse_curl "the header file holds a CR, which the installed curl would send: $1" "write it with LF alone"
+			has_comments=1
+		fi
+	fi
 	reply=${reply//$'\r'/$'\n'}
 	while [[ -n $reply ]]; do
 		line=${reply%%$'\n'*}
 		if [[ $reply == *$'\n'* ]]; then reply=${reply#*$'\n'}; else reply=''; fi
-		[[ -z $line ]] || take_header "$line"
+		[[ -z $line || -n $has_comments && $line == '#'* ]] || take_header "$line"
 	done
 }
 

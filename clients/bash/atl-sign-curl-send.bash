@@ -2,8 +2,6 @@
 # shellcheck disable=SC2034,SC2154,SC2178,SC2128,SC2179,SC2004 # names that other files set, that are arrays in one function and text in another
 # Sends what atl-sign-curl.bash has read: one curl that asks the daemon for a signature, and one that the request is left to.
 
-READ_BYTES=65536 # at a time; without a number bash reads them one by one
-
 # use_operation N: brings back what finish_operation kept
 use_operation() {
 	local item
@@ -103,10 +101,14 @@ begin_asking() {
 
 # Sets status and answer, and version from what the daemon's curl tells of itself.
 finish_asking() {
-	local code=0 part=''
+	local LC_ALL=C code=0 part=''
 	answer=''
 	if [[ -n $asker_out ]]; then
-		while IFS= read -r -N "$READ_BYTES" part <&"$asker_out"; do answer+=$part; done
+		# curl before 8.4 bounds only what is announced.
+		while IFS= read -r -N "$READ_BYTES" part <&"$asker_out"; do
+			answer+=$part
+			((${#answer} <= ANSWER_BYTES_MAX)) || no_answer
+		done
 		answer+=$part
 		exec {asker_out}<&-
 		asker_out=''
@@ -117,19 +119,36 @@ finish_asking() {
 	0) ;;
 	7) no_daemon "no daemon answers on $socket" ;;
 	28) die "$NO_DAEMON" "the daemon on $socket did not answer within $LOCAL_S s" "stop that process and start it again: $PROGRAM serve &" ;;
+	23 | 27 | 63) no_answer ;; # more than a daemon would say
 	52 | 56) die "$NO_DAEMON" "the daemon on $socket closed the connection" "its log says why; it serves its own user alone" ;;
 	126 | 127) die "$REFUSED" "curl cannot be run" "install curl 7.76 or newer" ;;
 	*) die "$NO_DAEMON" "curl could not talk to the daemon on $socket (its status: $code)" "curl must be 7.76 or newer, with Unix sockets" ;;
 	esac
 	code=${answer##*$'\n'{}
 	answer=${answer%$'\n'{*}
-	answer=${answer%$'\n'}
 	[[ $code =~ \"http_code\":([0-9]+) ]] || die "$REFUSED" "the installed curl is too old" "install curl 7.76 or newer"
 	status=${BASH_REMATCH[1]}
+	case $status in 2?? | [45]??) ;; *) no_answer ;; esac
+	# bash drops zero bytes, of which the daemon sends none.
+	[[ $code == *"\"size_download\":${#answer},"* ]] || no_answer
+	answer=${answer%$'\n'}
 	if [[ -z $version ]]; then
 		[[ $code =~ \"curl_version\":\"libcurl/([0-9]+)\.([0-9]+) ]] || die "$REFUSED" "the installed curl does not tell its version" "install curl 7.76 or newer"
 		set_version "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
 	fi
+}
+
+# Nothing but a signature may lead to a request: one header, and after it what the daemon says of the link, each once on its line.
+check_answer() {
+	local LC_ALL=C line rest=$answer$'\n'
+	line=${rest%%$'\n'*}
+	[[ $line == 'Authorization: OAuth '?* ]] || no_answer
+	while [[ -n $rest ]]; do
+		[[ $line != *[[:cntrl:]]* ]] || no_answer
+		rest=${rest#*$'\n'}
+		line=${rest%%$'\n'*}
+		case $line in 'link: '* | 'base_url: '* | 'ca_bundle: '* | 'client_cert: '* | 'proxy: '* | 'allow_insecure: '* | '') ;; *) no_answer ;; esac
+	done
 }
 
 # detail NAME: sets reply to that line of the daemon's answer, or to nothing
@@ -179,15 +198,6 @@ run_transfer() {
 	fi
 }
 
-# refuse_or_stop MESSAGE [HINT]: 125 while nothing was sent, else 1
-refuse_or_stop() {
-	if [[ -n ${all[sent]-} ]]; then
-		prefix="$PROGRAM: "
-		die 1 "$@"
-	fi
-	refuse_curl "$@"
-}
-
 # follow TRANSFER: sends the request that is prepared, and those that redirects lead to; sets result, code, retry_after, authenticate, user
 follow() {
 	local hop=0 first_origin='' referer=${o[referer]-} is_json_bare='' first_link=$link start
@@ -229,7 +239,7 @@ send() {
 	use_answer
 	if [[ -n ${o[own-dump]-} && -z $dump ]]; then
 		if (($1 == o[first] && attempt == 0)); then
-			{ : >"${o[dump]}"; } 2>/dev/null || refuse_or_stop "the file of -D cannot be written: ${o[dump]}"
+			{ : >"${o[dump]}"; } 2>/dev/null || refuse_curl "the file of -D cannot be written: ${o[dump]}"
 		fi
 		exec {dump}>>"${o[dump]}"
 	fi
@@ -257,7 +267,9 @@ send() {
 		exec {config_end}>&-
 	fi
 	trap - PIPE
+	# From here on nothing can say that nothing was sent.
 	all[sent]=1
+	REFUSED=1 NO_DAEMON=1 prefix="$PROGRAM: "
 	if [[ -n $report ]]; then
 		if [[ -n $wants_report ]]; then read_report; fi
 		exec {report}<&-
@@ -275,14 +287,8 @@ use_answer() {
 		is_signed='' answer=''
 		return
 	fi
-	if [[ $status != 2?? ]]; then
-		if [[ -z ${all[sent]-} ]]; then refused; fi
-		prefix="$PROGRAM: "
-		show_refusal
-		exit 1
-	fi
-	# One line and nothing else: what follows it would be a header of its own.
-	[[ ${answer%%$'\n'*} == 'Authorization: OAuth '* && $answer != *$'\r'* ]] || refuse_or_stop "the daemon's answer is not one header"
+	[[ $status == 2?? ]] || refused
+	check_answer
 	[[ -n ${all[sent]-} ]] || check_insecure
 	detail link
 	first_link=$reply

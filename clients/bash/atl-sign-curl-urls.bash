@@ -8,26 +8,65 @@ TRANSFERS_MAX=10000 # more of them in one pattern is a slip of the pen
 escape_path() {
 	local LC_ALL=C rest=$path out='' char code
 	[[ $path == *[![:ascii:]]* ]] || return 0
+	find_version
+	((version >= 7084)) || refuse_curl "the installed curl would send the URL's path unescaped, which cannot be signed" "write it percent-encoded"
 	while [[ -n $rest ]]; do
 		char=${rest:0:1}
 		rest=${rest:1}
 		if [[ $char == [![:ascii:]] ]]; then
 			printf -v code '%d' "'$char"
-			printf -v char '%%%02x' $((code & 255))
+			if ((version < 8015)); then printf -v char '%%%02x' $((code & 255)); else printf -v char '%%%02X' $((code & 255)); fi
 		fi
 		out+=$char
 	done
 	path=$out
 }
 
-# Where curl adds to the path, it writes all its escapes in lower case.
-lower_escapes() {
-	local rest=$path out=''
+# change_escapes lower|upper TEXT: sets reply to it with the digits of its escapes in that case
+change_escapes() {
+	local LC_ALL=C rest=$2 out='' digits
 	while [[ $rest =~ ^([^%]*)%([0-9A-Fa-f][0-9A-Fa-f])(.*)$ || $rest =~ ^([^%]*)%()(.*)$ ]]; do
-		out+=${BASH_REMATCH[1]}%${BASH_REMATCH[2],,}
+		digits=${BASH_REMATCH[2]}
+		if [[ $1 == lower ]]; then digits=${digits,,}; else digits=${digits^^}; fi
+		out+=${BASH_REMATCH[1]}%$digits
 		rest=${BASH_REMATCH[3]}
 	done
-	path=$out$rest
+	reply=$out$rest
+}
+
+# From 8.20 on, curl writes all escapes in the path in upper case.
+raise_escapes() {
+	find_version
+	((version >= 8020)) || return 0
+	change_escapes upper "$path"
+	path=$reply
+}
+
+# add_file_name FILE: what -T adds to a path that ends with a slash
+add_file_name() {
+	local name=${1##*/}
+	name=${name##*\\}
+	if [[ -n $query$fragment ]]; then
+		find_version
+		((version >= 7086)) || refuse_curl "the installed curl would not put the file's name where it belongs" "write the whole path, without ? and #"
+		# From 8.1 on, a query says that the path is whole.
+		[[ ${#query} -lt 2 || $version -lt 8001 ]] || return 0
+	fi
+	[[ $path == */ ]] || return 0
+	url_encode "$name"
+	path+=${reply//+/%20}
+	[[ $path == *%* ]] || return 0
+	# Up to 8.20, curl wrote all escapes in lower case where it added some.
+	find_version
+	((version >= 7086)) || return 0
+	change_escapes lower "$path"
+	path=$reply
+}
+
+# -G of a URL with a fragment
+check_fragment() {
+	find_version
+	((version >= 7086)) || refuse_curl "the installed curl would add the data of -G to the URL's fragment, which is not sent" "take # and what follows it out"
 }
 
 # Takes . and .. out of path, as curl does (RFC 3986, section 5.2.4).
@@ -91,6 +130,10 @@ encode_data() {
 		;;
 	*) url_encode "$value" ;;
 	esac
+	if [[ $reply == *+* ]]; then
+		find_version
+		((version >= 7077)) || reply=${reply//+/%20}
+	fi
 	reply=${name:+$name=}$reply
 }
 
@@ -123,6 +166,10 @@ read_pattern() {
 			literal+='[]'
 			text=${text:2}
 			;;
+		'{<'* | '[<'*)
+			find_version
+			((version < 8021)) || refuse_pattern "it has a name, which is not known here"
+			;;&
 		'{'* | '['*)
 			if [[ $text =~ ^\[[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*(%[^]]*)?\] ]]; then
 				literal+=${BASH_REMATCH[0]}

@@ -5,8 +5,8 @@
 
 # Names that are filled in here: an inherited one would pass what it holds on to every child.
 unset -v all answer array at attempt authenticate backoff base before body body_end char charset chosen chunk clock_ms code code_before config_end \
-	config_text content count custom data entries letter_names loaded saved_error data_kept delay dump element ends entry extra field file files filter first first_host first_link \
-	first_origin first_transfer form fragment from global_pass has_json header headers headers_kept held holds_nul hop host in_text index \
+	config_text content count custom data entries letter_names loaded saved_error data_kept delay digits dump element ends entry extra field file files filter first first_host first_link \
+	first_origin first_transfer form fragment from global_pass has_comments has_json header headers headers_kept held holds_nul hop host in_text index \
 	is_dry_run is_json_bare is_same is_signed item joint kept kind late left letter letters limit line link literal location log mark method ms \
 	name needs needs_name node node_count node_kinds node_outs node_uploads node_urls number o o_kept operation operations origin out out_at pad \
 	params part pass pass_kept path pattern pattern_count pending piece place places plain query quoted reason referer reply report report_end \
@@ -102,8 +102,11 @@ take_changed() { load config && take_changed "$@"; }
 refuse_header() { load options && refuse_header "$@"; }
 take_other_option() { load options && take_other_option; }
 escape_path() { load urls && escape_path; }
+change_escapes() { load urls && change_escapes "$@"; }
+raise_escapes() { load urls && raise_escapes; }
+add_file_name() { load urls && add_file_name "$@"; }
+check_fragment() { load urls && check_fragment; }
 squash_dots() { load urls && squash_dots; }
-lower_escapes() { load urls && lower_escapes; }
 url_encode() { load urls && url_encode "$@"; }
 encode_data() { load urls && encode_data "$@"; }
 take_query() { load urls && take_query "$@"; }
@@ -462,6 +465,7 @@ add_transfer() {
 		squash_path
 	fi
 	if [[ $path == *[![:ascii:]]* ]]; then escape_path; fi
+	if [[ -n $fragment && -n ${o[get-data]-} ]]; then check_fragment; fi
 	if [[ -n $2 ]]; then
 		[[ -z ${o[body]-} && -z ${o[head]-} && -z ${o[get-data]-} ]] || refuse_curl "-T does not go together with another body, -I or -G" "take one of them out"
 		case $2 in
@@ -470,19 +474,14 @@ add_transfer() {
 			;;
 		*)
 			[[ -r $2 && ! -d $2 ]] || refuse_curl "the file cannot be read: $2"
-			name=${2##*/}
-			name=${name##*\\}
-			if [[ $path == */ ]]; then
-				url_encode "$name"
-				path+=${reply//+/%20}
-				lower_escapes
-			fi
+			add_file_name "$2"
 			;;
 		esac
 		case ${o[content-type]-} in
 		application/x-www-form-urlencoded*) refuse_curl "-T sends no form that could be signed" "--data-binary @FILE" ;;
 		esac
 	fi
+	if [[ $path == *%[a-f]* || $path == *%?[a-f]* ]]; then raise_escapes; fi
 	if [[ -n ${o[host]-} ]]; then
 		name=${host##*@}
 		[[ ${o[host]} == "${name,,}" ]] ||
@@ -596,7 +595,7 @@ describe_body() {
 
 # Joins data[] into body as curl does. curl is given the result, so that what is sent is what was signed.
 assemble_data() {
-	local LC_ALL=C index kind value holds_nul='' joint=''
+	local LC_ALL=C index kind value holds_nul=''
 	for ((index = 0; index < ${#data[@]}; index += 2)); do
 		kind=${data[index]} value=${data[index + 1]} holds_nul=''
 		case $kind:$value in
@@ -614,8 +613,12 @@ assemble_data() {
 		data-urlencode:*) encode_data "$value" ;;
 		*) reply=$value ;;
 		esac
-		body+=$joint$reply
-		joint='&'
+		if ((index > 0)); then
+			# From 8.6 on, "&" comes only after something.
+			[[ -n $body ]] || find_version
+			if [[ -n $body ]] || ((version < 8006)); then body+='&'; fi
+		fi
+		body+=$reply
 		((${#body} <= FORM_BYTES_MAX)) || refuse_curl "the form is over $FORM_BYTES_MAX bytes" "send it as JSON, or in parts"
 	done
 }

@@ -187,7 +187,7 @@ process = subprocess.Popen(["atl-sign", "curl", *sys.argv[2:]], stdin=read, star
 children = f"/proc/{process.pid}/task/{process.pid}/children"
 def curls():
     ids = [process.pid, *map(int, open(children).read().split())]
-    return [each for each in ids if open(f"/proc/{each}/cmdline", "rb").read().startswith(b"curl\0-q\0-K")]
+    return [each for each in ids if b"curl\0-q\0-K\0" in open(f"/proc/{each}/cmdline", "rb").read()]
 deadline = time.monotonic() + 20
 while not curls() and time.monotonic() < deadline: time.sleep(0.02)
 curl = curls()[0]
@@ -200,10 +200,14 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 
 @test "a signal ends curl, with -v too" {
 	local -a line=(-H 'Content-Type: application/json' -d @- "$URL")
-	[[ $(signalled TERM "${line[@]}") == '-15 gone' ]]
-	[[ $(signalled INT "${line[@]}") == '-2 gone' ]]
-	[[ $(signalled TERM -v "${line[@]}") == '-15 gone' ]]
-	[[ $(signalled INT -v "${line[@]}") == '-2 gone' ]]
+	run signalled TERM "${line[@]}"
+	[[ $output == '-15 gone' ]]
+	run signalled INT "${line[@]}"
+	[[ $output == '-2 gone' ]]
+	run signalled TERM -v "${line[@]}"
+	[[ $output == '-15 gone' ]]
+	run signalled INT -v "${line[@]}"
+	[[ $output == '-2 gone' ]]
 }
 
 @test "other credentials, and what would keep or spread the signature, are refused" {

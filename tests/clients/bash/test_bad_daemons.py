@@ -16,11 +16,6 @@ LOCAL_S = 15.0  # the command's own deadline
 SPARE_S = 10.0  # for a busy computer
 # An answer that came whole, in the daemon's shape, and says no; that its words are odd is not the command's to judge.
 _REFUSALS = {"html_error", "error_without_shape", "error_of_numbers"}
-# `atl-sign curl` does not look yet at what a 200 holds, and sends the request unsigned, or with whatever came.
-_UNCHECKED = {
-    *("empty", "half_head", "no_content", "html", "broken_json", "no_utf_8", "json_list", "json_null", "no_authorization"),
-    *("authorization_is_number", "authorization_is_empty", "crlf", "line_feed", "zero_byte", "redirect"),
-}
 _SILENT = [name for name, kind in KINDS.items() if kind.visible == "silent" and name != "queue_full"]
 _QUICK = [name for name in KINDS if name not in _SILENT]
 
@@ -60,20 +55,15 @@ def check(command: str, kind: str, process: subprocess.Popen[str], provider: Raw
 
 
 def cases() -> Iterator[object]:
-    """Every kind with both commands; what is known to fail says why."""
+    """Every kind with both commands."""
     for kind in _QUICK:
         for command in ("header", "curl"):
-            marks = []
-            if command == "curl" and kind in _UNCHECKED:
-                marks = [pytest.mark.xfail(strict=True, reason="atl-sign curl takes any 200 for a signature")]
-            if kind == "huge_chunked" or (command, kind) == ("curl", "huge_body"):
-                marks = [pytest.mark.xfail(run=False, reason="reads all of it, up to the deadline, and keeps it in memory")]
             if (command, kind) == ("header", "zero_byte"):
                 continue  # bash drops the byte, so that what is printed is a whole header
-            yield pytest.param(command, kind, marks=marks, id=f"{command}-{kind}")
+            yield pytest.param(command, kind, id=f"{command}-{kind}")
 
 
-@pytest.mark.parametrize(("command", "kind"), cases())
+@pytest.mark.parametrize(("command", "kind"), list(cases()))
 def test_what_is_no_daemon_is_said_at_once(command: str, kind: str, provider: RawServer) -> None:
     before = time.monotonic()
     with BadDaemon(kind) as bad:

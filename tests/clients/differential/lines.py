@@ -57,8 +57,10 @@ def _urls(draw: st.DrawFn, is_hard: bool, globs: bool, redirects: bool) -> str:
         status = draw(st.sampled_from(["301", "302", "303", "307", "308"]))
         if _happens(draw, 10):
             return f"{origin}/jira/loop/{status}/x"
-        path += f"/redirect/{status}/" + draw(st.sampled_from(["absolute", "absolute", "relative", "outside", "elsewhere"]))
-        if _happens(draw, 20):
+        place = draw(st.sampled_from(["absolute", "absolute", "relative", "outside", "elsewhere"]))
+        path += f"/redirect/{status}/{place}"
+        # Relative ones, repeated, would double the URL until one of the two gives up on its length.
+        if place != "relative" and _happens(draw, 20):
             path += "/redirect/302/absolute"
     if is_hard and _happens(draw, 5):
         path = draw(st.sampled_from(["", "/", "/jira-test", "/jira/..", "/jira/../jira", "/other/../jira", "/jirA"]))
