@@ -39,6 +39,7 @@ take_changed() {
 	fi
 	case $entry:$toggle in
 	v:*: | n:*:) refuse_curl "curl's option --$name cannot be switched off by --no-" ;;
+	b:*:) check_reversible ;;&
 	v:*)
 		((${#value[@]})) || refuse_curl "option $shown needs a value"
 		used=1
@@ -50,6 +51,13 @@ take_changed() {
 		take_curl_option "$name" "$toggle" "$shown"
 		;;
 	esac
+}
+
+check_reversible() {
+	[[ $CURL_REVERSIBLE =~ [[:blank:]]"$name="([0-9]+):([0-9]+) ]] || return 0
+	local since=${BASH_REMATCH[1]} until=${BASH_REMATCH[2]}
+	find_version
+	((version >= since && version <= until)) || refuse_curl "the installed curl's option --$name cannot be switched off by --no-"
 }
 
 # find_abbreviation WORD TOGGLE SHOWN: sets reply to the option's full name

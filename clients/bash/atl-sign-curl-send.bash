@@ -235,6 +235,9 @@ send() {
 		{ exec {report}<&"${ends[0]}" {config_end}>&"${ends[1]}"; } 2>/dev/null || report='' config_end=''
 		eval "exec ${ends[0]}<&- ${ends[1]}>&-" 2>/dev/null || :
 	fi
+	# Until it has this, a signal that ends bash ends it too; as curl it would first read all of standard input for -d @-.
+	trap '' PIPE
+	[[ -z $config_end ]] || { printf '\n' >&"$config_end"; } 2>/dev/null || :
 	finish_asking
 	use_answer
 	if [[ -n ${o[own-dump]-} && -z $dump ]]; then
@@ -261,7 +264,6 @@ send() {
 		((${#o[get-text]} > INLINE_BYTES_MAX)) || add_config data-raw "${o[get-text]}"
 	fi
 	if ((hop > 0)); then add_config url "$url"; else add_config url "$url${t_fragments[$1]}"; fi
-	trap '' PIPE
 	if [[ -n $config_end ]]; then
 		{ printf '%s' "$config_text" >&"$config_end"; } 2>/dev/null || :
 		exec {config_end}>&-
@@ -402,6 +404,7 @@ become_curl() {
 	local -a body=()
 	# bash lets asynchronous commands ignore these two.
 	trap - INT QUIT TERM HUP EXIT
+	read -r || exit
 	exec {config_end}<&0 {report_end}>&1 0<&"$saved_in" 1>&"$saved_out"
 	if [[ $kind == post ]]; then
 		case ${o[body]} in

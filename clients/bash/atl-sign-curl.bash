@@ -77,6 +77,11 @@ CURL_LETTERS='
 	z=time-cond
 '
 
+# Those of kind b that have a --no- only from one version on, up to another: 8.14.1 took it from some that 8.14.0 has it for.
+CURL_REVERSIBLE='
+	anyauth=7076:8013 ftp-pasv=7076:8013 get=7088:99999 remote-name=7084:99999
+'
+
 # What one operation (what stands between two --next) collects, and what all of them do.
 declare -A o=() all=() entries=() letter_names=()
 declare -a pass=() headers=() data=() global_pass=() node_urls=() node_outs=() node_kinds=() node_uploads=()

@@ -7,7 +7,8 @@ from tests.clients.differential.lab import REFUSED, Lab, Run
 from tests.clients.differential.lines import Line
 
 NOTHING_WAS_SENT = b"atl-sign: nothing was sent: "
-STDERR_FILE = "out.err"  # where lines with --stderr let it go
+# Where lines with --stderr let it go; from 8.16 on a config file's `--stderr="…"` keeps the quotes.
+STDERR_FILES = {"out.err", '"out.err"', '"-"'}
 
 
 @dataclass
@@ -53,12 +54,12 @@ def judge(line: Line, lab: Lab) -> tuple[str, list[str], Run, Run]:
         if signed.sent or lab.recorder.cuts:
             faults.append("refused, but a request was sent")
         # --stderr may have led the words elsewhere.
-        words = signed.stderr + signed.files.get(STDERR_FILE, b"")
+        words = signed.stderr + b"".join(signed.files.get(name, b"") for name in STDERR_FILES)
         if "stderr" in line.options:
             words += signed.stdout
         elif signed.stdout:
             faults.append("refused, but there is output")
-        if set(signed.files) - {STDERR_FILE}:
+        if set(signed.files) - STDERR_FILES:
             faults.append("refused, but there are files")
         if NOTHING_WAS_SENT not in words:
             faults.append("refused in other words")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,6 +40,14 @@ class Run:
         lines += [f"file {name}: {content[:300]!r}" for name, content in sorted(self.files.items())]
         lines += [f"--- request {number}\n{sent.describe()}" for number, sent in enumerate(self.sent, 1)]
         return "\n".join(lines)
+
+
+@cache
+def installed_version() -> int:
+    """Return the installed curl's, as the table of options has them: 1000 * major + minor."""
+    text = subprocess.run([CURL, "-q", "--version"], capture_output=True, text=True, check=True).stdout
+    major, minor = text.split()[1].split(".")[:2]
+    return int(major) * 1_000 + int(minor)
 
 
 class Lab:
