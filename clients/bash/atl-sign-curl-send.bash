@@ -329,7 +329,8 @@ build_line() {
 		if ((hop == 0)); then
 			line+=(--remote-name)
 		else
-			value=${t_urls[$1]%%\?*}
+			value=${t_urls[$1]}${t_fragments[$1]}
+			((version < 7086)) || value=${value%%[?#]*}
 			value=${value#*://*/}
 			value=${value##*/}
 			line+=(--output "${value:-curl_response}")

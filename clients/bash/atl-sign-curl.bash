@@ -16,7 +16,7 @@ unset -v all answer array at attempt authenticate backoff base before body body_
 
 INLINE_BYTES_MAX=16384 # curl's config takes lines of 100 kB; a byte can become two
 
-# Every option of curl 7.76 to 8.22: kind (v takes a value, b is switched off by --no-NAME, n has no --no-), the version that
+# Every option of curl 7.76 to 8.23: kind (v takes a value, b is switched off by --no-NAME, n has no --no-), the version that
 # brought it as 1000 × major + minor, 0 for those before 7.77, and whose it is: "pass" goes to curl as it is, one operation's
 # alone; "global" goes to curl for all operations; "own" is handled in take_own_option; "refuse" is refused with a reason.
 # One text, in which find_entry searches: filling an array with it would take longer than all that a usual line needs.

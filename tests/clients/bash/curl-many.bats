@@ -147,7 +147,7 @@ refused() {
 	local code
 	for code in 301 302 303 307 308; do
 		as_curl -sL -d a=1 "$BASE/redirect/$code?$ECHO"
-		as_curl -sL --json '{}' "$BASE/redirect/$code?$ECHO"
+		if (($(curl_version) >= 7082)); then as_curl -sL --json '{}' "$BASE/redirect/$code?$ECHO"; fi
 		as_curl -sL -X POST "$BASE/redirect/$code?$ECHO"
 		as_curl -sL -X PUT -H 'Content-Type: text/plain' -d a=1 "$BASE/redirect/$code?$ECHO"
 	done
@@ -159,7 +159,7 @@ refused() {
 	as_curl -sL -T "$PWD/up" "$BASE/redirect/307?$ECHO"
 	as_curl -sL -T "$PWD/up" "$BASE/redirect/303?$ECHO"
 	printf '{}' >in
-	stdin=$PWD/in as_curl -sL --json @- "$BASE/redirect/307?$ECHO"
+	if (($(curl_version) >= 7082)); then stdin=$PWD/in as_curl -sL --json @- "$BASE/redirect/307?$ECHO"; fi
 	stdin=$PWD/in as_curl -sL -d @- "$BASE/redirect/307?$ECHO"
 	tail -c 2 "$RECORDS/$(last_record).request" | grep -q '{}'
 	head -c 40000 /dev/zero | tr '\0' a >large

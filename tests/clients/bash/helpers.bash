@@ -77,6 +77,14 @@ stop_all() {
 	while read -r pid; do kill "$pid" 2>/dev/null || :; done <"$FOLDER/pids"
 }
 
+# curl_version: the installed curl's, as 1000 × major + minor
+curl_version() {
+	local text
+	text=$(curl -q --version)
+	[[ $text =~ ^curl\ ([0-9]+)\.([0-9]+) ]]
+	echo $((BASH_REMATCH[1] * 1000 + BASH_REMATCH[2]))
+}
+
 # Every test begins in an empty folder of its own
 in_own_folder() {
 	mkdir -p "$BATS_TEST_TMPDIR/here"
