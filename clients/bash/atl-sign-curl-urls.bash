@@ -48,7 +48,11 @@ add_file_name() {
 	name=${name##*\\}
 	if [[ -n $query$fragment ]]; then
 		find_version
-		((version >= 7086)) || refuse_curl "the installed curl would not put the file's name where it belongs" "write the whole path, without ? and #"
+		if ((version < 7086)); then
+			[[ $query$fragment != */ && $path != / ]] ||
+				refuse_curl "the installed curl would not put the file's name where it belongs" "write the whole path, without ? and #"
+			return
+		fi
 		# From 8.1 on, a query says that the path is whole.
 		[[ ${#query} -lt 2 || $version -lt 8001 ]] || return 0
 	fi

@@ -18,6 +18,7 @@ EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "3200"))  # different lin
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
 SHARDS = 8  # as many as let two or four cores finish together
 SHARE_MIN = 0.55  # of the lines that send anything: where everything is refused, nothing is proved
+FEW = 200
 
 pytestmark = [pytest.mark.slow, pytest.mark.differential, pytest.mark.timeout(100 + EXAMPLES // 10)]
 
@@ -65,7 +66,8 @@ def test_atl_sign_curl_sends_what_curl_sends(lab: Lab, reads_curlrc: bool, shard
 
     with capfd.disabled():
         print(f"\ndifferential {shard + 1}/{SHARDS}: {tally.describe()}", file=sys.stderr)
-    assert tally.share >= SHARE_MIN, tally.describe()
+    # In a few dozen lines it can be half by chance.
+    assert tally.share >= (SHARE_MIN if wanted >= FEW else SHARE_MIN / 2), tally.describe()
 
 
 BODY = b"f=from+stdin&g=1"
