@@ -13,7 +13,7 @@ from atl_sign import problems
 from atl_sign.errors import DaemonError
 from atl_sign.sandbox import Sandbox
 from atl_sign.schemas import DanceWord
-from atl_sign.settings import LINK_SETTINGS, parse_settings
+from atl_sign.settings import LINK_SETTINGS, STORE_SETTINGS, parse_settings
 from tests import test_imports
 from tests.lab import REPOSITORY
 from tests.tools.write_docs import (
@@ -112,7 +112,7 @@ def test_every_setting_has_its_row() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `", configuration.partition("### Settings of a link")[2], re.M)
 
     assert tuple(rows) == LINK_SETTINGS
-    assert "`[store] backend`" in configuration
+    assert {name for name in STORE_SETTINGS if f"`[store] {name}`" not in configuration} == set()
 
 
 def test_every_variable_is_named() -> None:
@@ -198,10 +198,11 @@ def test_configuration_examples_are_taken(page: Path) -> None:
 
 def test_there_is_a_configuration_example_of_every_setting() -> None:
     """So that a reader sees each in its place."""
-    text = "".join(re.findall(r"^```toml\n(.*?)^```$", read("configuration.md"), re.M | re.S))
-    used = {setting for table in tomllib.loads(text)["links"].values() for setting in table}
+    tables = [tomllib.loads(each) for each in re.findall(r"^```toml\n(.*?)^```$", read("configuration.md"), re.M | re.S)]
+    used = {setting for table in tables for link in table.get("links", {}).values() for setting in link}
 
     assert used == set(LINK_SETTINGS)
+    assert {setting for table in tables for setting in table.get("store", {})} == set(STORE_SETTINGS)
 
 
 def test_openapi_is_as_served(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ _atl_sign() {
 		fi
 	done
 	if [[ -z $command ]]; then
-		_atl_sign_offer link key dance check logout git header curl status log help serve demo sandbox --help --version --json
+		_atl_sign_offer link key dance check logout git header curl status lock unlock store log help serve demo sandbox --help --version --json
 	elif [[ -n $pending ]]; then
 		_atl_sign_value "$pending" "$current" '' "$1"
 	elif [[ $current == --?*=* ]]; then
@@ -64,7 +64,7 @@ _atl_sign_split() {
 _atl_sign_has_value() {
 	case $command:$1 in
 	link:--consumer-key | link:--signing-url | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
-	key:--bits | header:--form | header:--link) ;;
+	serve:--key-fd | key:--bits | header:--form | header:--link) ;;
 	sandbox:--port | sandbox:--product | sandbox:--context-path | sandbox:--base-url) ;;
 	sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life | sandbox:--token-days-max) ;;
 	*) return 1 ;;
@@ -83,13 +83,15 @@ _atl_sign_options() {
 	logout:*) _atl_sign_offer --keep-git-token --json --help ;;
 	status:*) _atl_sign_offer --exit-code --json --help ;;
 	log:*) _atl_sign_offer --follow --link --since --json --help ;;
-	link:* | key:* | check:* | git:*) _atl_sign_offer --json --help ;;
+	unlock:*) _atl_sign_offer --new --change --stdin --json --help ;;
+	store:*) _atl_sign_offer --volatile --json --help ;;
+	link:* | key:* | check:* | git:* | lock:*) _atl_sign_offer --json --help ;;
 	demo:*) _atl_sign_offer --no-browser --help ;;
 	sandbox:*)
 		_atl_sign_offer --port --product --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life \
 			--token-days-max --help
 		;;
-	serve:*) _atl_sign_offer --help ;;
+	serve:*) _atl_sign_offer --key-fd --help ;;
 	esac
 }
 
@@ -114,9 +116,11 @@ _atl_sign_argument() {
 	link:1:show | link:1:remove | link:1:setup | dance:0: | check:0: | logout:0: | status:0: | git:1:setup | git:1:remove) _atl_sign_links "$1" ;;
 	key:0:) _atl_sign_offer new ;;
 	git:0:) _atl_sign_offer setup remove ;;
+	store:0:) _atl_sign_offer move ;;
+	store:1:move) _atl_sign_offer secret-service file memory keyring: ;;
 	header:0:) _atl_sign_offer GET POST PUT DELETE HEAD PATCH OPTIONS ;;
 	header:1:*) _atl_sign_urls "$1" ;;
-	help:0:) _atl_sign_offer link key dance check logout git header curl status log help serve demo sandbox ;;
+	help:0:) _atl_sign_offer link key dance check logout git header curl status lock unlock store log help serve demo sandbox ;;
 	esac
 }
 

@@ -28,7 +28,7 @@ function __atl_sign_at
             set waits no
         else if string match -q -- '-*' $word
             if contains -- $word --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --form --link \
-                    --port --product --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max
+                    --key-fd --port --product --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max
                 set waits yes
             end
         else
@@ -125,16 +125,19 @@ complete -c atl-sign -n '__atl_sign_at -' -a header -d 'one Authorization header
 complete -c atl-sign -n '__atl_sign_at -' -a curl -d 'curl, signed'
 complete -c atl-sign -n '__atl_sign_at -' -a status -d 'how the daemon is'
 complete -c atl-sign -n '__atl_sign_at -' -a log -d 'what was signed for whom'
+complete -c atl-sign -n '__atl_sign_at -' -a lock -d 'forget every secret in memory'
+complete -c atl-sign -n '__atl_sign_at -' -a unlock -d 'read the store again'
+complete -c atl-sign -n '__atl_sign_at -' -a store -d 'carry the secrets over to another store'
 complete -c atl-sign -n '__atl_sign_at -' -a help -d 'what a command does'
 complete -c atl-sign -n '__atl_sign_at -' -a serve -d 'run the daemon'
 complete -c atl-sign -n '__atl_sign_at -' -a demo -d 'sandbox, daemon, dance and signed curl in a throw-away folder'
 complete -c atl-sign -n '__atl_sign_at -' -a sandbox -d 'a provider to try against'
 complete -c atl-sign -n '__atl_sign_at -' -l version -d 'print the version'
 
-for command in - link key dance check logout git header status log serve demo sandbox
+for command in - link key dance check logout git header status lock unlock store log serve demo sandbox
     complete -c atl-sign -n "__atl_sign_at $command" -s h -l help -d 'print what the command does'
 end
-for command in - link key dance check logout git header status
+for command in - link key dance check logout git header status lock unlock store
     complete -c atl-sign -n "__atl_sign_at $command" -l json -d "print the daemon's JSON answer"
 end
 
@@ -181,7 +184,14 @@ complete -c atl-sign -n '__atl_sign_at log' -l json -d 'the lines as they were r
 
 complete -c atl-sign -n '__atl_sign_at curl' -a '(__atl_sign_curl)'
 
-complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status log help serve demo sandbox'
+complete -c atl-sign -n '__atl_sign_at serve' -x -l key-fd -d 'descriptor that gives the passphrase'
+complete -c atl-sign -n '__atl_sign_at unlock' -l new -d 'make the file of secrets'
+complete -c atl-sign -n '__atl_sign_at unlock' -l change -d 'give it another passphrase'
+complete -c atl-sign -n '__atl_sign_at unlock' -l stdin -d 'read the passphrase from standard input'
+complete -c atl-sign -n '__atl_sign_at store 0' -a move -d 'to another store'
+complete -c atl-sign -n '__atl_sign_at store 1 move' -a 'secret-service file memory keyring:'
+complete -c atl-sign -n '__atl_sign_at store' -l volatile -d 'to memory, though it ends with the daemon'
+complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status lock unlock store log help serve demo sandbox'
 
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product -a 'bamboo jira confluence bitbucket' -d 'product to play'

@@ -35,7 +35,8 @@ from atl_sign.problems import explain_problem, parse_clock_offset
 from atl_sign.products import PRODUCTS, Product
 from atl_sign.renewal import Renewals
 from atl_sign.signing import RsaPrivateKey, UnsignedRequest, make_private_key, sign, signature_base_string
-from atl_sign.store import StoreState
+from atl_sign.store import Store, StoreState, open_store
+from atl_sign.storekeeper import StoreKeeper
 from atl_sign.urls import Pairs, Url, parse_url
 from atl_sign.vault import NotInMemoryError, Vault
 
@@ -64,7 +65,15 @@ class Agent:
     """Where link, policy, store, signing and audit meet."""
 
     def __init__(
-        self, config: ConfigFile, vault: Vault, dances: Dances, audit: AuditLog, clock: Callable[[], float] = time.time
+        self,
+        config: ConfigFile,
+        vault: Vault,
+        dances: Dances,
+        audit: AuditLog,
+        clock: Callable[[], float] = time.time,
+        *,
+        open_store: Callable[[str], Store] = open_store,
+        store_pinned_by: str | None = None,
     ) -> None:
         """
         Serve with these edges.
@@ -75,8 +84,11 @@ class Agent:
             dances: those that wait.
             audit: where decisions are recorded.
             clock: seconds since 1970-01-01 UTC.
+            open_store: returns the store of a name, to move to.
+            store_pinned_by: what has named the store in place of *config*; None when nothing has.
         """
         self.dances = dances
+        self.store = StoreKeeper(config, vault, dances, open_store=open_store, pinned_by=store_pinned_by)
         self._git_tokens = GitTokens(vault, clock, self._live_token, self._provider)
         self.links = LinkBook(config, vault, dances, self._git_tokens, clock)
         self._audit = audit
@@ -299,6 +311,12 @@ class Agent:
             signatures=self._signatures,
             warnings=tuple(warnings),
         )
+
+    def lock_when_due(self) -> None:
+        """Lock the store when its time is over, and record that."""
+        if self.store.is_due():
+            with suppress(AuditUnavailableError), self.recording("lock", None):  # the audit's failure is told by the status
+                self.store.lock()
 
     def close(self) -> None:
         """End every dance that waits."""

@@ -1,4 +1,4 @@
-"""An answer as JSON, or as the text that a shell would print; and the one shape that every failure has."""
+"""An answer as JSON, or as the text that a shell would print; the one shape that every failure has; and what OpenAPI says of both."""
 
 import asyncio
 import json
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from atl_sign import schemas
 from atl_sign.errors import BadRequestError, DaemonError, InternalError, MethodNotAllowedError, NotFoundError
 from atl_sign.request_fields import refuse_details
 from atl_sign.text import format_error, format_lines
@@ -26,6 +27,30 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _answer_http_exception)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _answer_validation_error)  # type: ignore[arg-type]
     app.add_middleware(_Guard)
+
+
+def documented(
+    summary: str, answer: type[BaseModel], status: int = 200, *, body: type[schemas.Fields] | None = None, creates: bool = False
+) -> dict[str, Any]:
+    """Return what the OpenAPI document says of a route that reads and answers by itself."""
+    extra: dict[str, Any] = {}
+    if body is not None:
+        schema = body.model_json_schema()
+        content = {"schema": schema}
+        extra = {
+            "requestBody": {
+                "required": "required" in schema,
+                "content": {"application/json": content, "application/x-www-form-urlencoded": content},
+            }
+        }
+    described = {"model": answer, "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {
+        "summary": summary,
+        "status_code": status,
+        "response_class": Response,
+        "responses": {status: described, **({201: described} if creates else {})},
+        "openapi_extra": extra,
+    }
 
 
 def answer_with(request: Request, answer: BaseModel, text: str | None = None, status: int = 200) -> Response:
@@ -57,7 +82,8 @@ def answer_error(error: DaemonError, *, as_text: bool) -> tuple[bytes, bytes]:
 
 def _answer_daemon_error(request: Request, exc: DaemonError) -> Response:
     body, kind = answer_error(exc, as_text=wants_text(request))
-    return Response(body, exc.status, {"Content-Type": kind.decode()})
+    headers = {} if exc.retry_after_s is None else {"Retry-After": str(exc.retry_after_s)}
+    return Response(body, exc.status, {"Content-Type": kind.decode(), **headers})
 
 
 def _answer_http_exception(request: Request, exc: HTTPException) -> Response:

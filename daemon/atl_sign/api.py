@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel
 
 from atl_sign import __version__, schemas
 from atl_sign.agent import Agent
-from atl_sign.answers import add_error_handlers, answer_text, answer_with, wants_text
+from atl_sign.answers import add_error_handlers, answer_text, answer_with, documented, wants_text
 from atl_sign.applink_form import format_form
 from atl_sign.credentials import Secret
 from atl_sign.dance import Dance
@@ -25,6 +24,7 @@ from atl_sign.links import Link
 from atl_sign.request_fields import fields_of, read_fields
 from atl_sign.settings import link_to_fields
 from atl_sign.signing import RsaPrivateKey
+from atl_sign.store_calls import add_store_calls
 from atl_sign.text import format_error, format_lines, format_table
 from atl_sign.urls import Pairs, parse_pairs
 from atl_sign.vault import NotInMemoryError
@@ -54,11 +54,12 @@ def make_app(agent: Agent) -> FastAPI:
     _add_links(app, agent)
     _add_key_and_status(app, agent)
     add_git_credential(app, agent)
+    add_store_calls(app, agent)
     return app
 
 
 def _add_sign(app: FastAPI, agent: Agent) -> None:
-    @app.post("/sign", **_documented("Sign one request", schemas.SignAnswer, body=schemas.SignFields))
+    @app.post("/sign", **documented("Sign one request", schemas.SignAnswer, body=schemas.SignFields))
     async def sign(request: Request) -> Response:
         fields = await read_fields(request, schemas.SignFields)
         if isinstance(fields.form, str):
@@ -84,7 +85,7 @@ def _add_sign(app: FastAPI, agent: Agent) -> None:
 
 
 def _add_dances(app: FastAPI, agent: Agent) -> None:
-    @app.post("/dance", **_documented("Begin a dance", schemas.DanceBegun, 201, body=schemas.DanceFields))
+    @app.post("/dance", **documented("Begin a dance", schemas.DanceBegun, 201, body=schemas.DanceFields))
     def begin_dance(
         request: Request, fields: Annotated[schemas.DanceFields, Depends(fields_of(schemas.DanceFields))]
     ) -> Response:
@@ -99,7 +100,7 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, begun, status=201)
 
-    @app.get("/dance/{dance_id}", **_documented("How far a dance is", schemas.DanceAnswer))
+    @app.get("/dance/{dance_id}", **documented("How far a dance is", schemas.DanceAnswer))
     async def show_dance(request: Request, dance_id: str, wait: Annotated[float, Query(ge=0, le=WAIT_S_MAX)] = 0.0) -> Response:
         dance = agent.dances.get(dance_id)
         deadline = time.monotonic() + wait
@@ -107,7 +108,7 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
             await asyncio.sleep(_POLL_S)
         return answer_with(request, _describe_dance(dance))
 
-    @app.post("/dance/{dance_id}", **_documented("Bring the verifier", schemas.DanceAnswer, body=schemas.VerifierFields))
+    @app.post("/dance/{dance_id}", **documented("Bring the verifier", schemas.DanceAnswer, body=schemas.VerifierFields))
     def finish_dance(
         request: Request, dance_id: str, fields: Annotated[schemas.VerifierFields, Depends(fields_of(schemas.VerifierFields))]
     ) -> Response:
@@ -120,7 +121,7 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
             dance.finish_by_url(Secret(str(fields.redirect_url).strip()))
         return answer_with(request, _describe_dance(dance))
 
-    @app.delete("/dance/{dance_id}", **_documented("Cancel a dance", schemas.DanceAnswer))
+    @app.delete("/dance/{dance_id}", **documented("Cancel a dance", schemas.DanceAnswer))
     def cancel_dance(request: Request, dance_id: str) -> Response:
         dance = agent.dances.get(dance_id)
         dance.cancel()
@@ -129,7 +130,7 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
 
 
 def _add_links(app: FastAPI, agent: Agent) -> None:
-    @app.get("/links", **_documented("Every link", schemas.LinksAnswer))
+    @app.get("/links", **documented("Every link", schemas.LinksAnswer))
     def list_links(request: Request) -> Response:
         reports, settings = agent.links.list_links(), agent.links.read_settings()
         problems = [schemas.ProblemAnswer(line=each.line, part=each.part, cause=each.cause) for each in settings.problems]
@@ -138,12 +139,12 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         lines = [*format_table(rows), *(f"warning: {problem}" for problem in settings.problems)]
         return answer_with(request, answer, "\n".join(lines))
 
-    @app.get("/links/{name}", **_documented("One link", schemas.LinkAnswer))
+    @app.get("/links/{name}", **documented("One link", schemas.LinkAnswer))
     def show_link(request: Request, name: str) -> Response:
         return answer_with(request, _describe_link(agent.links.show_link(name)))
 
     @app.put(
-        "/links/{name}", **_documented("Add or change a link", schemas.ProbedLinkAnswer, body=schemas.LinkFields, creates=True)
+        "/links/{name}", **documented("Add or change a link", schemas.ProbedLinkAnswer, body=schemas.LinkFields, creates=True)
     )
     def put_link(
         request: Request, name: str, fields: Annotated[schemas.LinkFields, Depends(fields_of(schemas.LinkFields))]
@@ -160,14 +161,14 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, answer, status=201 if probed.is_new else 200)
 
-    @app.delete("/links/{name}", **_documented("Remove a link and forget its token", schemas.RemovedAnswer))
+    @app.delete("/links/{name}", **documented("Remove a link and forget its token", schemas.RemovedAnswer))
     def remove_link(request: Request, name: str) -> Response:
         with agent.recording("link", request.state.peer, name):
             left = agent.links.remove_link(name)
         words = "\n".join([f"removed link {name}", *_tell_git_left(left)])
         return answer_with(request, schemas.RemovedAnswer(removed=name, git_left=list(left)), words)
 
-    @app.get("/links/{name}/setup", **_documented("What an administrator enters", schemas.SetupAnswer))
+    @app.get("/links/{name}/setup", **documented("What an administrator enters", schemas.SetupAnswer))
     def show_setup(request: Request, name: str) -> Response:
         link, product, form = agent.make_setup(name)
         answer = schemas.SetupAnswer(
@@ -183,7 +184,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, answer, format_form(form, link, product))
 
-    @app.post("/links/{name}/check", **_documented("Who am I there", schemas.CheckAnswer))
+    @app.post("/links/{name}/check", **documented("Who am I there", schemas.CheckAnswer))
     def check_link(request: Request, name: str) -> Response:
         with agent.recording("check", request.state.peer, name):
             result = agent.check(name)
@@ -199,7 +200,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, answer)
 
-    @app.post("/links/{name}/problem", **_documented("A refusal in words", schemas.RefusalAnswer, body=schemas.ProblemFields))
+    @app.post("/links/{name}/problem", **documented("A refusal in words", schemas.RefusalAnswer, body=schemas.ProblemFields))
     def explain_problem(
         request: Request, name: str, fields: Annotated[schemas.ProblemFields, Depends(fields_of(schemas.ProblemFields))]
     ) -> Response:
@@ -207,7 +208,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         answer = schemas.RefusalAnswer(problem=problem, message=message, hint=hint)
         return answer_with(request, answer, format_error(message, hint).rstrip("\n") if message else "")
 
-    @app.delete("/links/{name}/token", **_documented("Log out", schemas.LogoutAnswer))
+    @app.delete("/links/{name}/token", **documented("Log out", schemas.LogoutAnswer))
     def log_out(request: Request, name: str, keep_git_token: bool = False) -> Response:
         with agent.recording("logout", request.state.peer, name):
             report = agent.links.log_out(name, keep_git_token=keep_git_token)
@@ -223,11 +224,11 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
 
 
 def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
-    @app.get("/key", **_documented("The consumer's public key", schemas.KeyAnswer))
+    @app.get("/key", **documented("The consumer's public key", schemas.KeyAnswer))
     def show_key(request: Request) -> Response:
         return _answer_key(request, agent.get_key())
 
-    @app.post("/key", **_documented("Make a consumer key", schemas.KeyAnswer, 201, body=schemas.KeyFields))
+    @app.post("/key", **documented("Make a consumer key", schemas.KeyAnswer, 201, body=schemas.KeyFields))
     def make_key(
         request: Request, fields: Annotated[schemas.KeyFields, Depends(fields_of(schemas.KeyFields, schemas.FormKeyFields))]
     ) -> Response:
@@ -235,7 +236,7 @@ def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
             key = agent.make_key(int(fields.bits), replace=fields.replace)
         return _answer_key(request, key, status=201)
 
-    @app.get("/status", **_documented("The daemon's state", schemas.StatusAnswer))
+    @app.get("/status", **documented("The daemon's state", schemas.StatusAnswer))
     def show_status(request: Request, link: str | None = None) -> Response:
         status = agent.status(link)
         counts = status.signatures_by_link
@@ -263,30 +264,6 @@ def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
             warnings=list(status.warnings),
         )
         return answer_with(request, answer, _format_status(answer) if wants_text(request) else None)
-
-
-def _documented(
-    summary: str, answer: type[BaseModel], status: int = 200, *, body: type[schemas.Fields] | None = None, creates: bool = False
-) -> dict[str, Any]:
-    """Return what the OpenAPI document says of a route that reads and answers by itself."""
-    extra: dict[str, Any] = {}
-    if body is not None:
-        schema = body.model_json_schema()
-        content = {"schema": schema}
-        extra = {
-            "requestBody": {
-                "required": "required" in schema,
-                "content": {"application/json": content, "application/x-www-form-urlencoded": content},
-            }
-        }
-    described = {"model": answer, "content": {"text/plain": {"schema": {"type": "string"}}}}
-    return {
-        "summary": summary,
-        "status_code": status,
-        "response_class": Response,
-        "responses": {status: described, **({201: described} if creates else {})},
-        "openapi_extra": extra,
-    }
 
 
 def _format_status(status: schemas.StatusAnswer) -> str:

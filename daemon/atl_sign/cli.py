@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="atl-signd", description="The daemon of atl-sign, and what belongs to its own process.")
     parser.add_argument("--version", action="version", version=f"atl-signd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("serve", help="serve on the Unix socket until SIGTERM")
+    serve = commands.add_parser("serve", help="serve on the Unix socket until SIGTERM")
+    serve.add_argument("--key-fd", type=int, metavar="N", help="read the passphrase of the store's file from descriptor N")
     demo = commands.add_parser("demo", help="sandbox, daemon, dance and signed curl in a throw-away folder")
     demo.add_argument("--no-browser", action="store_true", help="approve by itself even where a browser is")
     log = commands.add_parser("log", help="the decisions that were recorded")
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_sandbox(given[1:])
     chosen = parser.parse_args(given)
     if chosen.command == "serve":
-        return _serve()
+        return _serve(chosen.key_fd)
     if chosen.command == "log":
         return _log(chosen.link, chosen.since, as_json=chosen.json, follow=chosen.follow)
     from atl_sign.demo import run_demo
@@ -43,12 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_demo(may_open_browser=not chosen.no_browser)
 
 
-def _serve() -> int:
+def _serve(key_fd: int | None) -> int:
     from atl_sign.listening import StartError
     from atl_sign.server import serve
 
     try:
-        serve(os.environ)
+        serve(os.environ, key_fd)
     except StartError as exc:
         print(f"atl-signd: {exc}\nhint: {exc.hint}", file=sys.stderr)
         return 1

@@ -73,6 +73,10 @@ class ConfigFile:
         """Take the link called *name* out, if it is there; raises as `put_link`."""
         self._rewrite(lambda text: toml_edit.remove_link(text, name))
 
+    def put_store(self, backend: str) -> None:
+        """Name *backend* in `[store] backend`; raises as `put_link`."""
+        self._rewrite(lambda text: toml_edit.put_setting(text, "store", "backend", backend))
+
     def _read_text(self) -> str:
         # Not blocking: a pipe in the file's place would keep us waiting for somebody to write into it.
         with open(self.path, "rb", opener=_open_without_waiting) as file:

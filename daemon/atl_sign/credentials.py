@@ -33,6 +33,36 @@ class Secret:
         raise TypeError("a secret is not pickled")
 
 
+@final
+class Passphrase:
+    """What opens the store's file: bytes in a buffer of ours, so that they can be overwritten; hides itself as `Secret` does."""
+
+    __slots__ = ("_octets",)
+
+    def __init__(self, octets: bytes | bytearray) -> None:
+        """Copy *octets*."""
+        self._octets = bytearray(octets)
+
+    def reveal(self) -> bytearray:
+        """Return the buffer itself; keep no copy."""
+        return self._octets
+
+    def wipe(self) -> None:
+        """Overwrite it with zeros; what others copied of it stays."""
+        self._octets[:] = bytes(len(self._octets))
+
+    def __repr__(self) -> str:
+        return "<passphrase>"
+
+    __str__ = __repr__
+
+    def __format__(self, format_spec: str) -> str:
+        return "<passphrase>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a passphrase is not pickled")
+
+
 class PrivateKey(Protocol):
     """
     What signing needs of a consumer's private key.

@@ -12,6 +12,7 @@ class DaemonError(Exception):
 
     code: ClassVar[str]
     status: ClassVar[int]
+    retry_after_s: int | None = None  # goes out as Retry-After
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         """Say what failed (lower case, no full stop) and, in *hint*, what to do about it."""
@@ -157,6 +158,46 @@ class AuditUnavailableError(DaemonError):
 
     code = "audit_unavailable"
     status = 503
+
+
+class WrongPassphraseError(DaemonError):
+    """The passphrase is not the one that the store's file was made with."""
+
+    code = "wrong_passphrase"
+    status = 403
+
+
+class TooManyTriesError(DaemonError):
+    """Another passphrase was tried too short a while ago, or is being tried now."""
+
+    code = "too_many_tries"
+    status = 429
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        """Tell the peer to come again in *retry_after_s* seconds."""
+        super().__init__(message, f"try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class StoreMissingError(DaemonError):
+    """The store's file is not there yet; making it needs a passphrase of the user's choice."""
+
+    code = "store_missing"
+    status = 428
+
+
+class StoreExistsError(DaemonError):
+    """The store's file is there already, and was asked to be made."""
+
+    code = "store_exists"
+    status = 409
+
+
+class StoreConflictError(DaemonError):
+    """The store to move to holds another secret under the same name."""
+
+    code = "store_conflict"
+    status = 409
 
 
 class ProviderRefusedError(DaemonError):

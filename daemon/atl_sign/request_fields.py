@@ -1,6 +1,7 @@
 """A request's body as fields: JSON or a form, bounded, and refused by name without a value in the words."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -8,6 +9,7 @@ from fastapi import Request
 from pydantic import ValidationError
 
 from atl_sign import schemas
+from atl_sign.credentials import Passphrase
 from atl_sign.errors import BadFieldsError, BadRequestError, DaemonError, TooLargeError
 
 BODY_BYTES_MAX = 1 << 20
@@ -39,6 +41,23 @@ async def read_fields(request: Request, model: type[_Model], form_model: type[_M
     raise BadRequestError(
         f"the content type {kind[:80]!r} is not read here", "send application/json or application/x-www-form-urlencoded"
     )
+
+
+@contextmanager
+def passphrases_of(fields: schemas.UnlockFields) -> Iterator[tuple[Passphrase | None, Passphrase | None]]:
+    """Give the passphrase and the new one in buffers that are overwritten at the end; raises BadFieldsError."""
+    given = []
+    for name, value in (("passphrase", fields.passphrase), ("new_passphrase", fields.new_passphrase)):
+        try:
+            given.append(None if value is None else Passphrase(value.get_secret_value().encode()))
+        except UnicodeEncodeError:
+            raise BadFieldsError(f"{name} is not of the right kind") from None
+    try:
+        yield given[0], given[1]
+    finally:
+        for passphrase in given:
+            if passphrase is not None:
+                passphrase.wipe()
 
 
 async def read_body(request: Request) -> bytes:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr
 
 DanceWord = Literal["waiting", "granted", "refused", "cancelled", "expired", "failed"]
 
@@ -84,6 +84,36 @@ class FormKeyFields(KeyFields):
     """The same, from an `application/x-www-form-urlencoded` request, where every value is a text."""
 
     bits: Literal["2048", "3072", "4096"] = "2048"  # type: ignore[assignment]
+
+
+class UnlockFields(Fields):
+    """What opens the store; none of it where the store has no passphrase."""
+
+    passphrase: SecretStr | None = Field(None, description="opens the store's file")
+    new_passphrase: SecretStr | None = Field(
+        None, description="alone: makes the store's file; with `passphrase`: opens it from now on"
+    )
+
+
+class MoveFields(UnlockFields):
+    """Where the secrets go; the passphrases are those of the store to move to."""
+
+    backend: str = Field(description="as in `[store] backend`", max_length=1024)
+    volatile: bool = Field(False, description="needed for `memory`, which ends with the daemon")
+
+
+class StoreAnswer(BaseModel):
+    """The store, after it was locked or unlocked."""
+
+    store: str
+    state: Literal["ready", "locked", "unavailable"]
+
+
+class MovedAnswer(BaseModel):
+    """The store that there is now."""
+
+    store: str
+    warnings: list[str]
 
 
 class ErrorDetail(BaseModel):

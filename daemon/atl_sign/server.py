@@ -21,12 +21,13 @@ from atl_sign.audit import open_audit
 from atl_sign.config import ConfigFile
 from atl_sign.connections import ACCEPTS_MAX, IDLE_S, AcceptFailures, Connection
 from atl_sign.dance import Dances
-from atl_sign.errors import BadRequestError
+from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError
 from atl_sign.listening import BACKLOG, StartError, open_listener
-from atl_sign.store import open_store
+from atl_sign.store import Store, open_store
 from atl_sign.vault import Vault
 
 STORE_DEFAULT = "secret-service"
+KEY_CREDENTIAL = "atl-sign-store-key"  # in systemd's LoadCredential=
 _PR_SET_DUMPABLE = 4
 _SHUTDOWN_S = 3
 _FILES_MAX = 65_536
@@ -40,9 +41,19 @@ def config_path(environment: Mapping[str, str]) -> Path:
     return (Path(home) if home else Path.home() / ".config") / "atl-sign/config.toml"
 
 
-def serve(environment: Mapping[str, str]) -> None:
+def state_folder(environment: Mapping[str, str]) -> Path:
+    """Return where the store's file is: `$XDG_STATE_HOME/atl-sign`, `~/.local/state/atl-sign` when that is not set."""
+    home = environment.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local/state") / "atl-sign"
+
+
+def serve(environment: Mapping[str, str], key_fd: int | None = None) -> None:
     """
     Serve until SIGTERM or SIGINT.
+
+    Args:
+        environment: the variables that docs/configuration.md lists.
+        key_fd: a descriptor that gives the passphrase of the store's file; it is read to its end.
 
     Raises:
         StartError: another daemon is there, or the socket's folder cannot be used, or the store's name is unknown.
@@ -54,7 +65,7 @@ def serve(environment: Mapping[str, str]) -> None:
     early: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: early.append(number))
-    agent = _make_agent(environment)
+    agent = _make_agent(environment, key_fd)
     # FastAPI asks whether a model is one of pydantic 1, and loads all of that (3 MB, 50 ms) to answer; we have none.
     sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]  # None: the import fails, which FastAPI expects
     listener = open_listener(environment)
@@ -111,20 +122,55 @@ class _Server(uvicorn.Server):
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 connection.drop_when_late(now)  # type: ignore[union-attr]  # all are of our class
+            if self._agent.store.is_due():  # in a thread: it waits for a token that is being stored
+                threading.Thread(target=self._agent.lock_when_due, name="lock", daemon=True).start()
         return await super().on_tick(counter)
 
 
-def _make_agent(environment: Mapping[str, str]) -> Agent:
+def _make_agent(environment: Mapping[str, str], key_fd: int | None) -> Agent:
     config = ConfigFile(config_path(environment))
     settings = config.settings()
     for problem in settings.problems:
         _log.warning("%s", problem)
     backend = environment.get("ATL_SIGN_STORE") or settings.store_backend or STORE_DEFAULT
+    credentials = environment.get("CREDENTIALS_DIRECTORY")
+    key_file = Path(credentials) / KEY_CREDENTIAL if credentials else None
+    if key_file is not None and not key_file.exists():
+        key_file = None  # the unit loads other credentials
+
+    def open_named(name: str) -> Store:
+        return open_store(name, state_folder(environment) / "store", key_file)
+
     try:
-        store = open_store(backend)
+        store = open_named(backend)
     except BadRequestError as exc:
         raise StartError(exc.message, exc.hint or "name another store") from exc
-    return Agent(config, Vault(store), Dances(), open_audit(environment))
+    _unlock_at_start(store, key_fd)
+    pinned_by = "ATL_SIGN_STORE" if environment.get("ATL_SIGN_STORE") else None
+    return Agent(config, Vault(store), Dances(), open_audit(environment), open_store=open_named, store_pinned_by=pinned_by)
+
+
+def _unlock_at_start(store: Store, key_fd: int | None) -> None:
+    """Open the store's file when a key was given; what fails is told, and the daemon serves with a locked store."""
+    if store.backend != "file":
+        if key_fd is not None:
+            raise StartError(f"the store {store.backend} takes no key", "leave --key-fd out, or name the store file")
+        return
+    from atl_sign.store_file import FileStore, read_key
+
+    try:
+        if key_fd is not None and isinstance(store, FileStore):
+            passphrase = read_key(key_fd)
+            try:
+                store.unlock_or_create(passphrase)
+            finally:
+                passphrase.wipe()
+        else:
+            store.unlock(None, None)
+    except (StoreLockedError, StoreMissingError) as exc:
+        _log.info("%s; %s", exc.message, exc.hint)
+    except DaemonError as exc:
+        _log.warning("the store stays locked: %s; %s", exc.message, exc.hint)
 
 
 def _keep_memory_private() -> None:

@@ -39,6 +39,8 @@ LINK_SETTINGS = (
     "git",
     "git_days",
 )
+STORE_SETTINGS = ("backend", "lock_after_minutes")
+LOCK_MINUTES_MIN, LOCK_MINUTES_MAX = 1, 525_600  # to a year
 
 _TOML_PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _PROXY = re.compile(r"https?://[^/?#@\s]+/?")
@@ -70,6 +72,7 @@ class Settings:
     links: LinkTable
     store_backend: str | None = None  # None when the file does not name one
     audit: AuditMode = "on"
+    lock_after_minutes: float | None = None  # None: the store stays open
     problems: tuple[ConfigProblem, ...] = ()
 
     def problem_of_link(self, name: str) -> ConfigProblem | None:
@@ -100,7 +103,7 @@ def parse_settings(text: str) -> Settings:
         except DaemonError as exc:
             complain(f"links.{name}", exc.message)
     store = data.get("store", {})
-    backend = None
+    backend = lock_after_minutes = None
     if not isinstance(store, dict):
         complain("store", "not a table: write [store]")
     elif isinstance(store.get("backend"), str):
@@ -108,7 +111,12 @@ def parse_settings(text: str) -> Settings:
     elif "backend" in store:
         complain("store.backend", "not a text")
     if isinstance(store, dict):
-        for name in sorted(store.keys() - {"backend"}):
+        lock_after_minutes = store.get("lock_after_minutes")
+        if lock_after_minutes is not None and not _is_minutes(lock_after_minutes):
+            complain("store.lock_after_minutes", f"not a number of minutes from {LOCK_MINUTES_MIN} to {LOCK_MINUTES_MAX:,}")
+            # Whoever wanted a lock gets the shortest one rather than none.
+            lock_after_minutes = LOCK_MINUTES_MIN
+        for name in sorted(store.keys() - set(STORE_SETTINGS)):
             complain(f"store.{name}", "no such setting")
     audit = data.get("audit", "on")
     if audit not in AUDIT_MODES:
@@ -116,7 +124,11 @@ def parse_settings(text: str) -> Settings:
         audit = "required"  # who wrote something there wanted more than the default
     for name in sorted(data.keys() - {"links", "store", "audit"}):
         complain(name, "no such setting")
-    return Settings(LinkTable(links), backend, audit, tuple(problems))
+    return Settings(LinkTable(links), backend, lock_after_minutes=lock_after_minutes, audit=audit, problems=tuple(problems))
+
+
+def _is_minutes(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and LOCK_MINUTES_MIN <= value <= LOCK_MINUTES_MAX
 
 
 def link_from_fields(name: str, fields: Mapping[str, object]) -> Link:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from atl_sign.credentials import AccessToken, Consumer, RequestToken, Secret
-from atl_sign.errors import BadUrlError, InternalError
+from atl_sign.errors import BadUrlError, InternalError, StoreLockedError
 from atl_sign.urls import PARAMETERS_MAX, Pairs, Url, parse_pairs
 
 SIGNATURE_METHOD = "RSA-SHA1"  # the only one that Atlassian's servers take (facts atlassian-auth.md section 1.1)
@@ -52,7 +52,18 @@ class RsaPrivateKey:
 
     def __init__(self, key: rsa.RSAPrivateKey) -> None:
         """Wrap a key that `load_private_key` or `make_private_key` gave."""
-        self._key = key
+        self._key: rsa.RSAPrivateKey | None = key
+
+    def forget(self) -> None:
+        """Give the key up, whoever still holds this object; OpenSSL overwrites its numbers when the last signature is done."""
+        self._key = None
+
+    def _known(self) -> rsa.RSAPrivateKey:
+        """Return the key; raises StoreLockedError after `forget`."""
+        key = self._key
+        if key is None:
+            raise StoreLockedError("the store was locked meanwhile", "atl-sign unlock")
+        return key
 
     def sign_sha1(self, message: bytes) -> bytes:
         """
@@ -60,9 +71,10 @@ class RsaPrivateKey:
 
         Raises:
             InternalError: this machine's crypto policy forbids SHA-1 signatures, as RHEL 9's does (facts section 1.1).
+            StoreLockedError: the key was forgotten.
         """
         try:
-            return self._key.sign(message, _PADDING, _SHA1)
+            return self._known().sign(message, _PADDING, _SHA1)
         except UnsupportedAlgorithm:
             raise InternalError(
                 "this machine's cryptography library refuses RSA-SHA1 signatures",
@@ -72,24 +84,26 @@ class RsaPrivateKey:
     @property
     def bits(self) -> int:
         """The length of the modulus."""
-        return self._key.key_size
+        return self._known().key_size
 
     def public_pem(self) -> str:
         """Return the public key as SubjectPublicKeyInfo PEM, the form an application link's page takes (facts section 1.3)."""
         spki = serialization.PublicFormat.SubjectPublicKeyInfo
-        return self._key.public_key().public_bytes(serialization.Encoding.PEM, spki).decode("ascii")
+        return self._known().public_key().public_bytes(serialization.Encoding.PEM, spki).decode("ascii")
 
     def fingerprint(self) -> str:
         """Return `SHA256:` and the unpadded base64 of the SubjectPublicKeyInfo's SHA-256, as ssh-keygen prints fingerprints."""
         digest = hashes.Hash(hashes.SHA256())
         spki = serialization.PublicFormat.SubjectPublicKeyInfo
-        digest.update(self._key.public_key().public_bytes(serialization.Encoding.DER, spki))
+        digest.update(self._known().public_key().public_bytes(serialization.Encoding.DER, spki))
         return "SHA256:" + b64encode(digest.finalize()).decode("ascii").rstrip("=")
 
     def private_pem(self) -> Secret:
         """Return the private key as unencrypted PKCS#8 PEM, for the store alone."""
         pkcs8 = serialization.PrivateFormat.PKCS8
-        return Secret(self._key.private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption()).decode("ascii"))
+        return Secret(
+            self._known().private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption()).decode("ascii")
+        )
 
 
 def make_private_key(bits: int) -> RsaPrivateKey:

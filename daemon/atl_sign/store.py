@@ -3,9 +3,10 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
-from atl_sign.credentials import Secret
+from atl_sign.credentials import Passphrase, Secret
 from atl_sign.errors import BadRequestError, StoreLockedError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 StoreState = Literal["ready", "locked", "unavailable"]
 
-BACKENDS = ("secret-service", "memory")
+BACKENDS = ("secret-service", "file", "memory")
+KEYRING = "keyring:"  # and the dotted name of a keyring back end's class
 TIMEOUT_S = 3.0  # a read takes 20 ms, the first in a process 200 ms; a person who waits for `git fetch` can bear 3 s
 PAUSE_S = (
     0.5  # after a timeout; long enough that a list of links, or a queue of requests, waits out one deadline and not one each
@@ -44,6 +46,33 @@ class Store(Protocol):
     def state(self) -> StoreState:
         """Tell whether the store would answer now; never asks the user anything."""
 
+    def lock(self) -> None:
+        """
+        Forget what this object holds of secrets; raises BadRequestError when that would lose them.
+
+        The store may answer again without `unlock`: a keyring has a lock of its own.
+        """
+
+    def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
+        """
+        Make the store answer, or raise as it would.
+
+        Args:
+            passphrase: what opens it, for a store with a passphrase.
+            new: what shall open it from now on; without *passphrase*, of a store that is not there yet.
+
+        Raises:
+            BadRequestError: this store has no passphrase; BadFieldsError when it is empty or too long.
+            WrongPassphraseError, TooManyTriesError: it stays as it is.
+            StoreMissingError, StoreExistsError: there is none, or there is one already.
+        """
+
+    def survives_restart(self) -> bool:
+        """Tell whether another process of ours could read the store now without asking anybody; takes as long as `state`."""
+
+    def discard(self) -> None:
+        """Remove what is left of the store when everything in it was deleted; raises as `delete`."""
+
 
 class MemoryStore:
     """A store that ends with the process: for trying things, and for machines without a keyring."""
@@ -69,6 +98,21 @@ class MemoryStore:
     def state(self) -> StoreState:
         """Return "ready"."""
         return "ready"
+
+    def lock(self) -> None:
+        """Refuse: nothing could bring back what only memory has."""
+        raise BadRequestError("the memory store would lose what it keeps", "end the daemon to forget everything")
+
+    def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
+        """See `Store.unlock`."""
+        refuse_passphrase(self.backend, passphrase, new)
+
+    def survives_restart(self) -> bool:
+        """Return False."""
+        return False
+
+    def discard(self) -> None:
+        """Do nothing."""
 
 
 class SecretServiceStore:
@@ -109,6 +153,21 @@ class SecretServiceStore:
             return "unavailable"
         return "ready"
 
+    def lock(self) -> None:
+        """Do nothing: this holds no secret."""
+
+    def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
+        """See `Store.unlock`; the keyring's own lock is the desktop's to open."""
+        refuse_passphrase(self.backend, passphrase, new)
+        self._ask(lambda service, deadline: service.check_ready(deadline))
+
+    def survives_restart(self) -> bool:
+        """See `Store.survives_restart`."""
+        return self.state() == "ready"
+
+    def discard(self) -> None:
+        """Do nothing: the collection is the user's."""
+
     def _ask(self, call: "Callable[[ModuleType, float], _T]") -> _T:
         try:
             from atl_sign import secret_service
@@ -129,19 +188,38 @@ class SecretServiceStore:
             self._turn.release()
 
 
-def open_store(backend: str) -> Store:
+def open_store(backend: str, path: Path | None = None, key_file: Path | None = None) -> Store:
     """
     Return the store that *backend* names; it is not asked anything yet.
 
+    Args:
+        backend: as in `[store] backend`.
+        path: the file of the store `file`.
+        key_file: holds that one's passphrase.
+
     Raises:
-        BadRequestError: no back end has this name.
+        BadRequestError: no back end has this name, or it is one that keeps nothing.
     """
     match backend:
         case "secret-service":
             return SecretServiceStore()
         case "memory":
             return MemoryStore()
-    raise BadRequestError(f"no store is called {backend!r}", f"name one of: {', '.join(BACKENDS)}")
+        case "file" if path is not None:
+            from atl_sign.store_file import FileStore
+
+            return FileStore(path, key_file=key_file)
+    if backend.startswith(KEYRING):
+        from atl_sign.store_keyring import KeyringStore
+
+        return KeyringStore(backend.removeprefix(KEYRING))
+    raise BadRequestError(f"no store is called {backend!r}", f"name one of: {', '.join(BACKENDS)}, {KEYRING}MODULE.CLASS")
+
+
+def refuse_passphrase(backend: str, passphrase: Passphrase | None, new: Passphrase | None) -> None:
+    """Raise BadRequestError when a passphrase came for a store that has none."""
+    if passphrase is not None or new is not None:
+        raise BadRequestError(f"the store {backend} has no passphrase of atl-sign's", "leave it out; the store file has one")
 
 
 def _silent() -> StoreLockedError:

@@ -39,6 +39,29 @@ def put_link(text: str, name: str, fields: Fields) -> str:
     return _checked(data, _append(text, name, fields) if is_new else _replace(text, name, fields))
 
 
+def put_setting(text: str, table: str, name: str, value: str) -> str:
+    """
+    Return *text* with the setting *name* of the top-level table *table* being *value*; everything else stays.
+
+    Raises:
+        EditError: *text* is no TOML, or *table* in it is something else than a table.
+    """
+    import tomlkit
+
+    data = _load(text)
+    data.setdefault("links", {})
+    if not isinstance(data.setdefault(table, {}), dict):
+        raise EditError
+    data[table][name] = value
+    document: Any = tomlkit.parse(text)
+    if table in document:
+        document[table][name] = value
+        return _checked(data, tomlkit.dumps(document))
+    end_of_line = "" if not text or text.endswith("\n") else "\n"
+    blank_line = "\n" if text.strip() else ""
+    return _checked(data, text + end_of_line + blank_line + tomlkit.dumps({table: {name: value}}))
+
+
 def remove_link(text: str, name: str) -> str:
     """
     Return *text* without the link called *name*; the same text when there is none.

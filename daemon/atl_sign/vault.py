@@ -1,21 +1,24 @@
 """Credentials between the store and memory: one JSON item each, read once and kept."""
 
+import hmac
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from atl_sign.credentials import AccessToken, GitRecord, GitToken, Secret
-from atl_sign.errors import StoreUnavailableError
+from atl_sign.credentials import AccessToken, GitRecord, GitToken, Passphrase, Secret
+from atl_sign.errors import DaemonError, StoreConflictError, StoreLockedError, StoreUnavailableError
 from atl_sign.links import Link
 from atl_sign.products import is_user_name
 from atl_sign.signing import RsaPrivateKey, load_private_key
 from atl_sign.store import Store, StoreState
 
 KEY_ITEM = "consumer-key"
+_LINK_ITEMS = ("token", "git")  # the kinds of item that a link has one of each: KIND:NAME
 _VERSION = 1  # of the items' JSON
 
 
@@ -35,6 +38,7 @@ class Vault:
         """Keep everything in *store*, and in memory what was read from it."""
         self._store = store
         self._lock = threading.RLock()  # many first requests at once read an item once
+        self._is_locked = False  # by `lock`: nothing is read until `unlock`, though the store would answer
         self._key: RsaPrivateKey | None = None
         self._tokens: dict[str, tuple[str, str, AccessToken] | None] = {}
         self._git_records: dict[str, tuple[str, str, GitRecord] | None] = {}
@@ -46,11 +50,61 @@ class Vault:
 
     def state(self) -> StoreState:
         """Return the store's state; asks it, and never prompts."""
-        return self._store.state()
+        return "locked" if self._is_locked else self._store.state()
 
     def check_store(self) -> None:
         """Raise as the store does if it would not keep a secret now."""
+        self._raise_if_locked()
         self._store.read(KEY_ITEM)
+
+    @property
+    def is_locked(self) -> bool:
+        """Tell whether `lock` was called and `unlock` not since."""
+        return self._is_locked
+
+    def survives_restart(self) -> bool:
+        """Tell whether a daemon that starts now could sign without asking anybody; asks the store."""
+        return not self._is_locked and self._store.survives_restart()
+
+    def lock(self) -> None:
+        """Forget every secret here and in the store's object; raises BadRequestError when the store would lose them by that."""
+        with self._lock:
+            self._store.lock()
+            self._is_locked = True
+            self._forget()
+
+    def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
+        """Read from the store again; raises as `Store.unlock`, and then everything stays as it was."""
+        self._store.unlock(passphrase, new)  # not in our lock: deriving a key must not hold up those who read another item
+        with self._lock:
+            self._is_locked = False
+
+    def move_to(self, target: Store, names: Iterable[str], commit: Callable[[], None]) -> list[str]:
+        """
+        Copy the items called *names* to *target*, call *commit*, which makes it the next start's store, and go on with it.
+
+        Returns the names of items that could not be removed from the store before.
+
+        Raises:
+            StoreConflictError: *target* holds another secret under one of the names; nothing was changed.
+            StoreLockedError, StoreUnavailableError, and what *commit* raises: the store before stays, whole.
+        """
+        with self._lock:  # of a token that comes meanwhile none is left behind
+            self._raise_if_locked()
+            before = self._store
+            items = copy_items(before, target, names)
+            commit()
+            self._store = target
+        left = []
+        for name in items:
+            try:
+                before.delete(name)
+            except DaemonError:
+                left.append(name)
+        if not left:
+            with suppress(DaemonError):
+                before.discard()
+        return left
 
     def key(self, *, from_memory: bool = False) -> RsaPrivateKey | None:
         """
@@ -60,13 +114,15 @@ class Vault:
             NotInMemoryError: *from_memory* is set and the store was not asked yet.
             StoreLockedError, StoreUnavailableError: the store does not give it, or gave something else.
         """
-        if self._key is None:
+        key = self._key
+        if key is None:
             if from_memory:
                 raise NotInMemoryError
             with self._lock:
-                if self._key is None:
-                    self._key = self._read(KEY_ITEM, lambda item: load_private_key(Secret(str(item["private_key"]))))
-        return self._key
+                key = self._key
+                if key is None:
+                    key = self._key = self._read(KEY_ITEM, lambda item: load_private_key(Secret(str(item["private_key"]))))
+        return key
 
     def put_key(self, key: RsaPrivateKey) -> None:
         """Keep *key* in place of the one before; raises as the store does, and then the one before stays."""
@@ -80,13 +136,15 @@ class Vault:
 
         A token of a link whose base URL or consumer key has changed since counts as none: it belongs to another grant.
         """
-        if link.name not in self._tokens:
+        try:
+            kept = self._tokens[link.name]
+        except KeyError:
             if from_memory:
-                raise NotInMemoryError
+                raise NotInMemoryError from None
             with self._lock:
                 if link.name not in self._tokens:
                     self._tokens[link.name] = self._read(_token_item(link.name), _parse_token)
-        kept = self._tokens[link.name]
+                kept = self._tokens[link.name]
         if kept is None or kept[:2] != (str(link.url), link.consumer_key):
             return None
         return kept[2]
@@ -161,17 +219,20 @@ class Vault:
         """
         with self._lock:
             self._tokens[name] = None
+            self._raise_if_locked()
             self._store.delete(_token_item(name))
 
     def git_record(self, link: Link, *, from_memory: bool = False) -> GitRecord | None:
         """Return what is known of the tokens for git of *link*, or None; raises and forgets other grants as `token`."""
-        if link.name not in self._git_records:
+        try:
+            kept = self._git_records[link.name]
+        except KeyError:
             if from_memory:
-                raise NotInMemoryError
+                raise NotInMemoryError from None
             with self._lock:
                 if link.name not in self._git_records:
                     self._git_records[link.name] = self._read(_git_item(link.name), _parse_git_record)
-        kept = self._git_records[link.name]
+                kept = self._git_records[link.name]
         if kept is None or kept[:2] != (str(link.url), link.consumer_key):
             return None
         return kept[2]
@@ -207,9 +268,22 @@ class Vault:
         """Take what is known of the tokens for git of the link called *name* out of memory and store; as `forget_token`."""
         with self._lock:
             self._git_records[name] = None
+            self._raise_if_locked()
             self._store.delete(_git_item(name))
 
+    def _forget(self) -> None:
+        if self._key is not None:
+            self._key.forget()  # a dance that has ended may still hold it
+        self._key = None
+        self._tokens.clear()
+        self._git_records.clear()
+
+    def _raise_if_locked(self) -> None:
+        if self._is_locked:
+            raise StoreLockedError("the store is locked: atl-sign was told to forget its secrets", "atl-sign unlock")
+
     def _read(self, name: str, parse: Callable[[dict[str, Any]], Any]) -> Any:
+        self._raise_if_locked()
         text = self._store.read(name)
         if text is None:
             return None
@@ -226,12 +300,51 @@ class Vault:
         raise StoreUnavailableError(f"the item {name} of the store is not what was written there", hint)
 
     def _write(self, name: str, item: dict[str, Any]) -> None:
+        self._raise_if_locked()
         self._store.write(name, Secret(json.dumps({"v": _VERSION, **item}, separators=(",", ":"))))
 
 
-def items_of_link(name: str) -> tuple[str, ...]:
+def items_of_link(name: str) -> list[str]:
     """Return the name of every item that the store may hold for the link called *name*; beside them there is `KEY_ITEM` alone."""
-    return _token_item(name), _git_item(name)
+    return [f"{kind}:{name}" for kind in _LINK_ITEMS]
+
+
+def copy_items(source: Store, target: Store, names: Iterable[str]) -> list[str]:
+    """
+    Copy the items called *names* and read each back from *target*; returns those that there were.
+
+    Raises:
+        StoreConflictError: *target* holds another secret under one of the names; nothing was copied.
+        StoreLockedError, StoreUnavailableError: what was copied by then was taken out again, as far as *target* lets us.
+    """
+    items = {name: item for name in names if (item := source.read(name)) is not None}
+    there = {name: target.read(name) for name in items}
+    for name, item in items.items():
+        known = there[name]
+        if known is not None and not _are_equal(known, item):
+            raise StoreConflictError(
+                f"the store {target.backend} holds another {name} already", "remove that one, or go on with that store"
+            )
+    copied: list[str] = []
+    try:
+        for name, item in items.items():
+            if there[name] is None:
+                copied.append(name)
+                target.write(name, item)
+        for name, item in items.items():
+            kept = target.read(name)
+            if kept is None or not _are_equal(kept, item):
+                raise StoreUnavailableError(f"the store {target.backend} does not give the item {name} back", "nothing was moved")
+    except DaemonError:
+        with suppress(DaemonError):
+            for name in copied:
+                target.delete(name)
+        raise
+    return list(items)
+
+
+def _are_equal(one: Secret, other: Secret) -> bool:
+    return hmac.compare_digest(one.reveal().encode(errors="surrogatepass"), other.reveal().encode(errors="surrogatepass"))
 
 
 def _token_item(name: str) -> str:

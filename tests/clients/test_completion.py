@@ -38,6 +38,9 @@ COMMANDS = [
     "header",
     "curl",
     "status",
+    "lock",
+    "unlock",
+    "store",
     "log",
     "help",
     "serve",
@@ -251,7 +254,7 @@ def test_every_command_is_offered(lab: Lab, shell: str) -> None:
 )
 def test_every_option_is_offered(lab: Lab, shell: str, line: str, command: str) -> None:
     """Those that the command's help names, and no other."""
-    from_bash = command in ("link", "key", "dance", "check", "logout", "git", "header", "status")
+    from_bash = command in (*("link", "key", "dance", "check", "logout", "git", "header", "status"), *("lock", "unlock", "store"))
 
     expected = options_of(command) | {"--help"} | ({"--json"} if from_bash else set())
     assert offered(shell, lab, f"atl-sign {line} --") == expected

@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 
 from atl_sign.server import _allow_open_files, _Server, config_path
+from tests.lab import wait_for
 
 
 def test_the_configuration_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -47,7 +48,8 @@ def test_connections_are_looked_at_once_a_second() -> None:
     """uvicorn ticks ten times a second; each look gets the event loop's time, as the connections' own clocks do."""
     seen: list[float] = []
     connection: Any = Mock(drop_when_late=seen.append)
-    agent: Any = None
+    agent: Any = Mock()
+    agent.store.is_due.return_value = False
     config = uvicorn.Config(lambda: None, lifespan="off", log_config=None)
     config.load()
     server = _Server(config, agent)
@@ -62,3 +64,7 @@ def test_connections_are_looked_at_once_a_second() -> None:
 
     assert len(seen) == 2
     assert all(0 <= now - each < 5 for each in seen)
+    agent.store.lock.assert_not_called()
+    agent.store.is_due.return_value = True
+    asyncio.run(tick())
+    wait_for(lambda: agent.store.lock.called)

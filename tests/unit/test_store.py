@@ -40,7 +40,25 @@ class TestMemoryStore(StoreContract):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_open_store_opens_the_store_of_that_name(backend: str) -> None:
     """The store says which one it is, in the word that named it."""
-    assert open_store(backend).backend == backend
+    assert open_store(backend, Path("store")).backend == backend
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["keyring.backends.null.Keyring", "keyring.backends.fail.Keyring", "keyring.backends.chainer", "x", "a b.c", "", "os.path;x"],
+)
+def test_a_keyring_back_end_that_keeps_nothing_or_is_none_is_refused(name: str) -> None:
+    """Before anything is loaded; the twin: a class of a module is taken, and loaded later."""
+    with pytest.raises(BadRequestError):
+        open_store(f"keyring:{name}")
+
+    assert open_store("keyring:no_such_module.Keyring").backend == "keyring:no_such_module.Keyring"
+
+
+def test_without_a_folder_there_is_no_file() -> None:
+    """Nobody guesses a place."""
+    with pytest.raises(BadRequestError):
+        open_store("file")
 
 
 @pytest.mark.parametrize("backend", ["", "Memory", "keyring", "null", "secret-service "])
@@ -49,7 +67,7 @@ def test_open_store_refuses_any_other_name(backend: str) -> None:
     with pytest.raises(BadRequestError) as caught:
         open_store(backend)
 
-    assert caught.value.hint == "name one of: secret-service, memory"
+    assert caught.value.hint == "name one of: secret-service, file, memory, keyring:MODULE.CLASS"
 
 
 def test_opening_a_store_loads_no_keyring() -> None:
