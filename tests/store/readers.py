@@ -20,7 +20,7 @@ def _derive(passphrase: bytes, kdf: int, costs: tuple[int, int, int], salt: byte
         memory_kib, passes, lanes = costs
         return bytes(hash_secret_raw(passphrase, salt, passes, memory_kib, lanes, 64, Type.ID, 0x13))
     n, r, p = costs
-    key = scrypt(passphrase, salt, 64, n, r, p)  # type: ignore[arg-type]  # its annotation wants a text for the passphrase
+    key = scrypt(passphrase, salt, 64, n, r, p)
     assert isinstance(key, bytes)
     return key
 

@@ -685,6 +685,12 @@ def test_a_kill_during_a_write_leaves_the_old_or_the_new(store: FileStore, path:
     assert sorted(each.name for each in path.parent.iterdir()) == ["store", "store.lock"]
 
 
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
 @contextmanager
 def full_disk(folder: Path) -> Iterator[None]:
     """What is in *folder*, on a disk of 64 KB with no room left."""
@@ -694,9 +700,8 @@ def full_disk(folder: Path) -> Iterator[None]:
         for name, content in files.items():
             (folder / name).write_bytes(content)
             (folder / name).chmod(0o600)
-        with pytest.raises(OSError, match="No space left"), (folder / "rest").open("wb", buffering=0) as rest:
-            while True:
-                rest.write(bytes(4096))
+        with pytest.raises(OSError, match="No space left"):
+            fill(folder / "rest")
         yield
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
