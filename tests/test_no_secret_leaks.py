@@ -153,6 +153,37 @@ def test_values_hide_themselves() -> None:
     assert repr(key.private_pem()) == "<secret>"
 
 
+def test_a_passphrase_leaves_nothing_behind(sandbox: Sandbox) -> None:
+    """Making, opening, changing, moving, locking and every refusal of them: neither replies, log, argv nor files show one."""
+    daemon = Daemon(ATL_SIGN_STORE="")
+    daemon.config.parent.mkdir(parents=True)
+    daemon.config.write_text('[store]\nbackend = "file"\n')
+    with daemon:
+        trail = Trail(daemon)
+        for fields in (
+            {"passphrase": f"{CANARY}-missing"},
+            {"new_passphrase": f"{CANARY}-first"},
+            {"new_passphrase": f"{CANARY}-again"},
+            {"passphrase": f"{CANARY}-first", "new_passphrase": f"{CANARY}-next"},
+            {"passphrase": f"{CANARY}-wrong"},
+            {"passphrase": f"{CANARY}-early"},
+            {"passphrase": CANARY * 1000},
+            {"passphrase": [CANARY]},
+            {"new_passphrase": {"x": CANARY}},
+            {CANARY[:6]: "unknown"},
+        ):
+            for text in (False, True):
+                trail.request("POST", "/unlock", fields, text=text)
+                trail.request("POST", "/store/move", {"backend": "memory", **fields}, text=text)
+        daemon.dance(sandbox, "jira")
+        trail.request("POST", "/lock")
+        trail.request("GET", "/status")
+        secrets = {f"{CANARY}-", *secrets_of(sandbox, "jira")}
+
+        assert trail.search(secrets) == []
+        assert trail.search({"state"}), "the search itself finds what is there"
+
+
 def test_debug_logging_of_the_libraries_is_held_down(sandbox: Sandbox) -> None:
     """oauthlib, requests-oauthlib and urllib3 print tokens at DEBUG; the daemon's log stays free of them."""
     code = (

@@ -1,4 +1,4 @@
-"""An answer as JSON, or as the text that a shell would print; the one shape that every failure has; and what OpenAPI says of both."""
+"""An answer as JSON, or as the text that a shell would print; how failures look; what OpenAPI says of both."""
 
 import asyncio
 import json

@@ -38,7 +38,7 @@ fails() {
 	local command
 	run --separate-stderr atl-sign help
 	((status == 0))
-	for command in link key dance check logout git header curl status; do
+	for command in link key dance check logout git header curl status store; do
 		[[ $output == *"  $command "* ]]
 		run --separate-stderr atl-sign help "$command"
 		((status == 0))

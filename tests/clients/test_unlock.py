@@ -1,0 +1,258 @@
+"""`atl-sign unlock`, `lock` and `store move`: who is asked for the passphrase, and that it shows nowhere."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import REPOSITORY, Daemon, wait_for
+from tests.store.readers import read_file
+
+ATL_SIGN = str(REPOSITORY / "clients/bash/atl-sign")
+WORD = "canary \\\"pass% phrase' ü"
+DEADLINE_S = 20.0
+CURL = """#!/bin/bash
+{ printf '%s\\n' "$@"; env; } >>"$RECORD"
+exec REAL "$@"
+"""
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    """One whose store is a file that is not there yet; its curl tells what it was called with."""
+    daemon = Daemon(ATL_SIGN_STORE="")
+    daemon.config.parent.mkdir(parents=True)
+    daemon.config.write_text('[store]\nbackend = "file"\n')
+    commands = daemon.folder / "commands"
+    commands.mkdir()
+    real = subprocess.run(["bash", "-c", "type -P curl"], capture_output=True, text=True, check=True).stdout.strip()
+    put_command(daemon, "curl", CURL.replace("REAL", real))
+    daemon.environment.update(PATH=f"{commands}:{daemon.environment['PATH']}", RECORD=str(daemon.folder / "record"))
+    with daemon:
+        yield daemon
+
+
+def put_command(daemon: Daemon, name: str, script: str) -> Path:
+    path = daemon.folder / "commands" / name
+    path.write_text(script)
+    path.chmod(0o755)
+    return path
+
+
+def run(daemon: Daemon, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Without a terminal."""
+    return subprocess.run(
+        ["bash", ATL_SIGN, *arguments],
+        env={**daemon.environment, **environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=DEADLINE_S,
+    )
+
+
+def store_of(daemon: Daemon) -> dict[str, str]:
+    return read_file((daemon.folder / ".local/state/atl-sign/store").read_bytes(), WORD.encode())
+
+
+def state_of(daemon: Daemon) -> str:
+    return str(daemon.request("GET", "/status").json["store_state"])
+
+
+class Person:
+    """Somebody at a terminal, who types what is asked for; `setsid --ctty` gives the command a terminal of its own."""
+
+    def __init__(self, daemon: Daemon, *arguments: str) -> None:
+        self._master, slave = pty.openpty()
+        self._process = subprocess.Popen(
+            ["setsid", "--wait", "--ctty", "bash", ATL_SIGN, *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=daemon.environment,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.seen = ""
+        self._from = 0  # what stands before is used up
+
+    def answer(self, question: str, text: str) -> None:
+        self.read_until(question)
+        os.write(self._master, f"{text}\n".encode())
+
+    def read_until(self, pattern: str) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not re.search(pattern, self.seen[self._from :]):
+            ready, _, _ = select.select([self._master], [], [], max(deadline - time.monotonic(), 0))
+            assert ready, f"waited for {pattern!r}, got {self.seen!r}"
+            self.seen += os.read(self._master, 65536).decode(errors="replace")
+        self._from = len(self.seen)
+
+    def finish(self) -> int:
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            ready, _, _ = select.select([self._master], [], [], max(deadline - time.monotonic(), 0))
+            assert ready
+            try:
+                part = os.read(self._master, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            self.seen += part.decode(errors="replace")
+        os.close(self._master)
+        return self._process.wait(DEADLINE_S)
+
+
+def test_at_a_terminal_the_passphrase_is_asked_without_an_echo(daemon: Daemon) -> None:
+    """Twice for a new one; what is typed shows neither there nor in curl's arguments and environment."""
+    person = Person(daemon, "unlock", "--new")
+    person.answer("New passphrase", WORD)
+    person.answer("Once more", WORD)
+
+    assert person.finish() == 0, person.seen
+    assert "state: ready" in person.seen
+    assert store_of(daemon) == {}
+    assert run(daemon, "lock").stdout == "store: file\nstate: locked\n"
+    person = Person(daemon, "unlock")
+    person.answer("Passphrase of the atl-sign store", WORD)
+    assert person.finish() == 0, person.seen
+    assert state_of(daemon) == "ready"
+    shown = person.seen + (daemon.folder / "record").read_text() + daemon.log.read_text()
+    assert "canary" not in shown
+
+
+def test_two_that_differ_and_an_empty_one_are_refused(daemon: Daemon) -> None:
+    """Nothing is made."""
+    person = Person(daemon, "unlock", "--new")
+    person.answer("New passphrase", WORD)
+    person.answer("Once more", "another")
+    assert person.finish() == 1
+    assert "not the same" in person.seen
+    person = Person(daemon, "unlock", "--new")
+    person.answer("New passphrase", "")
+    assert person.finish() == 1
+    assert "empty" in person.seen
+
+    assert state_of(daemon) == "locked"
+    done = run(daemon, "unlock")
+    assert (done.returncode, "hint: atl-sign unlock --new" in done.stderr) == (1, True)
+
+
+def test_without_a_terminal_a_program_asks(daemon: Daemon) -> None:
+    """The one that SSH_ASKPASS names, with the question as its argument; the twin: one that is cancelled changes nothing."""
+    run(daemon, "unlock", "--new", "--stdin", stdin=f"{WORD}\n")
+    run(daemon, "lock")
+    secret = daemon.folder / "secret"
+    secret.write_text(f"{WORD}\n")
+    ask = put_command(daemon, "ask", f'#!/bin/bash\nprintf %s "$1" >"{daemon.folder}/asked"\ncat "{secret}"\n')
+    cancel = put_command(daemon, "cancel", "#!/bin/bash\nexit 1\n")
+
+    done = run(daemon, "unlock", SSH_ASKPASS=str(cancel))
+    assert (done.returncode, done.stderr) == (1, "atl-sign: no passphrase was given\n")
+    assert state_of(daemon) == "locked"
+    done = run(daemon, "unlock", SSH_ASKPASS=str(ask))
+
+    assert (done.returncode, done.stdout) == (0, "store: file\nstate: ready\n"), done.stderr
+    assert (daemon.folder / "asked").read_text() == "Passphrase of the atl-sign store: "
+    assert "canary" not in (daemon.folder / "record").read_text()
+
+
+def test_else_pinentry_asks(daemon: Daemon) -> None:
+    """By its protocol, whose escapes are undone; the twin: a cancellation, and no program at all."""
+    run(daemon, "unlock", "--new", "--stdin", stdin=f"{WORD}\n")
+    run(daemon, "lock")
+    escaped = WORD.replace("%", "%25")
+    script = f"""#!/bin/bash
+        echo OK Pleased to meet you
+        while IFS= read -r line; do
+            case $line in
+            GETPIN) cat "{daemon.folder}/pin" ;;
+            BYE) echo OK; exit ;;
+            *) echo OK ;;
+            esac
+        done
+    """
+    put_command(daemon, "pinentry", script)
+    (daemon.folder / "pin").write_text("ERR 83886179 Operation cancelled <Pinentry>\n")
+    assert run(daemon, "unlock").returncode == 1
+    (daemon.folder / "pin").write_text(f"D {escaped}\nOK\n")
+
+    done = run(daemon, "unlock")
+
+    assert (done.returncode, done.stdout) == (0, "store: file\nstate: ready\n"), done.stderr
+    run(daemon, "lock")
+    bare = daemon.folder / "bare"
+    bare.mkdir()
+    for name in ("bash", "curl"):
+        path = subprocess.run(["bash", "-c", f"type -P {name}"], capture_output=True, text=True, check=True).stdout.strip()
+        (bare / name).symlink_to(path)
+    done = run(daemon, "unlock", PATH=str(bare))
+    assert (done.returncode, "SSH_ASKPASS" in done.stderr) == (1, True)
+
+
+def test_scripts_bring_it_by_standard_input(daemon: Daemon) -> None:
+    """The present one and the new one, a line each; a wrong one says so and says how long to wait."""
+    assert run(daemon, "unlock", "--new", "--stdin", stdin="first\n").returncode == 0
+    assert run(daemon, "unlock", "--change", "--stdin", stdin=f"first\n{WORD}\n").returncode == 0
+    assert store_of(daemon) == {}
+
+    done = run(daemon, "unlock", "--stdin", stdin="first\n")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "atl-sign: the passphrase is wrong\nhint: try again in 1 s\n"
+    wait_for(lambda: run(daemon, "unlock", "--stdin", stdin=WORD).returncode == 0)
+    assert run(daemon, "unlock", "--stdin").returncode == 1
+
+
+def test_what_needs_no_passphrase_asks_for_none(daemon: Daemon) -> None:
+    """A store that is open; the twin: `--new` of one that is there."""
+    run(daemon, "unlock", "--new", "--stdin", stdin=f"{WORD}\n")
+
+    assert run(daemon, "unlock").stdout == "store: file\nstate: ready\n"
+    done = run(daemon, "--json", "unlock", "--new", "--stdin", stdin="x\n")
+    assert (done.returncode, '"code": "store_exists"' in done.stderr) == (1, True)
+
+
+def test_a_move_asks_for_what_the_new_store_needs(daemon: Daemon) -> None:
+    """A new passphrase for a file that is to be made, the present one for a file that is there."""
+    run(daemon, "unlock", "--new", "--stdin", stdin="first\n")
+    daemon.make_key()
+    done = run(daemon, "store", "move", "memory")
+    assert (done.returncode, "--volatile" in done.stderr) == (1, True)
+    assert run(daemon, "store", "move", "memory", "--volatile").stdout == "store: memory\n"
+
+    done = run(daemon, "store", "move", "file", "--stdin")
+    assert done.returncode == 2
+    person = Person(daemon, "store", "move", "file")
+    person.answer("New passphrase", WORD)
+    person.answer("Once more", WORD)
+
+    assert person.finish() == 0, person.seen
+    assert "consumer-key" in store_of(daemon)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["unlock", "--new", "--change"],
+        ["unlock", "word"],
+        ["lock", "x"],
+        ["store"],
+        ["store", "move"],
+        ["store", "drop", "file"],
+        ["store", "move", "file", "x"],
+    ],
+)
+def test_a_line_that_makes_no_sense_is_usage(daemon: Daemon, arguments: list[str]) -> None:
+    """Status 2, and nothing is asked."""
+    done = run(daemon, *arguments)
+
+    assert (done.returncode, "usage: atl-sign" in done.stderr) == (2, True)
