@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"atl-signd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve on the Unix socket until SIGTERM")
-    serve.add_argument("--key-fd", type=int, metavar="N", help="read the passphrase of the store's file from descriptor N")
+    serve.add_argument("--key-fd", type=_descriptor, metavar="N", help="descriptor that gives the passphrase of the store's file")
     demo = commands.add_parser("demo", help="sandbox, daemon, dance and signed curl in a throw-away folder")
     demo.add_argument("--no-browser", action="store_true", help="approve by itself even where a browser is")
     log = commands.add_parser("log", help="the decisions that were recorded")
@@ -42,6 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from atl_sign.demo import run_demo
 
     return run_demo(may_open_browser=not chosen.no_browser)
+
+
+def _descriptor(text: str) -> int:
+    """Return the number of a file descriptor; ValueError, which argparse tells, when it is none."""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
 
 
 def _serve(key_fd: int | None) -> int:

@@ -83,11 +83,6 @@ class Header:
     generation: int  # one more with every write
     nonce: bytes
 
-    @property
-    def lock(self) -> tuple[Cost, bytes, bytes]:
-        """What stays the same for as long as the passphrase does."""
-        return self.cost, self.salt, self.check
-
 
 class StoreKey:
     """The key of one passphrase, salt and cost, in a buffer that can be overwritten."""

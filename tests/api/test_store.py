@@ -250,6 +250,19 @@ def test_a_descriptor_opens_it(kept: Daemon, sandbox: Sandbox) -> None:
         kept.stop()
 
 
+@pytest.mark.parametrize("number", ["-1", "x", ""])
+def test_what_is_no_descriptor_is_usage(daemon: Daemon, number: str) -> None:
+    """Status 2; one that is not open is told in the log, and the daemon serves."""
+    done = subprocess.run(
+        [sys.executable, "-m", "atl_sign.cli", "serve", f"--key-fd={number}"],
+        env=daemon.environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, "--key-fd" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("arguments", [["--key-fd", "0"], ["--key-fd", "77"]])
 def test_a_key_for_a_store_that_takes_none_stops_the_start(daemon: Daemon, arguments: list[str]) -> None:
     """With the memory store."""

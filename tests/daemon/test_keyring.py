@@ -123,3 +123,32 @@ def test_kill_9_while_a_token_is_written_loses_no_token(kept: Daemon, sandbox: S
         reply = kept.request("POST", "/links/jira/check")
         assert reply.status == 200, reply.text
     assert kept.request("GET", "/links/jira").json["token"]["state"] == "active"
+
+
+def test_lock_and_unlock_leave_the_keyring_alone(kept: Daemon, sandbox: Sandbox) -> None:
+    """The keyring stays open, and yet nothing is signed until `unlock`; the twin: with the keyring locked, unlock says so."""
+    kept.dance(sandbox, "jira")
+    url = f"{sandbox.base_url('jira')}/x"
+    assert kept.request("POST", "/lock").json == {"store": "secret-service", "state": "locked"}
+    assert kept.request("POST", "/sign", {"method": "GET", "url": url}).code == "store_locked"
+    assert kept.request("POST", "/unlock", {"passphrase": "x"}).code == "bad_request"
+
+    assert kept.request("POST", "/unlock").json == {"store": "secret-service", "state": "ready"}
+
+    assert kept.request("POST", "/sign", {"method": "GET", "url": url}).status == 200
+
+
+def test_everything_moves_from_the_keyring_to_a_file_and_back(keyring: KeyringLab, sandbox: Sandbox) -> None:
+    """Key and token sign on after each move and after a new start; the keyring is empty meanwhile."""
+    with Daemon(ATL_SIGN_STORE="", **keyring.env) as daemon:
+        daemon.dance(sandbox, "jira")
+        url = f"{sandbox.base_url('jira')}/x"
+        for backend, passphrase in (("file", {"new_passphrase": "word"}), ("secret-service", {})):
+            moved = daemon.request("POST", "/store/move", {"backend": backend, **passphrase})
+            assert (moved.status, moved.json) == (200, {"store": backend, "warnings": []})
+            assert daemon.request("POST", "/sign", {"method": "GET", "url": url}).status == 200
+            daemon.stop(signal.SIGKILL)
+            daemon.start()
+            if backend == "file":
+                assert daemon.request("POST", "/unlock", {"passphrase": "word"}).status == 200
+            assert daemon.request("POST", "/links/jira/check").json["user"] == "alice"

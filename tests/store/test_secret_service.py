@@ -15,8 +15,8 @@ import secretstorage
 from keyring.backends.SecretService import Keyring
 
 from atl_sign import secret_service
-from atl_sign.credentials import Secret
-from atl_sign.errors import DaemonError, StoreLockedError, StoreUnavailableError
+from atl_sign.credentials import Passphrase, Secret
+from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
 from atl_sign.store import SecretServiceStore, Store
 from tests.keyring_lab import PASSWORD, KeyringLab
 from tests.lab import REPOSITORY
@@ -76,6 +76,18 @@ class TestSecretServiceStore(StoreContract):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
 
         assert done.stdout == "there\n"
+
+    def test_its_lock_is_the_desktops(self, store: Store) -> None:
+        """This object holds no secret to forget, and has no passphrase; a new daemon would read it without asking."""
+        store.write("token:jira", Secret("there"))
+        store.lock()
+        store.discard()
+        store.unlock(None, None)
+
+        assert store.survives_restart()
+        assert _text(store) == "there"
+        with pytest.raises(BadRequestError):
+            store.unlock(Passphrase(b"x"), None)
 
     def test_the_environment_does_not_choose_the_scheme_or_the_collection(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
