@@ -178,7 +178,7 @@ def test_a_passphrase_leaves_nothing_behind(sandbox: Sandbox) -> None:
         daemon.dance(sandbox, "jira")
         trail.request("POST", "/lock")
         trail.request("GET", "/status")
-        secrets = {f"{CANARY}-", *secrets_of(sandbox, "jira")}
+        secrets = {CANARY, *(secret for secret in secrets_of(sandbox, "jira") if len(secret) >= 6)}
 
         assert trail.search(secrets) == []
         assert trail.search({"state"}), "the search itself finds what is there"

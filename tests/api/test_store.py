@@ -252,7 +252,7 @@ def test_a_descriptor_opens_it(kept: Daemon, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("number", ["-1", "x", ""])
 def test_what_is_no_descriptor_is_usage(daemon: Daemon, number: str) -> None:
-    """Status 2; one that is not open is told in the log, and the daemon serves."""
+    """Status 2."""
     done = subprocess.run(
         [sys.executable, "-m", "atl_sign.cli", "serve", f"--key-fd={number}"],
         env=daemon.environment,
