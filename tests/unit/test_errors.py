@@ -25,6 +25,7 @@ CONTRACT = {
     "config_unwritable": 503,
     "store_locked": 423,
     "store_unavailable": 503,
+    "audit_unavailable": 503,
     "wrong_passphrase": 403,
     "too_many_tries": 429,
     "store_missing": 428,
