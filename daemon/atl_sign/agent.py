@@ -88,11 +88,11 @@ class Agent:
             store_pinned_by: what has named the store in place of *config*; None when nothing has.
         """
         self.dances = dances
-        self.store = StoreKeeper(config, vault, dances, open_store=open_store, pinned_by=store_pinned_by)
         self._git_tokens = GitTokens(vault, clock, self._live_token, self._provider)
         self.links = LinkBook(config, vault, dances, self._git_tokens, clock)
         self._audit = audit
         self._renewals = Renewals(vault, self._record_renewal, clock)
+        self.store = StoreKeeper(config, vault, dances, self._renewals, open_store=open_store, pinned_by=store_pinned_by)
         self._vault = vault
         self._clock = clock
         self._clock_offsets: dict[Url, float] = {}  # by base URL: the provider's clock less ours, once it was learned

@@ -1,5 +1,6 @@
 """The credentials of OAuth 1.0a as values: what a consumer, a request token and an access token hold (RFC 5849 §1.1)."""
 
+import hmac
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, final
@@ -118,6 +119,10 @@ class AccessToken:
         """Tell whether a renewal should be asked for at *now* (aware)."""
         is_due = self.renew_at is not None and self.renew_at <= now
         return (is_due or self.is_in_doubt or self.is_expired(now)) and self.may_renew(now)
+
+    def is_same_as(self, other: "AccessToken") -> bool:
+        """Tell whether the provider gave both as one; what is known of it beside may differ."""
+        return hmac.compare_digest(self.key.reveal().encode(), other.key.reveal().encode())
 
     def with_user(self, user: str) -> "AccessToken":
         """Return the same token, with the name of the user that it stands for."""

@@ -82,7 +82,7 @@ class Renewals:
             return None
         with self._lock:
             last = self._attempts.get(link.name)
-            if last is not None and last.token is not token:
+            if last is not None and not last.token.is_same_as(token):
                 last = None
             if last is not None and not last.done.done():
                 return last.done
@@ -96,6 +96,11 @@ class Renewals:
         # Not a thread of the pool: signers wait for it, and could fill that.
         threading.Thread(target=self._run, args=(link, attempt, make_provider), name=f"renew-{link.name}", daemon=True).start()
         return attempt.done
+
+    def forget_ended(self) -> None:
+        """Forget the attempts that are over, for each holds a token; the next request for a signature may ask again at once."""
+        with self._lock:
+            self._attempts = {name: attempt for name, attempt in self._attempts.items() if not attempt.done.done()}
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

@@ -9,6 +9,7 @@ from atl_sign.config import ConfigFile
 from atl_sign.credentials import Passphrase
 from atl_sign.dance import Dances
 from atl_sign.errors import BadRequestError
+from atl_sign.renewal import Renewals
 from atl_sign.store import Store, StoreState
 from atl_sign.vault import KEY_ITEM, Vault, items_of_link
 
@@ -42,6 +43,7 @@ class StoreKeeper:
         config: ConfigFile,
         vault: Vault,
         dances: Dances,
+        renewals: Renewals,
         *,
         open_store: Callable[[str], Store],
         pinned_by: str | None,
@@ -54,6 +56,7 @@ class StoreKeeper:
             config: names the store, and how long it stays open.
             vault: the credentials.
             dances: end when the store is locked.
+            renewals: forget, when the store is locked, those that are over.
             open_store: returns the store of a name; raises BadRequestError.
             pinned_by: what has named the store in place of the configuration; None when nothing has.
             clock: seconds, as `now_s`.
@@ -61,6 +64,7 @@ class StoreKeeper:
         self._config = config
         self._vault = vault
         self._dances = dances
+        self._renewals = renewals
         self._open_store = open_store
         self._pinned_by = pinned_by
         self._clock = clock
@@ -80,6 +84,7 @@ class StoreKeeper:
         if self._vault.backend != "memory":
             self._dances.cancel_all()  # first: a token that is being stored gets there
         self._vault.lock()
+        self._renewals.forget_ended()
         self._dances.cancel_all()  # those that began meanwhile
         return StoreReport(self._vault.backend, "locked")
 

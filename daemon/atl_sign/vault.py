@@ -42,6 +42,8 @@ class Vault:
         self._key: RsaPrivateKey | None = None
         self._tokens: dict[str, tuple[str, str, AccessToken] | None] = {}
         self._git_records: dict[str, tuple[str, str, GitRecord] | None] = {}
+        # Tokens of renewals that are not in the store yet: there is no other copy, so a lock keeps them, though not for signing.
+        self._unsaved: dict[str, tuple[str, str, AccessToken]] = {}
 
     @property
     def backend(self) -> str:
@@ -67,8 +69,13 @@ class Vault:
         return not self._is_locked and self._store.survives_restart()
 
     def lock(self) -> None:
-        """Forget every secret here and in the store's object; raises BadRequestError when the store would lose them by that."""
+        """
+        Forget every secret here and in the store's object; raises BadRequestError when the store would lose them by that.
+
+        A token that came from a renewal and that the store could not take yet is kept apart until it can.
+        """
         with self._lock:
+            self._save_what_is_unsaved()
             self._store.lock()
             self._is_locked = True
             self._forget()
@@ -78,6 +85,7 @@ class Vault:
         self._store.unlock(passphrase, new)  # not in our lock: deriving a key must not hold up those who read another item
         with self._lock:
             self._is_locked = False
+            self._save_what_is_unsaved()
 
     def move_to(self, target: Store, names: Iterable[str], commit: Callable[[], None]) -> list[str]:
         """
@@ -127,6 +135,7 @@ class Vault:
     def put_key(self, key: RsaPrivateKey) -> None:
         """Keep *key* in place of the one before; raises as the store does, and then the one before stays."""
         with self._lock:
+            self._raise_if_locked()
             self._write(KEY_ITEM, {"private_key": key.private_pem().reveal()})
             self._key = key
 
@@ -143,7 +152,9 @@ class Vault:
                 raise NotInMemoryError from None
             with self._lock:
                 if link.name not in self._tokens:
-                    self._tokens[link.name] = self._read(_token_item(link.name), _parse_token)
+                    self._raise_if_locked()
+                    unsaved = self._unsaved.get(link.name)
+                    self._tokens[link.name] = unsaved or self._read(_token_item(link.name), _parse_token)
                 kept = self._tokens[link.name]
         if kept is None or kept[:2] != (str(link.url), link.consumer_key):
             return None
@@ -152,8 +163,11 @@ class Vault:
     def put_token(self, link: Link, token: AccessToken) -> None:
         """Keep *token* for *link*; returns when the store has it."""
         with self._lock:
-            self._write_token(link, token)
-            self._tokens[link.name] = (str(link.url), link.consumer_key, token)
+            kept = (str(link.url), link.consumer_key, token)
+            self._raise_if_locked()
+            self._write_token(link.name, kept)
+            self._tokens[link.name] = kept
+            self._unsaved.pop(link.name, None)
 
     def mark_renewal(self, link: Link, token: AccessToken, *, is_in_doubt: bool) -> bool:
         """
@@ -165,7 +179,7 @@ class Vault:
         with self._lock:
             if not self._keeps(link, token):
                 return False
-            self._write_token(link, replace(token, is_in_doubt=is_in_doubt))
+            self._write_token(link.name, (str(link.url), link.consumer_key, replace(token, is_in_doubt=is_in_doubt)))
             return True
 
     def renew_token(self, link: Link, old: AccessToken, new: AccessToken) -> bool:
@@ -173,27 +187,44 @@ class Vault:
         Take *new* for *link* in place of *old*, in memory alone; False when *old* was forgotten or replaced meanwhile.
 
         *old* is void by now, so *new* is used even while the store cannot keep it: `save_token` does that.
+        After a lock it is not used, but `save_token` still stores it.
         """
         with self._lock:
-            if not self._keeps(link, old):
+            is_read = link.name in self._tokens  # else there was a lock; whoever forgets or replaces a token leaves an entry
+            if is_read and not self._keeps(link, old):
                 return False
-            self._tokens[link.name] = (str(link.url), link.consumer_key, new)
+            self._unsaved[link.name] = (str(link.url), link.consumer_key, new)
+            if is_read:
+                self._tokens[link.name] = self._unsaved[link.name]
             return True
 
     def save_token(self, link: Link, token: AccessToken) -> None:
-        """Write *token* to the store, unless it was forgotten or replaced meanwhile; raises as the store does."""
+        """
+        Write *token*, which came from a renewal, to the store, unless that has it or it was forgotten or replaced meanwhile.
+
+        A lock of ours does not stand in the way. Raises as the store does.
+        """
         with self._lock:
-            if self._keeps(link, token):
-                self._write_token(link, token)
+            unsaved = self._unsaved.get(link.name)
+            if unsaved is not None and unsaved[2] is token:
+                self._write_token(link.name, unsaved)
+                del self._unsaved[link.name]
+
+    def _save_what_is_unsaved(self) -> None:
+        for name, unsaved in list(self._unsaved.items()):
+            with suppress(DaemonError):  # it stays, and is tried again
+                self._write_token(name, unsaved)
+                del self._unsaved[name]
 
     def _keeps(self, link: Link, token: AccessToken) -> bool:
         kept = self._tokens.get(link.name)
-        return kept is not None and kept[2] is token
+        return kept is not None and kept[2].is_same_as(token)  # another object, when it was read anew
 
-    def _write_token(self, link: Link, token: AccessToken) -> None:
+    def _write_token(self, name: str, kept: tuple[str, str, AccessToken]) -> None:
+        url, consumer_key, token = kept
         item = {
-            "url": str(link.url),
-            "consumer_key": link.consumer_key,
+            "url": url,
+            "consumer_key": consumer_key,
             "oauth_token": token.key.reveal(),
             "oauth_token_secret": token.secret.reveal(),
             "expires_at": _to_seconds(token.expires_at),
@@ -203,12 +234,13 @@ class Vault:
             "renew_at": _to_seconds(token.renew_at),
             "is_in_doubt": token.is_in_doubt,
         }
-        self._write(_token_item(link.name), item)
+        self._write(_token_item(name), item)
 
     def name_user(self, link: Link, token: AccessToken, user: str) -> None:
         """Add the name of its *user* to *token* of *link*, unless it was forgotten or replaced meanwhile."""
         with self._lock:
-            if self._keeps(link, token):
+            kept = self._tokens.get(link.name)
+            if kept is not None and kept[2] is token:
                 self.put_token(link, token.with_user(user))
 
     def forget_token(self, name: str) -> None:
@@ -219,6 +251,7 @@ class Vault:
         """
         with self._lock:
             self._tokens[name] = None
+            self._unsaved.pop(name, None)
             self._raise_if_locked()
             self._store.delete(_token_item(name))
 
@@ -244,6 +277,7 @@ class Vault:
         False, with nothing changed, when another one (or none) has taken the place of *before*. Raises as the store does.
         """
         with self._lock:
+            self._raise_if_locked()
             if self.git_record(link) is not before:
                 return False
             token = after.token
@@ -300,7 +334,6 @@ class Vault:
         raise StoreUnavailableError(f"the item {name} of the store is not what was written there", hint)
 
     def _write(self, name: str, item: dict[str, Any]) -> None:
-        self._raise_if_locked()
         self._store.write(name, Secret(json.dumps({"v": _VERSION, **item}, separators=(",", ":"))))
 
 

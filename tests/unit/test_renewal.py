@@ -4,7 +4,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from atl_sign import renewal
 from atl_sign.agent import Agent
 from atl_sign.config import ConfigFile
-from atl_sign.credentials import Secret
+from atl_sign.credentials import Passphrase, Secret
 from atl_sign.dance import Dances
 from atl_sign.errors import (
     DanceNeededError,
@@ -24,6 +24,7 @@ from atl_sign.errors import (
 )
 from atl_sign.provider import Provider
 from atl_sign.sandbox import Sandbox
+from atl_sign.signing import load_private_key
 from atl_sign.store import MemoryStore
 from atl_sign.vault import NotInMemoryError, Vault
 from tests.audit_lab import PEER, make_audit
@@ -51,7 +52,7 @@ class World:
         self.restart()
         self.url = f"{self.sandbox.base_url('jira')}/rest/api/2/myself"
         self.agent.links.put_link("jira", {"url": self.sandbox.base_url("jira"), "consumer_key": "renewals", "timeout_s": 3})
-        self.agent._vault.put_key(private_key())
+        self.agent._vault.put_key(load_private_key(private_key().private_pem()))  # an object of its own, which a lock empties
         self.sandbox.register_consumer("jira", "renewals", private_key().public_pem())
         dance = self.agent.begin_dance("jira", "oob", PEER)
         dance.finish(Secret(self.sandbox.approve("jira", dance.authorize_url)))
@@ -86,11 +87,26 @@ class World:
 
 
 class FailingStore(MemoryStore):
-    """A memory store that fails from a moment on."""
+    """A memory store that fails from a moment on, and that a lock closes or does not, as a test says."""
 
     writes_left: int | None = None  # None: no end
+    closes = False  # as a file does; a keyring stays open
+    is_closed = False
+
+    def read(self, name: str) -> Secret | None:
+        if self.is_closed:
+            raise StoreLockedError("the file is locked", "atl-sign unlock")
+        return super().read(name)
+
+    def lock(self) -> None:
+        self.is_closed = self.closes
+
+    def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
+        self.is_closed = False
 
     def write(self, name: str, value: Secret) -> None:
+        if self.is_closed:
+            raise StoreLockedError("the file is locked", "atl-sign unlock")
         if self.writes_left is not None:
             if self.writes_left == 0:
                 raise StoreLockedError("the keyring is locked", "unlock it")
@@ -364,6 +380,98 @@ def test_a_store_that_fails_after_loses_no_token(world: World, monkeypatch: pyte
     world.restart()
     assert world.get() == 200
     assert world.renewals() == 1
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["a keyring", "a file"])
+def test_a_lock_during_a_renewal_loses_no_token(world: World, monkeypatch: pytest.MonkeyPatch, closes: bool) -> None:
+    """Nothing is signed with the new one before the unlock; a store that stays open has it by then, another one right after."""
+    world.store.backend, world.store.closes = "lockable", closes
+    world.now += LIFE_S + 1
+    _run_after_answer(monkeypatch, world.agent.store.lock)
+
+    with pytest.raises(StoreLockedError, match="told to forget"):
+        world.header()
+
+    (new,) = world.tokens_at_provider
+    assert world.agent._vault._tokens == {}
+    with pytest.raises(StoreLockedError):
+        world.header()
+    if not closes:
+        assert new in _stored(world)
+        assert world.agent._vault._unsaved == {}
+    world.agent.store.unlock()
+    assert new in _stored(world)
+    assert world.agent._vault._unsaved == {}
+    assert world.get() == 200
+    assert world.renewals() == 1
+    world.restart()
+    assert world.get() == 200
+    assert world.renewals() == 1
+
+
+def test_a_lock_and_an_unlock_during_a_renewal_start_no_second_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store gives the old token, in doubt; who signs with it waits for the renewal under way, and gets the new one."""
+    world.store.backend = "lockable"
+    world.now += LIFE_S + 1
+    waiting: list[Future[None] | None] = []
+
+    def lock_and_sign() -> None:
+        world.agent.store.lock()
+        world.agent.store.unlock()
+        assert world.token.is_in_doubt
+        world.agent._vault.key()
+        with pytest.raises(NotInMemoryError) as caught:
+            world.agent.sign("GET", world.url, None, None, PEER, from_memory=True)
+        waiting.append(caught.value.renewal)
+
+    _run_after_answer(monkeypatch, lock_and_sign)
+
+    with pytest.raises(StoreLockedError, match="meanwhile"):
+        world.header()
+
+    assert world.get() == 200
+    assert waiting[0] is not None
+    waiting[0].result(10)
+    assert world.renewals() == 1
+    assert set(world.tokens_at_provider) == {world.token.key.reveal()}
+    assert world.token.key.reveal() in _stored(world)
+
+
+@pytest.mark.parametrize("is_logged_out", [False, True])
+def test_a_token_that_the_store_did_not_take_outlives_a_lock(world: World, is_logged_out: bool) -> None:
+    """It is stored at the unlock; after a logout in between it is not, and signs nothing."""
+    world.store.backend, world.store.closes = "lockable", True
+    world.now += LIFE_S + 1
+    world.store.writes_left = 1
+    assert world.get() == 200
+    key = world.token.key.reveal()
+    world.agent.store.lock()
+    if is_logged_out:
+        with pytest.raises(StoreLockedError):
+            world.agent.links.log_out("jira")
+    world.store.writes_left = None
+
+    world.agent.store.unlock()
+
+    assert (key in _stored(world)) is not is_logged_out
+    if is_logged_out:
+        with pytest.raises(DanceNeededError):
+            world.header()
+    else:
+        assert world.get() == 200
+
+
+def test_a_lock_forgets_the_tokens_of_attempts(world: World) -> None:
+    """A failed one still holds the token that it was made for."""
+    world.store.backend = "lockable"
+    world.now += 0.9 * LIFE_S + 1
+    world.sandbox.stop()
+    world.header()
+    assert world.agent._renewals._attempts.keys() == {"jira"}
+
+    world.agent.store.lock()
+
+    assert world.agent._renewals._attempts == {}
 
 
 def test_a_note_that_cannot_be_taken_back_harms_nobody(world: World) -> None:

@@ -18,6 +18,7 @@ from atl_sign.errors import (
     StoreLockedError,
     StoreUnavailableError,
 )
+from atl_sign.renewal import Renewals
 from atl_sign.sandbox import Sandbox
 from atl_sign.signing import load_private_key, make_private_key
 from atl_sign.store import MemoryStore, Store
@@ -68,6 +69,10 @@ class Keyring(MemoryStore):
         return {name: item.reveal() for name, item in self._items.items()}
 
 
+def make_renewals(vault: Vault) -> Renewals:
+    return Renewals(vault, lambda link, outcome: None)
+
+
 class Lab:
     """A vault with a key, jira's token and a broken link's, a second store, and a clock."""
 
@@ -87,7 +92,13 @@ class Lab:
 
     def make_keeper(self, pinned_by: str | None = None) -> StoreKeeper:
         return StoreKeeper(
-            self.config, self.vault, self.dances, open_store=self.open_store, pinned_by=pinned_by, clock=lambda: self.now
+            self.config,
+            self.vault,
+            self.dances,
+            make_renewals(self.vault),
+            open_store=self.open_store,
+            pinned_by=pinned_by,
+            clock=lambda: self.now,
         )
 
     def open_store(self, name: str) -> Store:
@@ -119,6 +130,7 @@ def test_lock_leaves_no_secret_in_the_vault(lab: Lab) -> None:
     lab.vault.put_key(key)
     lab.vault.put_token(LINK, make_token())
     assert lab.vault.token(LINK) is not None
+    stored = dict(lab.one.texts)
 
     lab.keeper.lock()
 
@@ -140,7 +152,7 @@ def test_lock_leaves_no_secret_in_the_vault(lab: Lab) -> None:
         lab.vault.put_token(LINK, make_token())
     with pytest.raises(StoreLockedError):
         lab.vault.replace_git_record(LINK, GIT_RECORD, GIT_RECORD)
-    assert lab.one.texts == lab.before
+    assert lab.one.texts == stored
     assert lab.keeper.report().state == "locked"
     assert not lab.keeper.survives_restart()
     lab.keeper.unlock()
@@ -168,7 +180,9 @@ def test_a_store_that_would_lose_its_items_is_not_locked(tmp_path: Path) -> None
     vault = Vault(MemoryStore())
     config = ConfigFile(tmp_path / "config.toml")
     config.path.write_text("[store]\nlock_after_minutes = 1\n")
-    keeper = StoreKeeper(config, vault, Dances(), open_store=lambda name: MemoryStore(), pinned_by=None, clock=lambda: 0.0)
+    keeper = StoreKeeper(
+        config, vault, Dances(), make_renewals(vault), open_store=lambda name: MemoryStore(), pinned_by=None, clock=lambda: 0.0
+    )
     vault.put_key(private_key())
 
     with pytest.raises(BadRequestError, match="would lose"):
