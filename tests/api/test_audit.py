@@ -44,6 +44,26 @@ def test_every_decision_is_recorded(daemon: Daemon, sandbox: Sandbox) -> None:
     assert "q=1" not in str(lines)
 
 
+def test_what_becomes_of_the_store_is_recorded(danced: Daemon) -> None:
+    """Locks, unlocks and moves, also when they are refused; never a passphrase."""
+    before = len(entries(danced))
+    danced.request("POST", "/lock")
+    danced.request("POST", "/unlock")
+    danced.request("POST", "/unlock", {"passphrase": "canary"})
+    danced.request("POST", "/store/move", {"backend": "file", "new_passphrase": "canary"})
+
+    lines = entries(danced)[before:]
+
+    assert [(line["action"], line["outcome"]) for line in lines] == [
+        ("lock", "bad_request"),  # the memory store would lose everything
+        ("unlock", "ok"),
+        ("unlock", "bad_request"),
+        ("store", "bad_request"),
+    ]
+    assert {line["pid"] for line in lines} == {os.getpid()}
+    assert "canary" not in str(lines)
+
+
 def test_a_dry_run_and_questions_are_no_decisions(daemon: Daemon) -> None:
     """Nothing is given away."""
     daemon.make_key()

@@ -1,5 +1,6 @@
 """Lock, unlock, the lock that comes by itself, and moving with a crash at every point."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from atl_sign.agent import Agent
+from atl_sign.audit import AuditLog
 from atl_sign.config import ConfigFile
 from atl_sign.credentials import GitRecord, GitToken, Secret
 from atl_sign.dance import Dances
@@ -24,7 +26,7 @@ from atl_sign.signing import load_private_key, make_private_key
 from atl_sign.store import MemoryStore, Store
 from atl_sign.storekeeper import StoreKeeper, now_s
 from atl_sign.vault import NotInMemoryError, Vault, items_of_link
-from tests.audit_lab import PEER, make_audit
+from tests.audit_lab import PEER, MemorySink, make_audit
 from tests.unit.provider_lab import make_link, make_token, private_key
 
 LINK = make_link("https://h/jira", "jira")
@@ -247,6 +249,25 @@ def test_a_lifetime_that_is_none_is_told_and_the_shortest(lab: Lab, minutes: str
     assert any("store.lock_after_minutes: not a number of minutes from 1" in problem for problem in problems)
     lab.now += 60
     assert lab.keeper.is_due()
+
+
+def test_a_lock_that_comes_by_itself_is_recorded(tmp_path: Path) -> None:
+    """With no peer; the twin: before its time nothing is."""
+    sink = MemorySink()
+    config = ConfigFile(tmp_path / "config.toml")
+    agent = Agent(config, Vault(Keyring("one")), Dances(), AuditLog(sink))
+    agent.lock_when_due()
+    config.path.write_text("[store]\nlock_after_minutes = 1\n")
+    agent.lock_when_due()
+    assert sink.lines == []
+
+    agent.store._open_since -= 61
+    agent.lock_when_due()
+    agent.lock_when_due()
+
+    assert agent.store.report().state == "locked"
+    (line,) = [json.loads(line) for line in sink.lines]
+    assert (line["action"], line["outcome"], line.get("pid")) == ("lock", "ok", None)
 
 
 def test_the_clock_goes_on_in_sleep() -> None:
