@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from atl_sign import problems
 from atl_sign.errors import DaemonError
+from atl_sign.findings import LINK_CHECKS, MACHINE_CHECKS, VERDICTS
 from atl_sign.sandbox import Sandbox
 from atl_sign.schemas import DanceWord
 from atl_sign.settings import LINK_SETTINGS, STORE_SETTINGS, parse_settings
@@ -96,6 +97,13 @@ def test_every_oauth_problem_has_its_row() -> None:
     rows = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.M))))
 
     assert rows == problems._WORDS.keys() | {"signature_invalid"}
+
+
+def test_every_check_has_its_row() -> None:
+    """In doctor.md, in the order in which the doctor shows them, with every result."""
+    rows = re.findall(r"^\| `([\w.-]+)` \| ", read("doctor.md"), re.M)
+
+    assert rows == [*VERDICTS, *MACHINE_CHECKS, *LINK_CHECKS]
 
 
 def test_every_state_of_a_dance_has_its_row() -> None:

@@ -23,6 +23,7 @@ RULES = {
     "hourly",
     "sealing",
     "tries",
+    "findings",
 }
 EDGES = {
     "audit",
@@ -32,18 +33,47 @@ EDGES = {
     "store_file",
     "store_keyring",
     "tls_files",
+    "tls_probe",
     "unreachable",
     "http_out",
     "callback",
     "peer",
+    "daemon_call",
+    "programs",
 }
-USE_CASES = ["provider", "vault", "renewal", "check", "http_tokens", "git_tokens", "dance", "linkbook", "storekeeper", "agent"]
+USE_CASES = [
+    "provider",
+    "vault",
+    "renewal",
+    "check",
+    "diagnosis",
+    "http_tokens",
+    "git_tokens",
+    "dance",
+    "linkbook",
+    "storekeeper",
+    "agent",
+]
 SURFACE = {"schemas", "text", "request_fields", "answers", "git_credential", "store_calls", "api"}
-PROCESS = ["listening", "connections", "server", "demo", "log_reader", "cli"]
+PROCESS = [
+    "listening",
+    "connections",
+    "server",
+    "demo",
+    "log_reader",
+    "doctor_link",
+    "doctor_daemon",
+    "doctor_machine",
+    "doctor_report",
+    "doctor",
+    "cli",
+]
 EDGE_USES = {
     "store": {"secret_service", "store_file", "store_keyring"},
     "unreachable": {"tls_files"},
     "http_out": {"tls_files", "unreachable"},
+    "tls_probe": {"tls_files"},
+    "daemon_call": {"peer"},
 }
 # Files of one group may build on each other where the design says so, in this order.
 RULE_ORDER = [
@@ -63,6 +93,7 @@ RULE_ORDER = [
     "hourly",
     "sealing",
     "tries",
+    "findings",
 ]
 
 FOREIGN = {
@@ -75,7 +106,8 @@ FOREIGN = {
     "requests": {"http_out", "provider", "unreachable"},
     "requests_oauthlib": {"provider"},
     "oauthlib": {"provider"},
-    "cryptography": {"signing", "sealing"},
+    "certifi": {"tls_probe"},
+    "cryptography": {"signing", "sealing", "tls_probe"},
     "tomlkit": {"toml_edit"},
     "tomllib": {"settings", "toml_load"},
     "idna": {"urls"},

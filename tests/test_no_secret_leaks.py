@@ -70,6 +70,7 @@ def test_nothing_that_leaves_holds_a_secret(trail: Trail, sandbox: Sandbox) -> N
         trail.request("GET", "/links", text=text)
         trail.request("GET", "/links/jira", text=text)
         trail.request("POST", "/links/jira/check", text=text)
+        trail.request("POST", "/links/jira/diagnosis", text=text)
         trail.request("GET", "/links/jira/setup", text=text)
         trail.request("GET", "/key", text=text)
         trail.request("GET", "/status", text=text)

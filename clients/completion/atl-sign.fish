@@ -128,13 +128,14 @@ complete -c atl-sign -n '__atl_sign_at -' -a log -d 'what was signed for whom'
 complete -c atl-sign -n '__atl_sign_at -' -a lock -d 'forget every secret in memory'
 complete -c atl-sign -n '__atl_sign_at -' -a unlock -d 'read the store again'
 complete -c atl-sign -n '__atl_sign_at -' -a store -d 'carry the secrets over to another store'
+complete -c atl-sign -n '__atl_sign_at -' -a doctor -d 'what is wrong here, and what mends it'
 complete -c atl-sign -n '__atl_sign_at -' -a help -d 'what a command does'
 complete -c atl-sign -n '__atl_sign_at -' -a serve -d 'run the daemon'
 complete -c atl-sign -n '__atl_sign_at -' -a demo -d 'sandbox, daemon, dance and signed curl in a throw-away folder'
 complete -c atl-sign -n '__atl_sign_at -' -a sandbox -d 'a provider to try against'
 complete -c atl-sign -n '__atl_sign_at -' -l version -d 'print the version'
 
-for command in - link key dance check logout git header status lock unlock store log serve demo sandbox
+for command in - link key dance check logout git header status lock unlock store log doctor serve demo sandbox
     complete -c atl-sign -n "__atl_sign_at $command" -s h -l help -d 'print what the command does'
 end
 for command in - link key dance check logout git header status lock unlock store
@@ -162,7 +163,7 @@ complete -c atl-sign -n '__atl_sign_at key 0' -a new -d 'make a key'
 complete -c atl-sign -n '__atl_sign_at key any new' -x -l bits -a '2048 3072 4096' -d 'bits of the key'
 complete -c atl-sign -n '__atl_sign_at key any new' -l replace -d 'though there is a key'
 
-complete -c atl-sign -n '__atl_sign_at dance 0; or __atl_sign_at check 0; or __atl_sign_at logout 0; or __atl_sign_at status 0' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at dance 0; or __atl_sign_at check 0; or __atl_sign_at logout 0; or __atl_sign_at status 0; or __atl_sign_at doctor 0' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at logout' -l keep-git-token -d 'git goes on with its token'
 complete -c atl-sign -n '__atl_sign_at git 0' -a setup -d 'let git ask for a token'
 complete -c atl-sign -n '__atl_sign_at git 0' -a remove -d 'take that out again'
@@ -176,6 +177,10 @@ complete -c atl-sign -n '__atl_sign_at header' -x -l form -a '(__atl_sign_form)'
 complete -c atl-sign -n '__atl_sign_at header' -x -l link -a '(__atl_sign_links)' -d 'link to sign for'
 
 complete -c atl-sign -n '__atl_sign_at status' -l exit-code -d '1 when a dance is needed'
+
+complete -c atl-sign -n '__atl_sign_at doctor' -F -l report -d 'write a bundle for a bug report'
+complete -c atl-sign -n '__atl_sign_at doctor' -l redact -d 'leave hosts and paths out of it'
+complete -c atl-sign -n '__atl_sign_at doctor' -l json -d 'print JSON'
 
 complete -c atl-sign -n '__atl_sign_at log' -l follow -d 'go on with what comes'
 complete -c atl-sign -n '__atl_sign_at log' -x -l link -a '(__atl_sign_links)' -d 'of one link alone'
@@ -191,7 +196,7 @@ complete -c atl-sign -n '__atl_sign_at unlock' -l stdin -d 'read the passphrase 
 complete -c atl-sign -n '__atl_sign_at store 0' -a move -d 'to another store'
 complete -c atl-sign -n '__atl_sign_at store 1 move' -a 'secret-service file memory keyring:'
 complete -c atl-sign -n '__atl_sign_at store' -l volatile -d 'to memory, though it ends with the daemon'
-complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status lock unlock store log help serve demo sandbox'
+complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status lock unlock store log doctor help serve demo sandbox'
 
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product -a 'bamboo jira confluence bitbucket' -d 'product to play'

@@ -24,6 +24,7 @@ from atl_sign.errors import (
     KeyExistsError,
     KeyMissingError,
 )
+from atl_sign.findings import Finding
 from atl_sign.git_request import GitRequest
 from atl_sign.git_tokens import GitTokens
 from atl_sign.hourly import HourlyCounts
@@ -270,6 +271,14 @@ class Agent:
         result = check_link(link, provider, token, self.links.fetch_manifest(link))
         self._clock_offsets[link.url] = provider.clock_offset_s
         return result
+
+    def diagnose(self, name: str) -> list[Finding]:
+        """Find out how the link's provider takes consumer, signature and token; raises as `LinkBook.get_link` alone."""
+        from atl_sign.diagnosis import diagnose_link
+
+        link = self.links.get_link(name)
+
+        return diagnose_link(link, lambda: self._provider(link), lambda: self._live_token(link), lambda: self.check(name))
 
     def get_key(self) -> RsaPrivateKey:
         """Return the consumer's key; raises KeyMissingError."""

@@ -200,6 +200,17 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, answer)
 
+    @app.post("/links/{name}/diagnosis", **documented("Why a link does not work", schemas.DiagnosisAnswer))
+    def diagnose_link(request: Request, name: str) -> Response:
+        with agent.recording("check", request.state.peer, name):
+            found = agent.diagnose(name)
+        findings = [
+            schemas.FindingAnswer(check=each.check, result=each.result, cause=each.cause, hint=each.hint) for each in found
+        ]
+        answer = schemas.DiagnosisAnswer(link=name, findings=findings)
+        rows = [(each.result, each.check, each.cause) for each in findings]
+        return answer_with(request, answer, "\n".join(format_table(rows)))
+
     @app.post("/links/{name}/problem", **documented("A refusal in words", schemas.RefusalAnswer, body=schemas.ProblemFields))
     def explain_problem(
         request: Request, name: str, fields: Annotated[schemas.ProblemFields, Depends(fields_of(schemas.ProblemFields))]

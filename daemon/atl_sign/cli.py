@@ -29,6 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.add_argument("--link", metavar="NAME", help="of one link alone")
     log.add_argument("--since", metavar="TIME", help="30m, 2h or 7d ago, or a date or time like 2026-11-25T08:00")
     log.add_argument("--json", action="store_true", help="the lines as they were recorded")
+    doctor = commands.add_parser("doctor", help="what is wrong here, and the command that mends it")
+    doctor.add_argument("name", nargs="?", metavar="NAME", help="look at this link alone")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.add_argument("--report", nargs="?", const="", metavar="FILE", help="write a bundle for a bug report, without secrets")
+    doctor.add_argument("--redact", action="store_true", help="with --report: without hosts and paths")
     commands.add_parser("sandbox", help="a provider to try against", add_help=False)
     if given[:1] == ["sandbox"]:  # it has options of its own
         from atl_sign.sandbox.__main__ import main as run_sandbox
@@ -39,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _serve(chosen.key_fd)
     if chosen.command == "log":
         return _log(chosen.link, chosen.since, as_json=chosen.json, follow=chosen.follow)
+    if chosen.command == "doctor":
+        from atl_sign.doctor import run_doctor
+
+        if chosen.redact and chosen.report is None:
+            parser.error("--redact goes with --report")
+        return run_doctor(os.environ, chosen.name, as_json=chosen.json, report=chosen.report, redact=chosen.redact)
     from atl_sign.demo import run_demo
 
     return run_demo(may_open_browser=not chosen.no_browser)

@@ -5,7 +5,7 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,12 @@ from atl_sign.settings import ConfigProblem, Settings, link_to_fields, parse_set
 FILE_BYTES_MAX = 4 << 20  # 10,000 links with every setting; reading ten times as much would hold up every signature for seconds
 
 _TOO_LARGE = f"it is larger than {FILE_BYTES_MAX >> 20} MiB"
+
+
+def config_path(environment: Mapping[str, str]) -> Path:
+    """Return where the configuration file is: `$XDG_CONFIG_HOME/atl-sign/config.toml`, `~/.config` when that is not set."""
+    home = environment.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "atl-sign/config.toml"
 
 
 class ConfigFile:

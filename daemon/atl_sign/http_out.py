@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
 
 from atl_sign import __version__
 from atl_sign.links import Link
@@ -96,12 +96,20 @@ def open_session(session: _Session, link: Link) -> _Session:
     if link.client_cert is not None:
         # Twice: told where the key is, urllib3 refuses an encrypted one; else OpenSSL would ask the terminal for a password.
         session.cert = (str(link.client_cert), str(link.client_cert))
-    url = str(link.url)
-    session.proxies = {"http": link.proxy, "https": link.proxy} if link.proxy else get_environ_proxies(url)
+    session.proxies = _proxies_of(link)
     adapter = _BoundedAdapter()
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
+
+
+def find_proxy(link: Link) -> str | None:
+    """Return the address of the proxy through which the provider of *link* is asked, None for none; it can hold a password."""
+    return select_proxy(str(link.url), _proxies_of(link))
+
+
+def _proxies_of(link: Link) -> dict[str, str]:
+    return {"http": link.proxy, "https": link.proxy} if link.proxy else get_environ_proxies(str(link.url))
 
 
 def within_deadline(link: Link, call: Callable[[], _Result]) -> _Result:

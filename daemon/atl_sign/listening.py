@@ -106,7 +106,7 @@ def take_inherited_socket(environment: Mapping[str, str]) -> socket.socket | Non
     return listener
 
 
-def _check_way(folder: Path) -> None:
+def check_way(folder: Path) -> None:
     """
     Make sure that no other user can put something else in the place of *folder*, or of anything on the way to it.
 
@@ -159,7 +159,7 @@ def _claim(path: Path, *, is_default: bool) -> int:
     folder = path.parent
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_way(folder)
+        check_way(folder)
         status = folder.stat()
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
             raise StartError(

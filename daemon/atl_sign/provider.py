@@ -277,7 +277,16 @@ class _Signer(Client):  # type: ignore[misc]  # oauthlib has no types
 
 def fetch_manifest(link: Link) -> Manifest:
     """Ask the product who it is, anonymously; raises ProviderRefusedError or ProviderUnreachableError."""
-    answer = within_deadline(link, lambda: fetch(link, MANIFEST_PATH, {"Accept": "application/xml"}, time.time))
+    return read_manifest(link, fetch_manifest_answer(link))
+
+
+def fetch_manifest_answer(link: Link) -> Answer:
+    """Return whatever answers where the manifest should be; raises ProviderUnreachableError."""
+    return within_deadline(link, lambda: fetch(link, MANIFEST_PATH, {"Accept": "application/xml"}, time.time))
+
+
+def read_manifest(link: Link, answer: Answer) -> Manifest:
+    """Return the manifest that *answer* holds; raises ProviderRefusedError."""
     manifest = _parse_manifest(answer.text) if answer.status == 200 else None
     if manifest is None:
         raise unexpected_answer(link, answer, "it has no application-link manifest")

@@ -268,6 +268,22 @@ class CheckAnswer(BaseModel):
     warnings: list[str]
 
 
+class FindingAnswer(BaseModel):
+    """What one check found."""
+
+    check: str = Field(description="the check's stable id")
+    result: Literal["ok", "warning", "broken", "skipped"]
+    cause: str
+    hint: str | None = Field(description="what to do; null where nothing is to be done")
+
+
+class DiagnosisAnswer(BaseModel):
+    """How a link's provider takes consumer, signature and token."""
+
+    link: str
+    findings: list[FindingAnswer]
+
+
 class LogoutAnswer(BaseModel):
     """The token is forgotten here; at the provider the user revokes it."""
 

@@ -18,7 +18,7 @@ import uvicorn
 from atl_sign.agent import Agent
 from atl_sign.api import make_app
 from atl_sign.audit import open_audit
-from atl_sign.config import ConfigFile
+from atl_sign.config import ConfigFile, config_path
 from atl_sign.connections import ACCEPTS_MAX, IDLE_S, AcceptFailures, Connection
 from atl_sign.dance import Dances
 from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError
@@ -33,12 +33,6 @@ _SHUTDOWN_S = 3
 _FILES_MAX = 65_536
 
 _log = logging.getLogger("atl_sign")
-
-
-def config_path(environment: Mapping[str, str]) -> Path:
-    """Return where the configuration file is: `$XDG_CONFIG_HOME/atl-sign/config.toml`, `~/.config` when that is not set."""
-    home = environment.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "atl-sign/config.toml"
 
 
 def state_folder(environment: Mapping[str, str]) -> Path:

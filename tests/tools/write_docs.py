@@ -159,10 +159,17 @@ def _set_up_commands(daemon: Daemon, sandbox: Sandbox) -> None:
     sandbox.register_consumer("bamboo", "ann-desk", daemon.make_key(), name=f"atl-sign of {USER}")
 
 
+def _set_up_doctor(daemon: Daemon, sandbox: Sandbox) -> None:
+    """A link that works but for its token, and the checkout's command."""
+    daemon.environment["PATH"] = f"{REPOSITORY}/clients/bash:" + daemon.environment["PATH"]
+    daemon.link(sandbox, "jira", consumer_key="ann-desk")
+
+
 SETUPS: dict[str, Callable[[Daemon, Sandbox], None]] = {
     "api.md": _set_up_nothing,
     "commands.md": _set_up_commands,
     "configuration.md": _set_up_configuration,
+    "doctor.md": _set_up_doctor,
     "errors.md": _set_up_errors,
 }
 

@@ -114,7 +114,7 @@ def test_a_way_that_others_can_rename_is_refused(tmp_path: Path, mode: int) -> N
     (tmp_path / "open").chmod(mode)
 
     with pytest.raises(StartError, match="others may rename what is in"):
-        listening._check_way(folder)
+        listening.check_way(folder)
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o775, 0o1777])
@@ -123,7 +123,7 @@ def test_a_way_that_others_cannot_rename_is_taken(tmp_path: Path, mode: int) -> 
     folder = way(tmp_path, "open", "between", "ours")
     (tmp_path / "open").chmod(mode)
 
-    listening._check_way(folder)
+    listening.check_way(folder)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -134,20 +134,20 @@ def test_what_another_user_owns_on_the_way_is_refused(tmp_path: Path) -> None:
     sticky.chmod(0o1777)
     os.chown(sticky / "his", NOBODY, NOBODY)
     with pytest.raises(StartError, match="others may rename what is in"):
-        listening._check_way(folder)
+        listening.check_way(folder)
     os.chown(sticky / "his", 0, 0)
     (sticky / "link").symlink_to(folder)
     (tmp_path / "up").symlink_to("sticky/../sticky/link")
-    listening._check_way(tmp_path / "up")
+    listening.check_way(tmp_path / "up")
 
     os.chown(sticky / "link", NOBODY, NOBODY, follow_symlinks=False)
     with pytest.raises(StartError, match="another user's symbolic link"):
-        listening._check_way(tmp_path / "up")
+        listening.check_way(tmp_path / "up")
 
     os.chown(sticky / "his", 0, 100)
     (sticky / "his").chmod(0o770)
     with pytest.raises(StartError, match="others may rename what is in"):
-        listening._check_way(folder)
+        listening.check_way(folder)
 
 
 def test_root_as_a_user_namespace_shows_it_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_symbolic_links_without_an_end_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to(tmp_path / "a")
 
     with pytest.raises(StartError, match="too many symbolic links"):
-        listening._check_way(tmp_path / "a")
+        listening.check_way(tmp_path / "a")
 
 
 def test_another_socket_in_our_place_is_left_alone(tmp_path: Path) -> None:

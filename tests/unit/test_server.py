@@ -9,7 +9,8 @@ from unittest.mock import Mock
 import pytest
 import uvicorn
 
-from atl_sign.server import _allow_open_files, _Server, config_path
+from atl_sign.config import config_path
+from atl_sign.server import _allow_open_files, _Server
 from tests.lab import wait_for
 
 

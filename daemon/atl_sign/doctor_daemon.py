@@ -1,0 +1,320 @@
+"""The doctor on the daemon: its configuration and socket, whether and as what it runs, its store, key and log."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from atl_sign import __version__
+from atl_sign.audit import audit_path
+from atl_sign.config import ConfigFile, config_path
+from atl_sign.daemon_call import DaemonAnswer, NoAnswerError, call_daemon
+from atl_sign.findings import Finding, skip
+from atl_sign.listening import StartError, check_way, socket_path
+from atl_sign.programs import find_program, run_program
+from atl_sign.settings import Settings
+
+CALL_S = 6.0  # a keyring has 3 s
+ROOM_BYTES = 1 << 20
+UNITS = ("atl-signd.socket", "atl-signd.service")
+START_HINT = "atl-sign service install, or by hand: atl-sign serve &"
+_STATUS = {"version", "pid", "uptime_s", "signatures", "store", "store_state", "audit", "warnings"}
+_USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")
+_COMPARED = (
+    "DBUS_SESSION_BUS_ADDRESS",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+    "ATL_SIGN_STORE",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+)
+
+
+@dataclass(slots=True)
+class DaemonView:
+    """What the doctor learned of the daemon, for the checks that build on it and for the report."""
+
+    path: Path | None = None
+    pid: int | None = None
+    status: dict[str, Any] | None = None  # None: no daemon answered
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read_config(environment: Mapping[str, str]) -> tuple[Settings, Path, list[Finding]]:
+    """Return what the configuration says, where it is, and the findings on it."""
+    config = ConfigFile(config_path(environment))
+    settings = config.settings()
+    if settings.problems:
+        return (
+            settings,
+            config.path,
+            [Finding("config", "broken", str(each), f"mend {config.path}") for each in settings.problems],
+        )
+    count = len(settings.links.by_name)
+    if count == 0:
+        hint = "atl-sign link add NAME URL"
+        return settings, config.path, [Finding("config", "warning", f"there is no link in {config.path}", hint)]
+    try:
+        is_open = bool(stat.S_IMODE(config.path.stat().st_mode) & 0o022)
+    except OSError:
+        is_open = False
+    if is_open:
+        hint = f"chmod go-w {config.path}"
+        return (
+            settings,
+            config.path,
+            [Finding("config", "broken", f"others may write {config.path}, and so redirect links", hint)],
+        )
+    words = "1 link" if count == 1 else f"{count} links"
+    return settings, config.path, [Finding("config", "ok", f"{words} in {config.path}")]
+
+
+def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> DaemonView:
+    """
+    Ask the daemon how it is; a view with a finding for socket, daemon, version, store, key and audit.
+
+    Args:
+        environment: names the socket.
+        settings: what the configuration says; without links a missing key is no fault yet.
+    """
+    view = DaemonView()
+    asked = ("daemon", "version", "store", "key")
+    audit = _check_audit(environment, {"audit": "off" if settings.audit == "off" else "", "warnings": []})
+    try:
+        view.path = socket_path(environment)
+    except StartError as exc:
+        view.findings = [Finding("socket", "broken", str(exc), exc.hint), *skip(asked, "there is no place for its socket"), audit]
+        return view
+    view.findings.append(_check_socket(view.path))
+    try:
+        answer = call_daemon(view.path, "GET", "/status", CALL_S)
+    except NoAnswerError as exc:
+        view.pid = exc.pid
+        view.findings += [_no_daemon(exc, view.path), *skip(asked[1:], "no daemon answers"), audit]
+        return view
+    view.pid = answer.pid
+    if answer.error or not answer.fields.keys() >= _STATUS:
+        words = answer.error.get("message", "it is no atl-signd")
+        view.findings.append(
+            Finding("daemon", "broken", f"what answers at {view.path} says: {words}", "atl-signd --version; start it anew")
+        )
+        view.findings += [*skip(asked[1:], "the daemon does not say how it is"), audit]
+        return view
+    view.status = status = answer.fields
+    view.pid = int(status["pid"])
+    view.findings += [
+        Finding(
+            "daemon", "ok", f"answers with pid {status['pid']}, up for {status['uptime_s']} s, {status['signatures']} signatures"
+        ),
+        _check_version(str(status["version"]), view.pid),
+        *_check_secrets(view.path, status, len(settings.links.by_name)),
+        _check_audit(environment, status),
+    ]
+    return view
+
+
+def check_service(environment: Mapping[str, str]) -> list[Finding]:
+    """Return how systemd's user manager has the units."""
+    shown = ask_manager(environment, "show", *UNITS, "-p", "Id,LoadState,ActiveState,UnitFileState,Result,NeedDaemonReload")
+    if shown is None:
+        return skip(["service"], "no user manager of systemd answers here: the daemon is started by hand or by its clients")
+    units = {}
+    for block in shown.strip().split("\n\n"):
+        fields = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        units[fields.get("Id", "")] = fields
+    sock, service = (units.get(name, {}) for name in UNITS)
+    if sock.get("LoadState") != "loaded" or service.get("LoadState") != "loaded":
+        cause = "the units are not installed: no daemon is there after login until a client starts one"
+        return [Finding("service", "warning", cause, "atl-sign service install")]
+    failed = [name for name in UNITS if units[name].get("ActiveState") == "failed"]
+    if failed:
+        results = ", ".join(f"{name}: {units[name].get('Result')}" for name in failed)
+        reset = f"systemctl --user reset-failed {' '.join(UNITS)} && systemctl --user start {UNITS[0]}"
+        hint = f"journalctl --user -u atl-signd; then {reset}"
+        return [Finding("service", "broken", f"it failed ({results})", hint)]
+    if service.get("NeedDaemonReload") == "yes" or sock.get("NeedDaemonReload") == "yes":
+        return [Finding("service", "warning", "the units changed since systemd read them", "systemctl --user daemon-reload")]
+    if sock.get("ActiveState") != "active":
+        return [Finding("service", "broken", f"{UNITS[0]} is {sock.get('ActiveState')}", f"systemctl --user start {UNITS[0]}")]
+    if sock.get("UnitFileState") not in ("enabled", "linked", "enabled-runtime", "static"):
+        hint = f"systemctl --user enable {UNITS[0]}"
+        return [Finding("service", "warning", f"{UNITS[0]} is {sock.get('UnitFileState')}: it is not there after login", hint)]
+    return [Finding("service", "ok", f"{UNITS[0]} is active, {UNITS[1]} is {service.get('ActiveState')}")]
+
+
+def check_environment(environment: Mapping[str, str], pid: int | None) -> list[Finding]:
+    """
+    Return what the daemon, or a service that would be started, lacks of what this shell has.
+
+    Args:
+        environment: this shell's.
+        pid: the daemon's process; None when it is not known.
+    """
+    theirs = None if pid is None else _environment_of(pid)
+    who = "the daemon"
+    if theirs is None:
+        shown = ask_manager(environment, "show-environment")
+        if shown is None:
+            return skip(["environment"], "neither the daemon's environment nor a user manager's can be read")
+        theirs = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        who = "what the user manager starts"
+        command = find_program(environment, "atl-signd")
+        if command is not None and find_program(theirs, "atl-signd") is None:
+            hint = "atl-sign service install names the whole path"
+            return [Finding("environment", "warning", f"{command} is on this shell's PATH and not on the user manager's", hint)]
+    differing = [name for name in _COMPARED if environment.get(name, "") != theirs.get(name, "")]
+    if not differing:
+        return [Finding("environment", "ok", f"{who} has the same buses, folders, proxies and authorities as this shell")]
+    shown_differences = "; ".join(
+        f"{name} is {_show(theirs.get(name))} there, {_show(environment.get(name))} here" for name in differing
+    )
+    wanted = " ".join(name for name in differing if environment.get(name))
+    imported = f"systemctl --user import-environment {wanted}; " if wanted else ""
+    return [
+        Finding(
+            "environment",
+            "warning",
+            f"{who} has another environment: {shown_differences}",
+            f"{imported}then start the daemon anew",
+        )
+    ]
+
+
+def ask_manager(environment: Mapping[str, str], *arguments: str) -> str | None:
+    """Return what `systemctl --user` prints; None when there is none, or it fails or hangs."""
+    return run_program(environment, "systemctl", "--user", "--no-pager", *arguments)
+
+
+def strike_user_info(text: str) -> str:
+    """Return *text* with the names and passwords of its addresses struck out."""
+    return _USER_INFO.sub("…@", text)
+
+
+def _check_socket(path: Path) -> Finding:
+    folder = path.parent
+    try:
+        status = folder.stat()
+        check_way(folder)
+    except FileNotFoundError:
+        return Finding("socket", "ok", f"{path} is made when the daemon starts")
+    except StartError as exc:
+        return Finding("socket", "broken", str(exc), exc.hint)
+    except OSError as exc:
+        return Finding("socket", "broken", f"{folder} cannot be looked at: {exc.strerror}", f"ls -ld {folder}")
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        hint = f"chmod 700 {folder}" if status.st_uid == os.geteuid() else "set ATL_SIGN_SOCK to a path in a folder of yours"
+        return Finding("socket", "broken", f"others may write into {folder} ({stat.filemode(status.st_mode)})", hint)
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return Finding("socket", "ok", f"{path} is made when the daemon starts")
+    except OSError as exc:
+        return Finding("socket", "broken", f"{path} cannot be looked at: {exc.strerror}", f"ls -l {folder}")
+    if not stat.S_ISSOCK(found.st_mode):
+        return Finding("socket", "broken", f"{path} is not a socket", f"mv {path} {path}.away")
+    if found.st_uid != os.geteuid():
+        return Finding("socket", "broken", f"{path} belongs to another user", "set ATL_SIGN_SOCK to a path in a folder of yours")
+    mode = stat.S_IMODE(found.st_mode)
+    # Behind a folder that is closed to others the socket's own mode does not matter; systemd-socket-activate makes 0644.
+    if mode & 0o077 and status.st_mode & 0o011:
+        return Finding("socket", "broken", f"{path} has mode {mode:04o}, in a folder that others may enter", f"chmod 600 {path}")
+    if mode & 0o077:
+        return Finding("socket", "warning", f"{path} has mode {mode:04o}", f"chmod 600 {path}")
+    return Finding("socket", "ok", f"{path}: mode {mode:04o}, in {stat.S_IMODE(status.st_mode):04o}")
+
+
+def _no_daemon(exc: NoAnswerError, path: Path) -> Finding:
+    if exc.kind == "absent":
+        return Finding("daemon", "broken", f"no daemon runs: there is no {path}", START_HINT)
+    if exc.kind == "dead":
+        return Finding("daemon", "broken", f"no daemon runs: nobody listens at {path}, which a dead one left", START_HINT)
+    who = "" if exc.pid is None else f" (pid {exc.pid})"
+    end = "look who listens there: ss -xlp" if exc.pid is None else f"kill {exc.pid}; then {START_HINT}"
+    if exc.kind == "silent":
+        return Finding("daemon", "broken", f"the daemon{who} does not answer within {CALL_S:g} s", end)
+    return Finding(
+        "daemon", "broken", f"what listens at {path}{who} is no atl-signd", "set ATL_SIGN_SOCK to another path, or end that"
+    )
+
+
+def _check_version(version: str, pid: int) -> Finding:
+    if version == __version__:
+        return Finding("version", "ok", f"the daemon and this program are {version}")
+    hint = f"systemctl --user restart {UNITS[1]}, or kill {pid} and start it anew"
+    return Finding("version", "broken", f"the daemon that runs is {version}, this program {__version__}", hint)
+
+
+def _check_secrets(path: Path, status: Mapping[str, Any], links: int) -> Iterator[Finding]:
+    store, state = str(status["store"]), status["store_state"]
+    key: DaemonAnswer | None
+    try:
+        key = call_daemon(path, "GET", "/key", CALL_S)
+    except NoAnswerError:
+        key = None
+    error = key.error if key is not None else {}
+    if state == "ready" and store == "memory":
+        cause = "secrets are in the daemon's memory alone, and gone with it"
+        yield Finding("store", "warning", cause, "to keep them: unset ATL_SIGN_STORE, or [store] backend in config.toml")
+    elif state == "ready":
+        yield Finding("store", "ok", f"{store} is reachable and unlocked")
+    else:
+        # What reading the key came to has the store's own words; a key in memory needs no store.
+        is_stores = str(error.get("code", "")).startswith("store_")
+        locked = "atl-sign unlock" if store == "file" else "log in to the desktop, or: gnome-keyring-daemon --replace --unlock"
+        hint = error.get("hint") if is_stores else locked if state == "locked" else "look whether the keyring runs"
+        yield Finding("store", "broken", f"{store} is {state}" + (f": {error['message']}" if is_stores else ""), hint)
+    if key is None:
+        yield Finding("key", "skipped", "the daemon did not answer in time")
+    elif error.get("code") == "key_missing":
+        verdict = "broken" if links else "warning"
+        yield Finding("key", verdict, str(error["message"]), error.get("hint"))  # type: ignore[arg-type]  # one of the two
+    elif error:
+        yield Finding("key", "skipped", f"the store does not say: {error.get('message')}")
+    else:
+        yield Finding("key", "ok", f"{key.fields.get('bits')} bits, {key.fields.get('fingerprint')}")
+
+
+def _check_audit(environment: Mapping[str, str], status: Mapping[str, Any]) -> Finding:
+    place = str(status["audit"])
+    failure = next((each for each in status["warnings"] if "audit log" in each), None)
+    if failure is not None:
+        return Finding("audit", "broken", failure, "make room, or mend the permissions")
+    if place == "off":
+        return Finding("audit", "warning", "decisions are not recorded", 'remove audit = "off" from config.toml')
+    if place == "journal":
+        return Finding("audit", "ok", "decisions go to the journal: atl-sign log")
+    path = audit_path(environment)
+    nearest = next(each for each in (path, *path.parents) if each.exists())
+    if not os.access(nearest, os.W_OK):
+        return Finding("audit", "broken", f"{nearest} cannot be written", f"ls -ld {nearest}; it must be yours")
+    if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return Finding("audit", "warning", f"others may read {path}", f"chmod 600 {path}")
+    filesystem = os.statvfs(nearest)
+    if filesystem.f_bavail * filesystem.f_frsize < ROOM_BYTES:
+        return Finding("audit", "broken", f"there is no room left where {path} is", "make room: df -h")
+    return Finding("audit", "ok", f"decisions go to {path}: atl-sign log")
+
+
+def _environment_of(pid: int) -> dict[str, str] | None:
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:  # another system, or a process that hides it
+        return None
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
+def _show(value: str | None) -> str:
+    return strike_user_info(value) if value else "not set"

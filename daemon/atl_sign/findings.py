@@ -1,0 +1,55 @@
+"""What a check found: its stable id, how it went, why, and the command that mends it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["ok", "warning", "broken", "skipped"]
+VERDICTS: tuple[Verdict, ...] = ("ok", "warning", "broken", "skipped")
+
+# In the order in which they are shown; docs/doctor.md has a row for each.
+MACHINE_CHECKS = (
+    "config",
+    "socket",
+    "daemon",
+    "version",
+    "service",
+    "environment",
+    "store",
+    "key",
+    "audit",
+    "rsa-sha1",
+    "clock",
+    "browser",
+    "callback",
+    "bash",
+    "curl",
+    "git",
+    "proxy",
+    "authorities",
+)
+NETWORK_CHECKS = ("link.proxy", "link.dns", "link.tcp", "link.tls", "link.manifest", "link.base-url", "link.clock")
+GRANT_CHECKS = ("link.consumer", "link.signature", "link.consent", "link.token", "link.user")
+LINK_CHECKS = (*NETWORK_CHECKS, *GRANT_CHECKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's result."""
+
+    check: str  # one of MACHINE_CHECKS or LINK_CHECKS
+    result: Verdict
+    cause: str  # what was found, in words
+    hint: str | None = None  # what to do about it; None where nothing is to be done
+    link: str | None = None
+
+
+def skip(checks: Iterable[str], cause: str, link: str | None = None) -> list[Finding]:
+    """Return a finding for each of *checks*, none of which could be made for the same *cause*."""
+    return [Finding(check, "skipped", cause, link=link) for check in checks]
+
+
+def worst_of(findings: Iterable[Finding]) -> Verdict:
+    """Return "broken" when one is, else "warning" when one is, else "ok"."""
+    results = {finding.result for finding in findings}
+    return "broken" if "broken" in results else "warning" if "warning" in results else "ok"

@@ -1,0 +1,354 @@
+"""`atl-signd doctor` as a whole: the real daemon, the sandbox, and real faults, each beside the same without it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atl_sign.findings import GRANT_CHECKS, LINK_CHECKS, MACHINE_CHECKS
+from atl_sign.sandbox import Sandbox
+from atl_sign.signing import make_private_key
+from tests.keyring_lab import KeyringLab
+from tests.lab import REPOSITORY, Daemon, revoke_tokens, secrets_of
+
+CANARY = "canary-7f3a9c"
+
+
+def run(daemon: Daemon, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "atl_sign.cli", "doctor", *arguments],
+        env={**daemon.environment, **variables},
+        cwd=daemon.folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def examine(daemon: Daemon, *arguments: str, **variables: str) -> dict[str, dict[str, Any]]:
+    """By check, what was found; the exit status is as the worst of them says."""
+    done = run(daemon, "--json", *arguments, **variables)
+    answer = json.loads(done.stdout)
+    assert done.stderr == ""
+    results = [each["result"] for each in answer["checks"]]
+    worst = "broken" if "broken" in results else "warning" if "warning" in results else "ok"
+    assert (answer["result"], done.returncode) == (worst, int(worst == "broken"))
+    return {each["check"]: each for each in answer["checks"]}
+
+
+def broken(found: dict[str, dict[str, Any]]) -> set[str]:
+    return {name for name, each in found.items() if each["result"] == "broken"}
+
+
+@pytest.fixture
+def own_sandbox() -> Iterator[Sandbox]:
+    """One whose clock and links a test may spoil."""
+    with Sandbox() as started:
+        yield started
+
+
+@pytest.fixture
+def jira(daemon: Daemon, own_sandbox: Sandbox) -> Daemon:
+    """A daemon that may sign for alice at the own sandbox's Jira."""
+    daemon.dance(own_sandbox, "jira")
+    return daemon
+
+
+def test_all_is_well(jira: Daemon) -> None:
+    """Every check has a result in its order, none is broken, and the status is 0."""
+    found = examine(jira)
+
+    assert tuple(found) == (*MACHINE_CHECKS, *LINK_CHECKS)
+    assert broken(found) == set()
+    assert {found[check]["result"] for check in LINK_CHECKS} == {"ok"}
+    assert found["link.user"]["cause"].startswith("alice, jira ")
+    assert {each["link"] for each in found.values()} == {None, "jira"}
+
+
+def test_the_bash_command_hands_over(jira: Daemon) -> None:
+    """`atl-sign doctor` prints a line a check, without colours in a pipe."""
+    path = f"{REPOSITORY / 'clients/bash'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def ask(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        environment = {**jira.environment, "PATH": path}
+        return subprocess.run(["atl-sign", *arguments], env=environment, capture_output=True, text=True, timeout=60)
+
+    done, as_json = ask("doctor", "jira"), ask("--json", "doctor", "jira")
+
+    assert json.loads(as_json.stdout)["result"] == "warning"  # the memory store
+    assert done.returncode == 0
+    assert re.search(r"^ok       jira: user +alice, jira 9", done.stdout, re.M)
+    assert "\033" not in done.stdout
+    assert len([line for line in done.stdout.splitlines() if line.startswith("ok  ")]) > 20
+
+
+def test_a_wrong_public_key_is_told(jira: Daemon, own_sandbox: Sandbox) -> None:
+    """The administrator entered another one: the base strings are the same, the key is not."""
+    consumer = jira.request("GET", "/links/jira").json["consumer_key"]
+    own_sandbox.register_consumer("jira", consumer, make_private_key(2048).public_pem(), name="other")
+
+    found = examine(jira)
+
+    assert broken(found) == {"link.signature"}
+    assert "has another public key for this consumer" in found["link.signature"]["cause"]
+    assert "atl-sign key" in found["link.signature"]["hint"]
+    assert found["link.consumer"]["result"] == "ok"
+
+
+def test_an_unknown_consumer_is_told(jira: Daemon) -> None:
+    """A typing error in the consumer key."""
+    link = jira.request("GET", "/links/jira").json
+    jira.request("PUT", "/links/jira", {"url": link["url"], "consumer_key": "mistyped"})
+
+    found = examine(jira)
+
+    assert broken(found) == {"link.consumer"}
+    assert "consumer_key_unknown" in found["link.consumer"]["cause"]
+    assert "atl-sign link setup jira" in found["link.consumer"]["hint"]
+
+
+def test_three_legged_oauth_that_is_off_is_told(jira: Daemon, own_sandbox: Sandbox) -> None:
+    """Whoever asks the administrator must know what for."""
+    for link in own_sandbox.state.sites["jira"].state.links.values():
+        assert link.consumer is not None
+        link.consumer.is_three_legged = False
+
+    found = examine(jira)
+
+    assert broken(found) == {"link.consent"}
+    assert "3LO" in found["link.consent"]["hint"]
+
+
+def test_a_clock_that_is_off_by_an_hour_is_told(jira: Daemon, own_sandbox: Sandbox) -> None:
+    """The daemon makes up for it, and signs; the clock is to be set all the same."""
+    own_sandbox.clock = lambda: time.time() + 3600
+
+    found = examine(jira)
+
+    assert broken(found) == {"link.clock"}
+    assert "3600 s ahead" in found["link.clock"]["cause"] or "3599 s ahead" in found["link.clock"]["cause"]
+    assert "timedatectl" in found["link.clock"]["hint"]
+    assert found["link.user"]["result"] == "ok"
+
+
+def test_a_revoked_token_is_told(jira: Daemon, own_sandbox: Sandbox) -> None:
+    """Consumer and signature are well."""
+    revoke_tokens(own_sandbox, "jira")
+
+    found = examine(jira)
+
+    assert broken(found) == {"link.token"}
+    assert found["link.token"]["hint"] == "atl-sign dance jira"
+    assert found["link.signature"]["result"] == "ok"
+
+
+def test_a_proxy_that_hides_the_address_is_told(daemon: Daemon) -> None:
+    """The part of the base string that differs; with `signing_url` it is well."""
+    seen = "http://jira-backend.example.com:8090/jira"
+    with Sandbox(["jira"], base_url=seen, is_behind_proxy=True) as sandbox:
+        url = f"http://127.0.0.1:{sandbox._port}/jira"
+        key = daemon.make_key()
+        daemon.request("PUT", "/links/jira", {"url": url, "consumer_key": "ann"})
+        sandbox.register_consumer("jira", "ann", key, name="tests")
+
+        wrong = examine(daemon)
+        daemon.request("PUT", "/links/jira", {"url": url, "consumer_key": "ann", "signing_url": seen})
+        right = examine(daemon)
+
+    assert wrong["link.signature"]["result"] == "broken"
+    assert "jira-backend.example.com:8090" in wrong["link.signature"]["cause"]
+    assert "another host or port" in wrong["link.signature"]["cause"]
+    assert "signing_url" in wrong["link.signature"]["hint"]
+    assert wrong["link.base-url"]["result"] == "warning"
+    assert (right["link.signature"]["result"], right["link.base-url"]["result"]) == ("ok", "ok")
+    assert broken(right) == {"link.token"}
+
+
+def test_a_wrong_base_url_and_an_unknown_host_are_told(daemon: Daemon, sandbox: Sandbox) -> None:
+    """Of each link its own; `doctor NAME` looks at one; a name that is none is told."""
+    daemon.make_key()
+    daemon.request("PUT", "/links/wrong", {"url": f"{sandbox.base_url('jira')}/wrong"})
+    daemon.request("PUT", "/links/far", {"url": "https://jira.invalid"})
+
+    wrong, far = examine(daemon, "wrong"), examine(daemon, "far")
+
+    assert broken(wrong) == {"link.manifest", "link.consumer"}
+    assert "context path" in wrong["link.manifest"]["hint"]
+    assert broken(far) == {"link.dns", "link.consumer"}
+    assert {each["link"] for each in far.values()} == {None, "far"}
+    assert "there is no link nobody" in examine(daemon, "nobody")["config"]["cause"]
+
+
+def test_without_a_daemon_the_rest_is_told(jira: Daemon) -> None:
+    """What needs no secret."""
+    jira.stop()
+
+    found = examine(jira)
+
+    assert broken(found) == {"daemon"}
+    assert "atl-sign serve" in found["daemon"]["hint"]
+    assert found["link.base-url"]["result"] == "ok"
+    assert found["link.consumer"]["result"] == "skipped"
+
+
+def test_a_daemon_that_hangs_holds_nobody_up(jira: Daemon) -> None:
+    """It is told with its pid, within the deadline."""
+    assert jira.process is not None
+    started_at = time.monotonic()
+    jira.process.send_signal(signal.SIGSTOP)
+    try:
+        found = examine(jira)
+    finally:
+        jira.process.send_signal(signal.SIGCONT)
+
+    assert time.monotonic() - started_at < 30
+    assert broken(found) == {"daemon"}
+    assert f"kill {jira.process.pid}" in found["daemon"]["hint"]
+    assert found["link.manifest"]["result"] == "ok"
+
+
+def test_a_broken_file_is_told_beside_the_rest(jira: Daemon) -> None:
+    """Line and cause."""
+    with jira.config.open("a") as file:
+        file.write('[links.wiki]\nurl = "htps://wiki.example.com"\nconsumer_key = "x"\n')
+
+    found = examine(jira)
+
+    assert broken(found) == {"config"}
+    assert "links.wiki" in found["config"]["cause"]
+    assert found["link.user"]["result"] == "ok"
+
+
+def test_many_links_that_hang_end_in_time(daemon: Daemon) -> None:
+    """Twelve providers that take connections and say nothing: side by side, not one after the other."""
+    daemon.make_key()
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(12)]
+        links = "".join(
+            f'[links.l{number}]\nurl = "http://127.0.0.1:{each.getsockname()[1]}"\nconsumer_key = "x"\ntimeout_s = 2\n'
+            for number, each in enumerate(silent)
+        )
+        daemon.config.parent.mkdir(parents=True, exist_ok=True)
+        daemon.config.write_text(links)
+        started_at = time.monotonic()
+        done = run(daemon, "--json")
+
+    checks = json.loads(done.stdout)["checks"]
+    assert time.monotonic() - started_at < 20  # one after the other: 12 times 2.5 s, and the daemon's as much
+    assert {each["check"] for each in checks if each["link"] and each["result"] == "broken"} == {"link.manifest", "link.consumer"}
+    assert {each["link"] for each in checks} == {None, *(f"l{number}" for number in range(12))}
+    assert done.returncode == 1
+
+
+@pytest.mark.slow
+def test_a_locked_keyring_is_told(sandbox: Sandbox) -> None:
+    """Nobody is asked for a password; unlocked, all is well."""
+    with KeyringLab() as keyring, Daemon(ATL_SIGN_STORE="secret-service", **keyring.env) as daemon:
+        daemon.dance(sandbox, "jira")
+        well = examine(daemon)
+        daemon.stop()
+        keyring.lock()
+        daemon.start()
+        locked = examine(daemon)
+        has_prompted = keyring.has_prompted()
+
+    assert broken(well) == set()
+    assert well["store"]["result"] == "ok"
+    assert broken(locked) == {"store"}
+    assert locked["link.consumer"]["result"] == "skipped"
+    assert "locked" in locked["store"]["cause"]
+    assert "unlock" in locked["store"]["hint"]
+    assert locked["key"]["result"] == "skipped"
+    assert not has_prompted
+
+
+def test_the_report_holds_no_secret(jira: Daemon, own_sandbox: Sandbox) -> None:
+    """Canaries in the environment, in the journal, in a refused request; tokens, key and nonces; the file is ours alone."""
+    url = own_sandbox.base_url("jira")
+    header = jira.request("POST", "/sign", {"method": "GET", "url": f"{url}/rest/x?secret={CANARY}"}).json["authorization"]
+    jira.request("POST", "/sign", {"method": "GET", "url": f"https://{CANARY}:{CANARY}@example.com/"})
+    programs = jira.folder / "bin"
+    programs.mkdir()
+    (programs / "journalctl").write_text(
+        f'#!/bin/sh\necho \'Authorization: OAuth oauth_token="{CANARY}", oauth_signature="{CANARY}"\'\n'
+        f"echo 'GET https://h/x?oauth_verifier={CANARY}&a=1 password: {CANARY}'\n"
+        f"printf -- '-----BEGIN PRIVATE KEY-----{CANARY}'\n"
+    )
+    (programs / "journalctl").chmod(0o755)
+    variables = {
+        "PATH": f"{programs}:{jira.environment['PATH']}",
+        "https_proxy": f"http://ann:{CANARY}@127.0.0.1:9",
+        "SECRET_TOKEN": CANARY,
+    }
+
+    done = run(jira, "--report", "report.json", **variables)
+    path = jira.folder / "report.json"
+    text = path.read_text()
+    report = json.loads(text)
+
+    assert done.returncode == 1  # the proxy is broken
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "wrote report.json, which only you can read" in done.stdout
+    secrets = {CANARY, *secrets_of(own_sandbox, "jira"), header.partition('oauth_nonce="')[2].partition('"')[0], "MIIEv"}
+    assert [secret for secret in secrets if secret and secret in text + done.stdout] == []
+    assert report["environment"]["https_proxy"] == "http://…@127.0.0.1:9"
+    assert report["messages"][0] == "Authorization: <secret>"
+    assert report["messages"][1] == "GET https://h/x?oauth_verifier=<secret>&a=1 password: <secret>"
+    assert report["links"]["jira"]["consumer_key"].startswith("consumer-")
+    assert {"check": "link.user", "link": "jira"}.items() <= report["checks"][-1].items()
+    assert any(each.get("path") == "/jira/rest/x" for each in report["decisions"])
+    assert str(jira.folder) not in text
+    assert report["status"]["store"] == "memory"
+    twin = run(jira, "--report", "report.json", **variables)
+    assert twin.returncode == 1
+    assert "report.json cannot be written: File exists" in twin.stderr
+
+
+def test_the_report_without_hosts(jira: Daemon) -> None:
+    """Each host is the same number everywhere, and no path stands there; the file's name is made."""
+    jira.request("PUT", "/links/wiki", {"url": "https://Wiki.example.com/confluence", "consumer_key": "x"})
+    jira.request("POST", "/sign", {"method": "GET", "url": "https://wiki.example.com/confluence/secret-page"})
+
+    done = run(jira, "--report", "--redact", "--json")
+    path = jira.folder / json.loads(done.stdout)["report"]
+    text = path.read_text()
+    report = json.loads(text)
+
+    assert "wiki.example.com" not in text.lower()
+    assert "secret-page" not in text
+    number = report["links"]["wiki"]["url"].removeprefix("https://").partition("/")[0]
+    assert number.endswith(".invalid")
+    assert any(each["link"] == "wiki" and number in each["cause"] for each in report["checks"] if each["check"] == "link.dns")
+    assert any(each.get("host") == number for each in report["decisions"])
+    assert socket.gethostname() not in text
+
+
+def test_the_call_that_the_doctor_makes(jira: Daemon) -> None:
+    """As JSON and as text; a link that is none; and the token of nobody is used up by it."""
+    findings = jira.request("POST", "/links/jira/diagnosis").json["findings"]
+    text = jira.request("POST", "/links/jira/diagnosis", text=True).text
+
+    assert [(each["check"], each["result"], each["hint"]) for each in findings] == [(check, "ok", None) for check in GRANT_CHECKS]
+    assert [line.split()[:2] for line in text.splitlines()] == [["ok", check] for check in GRANT_CHECKS]
+    assert jira.request("POST", "/links/nobody/diagnosis").code == "unknown_link"
+    assert jira.request("POST", "/links/jira/check").json["user"] == "alice"
+
+
+def test_usage(daemon: Daemon) -> None:
+    """`--redact` alone means nothing."""
+    done = run(daemon, "--redact")
+
+    assert done.returncode == 2
+    assert "--redact goes with --report" in done.stderr
