@@ -65,7 +65,7 @@ def test_connections_are_looked_at_once_a_second() -> None:
 
     assert len(seen) == 2
     assert all(0 <= now - each < 5 for each in seen)
-    agent.store.lock.assert_not_called()
+    agent.lock_when_due.assert_not_called()
     agent.store.is_due.return_value = True
     asyncio.run(tick())
-    wait_for(lambda: agent.store.lock.called)
+    wait_for(lambda: agent.lock_when_due.called)
