@@ -196,14 +196,36 @@ class _Exchange(threading.Thread):
 
     def __init__(self, run: Callable[[], None], name: str) -> None:
         """Prepare a thread for *run*; *name* is the link's."""
-        super().__init__(target=run, name=f"provider-{name}", daemon=True)
-        self.sockets: list[socket.socket] = []
+        super().__init__(name=f"provider-{name}", daemon=True)
+        self._run_call = run
+        self._lock = threading.Lock()
+        self._connections: list[socket.socket] = []
+        self._is_cut_off = False
+
+    def run(self) -> None:
+        """Talk."""
+        try:
+            self._run_call()
+        finally:
+            with self._lock:
+                while self._connections:
+                    self._connections.pop().close()
+
+    def note_connection(self, connected: socket.socket) -> None:
+        """Take note of a connection that the thread has opened, before a byte of TLS is spoken on it."""
+        with self._lock:
+            # A descriptor of our own: TLS takes the socket's away and keeps it to itself until its handshake is over.
+            self._connections.append(socket.fromfd(connected.fileno(), connected.family, connected.type))
+        if self._is_cut_off:
+            self.cut_off()
 
     def cut_off(self) -> None:
         """End the connections under the thread: it would wait for a slow provider for as long as that goes on."""
-        for connected in self.sockets:
-            with suppress(OSError):  # it is closed already
-                socket.socket.shutdown(connected, socket.SHUT_RDWR)  # under TLS too, which would want to say good-bye first
+        self._is_cut_off = True
+        with self._lock:
+            for connected in self._connections:
+                with suppress(OSError):  # the other side has closed it already
+                    connected.shutdown(socket.SHUT_RDWR)
 
 
 class _BoundedAdapter(HTTPAdapter):
@@ -232,14 +254,15 @@ class _BoundedAdapter(HTTPAdapter):
 
         def make_known_connection(*args: Any, **kwargs: Any) -> Any:
             connection: Any = make_connection(*args, **kwargs)
-            connect = connection.connect
+            open_socket = connection._new_conn  # `connect` itself returns after the handshake, which may take for ever
 
-            def connect_and_tell() -> None:
-                connect()
+            def open_and_tell() -> Any:
+                opened = open_socket()
                 if isinstance(thread, _Exchange):
-                    thread.sockets.append(connection.sock)
+                    thread.note_connection(opened)
+                return opened
 
-            connection.connect = connect_and_tell
+            connection._new_conn = open_and_tell
             return connection
 
         pool.ConnectionCls = make_known_connection

@@ -244,6 +244,35 @@ def test_a_byte_now_and_then_over_tls_ends_too(tmp_path: Path) -> None:
         wait_for(lambda: not is_thread_alive(link))
 
 
+def test_a_byte_of_the_tls_handshake_now_and_then_ends_too(tmp_path: Path) -> None:
+    """Before its end the handshake alone has the connection: its thread stayed until the provider lost patience."""
+    half_a_record = b"\x16\x03\x03\x40\x00" + b"\x02" * 16_000
+    with RawServer(lambda connection, _: server.trickle(half_a_record, connection, 0.05)) as server:
+        url = server.url.replace("http:", "https:")
+        link = make_link(url, "dripping-hands", timeout_s=0.3, ca_bundle=make_certificate(tmp_path, "authority"))
+
+        assert "no whole answer within 0.3 s" in refusal(link).message
+        wait_for(server.is_hung_up_on.is_set)
+        wait_for(lambda: not is_thread_alive(link))
+
+
+def test_a_connection_that_opens_after_the_deadline_is_cut_off_at_once() -> None:
+    """The resolver or the network took the whole time: nobody waits for the answer any more."""
+    go_on = threading.Event()
+    link = make_link("http://127.0.0.1:1", "opened-late", timeout_s=0.1)
+    with RawServer(lambda connection, _: server.hang(connection)) as server:
+
+        def ask_late() -> Answer:
+            go_on.wait(10)
+            return fetch(make_link(server.url, timeout_s=60), "/x", {}, time.time)
+
+        with pytest.raises(ProviderUnreachableError):
+            within_deadline(link, ask_late)
+        go_on.set()
+
+        wait_for(lambda: not is_thread_alive(link))
+
+
 def test_a_call_in_time_gives_its_result_and_its_own_errors() -> None:
     """What is not of the network goes through as it is."""
     link = make_link("http://127.0.0.1:1")
