@@ -2,6 +2,7 @@
 
 import logging
 import resource
+import select
 from asyncio import AbstractEventLoop
 from collections.abc import Iterable
 from typing import Any
@@ -38,6 +39,7 @@ class Connection(HttpToolsProtocol):
         self._overhead = 0  # bytes of the request that are not its body's
         self._refusal: BadRequestError | None = None
         self._last_words: bytes | None = None
+        self._is_half_closed = False  # the peer sends nothing more, and may still read
         try:
             peer = read_peer(transport.get_extra_info("socket"))
             is_ours = peer.is_ours()
@@ -58,6 +60,15 @@ class Connection(HttpToolsProtocol):
         # What a later request brought in the bytes that ended the one before is not counted: that is one read at most.
         if self._waits_since is not None and self._overhead > HEAD_BYTES_MAX:
             self._say_last(_head_too_large())
+
+    def eof_received(self) -> bool:
+        """Let a peer that ended its own side alone (`nc -N`, shutdown(2)) read what it asked for; True keeps the connection."""
+        self._is_half_closed = True
+        if self._is_answering() and not self._is_hung_up():
+            return True
+        if not self._is_idle:
+            self._say_last(BadRequestError("the request ended before it was whole", "send it as a whole"))
+        return False
 
     def on_message_begin(self) -> None:
         """Start the request's clock."""
@@ -93,6 +104,8 @@ class Connection(HttpToolsProtocol):
         if self._last_words is not None and not self._is_answering():
             self.transport.write(self._last_words)
             self.transport.close()
+        elif self._is_half_closed and not self._is_answering():
+            self.transport.close()
         elif self._waits_since is None and not self.pipeline:
             self._waits_since = self.loop.time()
             self._is_idle = True
@@ -109,6 +122,8 @@ class Connection(HttpToolsProtocol):
         elif self._unread_since is None:
             self._unread_since = now
         elif now - self._unread_since > UNREAD_S:
+            self.transport.abort()
+        if self._is_half_closed and self._is_hung_up():
             self.transport.abort()
         if self._waits_since is None or self._last_words is not None or self.transport.is_closing():
             return
@@ -147,6 +162,12 @@ class Connection(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         """Tell whether the peer waits for us: a whole request has no whole answer yet."""
         return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete and not self._is_in_body)
+
+    def _is_hung_up(self) -> bool:
+        """Tell whether the peer has closed its side for reading too; once half of it is closed, nothing else tells."""
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket"), 0)
+        return bool(poll.poll(0))
 
     def _unsupported_upgrade_warning(self) -> None:
         # uvicorn would log advice to install something. The parser is of no use for what follows, so this answer is the last.

@@ -179,6 +179,82 @@ def test_a_request_that_is_being_answered_is_never_late() -> None:
     in_lab(test)
 
 
+def test_a_peer_that_ends_its_side_gets_its_answers() -> None:
+    """As `nc -N` and shutdown(2) do it, with one request or two, at once or later; then the connection ends."""
+
+    async def test(lab: Lab) -> None:
+        for requests, answers in ((REQUEST, ANSWER), (REQUEST * 2, ANSWER * 2)):
+            lab.may_answer.clear()
+            connection, peer = await lab.connect(requests)
+            peer.shutdown(socket.SHUT_WR)
+            await lab.settle()
+            connection.drop_when_late(later(500))
+            await lab.settle()
+            assert received(peer) is None
+
+            lab.may_answer.set()
+            await lab.settle()
+
+            assert received(peer) == answers
+            assert received(peer) == b""
+            assert connection not in lab.state.connections
+
+    in_lab(test)
+
+
+@pytest.mark.parametrize("first", [b"", REQUEST])
+def test_a_peer_that_ends_its_side_without_a_request_is_closed(first: bytes) -> None:
+    """It can ask for nothing any more."""
+
+    async def test(lab: Lab) -> None:
+        connection, peer = await lab.connect(first)
+        peer.shutdown(socket.SHUT_WR)
+        await lab.settle()
+
+        assert received(peer) == (ANSWER if first else b"")
+        assert connection not in lab.state.connections
+
+    in_lab(test)
+
+
+@pytest.mark.parametrize("half", [b"GE", REQUEST[:-2], BODY_HALF])
+def test_half_a_request_and_an_end_is_told(half: bytes) -> None:
+    """The application stops waiting for the rest."""
+
+    async def test(lab: Lab) -> None:
+        _, peer = await lab.connect(half)
+        peer.shutdown(socket.SHUT_WR)
+        await lab.settle()
+
+        answer = received(peer)
+        assert answer is not None
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"] == "the request ended before it was whole"
+        assert received(peer) == b""
+        assert ("http.disconnect" in lab.seen) == (half is BODY_HALF)
+
+    in_lab(test)
+
+
+def test_a_peer_that_hangs_up_is_waited_for_no_more() -> None:
+    """Its request is over at once; or, when it had ended its own side before, as soon as somebody looks."""
+
+    async def test(lab: Lab) -> None:
+        lab.may_answer.clear()
+        for is_half_closed_before in (False, True):
+            connection, peer = await lab.connect(REQUEST)
+            if is_half_closed_before:
+                peer.shutdown(socket.SHUT_WR)
+                await lab.settle()
+                assert connection in lab.state.connections
+            peer.close()
+            connection.drop_when_late(later(1))
+            await lab.settle()
+
+            assert connection not in lab.state.connections
+
+    in_lab(test)
+
+
 def test_a_body_that_nobody_waits_for_is_cut_off_without_a_second_answer() -> None:
     """Answered before the body was whole (as `too_large` is): a further answer would belong to no request."""
 
