@@ -38,7 +38,10 @@ differential: system-packages $(VENV)/.installed-dev  ## atl-sign curl against c
 curl-versions: system-packages $(VENV)/.installed-dev  ## the same tests with other versions of curl (not in make test: it builds them)
 	@tests/tools/curl-versions $(VERSIONS)
 
-.PHONY: lint bats differential curl-versions
+reliability: system-packages $(VENV)/.installed-dev  ## a thousand kills and longer attacks: the figures of docs/reliability.md
+	$(BIN)/python -m tests.reliability
+
+.PHONY: lint bats differential curl-versions reliability
 lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -117,6 +117,12 @@ class KeyringLab:
         with closing(self._connect()) as connection:
             secretstorage.Collection(connection).lock()
 
+    def read(self, name: str) -> list[str]:
+        """Return the text of every item that atl-sign calls *name*, past all code of ours."""
+        with closing(self._connect()) as connection:
+            items = secretstorage.Collection(connection).search_items({"service": "atl-sign", "username": name})
+            return [item.get_secret().decode() for item in items]
+
     def pid(self) -> int | None:
         """Return the process that is the keyring on this bus now, whoever started it; None when there is none."""
         try:

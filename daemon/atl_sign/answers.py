@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -60,6 +60,19 @@ def answer_with(request: Request, answer: BaseModel, text: str | None = None, st
     if text is None:
         text = format_lines(answer.model_dump(mode="json"))
     return answer_text(f"{text}\n" if text else "", status)
+
+
+def answer_with_list(request: Request, answer: BaseModel, field: str, items: Iterable[BaseModel], text: str) -> Response:
+    """
+    Answer with *answer*, whose list *field* is still empty, and *items* in that; with *text* when the peer wants text.
+
+    Each item becomes JSON as it comes: kept as models, ten thousand links would take 20 MB.
+    """
+    if wants_text(request):
+        return answer_text(f"{text}\n" if text else "")
+    listed = ",".join(item.model_dump_json() for item in items)
+    body = answer.model_dump_json().replace(f'"{field}":[]', f'"{field}":[{listed}]', 1)  # no text in JSON holds these bytes
+    return Response(body, media_type="application/json")
 
 
 def wants_text(request: Request) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from atl_sign import __version__, schemas
 from atl_sign.agent import Agent
-from atl_sign.answers import add_error_handlers, answer_text, answer_with, documented, wants_text
+from atl_sign.answers import add_error_handlers, answer_text, answer_with, answer_with_list, documented, wants_text
 from atl_sign.applink_form import format_form
 from atl_sign.credentials import Secret
 from atl_sign.dance import Dance
@@ -134,10 +134,12 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
     def list_links(request: Request) -> Response:
         reports, settings = agent.links.list_links(), agent.links.read_settings()
         problems = [schemas.ProblemAnswer(line=each.line, part=each.part, cause=each.cause) for each in settings.problems]
-        answer = schemas.LinksAnswer(links=[_describe_link(report) for report in reports], problems=problems)
-        rows = [(link.name, link.url, link.token.state) for link in answer.links]
-        lines = [*format_table(rows), *(f"warning: {problem}" for problem in settings.problems)]
-        return answer_with(request, answer, "\n".join(lines))
+        answer = schemas.LinksAnswer(links=[], problems=problems)
+        lines = []
+        if wants_text(request):
+            rows = [(report.link.name, str(report.link.url), report.token_state) for report in reports]
+            lines = [*format_table(rows), *(f"warning: {problem}" for problem in settings.problems)]
+        return answer_with_list(request, answer, "links", map(_describe_link, reports), "\n".join(lines))
 
     @app.get("/links/{name}", **documented("One link", schemas.LinkAnswer))
     def show_link(request: Request, name: str) -> Response:
@@ -251,7 +253,7 @@ def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
     def show_status(request: Request, link: str | None = None) -> Response:
         status = agent.status(link)
         counts = status.signatures_by_link
-        links = [
+        links = (
             schemas.LinkStatus(
                 name=report.link.name,
                 url=str(report.link.url),
@@ -259,7 +261,7 @@ def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
                 signatures_last_hour=counts.get(report.link.name, 0),
             )
             for report in status.links
-        ]
+        )
         answer = schemas.StatusAnswer(
             version=__version__,
             pid=os.getpid(),
@@ -270,20 +272,20 @@ def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
             audit=status.audit,
             dances=status.dances,
             signatures=status.signatures,
-            links=links,
-            dance_needed=[each.name for each in links if each.token.state != "active"],
+            links=[],
+            dance_needed=[each.link.name for each in status.links if each.token_state != "active"],  # noqa: S105 - no password
             warnings=list(status.warnings),
         )
-        return answer_with(request, answer, _format_status(answer) if wants_text(request) else None)
+        return answer_with_list(request, answer, "links", links, _format_status(answer, links) if wants_text(request) else "")
 
 
-def _format_status(status: schemas.StatusAnswer) -> str:
-    """Return *status* as lines, its links as a table."""
-    shown = status.model_dump(mode="json")
-    links = shown.pop("links")
+def _format_status(status: schemas.StatusAnswer, links: Iterable[schemas.LinkStatus]) -> str:
+    """Return *status* as lines, *links* as a table."""
+    shown = status.model_dump(mode="json", exclude={"links"})
     dance_needed, warnings = shown.pop("dance_needed"), shown.pop("warnings")
     rows = []
-    for link in links:
+    for each in links:
+        link = each.model_dump(mode="json")
         token, count = link["token"], link["signatures_last_hour"]
         until = f"until {token['expires_at']}" if token["expires_at"] else ""
         rows.append((f"link: {link['name']}", token["state"], token["user"] or "", until, f"{count} signed in the last hour"))

@@ -61,7 +61,7 @@ class Connection(HttpToolsProtocol):
         if self._waits_since is not None and self._overhead > HEAD_BYTES_MAX:
             self._say_last(_head_too_large())
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio takes both; uvicorn has None
         """Let a peer that ended its own side alone (`nc -N`, shutdown(2)) read what it asked for; True keeps the connection."""
         self._is_half_closed = True
         if self._is_answering() and not self._is_hung_up():

@@ -1,0 +1,111 @@
+"""
+`python -m tests.reliability [--kills N] [--seconds S] [--write]`: faults tried, requests made, lost.
+
+Prints two tables; with --write they go into docs/reliability.md, between its marks. Ends with status 1 when anything was
+lost without a word, was half written, or waited too long.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from atl_sign.sandbox import Sandbox
+from tests.keyring_lab import KeyringLab
+from tests.lab import REPOSITORY, Daemon
+from tests.reliability.attacks import ATTACKS, MEMORY_KB_MAX, Measured, list_links, many_links, measure
+from tests.reliability.kills import KINDS, KillLab
+
+PAGE = REPOSITORY / "docs/reliability.md"
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+LINKS = 10_000
+
+
+def main() -> int:
+    """Do all of it; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
+    parser.add_argument("--kills", type=int, default=1_000, help="how often a daemon is killed, in all")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long each attack goes on")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/reliability.md")
+    options = parser.parse_args()
+    lines = [f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {_machine()}.", "", *_kill(options.kills), ""]
+    attacked, is_good = _attack(options.seconds)
+    lines += attacked
+    print("\n".join(lines))
+    if options.write:
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        PAGE.write_text("\n".join([before + BEGIN, *lines, END + rest.partition(END)[2]]))
+    return 0 if is_good else 1
+
+
+def _kill(rounds: int) -> list[str]:
+    share = rounds // (len(KINDS) + 1)
+    rows = []
+    with KillLab() as lab:
+        for kind in KINDS:
+            lab.run(kind, share)
+            counts = {name.partition(": ")[2]: count for name, count in lab.counts.items() if name.startswith(kind)}
+            kills = counts.pop("kills")
+            named = counts.get("named as lost", 0)
+            words = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if name != "named as lost")
+            rows.append(f"| {kind} | {kills} | {words} | {named} | 0 |")
+    with KeyringLab() as keyring:
+        command = [sys.executable, "-m", "tests.store.killed_writes", str(share)]
+        done = subprocess.run(
+            command, env={**os.environ, **keyring.env}, cwd=REPOSITORY, capture_output=True, text=True, check=True
+        )
+        old, new = done.stdout.split()[1::2]
+    rows.append(f"| writes of one item of 60 kB | {share} | the old one {old}, the new one {new} | 0 | 0 |")
+    return [
+        "| killed during | kills | what was there afterwards | named as lost | lost without a word, or half |",
+        "| --- | --- | --- | --- | --- |",
+        *rows,
+    ]
+
+
+def _attack(seconds: float) -> tuple[list[str], bool]:
+    rows, all_measured = [], []
+    with Sandbox(["jira"]) as sandbox, Daemon() as daemon, Daemon() as other:
+        for each in (daemon, other):
+            each.dance(sandbox, "jira")
+        url = f"{sandbox.base_url('jira')}/x"
+        for name, attack in {"nobody": lambda *_: None, **ATTACKS}.items():
+            measured = measure(daemon, other, url, attack, seconds)
+            rows.append(_row(name, measured))
+            all_measured.append(measured)
+        with many_links(daemon, LINKS):
+            daemon.request("POST", "/sign", {"method": "GET", "url": url})
+            measured = measure(daemon, other, url, list_links, seconds)
+        rows.append(_row(f"{LINKS:,} links, listed over and over", measured))
+        all_measured.append(measured)
+    table = [
+        "| attacked by | what the attackers got | signed for others | not | their p99, ms | at an idle daemon | peak, MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *rows,
+    ]
+    return table, all(each.is_fast and not each.errors and each.peak_kb < MEMORY_KB_MAX for each in all_measured)
+
+
+def _row(name: str, measured: Measured) -> str:
+    got = ", ".join(f"{what}: {count}" for what, count in sorted(measured.outcomes.items()) if count)
+    return (
+        f"| {name} | {got or '-'} | {measured.asked - len(measured.errors)} | {len(measured.errors)} | {measured.p99_ms:.1f}"
+        f" | {measured.yardstick_p99_ms:.1f} | {measured.peak_kb / 1024:.1f} |"
+    )
+
+
+def _machine() -> str:
+    model = next(
+        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
+    )
+    load = os.getloadavg()[0]
+    return (
+        f"{os.cpu_count()} cores ({model or platform.machine()}), Python {platform.python_version()}, load {load:.1f} at the end"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
