@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterable, MutableMapping
+from types import UnionType
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -30,7 +31,12 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def documented(
-    summary: str, answer: type[BaseModel], status: int = 200, *, body: type[schemas.Fields] | None = None, creates: bool = False
+    summary: str,
+    answer: type[BaseModel] | UnionType,
+    status: int = 200,
+    *,
+    body: type[schemas.Fields] | None = None,
+    creates: bool = False,
 ) -> dict[str, Any]:
     """Return what the OpenAPI document says of a route that reads and answers by itself."""
     extra: dict[str, Any] = {}

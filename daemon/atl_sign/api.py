@@ -59,7 +59,7 @@ def make_app(agent: Agent) -> FastAPI:
 
 
 def _add_sign(app: FastAPI, agent: Agent) -> None:
-    @app.post("/sign", **documented("Sign one request", schemas.SignAnswer, body=schemas.SignFields))
+    @app.post("/sign", **documented("Sign one request", schemas.SignAnswer | schemas.DryRunAnswer, body=schemas.SignFields))
     async def sign(request: Request) -> Response:
         fields = await read_fields(request, schemas.SignFields)
         if isinstance(fields.form, str):

@@ -33,7 +33,8 @@ async def read_fields(request: Request, model: type[_Model], form_model: type[_M
     kind = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
     try:
         if kind == "application/json":
-            return model.model_validate_json(body or b"{}")
+            # Strict: 0 is no false, and "5" no number. In a form every value is a text, and is read as what it should be.
+            return model.model_validate_json(body or b"{}", strict=True)
         if kind == "application/x-www-form-urlencoded":
             return (form_model or model).model_validate(_parse_form(body))
     except ValidationError as exc:

@@ -30,6 +30,7 @@ STORE_DEFAULT = "secret-service"
 KEY_CREDENTIAL = "atl-sign-store-key"  # in systemd's LoadCredential=
 _PR_SET_DUMPABLE = 4
 _M_ARENA_MAX = -8  # of glibc's mallopt(3)
+_SWITCH_S = 0.001  # how long a thread may keep the interpreter: the loop asks for it some ten times in a request
 _SHUTDOWN_S = 3
 _FILES_MAX = 65_536
 
@@ -57,6 +58,7 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None) -> None:
     _keep_memory_private()
     _allow_open_files()
     _keep_one_heap()
+    sys.setswitchinterval(_SWITCH_S)
     _set_up_log()
     early: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
