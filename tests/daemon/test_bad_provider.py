@@ -22,7 +22,7 @@ TIMEOUT_S = 1.0
 def pour(connection: socket.socket, _: bytes) -> None:
     """A gigabyte, for as long as somebody takes it."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n")
-    for _ in range(1 << 14):
+    for __ in range(1 << 14):
         connection.sendall(b"x" * (1 << 16))
 
 
