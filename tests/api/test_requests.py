@@ -136,3 +136,16 @@ def test_a_body_without_a_length_is_bounded_too(danced: Daemon) -> None:
 
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"too_large" in answer
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", "no", 0.5])
+def test_json_is_read_strictly(danced: Daemon, value: object) -> None:
+    """Zero is no false in JSON, whose document says boolean; in a form, where all is text, `1` and `true` are."""
+    fields = {"method": "GET", "url": "http://unknown.example/", "dry_run": value}
+
+    reply = danced.request("POST", "/sign", fields)
+
+    assert (reply.status, reply.code) == (422, "bad_request")
+    assert "dry_run is not of the right kind" in reply.message
+    assert danced.request("POST", "/sign", {**fields, "dry_run": True}).code == "unknown_link"
+    assert danced.request("POST", "/sign", {**fields, "dry_run": "true"}, form=True).code == "unknown_link"

@@ -1,18 +1,23 @@
 """What comes from outside as text: addresses, the configuration file, a provider's answers. Whatever it is, an error in words."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from atl_sign.config import ConfigFile
+from atl_sign.credentials import AccessToken, RequestToken, Secret
 from atl_sign.errors import BadUrlError, DaemonError
 from atl_sign.problems import explain_problem, parse_clock_offset
 from atl_sign.products import PRODUCTS, is_user_name
 from atl_sign.provider import _parse_manifest, parse_problem
 from atl_sign.settings import parse_settings
 from atl_sign.urls import parse_url
+from tests.unit.provider_lab import make_link, make_provider, make_token
+from tests.unit.raw_server import RawServer, reply
 
 FUZZ = settings(max_examples=400, deadline=None, derandomize=True, database=None)
 URLISH = st.lists(
@@ -215,3 +220,59 @@ def test_a_who_am_i_names_a_user_or_none(text: str) -> None:
     for product in PRODUCTS.values():
         user = product.parse_user(text)
         assert user is None or is_user_name(user)
+
+
+FORMISH = st.lists(
+    st.sampled_from(
+        [
+            "oauth_token=",
+            "oauth_token_secret=",
+            "oauth_callback_confirmed=true",
+            "oauth_expires_in=",
+            "oauth_session_handle=",
+            "oauth_problem=",
+            "oauth_authorization_expires_in=",
+            "&",
+            "=",
+            "%",
+            "%zz",
+            "%00",
+            "+",
+            "a",
+            "9" * 400,
+            "-1",
+            "\x00",
+            "ÿ",
+        ]
+    ),
+    max_size=16,
+).map(lambda parts: "".join(parts).encode("latin-1"))
+
+
+@pytest.mark.slow
+@given(st.one_of(FORMISH, st.binary(max_size=200)), st.sampled_from([200, 204, 302, 400, 401, 500]), st.text(max_size=40))
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+def test_a_token_answer_is_a_token_or_an_error(body: bytes, status: int, challenge: str) -> None:
+    """Of a dance's legs and of a renewal, over HTTP; the error's words are one line and never end in a traceback."""
+    headers = {"WWW-Authenticate": "OAuth " + "".join(char for char in challenge if " " <= char <= "~")}
+    with RawServer(reply(body, status, headers)) as server:
+        provider = make_provider(make_link(server.url))
+        token = replace(make_token(), session_handle=Secret("handle"))
+        for call in (
+            lambda: provider.fetch_request_token("oob"),
+            lambda: provider.fetch_access_token(RequestToken(Secret("a"), Secret("b")), Secret("verifier")),
+            lambda: provider.renew_access_token(token),
+        ):
+            outcome = outcome_of(call)
+            if isinstance(outcome, DaemonError):
+                assert "\n" not in outcome.message
+                assert outcome.code in ("provider_refused", "provider_unreachable")
+            else:
+                assert outcome.key.reveal()
+
+
+def outcome_of(call: Callable[[], RequestToken | AccessToken]) -> RequestToken | AccessToken | DaemonError:
+    try:
+        return call()
+    except DaemonError as exc:
+        return exc
