@@ -31,39 +31,40 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each attack goes on")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/reliability.md")
     options = parser.parse_args()
-    lines = [f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {_machine()}.", "", *_kill(options.kills), ""]
-    attacked, is_good = _attack(options.seconds)
-    lines += attacked
+    killed, nothing_lost = _kill(options.kills)
+    attacked, all_in_time = _attack(options.seconds)
+    lines = [f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {_machine()}.", "", *killed, "", *attacked]
     print("\n".join(lines))
     if options.write:
         before, _, rest = PAGE.read_text().partition(BEGIN)
         PAGE.write_text("\n".join([before + BEGIN, *lines, END + rest.partition(END)[2]]))
-    return 0 if is_good else 1
+    return 0 if nothing_lost and all_in_time else 1
 
 
-def _kill(rounds: int) -> list[str]:
+def _kill(rounds: int) -> tuple[list[str], bool]:
     share = rounds // (len(KINDS) + 1)
-    rows = []
-    with KillLab() as lab:
-        for kind in KINDS:
-            lab.run(kind, share)
-            counts = {name.partition(": ")[2]: count for name, count in lab.counts.items() if name.startswith(kind)}
-            kills = counts.pop("kills")
-            named = counts.get("named as lost", 0)
-            words = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if name != "named as lost")
-            rows.append(f"| {kind} | {kills} | {words} | {named} | 0 |")
+    rows, all_lost = [], 0
+    for kind in KINDS:
+        lost = 0
+        with KillLab() as lab:
+            try:
+                lab.run(kind, share)
+            except AssertionError as exc:  # the lab's state means nothing from here on
+                lost = 1
+                print(f"{kind}: {exc}", file=sys.stderr)
+        counts = {name.partition(": ")[2]: count for name, count in lab.counts.items()}
+        kills, named = counts.pop("kills", 0) + lost, counts.pop("named as lost", 0)
+        words = ", ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
+        rows.append(f"| {kind} | {kills} | {words} | {named} | {lost} |")
+        all_lost += lost
     with KeyringLab() as keyring:
         command = [sys.executable, "-m", "tests.store.killed_writes", str(share)]
         done = subprocess.run(
-            command, env={**os.environ, **keyring.env}, cwd=REPOSITORY, capture_output=True, text=True, check=True
+            command, env={**os.environ, **keyring.env}, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=False
         )
-        old, new = done.stdout.split()[1::2]
-    rows.append(f"| writes of one item of 60 kB | {share} | the old one {old}, the new one {new} | 0 | 0 |")
-    return [
-        "| killed during | kills | what was there afterwards | named as lost | lost without a word, or half |",
-        "| --- | --- | --- | --- | --- |",
-        *rows,
-    ]
+    rows.append(f"| writes of one item of 60 kB | {share} | {done.stdout.strip()} | 0 | {done.returncode} |")
+    head = "| killed during | kills | what was there afterwards | named as lost | lost without a word, or half |"
+    return [head, "| --- | --- | --- | --- | --- |", *rows], not (all_lost or done.returncode)
 
 
 def _attack(seconds: float) -> tuple[list[str], bool]:
