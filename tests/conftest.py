@@ -21,6 +21,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(_LEAKY) or name in _AUTHORITIES or name.lower() in _PROXIES:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("ATL_SIGN_AUTOSTART", "0")  # a test leaves no daemon behind
 
 
 @pytest.fixture(scope="session")

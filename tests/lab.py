@@ -85,6 +85,7 @@ class Daemon:
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "XDG_RUNTIME_DIR": str(self.folder / "run"),
             "ATL_SIGN_STORE": "memory",
+            "ATL_SIGN_AUTOSTART": "0",  # a test leaves no daemon behind
             # coverage measures processes that find this
             **{name: value for name, value in os.environ.items() if name.startswith(("COVERAGE", "COV_"))},
             **environment,

@@ -40,6 +40,9 @@ EDGES = {
     "peer",
     "daemon_call",
     "programs",
+    "notify",
+    "installed",
+    "asking",
 }
 USE_CASES = [
     "provider",
@@ -58,7 +61,10 @@ SURFACE = {"schemas", "text", "request_fields", "answers", "git_credential", "st
 PROCESS = [
     "listening",
     "connections",
+    "refusal",
+    "idle",
     "server",
+    "autostart",
     "demo",
     "log_reader",
     "doctor_link",
@@ -69,6 +75,7 @@ PROCESS = [
     "cli",
 ]
 EDGE_USES = {
+    "asking": {"peer"},
     "store": {"secret_service", "store_file", "store_keyring"},
     "unreachable": {"tls_files"},
     "http_out": {"tls_files", "unreachable"},

@@ -71,7 +71,7 @@ def script_says() -> dict[str, set[str]]:
 def daemon_says() -> dict[str, set[str]]:
     """By command of atl-signd, the options that its help names."""
     signd = (sys.executable, "-m", "atl_sign.cli")
-    names = re.findall(r"^    ([a-z]+)  ", ask(*signd, "--help"), re.M)
+    names = re.findall(r"^    ([a-z]+)(?:  |$)", ask(*signd, "--help"), re.M)
     return {name: set(_OPTION.findall(ask(*signd, name, "--help"))) - {"--help"} for name in names}
 
 

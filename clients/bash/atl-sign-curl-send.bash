@@ -74,6 +74,7 @@ add_to_signed() {
 # begin_asking details|dry METHOD URL LINK FORM: for a signature, from a curl that has started already if it can be
 begin_asking() {
 	local size=${#5}
+	asking=("$@")
 	((${#3} <= URL_BYTES_MAX)) || die "$REFUSED" "the URL is longer than $URL_BYTES_MAX bytes" "send long parameters as a form or JSON body"
 	[[ -n $socket ]] || find_socket
 	add_field method "$2"
@@ -117,7 +118,12 @@ finish_asking() {
 	asker=''
 	case $code in
 	0) ;;
-	7) no_daemon "no daemon answers on $socket" ;;
+	7)
+		autostart "no daemon answers on $socket"
+		begin_asking "${asking[@]}"
+		finish_asking
+		return
+		;;
 	28) die "$NO_DAEMON" "the daemon on $socket did not answer within $LOCAL_S s" "stop that process and start it again: $PROGRAM serve &" ;;
 	23 | 27 | 63) no_answer ;; # more than a daemon would say
 	52 | 56) die "$NO_DAEMON" "the daemon on $socket closed the connection" "its log says why; it serves its own user alone" ;;

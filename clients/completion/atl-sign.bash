@@ -92,7 +92,7 @@ _atl_sign_options() {
 		_atl_sign_offer --port --product --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life \
 			--token-days-max --help
 		;;
-	serve:*) _atl_sign_offer --key-fd --help ;;
+	serve:*) _atl_sign_offer --key-fd --idle-exit --help ;;
 	esac
 }
 
@@ -174,7 +174,7 @@ _atl_sign_ask() {
 	local program=${1/#\~/"$HOME"} line from asked status=0
 	type -P -- "$program" >/dev/null || program=atl-sign
 	type -P -- "$program" >/dev/null || return 0
-	exec {from}< <(exec "$program" link list </dev/null 2>/dev/null)
+	exec {from}< <(ATL_SIGN_AUTOSTART=0 exec "$program" link list </dev/null 2>/dev/null)
 	asked=$!
 	while IFS= read -r -t 2 -u "$from" line || ! status=$?; do
 		if [[ $line == [A-Za-z0-9]* && $line != warning:* ]]; then found+=("$line"); fi

@@ -45,7 +45,7 @@ end
 # The daemon's lines "NAME  URL  TOKEN", or nothing after two seconds; bash, which atl-sign needs, has the time limit.
 function __atl_sign_ask
     bash -c '
-        exec 3< <(exec atl-sign link list </dev/null 2>/dev/null)
+        exec 3< <(ATL_SIGN_AUTOSTART=0 exec atl-sign link list </dev/null 2>/dev/null)
         while IFS= read -r -t 2 -u 3 line || ! status=$?; do
             if [[ $line == [A-Za-z0-9]* && $line != warning:* ]]; then printf "%s\n" "$line"; fi
         done
@@ -197,6 +197,8 @@ complete -c atl-sign -n '__atl_sign_at store 0' -a move -d 'to another store'
 complete -c atl-sign -n '__atl_sign_at store 1 move' -a 'secret-service file memory keyring:'
 complete -c atl-sign -n '__atl_sign_at store' -l volatile -d 'to memory, though it ends with the daemon'
 complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status lock unlock store log doctor help serve demo sandbox'
+
+complete -c atl-sign -n '__atl_sign_at serve' -l idle-exit -d 'end when nobody needs it'
 
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product -a 'bamboo jira confluence bitbucket' -d 'product to play'

@@ -327,6 +327,15 @@ class Agent:
             with suppress(AuditUnavailableError), self.recording("lock", None):  # the audit's failure is told by the status
                 self.store.lock()
 
+    def is_settled(self) -> bool:
+        """Tell whether nothing goes on by itself: no dance, no renewal, no token for git, none that waits to be stored."""
+        is_quiet = self.dances.are_settled() and not self._renewals.are_under_way() and not self._git_tokens.are_under_way()
+        return is_quiet and not self._vault.has_unsaved
+
+    def may_be_replaced(self) -> bool:
+        """Tell whether another daemon could go on where this one is; asks the store, which may take as long as one call."""
+        return self.is_settled() and self.store.survives_restart()
+
     def close(self) -> None:
         """End every dance that waits."""
         self.dances.cancel_all()

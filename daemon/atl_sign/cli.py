@@ -11,17 +11,23 @@ from datetime import UTC, datetime
 
 from atl_sign import __version__
 
+_NO_DAEMON = 3  # as the clients' own status for that
 _LAST_THREADS_S = 0.3  # for those that are about to end
+_EX_TEMPFAIL = 75  # sysexits.h: try again, which autostart does
+_EX_CONFIG = 78  # sysexits.h: trying again does not help, which our unit tells systemd
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `atl-signd`; returns its exit status: 0 done, 1 refused, 2 usage."""
+    """Run `atl-signd`; returns its exit status: 0 done, 1 refused, 2 usage, 3 no daemon."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="atl-signd", description="The daemon of atl-sign, and what belongs to its own process.")
     parser.add_argument("--version", action="version", version=f"atl-signd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="serve on the Unix socket until SIGTERM")
-    serve.add_argument("--key-fd", type=_descriptor, metavar="N", help="descriptor that gives the passphrase of the store's file")
+    serving = commands.add_parser("serve", help="serve on the Unix socket until SIGTERM")
+    serving.add_argument(
+        "--key-fd", type=_descriptor, metavar="N", help="descriptor that gives the passphrase of the store's file"
+    )
+    serving.add_argument("--idle-exit", action="store_true", help="end when nobody needs it for a while, as under systemd")
     demo = commands.add_parser("demo", help="sandbox, daemon, dance and signed curl in a throw-away folder")
     demo.add_argument("--no-browser", action="store_true", help="approve by itself even where a browser is")
     log = commands.add_parser("log", help="the decisions that were recorded")
@@ -35,13 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     doctor.add_argument("--report", nargs="?", const="", metavar="FILE", help="write a bundle for a bug report, without secrets")
     doctor.add_argument("--redact", action="store_true", help="with --report: without hosts and paths")
     commands.add_parser("sandbox", help="a provider to try against", add_help=False)
+    commands.add_parser("autostart", help="start the daemon when none answers, and wait until it does; what clients call")
     if given[:1] == ["sandbox"]:  # it has options of its own
         from atl_sign.sandbox.__main__ import main as run_sandbox
 
         return run_sandbox(given[1:])
     chosen = parser.parse_args(given)
     if chosen.command == "serve":
-        return _serve(chosen.key_fd)
+        return _serve(chosen.key_fd, may_end=chosen.idle_exit)
+    if chosen.command == "autostart":
+        return _autostart()
     if chosen.command == "log":
         return _log(chosen.link, chosen.since, as_json=chosen.json, follow=chosen.follow)
     if chosen.command == "doctor":
@@ -63,15 +72,17 @@ def _descriptor(text: str) -> int:
     return number
 
 
-def _serve(key_fd: int | None) -> int:
-    from atl_sign.listening import StartError
+def _serve(key_fd: int | None, *, may_end: bool) -> int:
+    from atl_sign.listening import StartError, TakenError
     from atl_sign.server import serve
 
     try:
-        serve(os.environ, key_fd)
+        serve(os.environ, key_fd, may_end=may_end)
     except StartError as exc:
         print(f"atl-signd: {exc}\nhint: {exc.hint}", file=sys.stderr)
-        return 1
+        if may_end and isinstance(exc, TakenError):
+            return _EX_TEMPFAIL
+        return _EX_CONFIG if os.environ.get("NOTIFY_SOCKET") else 1
     _end_past_waiting_threads()
     return 0
 
@@ -109,6 +120,18 @@ def _log(link: str | None, since: str | None, *, as_json: bool, follow: bool) ->
 def _end_quietly() -> int:
     """End as a program whose reader has seen enough: `| head` is no error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _autostart() -> int:
+    from atl_sign.autostart import autostart
+    from atl_sign.listening import StartError
+
+    try:
+        autostart(os.environ)
+    except StartError as exc:
+        print(f"atl-signd: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        return _NO_DAEMON
     return 0
 
 

@@ -58,6 +58,10 @@ class ConfigFile:
         self._kept = (stamp, settings)
         return settings
 
+    def forget(self) -> None:
+        """Read the file at the next call, though it seems unchanged: what it is mounted from may not tell."""
+        self._kept = (None, Settings(LinkTable([])))
+
     def put_link(self, link: Link) -> None:
         """
         Add *link*, or replace the settings of the link with its name.

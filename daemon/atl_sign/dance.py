@@ -337,6 +337,10 @@ class Dances:
         """Return how many wait for their users."""
         return sum(isinstance(dance.state, Waiting) for dance in list(self._dances.values()))
 
+    def are_settled(self) -> bool:
+        """Tell whether no dance will change any more: none waits, and none is still asking for its user's name."""
+        return all(dance.is_settled for dance in list(self._dances.values()))
+
     def cancel_all(self, name: str | None = None) -> None:
         """End every dance that waits, or those with the link called *name*."""
         for dance in list(self._dances.values()):

@@ -42,6 +42,7 @@ class Demo:
             "XDG_RUNTIME_DIR": str(folder / "run"),
             "XDG_CONFIG_HOME": str(folder / "config"),
             "ATL_SIGN_STORE": "memory",
+            "ATL_SIGN_AUTOSTART": "0",
         }
         for path in (folder / "home", folder / "run", folder / "config"):
             path.mkdir(mode=0o700)

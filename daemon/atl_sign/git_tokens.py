@@ -78,6 +78,11 @@ class GitTokens:
             token = self._make(link)
         return token if user is None or _is_same(user, token.user) else None
 
+    def are_under_way(self) -> bool:
+        """Tell whether a token is being made or removed."""
+        with self._turns_lock:
+            return any(turn.locked() for turn in self._turns.values())
+
     def erase(self, link: Link, secret: str) -> bool:
         """Drop the token of *link* when it is this very one, and return whether it was; raises as the store does."""
         record = self._vault.git_record(link)

@@ -26,6 +26,10 @@ class StartError(Exception):
         self.hint = hint
 
 
+class TakenError(StartError):
+    """Somebody has the socket's path already, or is about to let go of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """A listening socket, and what is ours to remove at the end; nothing is when systemd listens."""
@@ -35,15 +39,31 @@ class Listener:
     identity: tuple[int, int] | None = None  # device and inode of the socket's file
     lock: int | None = None  # a descriptor
 
+    def step_aside(self) -> bool:
+        """Take the socket's file out of everybody's way, so that no client can come any more; False when it is not ours."""
+        if self.path is None or not self._is_at(self.path):
+            return False
+        self.path.rename(_aside(self.path))
+        return True
+
+    def step_back(self) -> None:
+        """Put the socket's file back to its place, where nobody else can have put one: the lock is ours."""
+        if self.path is not None and self._is_at(_aside(self.path)):
+            _aside(self.path).rename(self.path)
+
     def remove(self) -> None:
         """Remove the socket's file, unless another daemon's stands there by now, and let go of the lock."""
-        try:
-            if self.path is not None and _identity(self.path) == self.identity:
-                self.path.unlink()
-        except FileNotFoundError:
-            pass  # a cleaner of /run was here
+        for path in () if self.path is None else (self.path, _aside(self.path)):
+            if self._is_at(path):
+                path.unlink(missing_ok=True)
         if self.lock is not None:
             os.close(self.lock)
+
+    def _is_at(self, path: Path) -> bool:
+        try:
+            return _identity(path) == self.identity
+        except FileNotFoundError:
+            return False  # a cleaner of /run was here
 
 
 def open_listener(environment: Mapping[str, str]) -> Listener:
@@ -154,8 +174,17 @@ def _trusted_owners() -> set[int]:
     return owners
 
 
-def _claim(path: Path, *, is_default: bool) -> int:
-    """Make the socket's folder and take the lock beside the socket, which lives as long as we do; returns its descriptor."""
+def open_lock(path: Path, *, is_default: bool) -> int:
+    """
+    Return the descriptor of the lock file at *path*, which is made, with its folder, when it is not there.
+
+    Args:
+        path: a file beside the socket.
+        is_default: the folder is for us alone, and not one that the user named.
+
+    Raises:
+        StartError: the folder cannot be used, or others could put something else in its place.
+    """
     folder = path.parent
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -167,9 +196,29 @@ def _claim(path: Path, *, is_default: bool) -> int:
             )
         if is_default and stat.S_IMODE(status.st_mode) != 0o700:
             folder.chmod(0o700)  # it is for us alone; a folder that the user named may be for more than the socket
-        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as exc:
         raise StartError(f"{folder} cannot be used: {exc.strerror}", "set ATL_SIGN_SOCK to a path in a folder of yours") from exc
+
+
+def is_claimed(path: Path) -> bool:
+    """Tell whether a daemon holds the lock beside the socket at *path*."""
+    try:
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _claim(path: Path, *, is_default: bool) -> int:
+    """Take the lock beside the socket, which lives as long as we do; returns its descriptor."""
+    lock = open_lock(path.with_name(f"{path.name}.lock"), is_default=is_default)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
@@ -177,9 +226,9 @@ def _claim(path: Path, *, is_default: bool) -> int:
         os.close(lock)
         who = _who_answers(path)
         if who is not None:
-            raise StartError(f"{who} serves at {path} already", "use that one, or end it first") from exc
+            raise TakenError(f"{who} serves at {path} already", "use that one, or end it first") from exc
         who = f"a daemon with pid {pid}" if pid.isdecimal() else "another daemon, which is just starting,"
-        raise StartError(
+        raise TakenError(
             f"{who} has {path}, and does not answer there: it is starting or ending, or its socket was removed",
             f"try again in a moment, or end it: kill {pid}" if pid.isdecimal() else "try again in a moment",
         ) from exc
@@ -222,6 +271,10 @@ def _who_answers(path: Path) -> str | None:
             return None
         except OSError:  # it does not speak our kind of socket, or its queue is full: somebody is there all the same
             return "another program"
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.old")
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -97,6 +97,11 @@ class Renewals:
         threading.Thread(target=self._run, args=(link, attempt, make_provider), name=f"renew-{link.name}", daemon=True).start()
         return attempt.done
 
+    def are_under_way(self) -> bool:
+        """Tell whether a provider is being asked for a token."""
+        with self._lock:
+            return not all(attempt.done.done() for attempt in self._attempts.values())
+
     def forget_ended(self) -> None:
         """Forget the attempts that are over, for each holds a token; the next request for a signature may ask again at once."""
         with self._lock:

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -22,8 +23,11 @@ from atl_sign.audit import open_audit
 from atl_sign.config import ConfigFile, config_path
 from atl_sign.connections import ACCEPTS_MAX, IDLE_S, AcceptFailures, Connection
 from atl_sign.dance import Dances
-from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError
-from atl_sign.listening import BACKLOG, StartError, open_listener
+from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError, StoreUnavailableError
+from atl_sign.idle import IdleWatch
+from atl_sign.installed import read_stamp
+from atl_sign.listening import BACKLOG, Listener, StartError, open_listener, take_inherited_socket
+from atl_sign.notify import Notifier, notifier_of
 from atl_sign.store import Store, open_store
 from atl_sign.vault import Vault
 
@@ -36,6 +40,8 @@ _GC_THRESHOLDS = (100_000, 50, 1_000)
 _SWITCH_S = 0.001  # how long a thread may keep the interpreter: the loop asks for it some ten times in a request
 _SHUTDOWN_S = 3
 _FILES_MAX = 65_536
+_LATE_S = 0.1  # after our socket's path is gone, for those who had found it just before
+_TURNS = 10  # of the event loop, until a connection that was taken is one of ours; two would do
 
 _log = logging.getLogger("atl_sign")
 
@@ -46,13 +52,14 @@ def state_folder(environment: Mapping[str, str]) -> Path:
     return (Path(home) if home else Path.home() / ".local/state") / "atl-sign"
 
 
-def serve(environment: Mapping[str, str], key_fd: int | None = None) -> None:
+def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end: bool = False) -> None:
     """
-    Serve until SIGTERM or SIGINT.
+    Serve until SIGTERM or SIGINT, or until nobody has needed us for a while and we can be had back.
 
     Args:
         environment: the variables that docs/configuration.md lists.
         key_fd: a descriptor that gives the passphrase of the store's file; it is read to its end.
+        may_end: end when idle, because the clients start another one (autostart); with systemd's socket we always may.
 
     Raises:
         StartError: another daemon is there, or the socket's folder cannot be used, or the store's name is unknown.
@@ -67,7 +74,13 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None) -> None:
     early: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: early.append(number))
-    agent = _make_agent(environment, key_fd)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the configuration is about to be read anyway
+    notifier = notifier_of(environment)
+    try:
+        agent = _make_agent(environment, key_fd)
+    except StartError as exc:
+        _tell_waiting(environment, exc)
+        raise
     # FastAPI asks whether a model is one of pydantic 1, and loads all of that (3 MB, 50 ms) to answer; we have none.
     sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]  # None: the import fails, which FastAPI expects
     listener = open_listener(environment)
@@ -86,7 +99,10 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None) -> None:
         backlog=ACCEPTS_MAX,
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
-    server = _Server(config, agent)
+    watch = None
+    if may_end or listener.path is None:
+        watch = IdleWatch(lambda: agent.links.read_settings().idle_exit_s, read_stamp)
+    server = _Server(config, agent, notifier, watch, listener)
     # Before and after uvicorn's own handlers, which raise the signal once more: its default would end us before the clean-up.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
@@ -100,11 +116,28 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which ends the waiting dances first, so that nobody is left to wait for them."""
+    """
+    uvicorn's server as a service: it keeps the service manager informed, reads the configuration again, and ends when idle.
 
-    def __init__(self, config: uvicorn.Config, agent: Agent) -> None:
+    At the end the waiting dances end first, so that nobody is left to wait for them.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        agent: Agent,
+        notifier: Notifier | None = None,
+        watch: IdleWatch | None = None,
+        listener: Listener | None = None,
+    ) -> None:
         super().__init__(config)
         self._agent = agent
+        self._notifier = notifier or Notifier(None)
+        self._watch = watch
+        self._listener = listener
+        self._sockets: list[socket.socket] = []
+        self._leaving: asyncio.Task[bool] | None = None
+        self._reloading: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Note the signal, and let everybody who waits for a dance go."""
@@ -113,28 +146,110 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, with a longer queue in the kernel than connections are taken at once."""
-        asyncio.get_running_loop().set_exception_handler(AcceptFailures(self.server_state.connections))
-        await super().startup(sockets)
-        for each in sockets or ():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(AcceptFailures(self.server_state.connections))
+        self._sockets = sockets or []
+        # uvicorn closes what it is given, and then the kernel refuses those in the queue; ours stay open until the end.
+        await super().startup([each.dup() for each in self._sockets])
+        for each in self._sockets:
             each.listen(BACKLOG)
+        if self._leaving is None and threading.current_thread() is threading.main_thread():
+            loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+            if self._watch is not None:
+                self._watch.begin(loop.time())
+            self._notifier.tell_ready(await asyncio.to_thread(self._describe))
 
     async def on_tick(self, counter: int) -> bool:
-        """Once a second, look for connections that came to nothing."""
+        """Give a sign of life; once a second, look for connections that came to nothing, and whether anybody needs us."""
+        now = asyncio.get_running_loop().time()
+        self._notifier.tell_alive(now)
         if counter % 10 == 0:
-            now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 connection.drop_when_late(now)  # type: ignore[union-attr]  # all are of our class
             if self._agent.store.is_due():  # in a thread: it waits for a token that is being stored
                 threading.Thread(target=self._agent.lock_when_due, name="lock", daemon=True).start()
-        return await super().on_tick(counter)
+            self._look_whether_idle(now)
+        has_left = self._leaving is not None and self._leaving.done() and self._leaving.result()
+        return await super().on_tick(counter) or has_left
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell the service manager, then end as uvicorn does."""
+        self._notifier.tell_stopping("ending")
+        await super().shutdown(sockets)
+
+    def _look_whether_idle(self, now: float) -> None:
+        watch, state = self._watch, self.server_state
+        if watch is None or (self._leaving is not None and not self._leaving.done()):
+            return
+        is_busy = bool(state.connections) or not self._agent.is_settled()
+        watch.note(now, requests=state.total_requests, is_busy=is_busy)
+        if watch.is_due(now):
+            self._leaving = asyncio.create_task(self._leave(watch, state.total_requests))
+
+    async def _leave(self, watch: IdleWatch, requests: int) -> bool:
+        """Stop taking connections if another daemon could go on where we are; tells whether nobody had come meanwhile."""
+        loop = asyncio.get_running_loop()
+        if not await asyncio.to_thread(self._agent.may_be_replaced):
+            watch.put_off(loop.time())
+            return False
+        listener = self._listener
+        if listener is not None and listener.step_aside():
+            await asyncio.sleep(_LATE_S)
+        for server in self.servers:
+            server.close()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        is_needed = bool(self.server_state.connections) or self.server_state.total_requests != requests
+        # With systemd those in the queue are for the next one of us; our own socket ends with us, and they with it.
+        if is_needed or (listener is not None and listener.path is not None and _has_queue(listener.socket)):
+            await self.startup(self._sockets)
+            if listener is not None:
+                listener.step_back()
+            return False
+        _log.info(
+            "ending: %s", "another version is installed" if watch.is_upgraded(loop.time()) else "nobody needed me for a while"
+        )
+        return True
+
+    def _begin_reload(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._notifier.tell_reloading()
+            self._reloading = asyncio.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        await asyncio.to_thread(self._agent.links.forget_settings)
+        self._notifier.tell_ready(await asyncio.to_thread(self._describe))
+
+    def _describe(self) -> str:
+        """Log what is wrong in the configuration, and return one line on how we are."""
+        settings = self._agent.links.read_settings()
+        for problem in settings.problems:
+            _log.warning("%s", problem)
+        wrong = f", {len(settings.problems)} problems in config.toml: atl-sign status" if settings.problems else ""
+        return f"{len(settings.links.by_name)} links, store {self._agent.backend}{wrong}"
+
+
+def _has_queue(listener: socket.socket) -> bool:
+    """Tell whether a connection waits to be accepted."""
+    return bool(select.select([listener], [], [], 0)[0])
+
+
+def _tell_waiting(environment: Mapping[str, str], error: StartError) -> None:
+    """
+    Tell those who wait on systemd's socket why there is no daemon.
+
+    Else they would wait until their deadline, and systemd would start us again and again for them.
+    """
+    listener = take_inherited_socket(environment)
+    if listener is not None:
+        from atl_sign.refusal import refuse_waiting
+
+        refuse_waiting(listener, StoreUnavailableError(str(error), error.hint))
 
 
 def _make_agent(environment: Mapping[str, str], key_fd: int | None) -> Agent:
     config = ConfigFile(config_path(environment))
-    settings = config.settings()
-    for problem in settings.problems:
-        _log.warning("%s", problem)
-    backend = environment.get("ATL_SIGN_STORE") or settings.store_backend or STORE_DEFAULT
+    backend = environment.get("ATL_SIGN_STORE") or config.settings().store_backend or STORE_DEFAULT
     credentials = environment.get("CREDENTIALS_DIRECTORY")
     key_file = Path(credentials) / KEY_CREDENTIAL if credentials else None
     if key_file is not None and not key_file.exists():

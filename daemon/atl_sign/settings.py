@@ -41,6 +41,8 @@ LINK_SETTINGS = (
 )
 STORE_SETTINGS = ("backend", "lock_after_minutes")
 LOCK_MINUTES_MIN, LOCK_MINUTES_MAX = 1, 525_600  # to a year
+IDLE_EXIT_S_DEFAULT = 1800.0
+IDLE_EXIT_MINUTES_MAX = 525_600  # a year
 
 _TOML_PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _PROXY = re.compile(r"https?://[^/?#@\s]+/?")
@@ -74,6 +76,7 @@ class Settings:
     audit: AuditMode = "on"
     lock_after_minutes: float | None = None  # None: the store stays open
     problems: tuple[ConfigProblem, ...] = ()
+    idle_exit_s: float = IDLE_EXIT_S_DEFAULT  # without a request; 0 for never
 
     def problem_of_link(self, name: str) -> ConfigProblem | None:
         """Return why the link called *name* cannot be used, when the file holds a broken one of that name."""
@@ -122,13 +125,37 @@ def parse_settings(text: str) -> Settings:
     if audit not in AUDIT_MODES:
         complain("audit", f"not one of {', '.join(AUDIT_MODES)}; taken for required")
         audit = "required"  # who wrote something there wanted more than the default
-    for name in sorted(data.keys() - {"links", "store", "audit"}):
+    idle_exit_s = _idle_exit_s(data.get("daemon", {}), complain)
+    for name in sorted(data.keys() - {"links", "store", "audit", "daemon"}):
         complain(name, "no such setting")
-    return Settings(LinkTable(links), backend, lock_after_minutes=lock_after_minutes, audit=audit, problems=tuple(problems))
+    return Settings(
+        LinkTable(links),
+        backend,
+        lock_after_minutes=lock_after_minutes,
+        audit=audit,
+        idle_exit_s=idle_exit_s,
+        problems=tuple(problems),
+    )
 
 
 def _is_minutes(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and LOCK_MINUTES_MIN <= value <= LOCK_MINUTES_MAX
+
+
+def _idle_exit_s(table: object, complain: Callable[[str, str], None]) -> float:
+    """Return the seconds of `[daemon] idle_exit_minutes`; what is wrong there is told by *complain*, and the default holds."""
+    if not isinstance(table, dict):
+        complain("daemon", "not a table: write [daemon]")
+        return IDLE_EXIT_S_DEFAULT
+    for name in sorted(table.keys() - {"idle_exit_minutes"}):
+        complain(f"daemon.{name}", "no such setting")
+    minutes = table.get("idle_exit_minutes")
+    if minutes is None:
+        return IDLE_EXIT_S_DEFAULT
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 <= minutes <= IDLE_EXIT_MINUTES_MAX:
+        complain("daemon.idle_exit_minutes", f"not a number of minutes from 0 (never) to {IDLE_EXIT_MINUTES_MAX}")
+        return IDLE_EXIT_S_DEFAULT
+    return minutes * 60.0
 
 
 def link_from_fields(name: str, fields: Mapping[str, object]) -> Link:

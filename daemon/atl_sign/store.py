@@ -108,7 +108,7 @@ class MemoryStore:
         refuse_passphrase(self.backend, passphrase, new)
 
     def survives_restart(self) -> bool:
-        """Return False."""
+        """Return False: everything ends with the process."""
         return False
 
     def discard(self) -> None:
@@ -162,7 +162,7 @@ class SecretServiceStore:
         self._ask(lambda service, deadline: service.check_ready(deadline))
 
     def survives_restart(self) -> bool:
-        """See `Store.survives_restart`."""
+        """See `Store.survives_restart`: a keyring that is locked or silent keeps what we have in memory from the next daemon."""
         return self.state() == "ready"
 
     def discard(self) -> None:

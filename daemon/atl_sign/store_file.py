@@ -81,6 +81,7 @@ class FileStore:
         self._tries = Tries(clock)
         self._turn = threading.RLock()
         self._key: StoreKey | None = None
+        self._is_key_from_file = False
         self._items: dict[str, Secret] = {}
         self._generation = 0
         self._stamp: tuple[int, ...] | None = None  # of the file that `_items` came from
@@ -146,6 +147,7 @@ class FileStore:
         passphrase = read_key(key_file)
         try:
             self.unlock_or_create(passphrase)
+            self._is_key_from_file = True
         finally:
             passphrase.wipe()
 
@@ -157,8 +159,9 @@ class FileStore:
             self.unlock(None, passphrase)
 
     def survives_restart(self) -> bool:
-        """See `Store.survives_restart`: only with a key file."""
-        return self._key is not None and self._key_file is not None and self._key_file.exists()
+        """See `Store.survives_restart`: only when a key file has opened it that the next process finds too."""
+        is_kept = self._key is not None and self._is_key_from_file
+        return is_kept and self._key_file is not None and self._key_file.exists()
 
     def discard(self) -> None:
         """See `Store.discard`: the file goes, unless something is still in it."""
@@ -183,6 +186,7 @@ class FileStore:
                 raise self._unusable(exc) from None
             next_key = None if new is None else _derive_new(new)
         with self._turn:
+            self._is_key_from_file = False
             # An older file than was known before is taken here: whoever typed the passphrase may have put a backup back.
             self._key, self._items, self._generation, self._stamp = key, items, header.generation, None
             if next_key is not None:
@@ -201,6 +205,7 @@ class FileStore:
             if self._is_there():
                 raise self._exists()
             self._generation = 0
+            self._is_key_from_file = False
             self._save({}, key)
 
     def _refresh(self) -> StoreKey:

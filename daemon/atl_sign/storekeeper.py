@@ -76,8 +76,12 @@ class StoreKeeper:
         return StoreReport(self._vault.backend, self._vault.state())
 
     def survives_restart(self) -> bool:
-        """Tell whether a daemon that starts now could sign without asking anybody; asks the store."""
-        return self._vault.survives_restart()
+        """
+        Tell whether a daemon that starts now could sign without asking anybody, and with good right; asks the store.
+
+        One that is to lock the store after a time is not replaced: the next one would count from its own start.
+        """
+        return self._config.settings().lock_after_minutes is None and self._vault.survives_restart()
 
     def lock(self) -> StoreReport:
         """Forget every secret in memory, and cancel the dances that wait; raises BadRequestError for the memory store."""

@@ -64,6 +64,11 @@ class Vault:
         """Tell whether `lock` was called and `unlock` not since."""
         return self._is_locked
 
+    @property
+    def has_unsaved(self) -> bool:
+        """Tell whether a token that came from a renewal is not in the store yet."""
+        return bool(self._unsaved)
+
     def survives_restart(self) -> bool:
         """Tell whether a daemon that starts now could sign without asking anybody; asks the store."""
         return not self._is_locked and self._store.survives_restart()

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -28,8 +28,9 @@ from atl_sign.sandbox import Sandbox
 from atl_sign_client import AtlSign
 from tests.benchmarks.git_fill import git_fill_rows
 from tests.clients.differential.figures import parse_ms, whole_curl_ms
+from tests.daemon.activation import Activator, end_autostarted
 from tests.keyring_lab import KeyringLab
-from tests.lab import Daemon, wait_for
+from tests.lab import REPOSITORY, Daemon, wait_for
 
 ROUNDS = 2_000
 CONNECTIONS = 16
@@ -194,16 +195,27 @@ def node_sign_us(daemon: Daemon, url: str, rounds: int = 2_000) -> tuple[float, 
     return float(ours), float(bare)
 
 
-def start_ms(rounds: int = 7) -> float:
-    """Return the median milliseconds from the start of the process to the first answer."""
-    times = []
+def first_answers_ms(rounds: int = 7) -> tuple[float, float, float]:
+    """Return median milliseconds to the first answer: of a process, of one that the socket starts, and that `atl-sign` starts."""
+    command = [str(REPOSITORY / "clients/bash/atl-sign"), "status"]
+    times: list[tuple[float, ...]] = []
     for _ in range(rounds):
-        daemon = Daemon()
-        started_at = time.perf_counter_ns()
-        with daemon:
-            daemon.request("GET", "/status")
-            times.append((time.perf_counter_ns() - started_at) / 1e6)
-    return statistics.median(times[1:])
+        plain, activated, autostarted = Daemon(), Daemon(), Daemon(ATL_SIGN_AUTOSTART="1")
+        taken = []
+        for daemon in (plain, activated, autostarted):
+            with Activator(daemon) if daemon is activated else nullcontext():
+                started_at = time.perf_counter_ns()
+                if daemon is autostarted:
+                    subprocess.run(command, env=daemon.environment, stdout=subprocess.DEVNULL, check=True)
+                else:
+                    if daemon is plain:
+                        daemon.start()
+                    daemon.request("GET", "/status")
+                taken.append((time.perf_counter_ns() - started_at) / 1e6)
+            end_autostarted(daemon) if daemon is autostarted else daemon.close()
+        times.append(tuple(taken))
+    one, two, three = (statistics.median(each) for each in zip(*times[1:], strict=True))
+    return one, two, three
 
 
 def resident_mb(daemon: Daemon) -> float:
@@ -290,8 +302,14 @@ def main() -> int:
         row("a command line of 200 options", f"{parsed:.1f} ms", "≤ 10 ms", parsed <= 10)
         for name, measured, other, aim in git_fill_rows():
             row(name, f"{measured:.1f} ms / {other:.1f} ms = {measured / other:.2f}", f"≤ {aim}", measured <= aim * other)
-        started = start_ms()
+        started, activated, autostarted = first_answers_ms()
         row("process start to first answer", f"{started:.0f} ms", "≤ 350 ms", started <= 350)
+        ratio = activated / started
+        row("the same by systemd's socket", f"{activated:.0f} ms / {started:.0f} ms = {ratio:.2f}", "≤ 1.25", ratio <= 1.25)
+        ratio = autostarted / started
+        row(
+            "`atl-sign` that starts the daemon", f"{autostarted:.0f} ms / {started:.0f} ms = {ratio:.2f}", "≤ 1.75", ratio <= 1.75
+        )
     with Sandbox() as sandbox, Daemon() as few, Daemon() as many_links:
         url = f"{sandbox.base_url('jira')}/x"
         for daemon in (few, many_links):

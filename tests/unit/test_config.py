@@ -834,3 +834,26 @@ def test_a_name_is_a_word(name: str) -> None:
     """It stands in addresses, file tables and commands."""
     with pytest.raises(BadFieldsError, match="a link's name is"):
         link_from_fields(name, {"url": "https://h", "consumer_key": "ann"})
+
+
+@pytest.mark.parametrize(
+    ("text", "idle_exit_s", "problem"),
+    [
+        ("", 1800.0, None),
+        ("[daemon]\n", 1800.0, None),
+        ("[daemon]\nidle_exit_minutes = 0\n", 0.0, None),
+        ("[daemon]\nidle_exit_minutes = 1.5\n", 90.0, None),
+        ("[daemon]\nidle_exit_minutes = -1\n", 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
+        ("[daemon]\nidle_exit_minutes = true\n", 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
+        ("[daemon]\nidle_exit_minutes = nan\n", 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
+        ('[daemon]\nidle_exit_minutes = "5"\n', 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
+        ("[daemon]\nidle = 5\n", 1800.0, "config.toml line 2, daemon.idle: no such setting"),
+        ("daemon = 5\n", 1800.0, "config.toml line 1, daemon: not a table: write [daemon]"),
+    ],
+)
+def test_the_idle_time_and_what_is_wrong_with_it(text: str, idle_exit_s: float, problem: str | None) -> None:
+    """A number of minutes from 0 to a year; anything else is told, and the default holds."""
+    settings = parse_settings(text)
+
+    assert settings.idle_exit_s == idle_exit_s
+    assert [str(each)[: len(problem or "")] for each in settings.problems] == ([] if problem is None else [problem])

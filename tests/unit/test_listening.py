@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from atl_sign import listening
-from atl_sign.listening import Listener, StartError, open_listener, socket_path, take_inherited_socket
+from atl_sign.listening import Listener, StartError, is_claimed, open_listener, socket_path, take_inherited_socket
 
 NOBODY = 65_534
 HANDED_OVER = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
@@ -197,3 +197,26 @@ def test_a_socket_whose_queue_is_full_is_not_stale(monkeypatch: pytest.MonkeyPat
             listening._bind(Path("s"))
 
         assert Path("s").is_socket()
+
+
+def test_a_socket_steps_aside_and_back(tmp_path: Path) -> None:
+    """The name is free meanwhile, who has connected stays, and the file at the end is the same; another's is left alone."""
+    path = tmp_path / "s"
+    listener = open_listener({"ATL_SIGN_SOCK": str(path)})
+    with listener.socket, socket.socket(socket.AF_UNIX) as early:
+        early.connect(str(path))
+
+        assert listener.step_aside()
+        assert not path.exists()
+        assert is_claimed(path)
+        listener.step_back()
+        assert path.is_socket()
+
+        assert listener.step_aside()
+        path.write_text("another's")
+        assert not listener.step_aside()
+        listener.remove()
+        assert path.read_text() == "another's"
+        assert sorted(each.name for each in tmp_path.iterdir()) == ["s", "s.lock"]
+    assert not is_claimed(path)
+    assert not is_claimed(tmp_path / "never")

@@ -2,6 +2,8 @@
 
 import asyncio
 import resource
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -10,7 +12,12 @@ import pytest
 import uvicorn
 
 from atl_sign.config import config_path
+from atl_sign.connections import Connection
+from atl_sign.idle import IdleWatch
+from atl_sign.links import LinkTable
+from atl_sign.listening import Listener, open_listener
 from atl_sign.server import _allow_open_files, _Server
+from atl_sign.settings import Settings
 from tests.lab import wait_for
 
 
@@ -69,3 +76,47 @@ def test_connections_are_looked_at_once_a_second() -> None:
     agent.store.is_due.return_value = True
     asyncio.run(tick())
     wait_for(lambda: agent.lock_when_due.called)
+
+
+@pytest.mark.parametrize("is_ours", [True, False], ids=["own socket", "systemd's socket"])
+def test_who_comes_while_it_leaves_is_served_first(tmp_path: Path, is_ours: bool) -> None:
+    """The client connects between the store's yes and the end: the daemon goes on, answers, and leaves the next time."""
+    path = tmp_path / "s"
+    listener = open_listener({"ATL_SIGN_SOCK": str(path)})
+    served = listener if is_ours else Listener(listener.socket)
+    answers: list[bytes] = []
+    clients: list[threading.Thread] = []
+
+    def come() -> bool:
+        if not clients:
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(str(path))
+
+            def ask() -> None:
+                with client:
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    answers.append(client.makefile("rb").read())
+
+            clients.append(threading.Thread(target=ask))
+            clients[0].start()
+        else:
+            clients.append(threading.current_thread())
+        return True
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    agent: Any = Mock(may_be_replaced=come)
+    agent.store.is_due.return_value = False
+    agent.links.read_settings.return_value = Settings(LinkTable([]))
+    config = uvicorn.Config(app, http=Connection, lifespan="off", log_config=None)
+    server = _Server(config, agent, None, IdleWatch(lambda: 0.01, lambda: (1, 1, 1, 1)), served)
+
+    asyncio.run(asyncio.wait_for(server.serve([listener.socket]), 20))
+
+    clients[0].join(20)
+    assert answers[0].startswith(b"HTTP/1.1 204 ")
+    assert len(clients) == 2  # it asked the store twice: it left at the second time
+    assert path.exists() != is_ours
+    listener.remove()

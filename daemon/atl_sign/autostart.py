@@ -1,0 +1,183 @@
+"""A daemon for a client that found none: by systemd's socket where that is installed, else a process of its own, one for all."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from atl_sign.asking import find_listener
+from atl_sign.listening import StartError, open_lock, socket_path
+
+START_S = 12.0  # a start takes 0.4 s; a machine that is busy starting takes longer
+LOG_BYTES_MAX = 1 << 20
+SOCKET_UNIT, SERVICE_UNIT = "atl-signd.socket", "atl-signd.service"
+
+_POLL_S = 0.01
+_AGAIN_S = 0.1
+_SYSTEMCTL_S = 10
+_EX_TEMPFAIL = 75  # of `serve`: another one still has the path
+_BY_HAND = "start it: atl-sign serve &"
+
+
+def autostart(environment: Mapping[str, str]) -> None:
+    """
+    Return when a daemon of ours answers on the socket, started now or before.
+
+    Raises:
+        StartError: none does, within START_S; or `ATL_SIGN_AUTOSTART=0` forbids it.
+    """
+    if environment.get("ATL_SIGN_AUTOSTART") == "0":
+        raise StartError("ATL_SIGN_AUTOSTART=0 says not to start a daemon", _BY_HAND)
+    path = socket_path(environment)
+    if _answers(path):
+        return
+    deadline = time.monotonic() + START_S
+    if _start_unit(environment, path):
+        while not _answers(path):
+            if time.monotonic() > deadline:
+                raise StartError(f"systemd started {SOCKET_UNIT}, and nobody answers at {path}", "atl-sign service status")
+            time.sleep(_POLL_S)
+        return
+    lock = open_lock(path.with_name(f"{path.name}.start"), is_default=not environment.get("ATL_SIGN_SOCK"))
+    try:
+        if _await_turn(lock, path, deadline):
+            _start_process(environment, path, deadline)
+    finally:
+        os.close(lock)
+
+
+def unit_folders(environment: Mapping[str, str]) -> list[Path]:
+    """Return where systemd looks for a user's units, the user's own folder first (systemd.unit(5))."""
+    home = Path.home()
+    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
+    data = Path(environment.get("XDG_DATA_HOME") or home / ".local/share")
+    return [
+        config / "systemd/user",
+        Path("/etc/systemd/user"),
+        data / "systemd/user",
+        *(Path(f"{prefix}/systemd/user") for prefix in ("/usr/local/lib", "/usr/lib", "/usr/local/share", "/usr/share")),
+    ]
+
+
+def unit_socket_path(environment: Mapping[str, str]) -> Path:
+    """Return where the socket unit listens: a unit knows the runtime folder alone, and not what `ATL_SIGN_SOCK` says."""
+    return Path(environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") / "atl-sign/agent.sock"
+
+
+def log_path(environment: Mapping[str, str]) -> Path:
+    """Return where a daemon that was started here writes its messages."""
+    state = environment.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local/state") / "atl-sign/atl-signd.log"
+
+
+def _answers(path: Path) -> bool:
+    listener = find_listener(path)
+    if listener is not None and not listener.is_ours():
+        raise StartError(f"the socket {path} belongs to another user", "run this as the user whose daemon it is")
+    return listener is not None
+
+
+def _start_unit(environment: Mapping[str, str], path: Path) -> bool:
+    """Start the socket unit, if it is installed and for this path; tells whether systemd did."""
+    systemctl = shutil.which("systemctl", path=environment.get("PATH"))
+    if systemctl is None or path != unit_socket_path(environment):
+        return False
+    if not any((folder / SOCKET_UNIT).exists() for folder in unit_folders(environment)):
+        return False
+    try:
+        done = subprocess.run(
+            [systemctl, "--user", "start", SOCKET_UNIT],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SYSTEMCTL_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0  # else there is no user manager here, as in a container with the same home
+
+
+def _await_turn(lock: int, path: Path, deadline: float) -> bool:
+    """Take *lock*; tells False when a daemon answers instead, which somebody else has started."""
+    while not _answers(path):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise StartError(f"another program is starting the daemon, and none answers at {path}", _BY_HAND) from None
+            time.sleep(_POLL_S)
+        else:
+            return True
+    return False
+
+
+def _start_process(environment: Mapping[str, str], path: Path, deadline: float) -> None:
+    log, log_name = _open_log(environment)
+    with log:
+        process = None
+        while not _answers(path):
+            reason: tuple[str, str] | None = None
+            if process is None:
+                said_before = log.tell()
+                process = _spawn(environment, log)
+            elif process.poll() is not None:
+                reason = _read_reason(log_name, said_before)
+                if process.returncode != _EX_TEMPFAIL:
+                    raise StartError(*(reason or (f"the daemon ended with status {process.returncode}", _BY_HAND)))
+                process = None  # the one before is about to end, and has the path until then
+                time.sleep(_AGAIN_S)
+            if time.monotonic() > deadline:
+                late = f"no daemon answers at {path} after {START_S:.0f} s"
+                raise StartError(*(reason or (late, f"look into {log_name}" if log_name else _BY_HAND)))
+            time.sleep(_POLL_S)
+        if process is not None:
+            process.returncode = 0  # it goes on without us, which Popen would warn of
+
+
+def _spawn(environment: Mapping[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:
+    """Start `atl-signd serve` so that nothing of the client's session holds it or is held by it."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "atl_sign.cli", "serve", "--idle-exit"],
+        env=dict(environment),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        umask=0o077,
+    )
+
+
+def _open_log(environment: Mapping[str, str]) -> tuple[BinaryIO, Path | None]:
+    """Return the log, at its end, and its path; the bin when it cannot be written, as in a container's read-only home."""
+    path = log_path(environment)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+            path.replace(path.with_name(f"{path.name}.1"))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return open(os.devnull, "ab"), None  # noqa: PTH123 # the caller closes it
+    log = os.fdopen(descriptor, "ab")
+    log.seek(0, os.SEEK_END)
+    return log, path
+
+
+def _read_reason(log: Path | None, start: int) -> tuple[str, str] | None:
+    """Return message and hint of the daemon that ended, from what the *log* says after *start*."""
+    if log is None:
+        return None
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = file.read(LOG_BYTES_MAX).decode(errors="replace").splitlines()
+    for number, line in reversed(list(enumerate(lines))):
+        if line.startswith("atl-signd: "):
+            following = lines[number + 1] if number + 1 < len(lines) else ""
+            return line.removeprefix("atl-signd: "), following.removeprefix("hint: ") or _BY_HAND
+    return None
