@@ -68,7 +68,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); tests/tools/system-packages python3-venv; $(PYTHON) -m venv $(VENV); }
 
 # Commands, completions and manual pages are copied into the environment, so a change of them installs anew.
-$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard clients/bash/* clients/git/* clients/completion/* docs/man/*) | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard clients/bash/* clients/git/* clients/completion/* docs/man/* systemd/*) | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
 

@@ -133,12 +133,13 @@ complete -c atl-sign -n '__atl_sign_at -' -a help -d 'what a command does'
 complete -c atl-sign -n '__atl_sign_at -' -a serve -d 'run the daemon'
 complete -c atl-sign -n '__atl_sign_at -' -a demo -d 'sandbox, daemon, dance and signed curl in a throw-away folder'
 complete -c atl-sign -n '__atl_sign_at -' -a sandbox -d 'a provider to try against'
+complete -c atl-sign -n '__atl_sign_at -' -a service -d 'have the daemon started at log-in'
 complete -c atl-sign -n '__atl_sign_at -' -l version -d 'print the version'
 
-for command in - link key dance check logout git header status lock unlock store log doctor serve demo sandbox
+for command in - link key dance check logout git header status lock unlock store log doctor serve demo sandbox service
     complete -c atl-sign -n "__atl_sign_at $command" -s h -l help -d 'print what the command does'
 end
-for command in - link key dance check logout git header status lock unlock store
+for command in - link key dance check logout git header status lock unlock store service
     complete -c atl-sign -n "__atl_sign_at $command" -l json -d "print the daemon's JSON answer"
 end
 
@@ -196,8 +197,9 @@ complete -c atl-sign -n '__atl_sign_at unlock' -l stdin -d 'read the passphrase 
 complete -c atl-sign -n '__atl_sign_at store 0' -a move -d 'to another store'
 complete -c atl-sign -n '__atl_sign_at store 1 move' -a 'secret-service file memory keyring:'
 complete -c atl-sign -n '__atl_sign_at store' -l volatile -d 'to memory, though it ends with the daemon'
-complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status lock unlock store log doctor help serve demo sandbox'
+complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status lock unlock store log doctor help serve demo sandbox service'
 
+complete -c atl-sign -n '__atl_sign_at service 0' -a 'install uninstall status'
 complete -c atl-sign -n '__atl_sign_at serve' -l idle-exit -d 'end when nobody needs it'
 
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on'

@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     doctor.add_argument("--redact", action="store_true", help="with --report: without hosts and paths")
     commands.add_parser("sandbox", help="a provider to try against", add_help=False)
     commands.add_parser("autostart", help="start the daemon when none answers, and wait until it does; what clients call")
+    service = commands.add_parser("service", help="have systemd or launchd start it at log-in")
+    service.add_argument("action", choices=("install", "uninstall", "status"), help="what to do")
+    service.add_argument("--json", action="store_true", help="with status: print it as JSON")
     if given[:1] == ["sandbox"]:  # it has options of its own
         from atl_sign.sandbox.__main__ import main as run_sandbox
 
@@ -59,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.redact and chosen.report is None:
             parser.error("--redact goes with --report")
         return run_doctor(os.environ, chosen.name, as_json=chosen.json, report=chosen.report, redact=chosen.redact)
+    if chosen.command == "service":
+        from atl_sign.service import run_service
+
+        return run_service(chosen.action, os.environ, as_json=chosen.json)
     from atl_sign.demo import run_demo
 
     return run_demo(may_open_browser=not chosen.no_browser)

@@ -47,6 +47,7 @@ COMMANDS = [
     "serve",
     "demo",
     "sandbox",
+    "service",
 ]
 
 
@@ -174,7 +175,7 @@ def offered(shell: str, lab: Lab, line: str, *, curl_known: bool = True) -> set[
 
 def options_of(command: str) -> set[str]:
     """The long options that the help of one of our commands names."""
-    is_daemons = command in ("log", "doctor", "serve", "demo", "sandbox")
+    is_daemons = command in ("log", "doctor", "serve", "demo", "sandbox", "service")
     line = [sys.executable, "-m", "atl_sign.cli", command, "--help"] if is_daemons else [str(ATL_SIGN), "help", command]
     text = subprocess.run(line, capture_output=True, text=True, check=True).stdout
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
@@ -186,6 +187,7 @@ def options_of(command: str) -> set[str]:
     [
         ("atl-sign link ", {"add", "list", "show", "remove", "setup"}),
         ("atl-sign li", {"link"}),
+        ("atl-sign service ", {"install", "uninstall", "status"}),
         ("atl-sign link show ", {"bamboo", "jira"}),
         ("atl-sign --json link setup j", {"jira"}),
         ("atl-sign dance --oob ", {"bamboo", "jira"}),
@@ -239,7 +241,7 @@ def test_nothing_where_nothing_belongs(lab: Lab, shell: str, line: str) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_command_is_offered(lab: Lab, shell: str) -> None:
-    """And no other; `service` is handed over, but atl-signd does not know it yet."""
+    """And no other."""
     words = offered(shell, lab, "atl-sign ")
 
     assert {word for word in words if not word.startswith("-")} == set(COMMANDS)

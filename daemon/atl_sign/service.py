@@ -1,0 +1,38 @@
+"""`atl-signd service`: the daemon at every log-in, by systemd or launchd; where neither is, what there is instead."""
+
+import json
+import sys
+from collections.abc import Mapping
+
+from atl_sign.launch_agent import LaunchAgent
+from atl_sign.listening import StartError
+from atl_sign.manager_call import ServiceError
+from atl_sign.systemd_units import SystemdUnits
+
+
+def run_service(action: str, environment: Mapping[str, str], *, as_json: bool = False, platform: str = sys.platform) -> int:
+    """
+    Do *action* ("install", "uninstall" or "status") and print what came of it; returns the exit status.
+
+    Args:
+        action: what to do.
+        environment: the caller's.
+        as_json: print the status as JSON.
+        platform: as `sys.platform`.
+    """
+    kind = LaunchAgent if platform == "darwin" else SystemdUnits
+    service = kind(environment)
+    try:
+        if action == "status":
+            fields = service.status()
+            print(
+                json.dumps(fields)
+                if as_json
+                else "\n".join(f"{name}: {value}" for name, value in fields.items() if value is not None)
+            )
+            return 0 if fields["installed"] and fields["hint"] is None else 1
+        print(service.install() if action == "install" else service.uninstall())
+    except (ServiceError, StartError) as exc:
+        print(f"atl-signd: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        return 1
+    return 0

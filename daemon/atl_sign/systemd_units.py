@@ -1,0 +1,184 @@
+"""The daemon's units in the user's own systemd: linked, enabled, started and proved; looked at; and removed without a trace."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from atl_sign import __version__
+from atl_sign.asking import NoAnswerError, ask_status, find_listener
+from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, autostart, unit_folders, unit_socket_path
+from atl_sign.installed import find_command, find_units
+from atl_sign.listening import StartError, is_claimed, socket_path
+from atl_sign.manager_call import INSTALL_AGAIN, ServiceError, describe, first_line, run_manager
+from atl_sign.service_files import link_units, unlink_units
+
+_END_S = 8.0
+# What a shell may have and the user manager lacks, so that the daemon there would do something else than the one here.
+_SHELLS_OWN = ("ATL_SIGN_STORE", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+class SystemdUnits:
+    """The socket unit and the service unit in the user's own systemd."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Work for the user whose *environment* this is."""
+        self._environment = environment
+        self._folder = unit_folders(environment)[0]
+        self._socket = unit_socket_path(environment)
+
+    def install(self) -> str:
+        """Link, enable, start the units, and prove it by one request; without systemd, prove autostart. Raises ServiceError."""
+        missing = self._why_no_manager()
+        if missing is not None:
+            return self._offer_autostart(missing)
+        units, command = find_units(), find_command()
+        if units is None or command is None:
+            raise ServiceError("the package's unit files or its command are not where they were installed", INSTALL_AGAIN)
+        is_first = not (self._folder / SOCKET_UNIT).is_symlink()
+        has_changed = link_units(self._folder, units, command)
+        try:
+            self._systemctl("daemon-reload")
+            self._systemctl("reset-failed", SOCKET_UNIT, SERVICE_UNIT, may_fail=True)
+            if self._show(SOCKET_UNIT)["ActiveState"] != "active":
+                self._end_other_daemon()
+            self._systemctl("enable", "--now", SOCKET_UNIT)
+            if has_changed and not is_first:
+                self._systemctl("try-restart", SERVICE_UNIT)
+            status = self._prove()
+        except ServiceError:
+            if is_first:
+                self._remove()
+            raise
+        return "\n".join([f"installed {self._folder / SOCKET_UNIT}", describe(status, self._socket), *self._warn(status)])
+
+    def uninstall(self) -> str:
+        """Stop, disable and unlink the units; nothing is left of what `install` made. Raises ServiceError."""
+        is_alone = self._why_no_manager() is not None  # as in a container that shares the home folder
+        found = unlink_units(self._folder) if is_alone else self._remove()
+        for path in (self._socket.with_name(f"{self._socket.name}{end}") for end in (".lock", ".start")):
+            if find_listener(self._socket) is None:
+                path.unlink(missing_ok=True)
+        return f"removed the units from {self._folder}" if found else f"there were no units in {self._folder}"
+
+    def status(self) -> dict[str, Any]:
+        """Return how the units and the daemon are, and in `hint` what to do when something is wrong."""
+        is_installed = any((folder / SOCKET_UNIT).exists() for folder in unit_folders(self._environment))
+        fields: dict[str, Any] = {"installed": is_installed, "socket": None, "service": None, "unit": None, "daemon": None}
+        fields |= {"version": None, "package": __version__, "hint": None}
+        missing = self._why_no_manager()
+        if missing is not None:
+            fields["socket"] = missing
+            fields["hint"] = "without systemd the clients start the daemon themselves (autostart)"
+        else:
+            sockets, services = self._show(SOCKET_UNIT), self._show(SERVICE_UNIT)
+            fields["socket"] = f"{sockets['ActiveState']} ({sockets['SubState']}), {sockets['UnitFileState'] or 'not installed'}"
+            fields["service"] = f"{services['ActiveState']} ({services['SubState']})"
+            fields["unit"] = services["FragmentPath"] or None
+            if not is_installed or sockets["ActiveState"] != "active":
+                fields["hint"] = "atl-sign service install"
+            if services["ActiveState"] != "active":
+                fields["daemon"] = (
+                    "not running; the next request starts it" if sockets["ActiveState"] == "active" else "not running"
+                )
+                return fields
+        return fields | self._ask(fields["hint"])
+
+    def _ask(self, hint: str | None) -> dict[str, Any]:
+        path = socket_path(self._environment)
+        if find_listener(path) is None:
+            return {"daemon": "not running"}
+        try:
+            status = ask_status(path)
+        except NoAnswerError as exc:
+            return {"daemon": str(exc), "hint": hint or "its log says more: journalctl --user -u atl-signd"}
+        if status["version"] != __version__:
+            hint = (
+                hint
+                or f"the daemon is another version than the package until it is idle, or: systemctl --user restart {SERVICE_UNIT}"
+            )
+        return {"daemon": f"runs with pid {status['pid']}", "version": status["version"], "hint": hint}
+
+    def _why_no_manager(self) -> str | None:
+        """Return why there is no user manager here, or None when there is one."""
+        if shutil.which("systemctl", path=self._environment.get("PATH")) is None:
+            return "there is no systemd here"
+        done = self._systemctl("show-environment", may_fail=True)
+        if done.returncode == 0:
+            return None
+        return f"no systemd user manager answers here: {first_line(done.stderr)}"
+
+    def _offer_autostart(self, missing: str) -> str:
+        try:
+            autostart(self._environment)
+            status = ask_status(socket_path(self._environment))
+        except (StartError, NoAnswerError) as exc:
+            hint = exc.hint if isinstance(exc, StartError) else "atl-sign serve"
+            raise ServiceError(f"{missing}; and no daemon could be started: {exc}", hint) from exc
+        return (
+            f"{missing}; nothing was installed\natl-sign and the other clients start the daemon when none answers (autostart)\n"
+            + describe(status, socket_path(self._environment))
+        )
+
+    def _end_other_daemon(self) -> None:
+        """End a daemon that was started by hand or by a client: systemd is about to put its own socket in that one's place."""
+        listener = find_listener(self._socket)
+        if listener is None:
+            return
+        try:
+            status = ask_status(self._socket)
+        except NoAnswerError as exc:
+            raise ServiceError(
+                f"the process {listener.pid} listens at {self._socket} and is no daemon of ours", "end it first"
+            ) from exc
+        if status["pid"] != listener.pid or status["store"] == "memory":
+            cause = "its secrets, which are in memory alone, would go with it"
+            raise ServiceError(
+                f"a daemon with pid {listener.pid} runs already, and {cause}", f"end it first: kill {listener.pid}"
+            )
+        os.kill(listener.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _END_S
+        while find_listener(self._socket) is not None or is_claimed(self._socket):
+            if time.monotonic() > deadline:
+                raise ServiceError(f"the daemon with pid {listener.pid} does not end", f"kill -9 {listener.pid}")
+            time.sleep(0.02)
+
+    def _prove(self) -> dict[str, Any]:
+        try:
+            return ask_status(self._socket)
+        except NoAnswerError as exc:
+            raise ServiceError(f"the units are started, but {exc}", "its log says more: journalctl --user -u atl-signd") from exc
+
+    def _warn(self, status: Mapping[str, Any]) -> list[str]:
+        """Return a line for each thing that will be otherwise than the user expects."""
+        lines = []
+        if status["store_state"] != "ready":
+            lines.append(f"warning: the store {status['store']} is {status['store_state']}")
+        if socket_path(self._environment) != self._socket:
+            lines.append(f"warning: ATL_SIGN_SOCK leads clients of this shell elsewhere; the service listens at {self._socket}")
+        done = self._systemctl("show-environment", may_fail=True)
+        known = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+        lines += [
+            f"warning: the service does not know {name} of this shell: systemctl --user import-environment {name}"
+            for name in _SHELLS_OWN
+            if self._environment.get(name) and name not in known
+        ]
+        return lines
+
+    def _remove(self) -> bool:
+        self._systemctl("disable", "--now", SOCKET_UNIT, SERVICE_UNIT, may_fail=True)
+        found = unlink_units(self._folder)
+        self._systemctl("daemon-reload")
+        self._systemctl("reset-failed", SOCKET_UNIT, SERVICE_UNIT, may_fail=True)
+        return found
+
+    def _show(self, unit: str) -> dict[str, str]:
+        names = ("ActiveState", "SubState", "UnitFileState", "FragmentPath")
+        done = self._systemctl("show", f"--property={','.join(names)}", unit)
+        return dict.fromkeys(names, "") | dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+
+    def _systemctl(self, *arguments: str, may_fail: bool = False) -> "subprocess.CompletedProcess[str]":
+        return run_manager(self._environment, "systemctl", "--user", *arguments, may_fail=may_fail)
