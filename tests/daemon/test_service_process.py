@@ -104,7 +104,7 @@ def test_a_broken_file_keeps_what_can_be_read_and_is_told(tmp_path: Path) -> Non
         assert "STATUS=1 links, store memory, 1 problems in config.toml: atl-sign status" in manager.messages[-1]
         assert "links.wiki: url: the URL is not absolute" in daemon.log.read_text()
         status = daemon.request("GET", "/status").json
-        assert (status["links"], len(status["warnings"])) == (1, 1)
+        assert (len(status["links"]), len(status["warnings"])) == (1, 1)
 
 
 def test_a_manager_that_is_gone_is_no_reason_to_end(tmp_path: Path) -> None:

@@ -594,6 +594,13 @@ def test_with_a_key_file_nobody_is_asked(path: Path, tmp_path: Path) -> None:
 
     assert text_of(store) == "kept"
     assert not opened(path).survives_restart()
+    store.lock()
+    store.unlock(Passphrase(WORD), Passphrase(b"another"))
+    assert not store.survives_restart()  # what the key file holds opens it no more
+    store.unlock(Passphrase(b"another"), Passphrase(WORD))
+    store.lock()
+    store.unlock(None, None)
+    assert store.survives_restart()
     key_file.unlink()
     assert not store.survives_restart()
 

@@ -3,7 +3,7 @@ Runs a command as the service unit confines it, as far as that works without a u
 
 What is taken from the unit: SystemCallFilter= and SystemCallErrorNumber=, RestrictAddressFamilies=, RestrictNamespaces=,
 MemoryDenyWriteExecute=, NoNewPrivileges=, CapabilityBoundingSet=, UMask=, LimitCORE=, PrivateUsers=, ProtectSystem=strict with
-ReadWritePaths=%h, PrivateTmp=. The filters are libseccomp's, as systemd's own are; the sets are those that systemd-analyze names.
+ReadWritePaths=%h. The filters are libseccomp's, as systemd's own are; the sets are those that systemd-analyze names.
 """
 
 import ctypes

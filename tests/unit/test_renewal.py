@@ -461,6 +461,24 @@ def test_a_token_that_the_store_did_not_take_outlives_a_lock(world: World, is_lo
         assert world.get() == 200
 
 
+def test_nobody_is_replaced_before_a_new_token_is_stored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while the provider is asked, nor while the store does not take the answer; the twin: before and after it may be."""
+    monkeypatch.setattr(renewal, "_SAVE_PAUSES_S", (0.05,))
+    monkeypatch.setattr(FailingStore, "survives_restart", lambda self: True)
+    assert world.agent.may_be_replaced()
+    seen: list[bool] = []
+    _run_after_answer(monkeypatch, lambda: seen.append(world.agent.may_be_replaced()))
+    world.now += LIFE_S + 1
+    world.store.writes_left = 1
+
+    assert world.get() == 200
+
+    assert seen == [False]
+    assert not world.agent.is_settled()
+    world.store.writes_left = None
+    wait_for(world.agent.may_be_replaced)
+
+
 def test_a_lock_forgets_the_tokens_of_attempts(world: World) -> None:
     """A failed one still holds the token that it was made for."""
     world.store.backend = "lockable"

@@ -251,6 +251,15 @@ def test_a_lifetime_that_is_none_is_told_and_the_shortest(lab: Lab, minutes: str
     assert lab.keeper.is_due()
 
 
+def test_who_is_to_lock_is_not_replaced(lab: Lab) -> None:
+    """Another process would count from its own start, and never lock."""
+    assert lab.keeper.survives_restart()
+
+    set_lifetime(lab, "10")
+
+    assert not lab.keeper.survives_restart()
+
+
 def test_a_lock_that_comes_by_itself_is_recorded(tmp_path: Path) -> None:
     """With no peer; the twin: before its time nothing is."""
     sink = MemorySink()
