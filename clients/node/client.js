@@ -6,6 +6,7 @@ import {inspect} from 'node:util';
 import {AtlSignError, checkMethod, checkUrl, refusal} from './errors.js';
 import {sendSigned} from './fetch.js';
 import {findSocket, noDaemon} from './socket.js';
+import {startDaemon} from './start.js';
 
 const ANSWER_LENGTH_MAX = 1_048_576;
 const TIMEOUT_MS_MAX = 2_147_483_647; // what a timer holds
@@ -59,8 +60,20 @@ function readTimeout(timeoutMs) {
 	return timeoutMs;
 }
 
+/** As askOnce; when nobody answers on the user's own socket, a daemon is started, and asked with a time of its own. */
+async function ask(socketPath, body, timeoutMs, signal) {
+	try {
+		return await askOnce(socketPath, body, timeoutMs, signal);
+	} catch (error) {
+		// A program that names a socket of its own has a daemon of its own.
+		if (!(error instanceof AtlSignError) || error.code !== 'no_daemon' || socketPath !== undefined) throw error;
+		await startDaemon(error, signal);
+		return askOnce(socketPath, body, timeoutMs, signal);
+	}
+}
+
 /** Return the daemon's answer {status, text}; connecting, asking and reading have *timeoutMs* together. */
-function ask(socketPath, body, timeoutMs, signal) {
+function askOnce(socketPath, body, timeoutMs, signal) {
 	return new Promise((resolve, reject) => {
 		signal?.throwIfAborted();
 		let request;

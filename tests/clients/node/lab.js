@@ -29,6 +29,7 @@ export async function startLab() {
 	};
 	const lab = {...(await read()), tell};
 	process.env.ATL_SIGN_SOCK = lab.socket;
+	process.env.ATL_SIGN_AUTOSTART = '0';
 	return lab;
 }
 

@@ -28,7 +28,13 @@ def node() -> str:
 
 def run(node: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Node, or a program on it, in the folder of the tests."""
-    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1"}
+    environment = {
+        **os.environ,
+        "ATL_SIGN_AUTOSTART": "0",
+        "PYTHON": sys.executable,
+        "PYTHONPATH": str(REPOSITORY),
+        "NO_COLOR": "1",
+    }
     return subprocess.run([node, *arguments], cwd=HERE, env=environment, capture_output=True, text=True, timeout=110)
 
 

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from atl_sign_client.connection import Connection, StaleConnectionError, open_connection
 from atl_sign_client.errors import AtlSignError
 from atl_sign_client.finding import check_path, find_socket
+from atl_sign_client.starting import start_daemon
 
 DEADLINE_S = 5.0
 _IDLE_MAX = 8  # connections kept open for the next calls; more than that are open only while they are used
@@ -158,7 +159,15 @@ class AtlSign:
                 return self._ask(connection, target, body, deadline)
             except StaleConnectionError:  # the daemon was started anew, or the connection lay idle for too long
                 self.close()
-        connection = open_connection(path, deadline)
+        try:
+            connection = open_connection(path, deadline)
+        except AtlSignError as exc:
+            # A program that names a socket of its own has a daemon of its own.
+            if exc.code != "no_daemon" or path != find_socket(os.environ):
+                raise
+            start_daemon(exc)
+            deadline = time.monotonic() + self.timeout_s
+            connection = open_connection(path, deadline)
         try:
             return self._ask(connection, target, body, deadline)
         except StaleConnectionError as exc:
