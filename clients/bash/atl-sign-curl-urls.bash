@@ -143,10 +143,15 @@ encode_data() {
 
 # take_query VALUE: of --url-query; like --data-urlencode, but "+" in front leaves the rest as it is
 take_query() {
-	local content
+	local content index
 	if [[ $1 == +* ]]; then
 		content=${1:1}
 	else
+		# curl reads in the order of the line; here a body's @- is read later than this.
+		for ((index = 0; index < ${#data[@]}; index += 2)); do
+			[[ $1 != *=* && $1 == *@- && ${data[index]} != data-raw && ${data[index + 1]} == *@- ]] || continue
+			refuse_curl "--url-query and --${data[index]} both ask for standard input" "put one of them into a file"
+		done
 		encode_data "$1"
 		content=$reply
 	fi

@@ -301,6 +301,8 @@ def test_killed_while_it_is_made(bitbucket: Sandbox, tmp_path: object) -> None:
         wait_for(lambda: len(tokens_of(bitbucket)) == 1)
         (orphan,) = tokens_of(bitbucket)
         bitbucket.state.sites["bitbucket"].data.tokens.add = add
+        assert daemon.process is not None
+        daemon.process.wait(10)  # until then its socket still takes connections
         daemon.process = None
 
         daemon.start()

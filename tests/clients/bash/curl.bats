@@ -256,6 +256,15 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 	same --no-netrc --no-location-trusted --no-digest "$URL"
 }
 
+@test "standard input is given to the option that curl would give it to, or refused" {
+	(($(curl_version) >= 7087)) || skip "this curl has no --url-query"
+	printf 'a=1' >body
+	stdin=body same --url-query @- -d @- "$URL"
+	stdin=body refused "--url-query and --json both ask for standard input" --json @- --url-query @- "$URL"
+	stdin=body refused "both ask for standard input" -d b=1 -d @- --url-query name@- "$URL"
+	stdin=body same -d @- --url-query b=@- "$URL"
+}
+
 @test "options that curl does not know are refused by name" {
 	refused "option --no-such-option is not known" --no-such-option "$URL"
 	refused "--frobnicate" --frobnicate=secret "$URL"
