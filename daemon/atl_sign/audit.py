@@ -63,47 +63,60 @@ class FileSink:
     """
     A file that only its owner can read, and that is moved aside when it is full.
 
-    Opened for each line: whoever moves or removes the file loses no line after that. Not `logging.handlers`: those keep what a
-    full disk refused in a buffer, and write it behind other lines later.
+    It stays open, and each line looks whether its name still leads to it: whoever moves or removes the file loses no line after
+    that. Not `logging.handlers`: those keep what a full disk refused in a buffer, and write it behind other lines later.
     """
 
     def __init__(self, path: Path, bytes_max: int = FILE_BYTES_MAX, kept: int = FILES_KEPT) -> None:
         """Write to *path*; `PATH.1` is the youngest of the *kept* full ones."""
         self.place = _shown(path)
         self._path = path
+        self._name = str(path)  # os.stat takes it in half the time
         self._bytes_max = bytes_max
         self._kept = kept
         self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._identity = (0, 0)  # device and inode of what is open
 
     def write(self, line: str) -> None:
         """See `Sink.write`."""
         data = line.encode() + b"\n"
         with self._lock:
-            descriptor, size = self._open()
-            try:
-                if size and size + len(data) > self._bytes_max:
-                    os.close(descriptor)
-                    self._rotate()
-                    descriptor, size = self._open()
-                written = os.write(descriptor, data)
-                if written != len(data):
-                    os.ftruncate(descriptor, size)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            finally:
-                os.close(descriptor)
+            descriptor, size = self._find_open()
+            if size and size + len(data) > self._bytes_max:
+                self._rotate()
+                descriptor, size = self._find_open()
+            written = os.write(descriptor, data)
+            if written != len(data):
+                os.ftruncate(descriptor, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _open(self) -> tuple[int, int]:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            descriptor = os.open(self._path, flags, 0o600)
-        except FileNotFoundError:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._path, flags, 0o600)
+    def _find_open(self) -> tuple[int, int]:
+        """Return the descriptor of the file that has the name now, and its size."""
+        if self._descriptor is not None:
+            try:
+                status = os.stat(self._name, follow_symlinks=False)  # noqa: PTH116 - for each signature
+            except FileNotFoundError:
+                status = None
+            if status is not None and (status.st_dev, status.st_ino) == self._identity:
+                return self._descriptor, status.st_size
+            os.close(self._descriptor)
+            self._descriptor = None
+        descriptor = self._open()
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, "it is not a regular file")
+        self._descriptor, self._identity = descriptor, (status.st_dev, status.st_ino)
         return descriptor, status.st_size
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(self._path, flags, 0o600)
 
     def _rotate(self) -> None:
         for number in range(self._kept, 0, -1):
