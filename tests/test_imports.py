@@ -42,7 +42,6 @@ EDGES = {
     "programs",
     "notify",
     "installed",
-    "asking",
 }
 USE_CASES = [
     "provider",
@@ -80,7 +79,6 @@ PROCESS = [
     "cli",
 ]
 EDGE_USES = {
-    "asking": {"peer"},
     "store": {"secret_service", "store_file", "store_keyring"},
     "unreachable": {"tls_files"},
     "http_out": {"tls_files", "unreachable"},

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from atl_sign.asking import find_listener
+from atl_sign.daemon_call import find_listener
 from atl_sign.listening import StartError, open_lock, socket_path
 
 START_S = 12.0  # a start takes 0.4 s; a machine that is busy starting takes longer

@@ -7,20 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from atl_sign.peer import read_peer
+from atl_sign.peer import Peer, read_peer
+
+STATUS_S = 15.0  # a start, and a keyring that has 3 s
 
 _CONNECT_S = 3.0
 _ANSWER_BYTES_MAX = 16 << 20
+_STATUS = {"version", "pid", "store", "store_state"}
 
-Silence = Literal["absent", "dead", "silent", "foreign"]
+Silence = Literal["absent", "dead", "silent", "foreign", "failing"]
 
 
 class NoAnswerError(Exception):
     """There was no answer of a daemon; `kind` says how, and `pid` who holds the socket, as far as the kernel tells."""
 
-    def __init__(self, kind: Silence, pid: int | None = None) -> None:
-        """Tell of a socket that is not there (absent), that nobody serves (dead), or whose holder does not answer, or not so."""
-        super().__init__(kind)
+    def __init__(self, kind: Silence, words: str, pid: int | None = None) -> None:
+        """
+        Tell of a socket that is not there (absent), or that nobody serves (dead).
+
+        Or one whose holder does not answer (silent), or not as a daemon (foreign), or with an error alone (failing).
+        """
+        super().__init__(words)
         self.kind = kind
         self.pid = pid
 
@@ -44,6 +51,7 @@ def call_daemon(path: Path, method: str, target: str, timeout_s: float) -> Daemo
     """Send one request without a body to the socket at *path*; raises NoAnswerError. Each read has *timeout_s*."""
     connection = _Connection(path, timeout_s)
     pid = None
+    no_answer = f"no daemon answers at {path}"
     try:
         connection.connect()
         peer = read_peer(connection.sock)
@@ -52,18 +60,49 @@ def call_daemon(path: Path, method: str, target: str, timeout_s: float) -> Daemo
         response = connection.getresponse()
         fields = json.loads(response.read(_ANSWER_BYTES_MAX))
     except FileNotFoundError:
-        raise NoAnswerError("absent") from None
+        raise NoAnswerError("absent", f"{no_answer}: there is no such socket") from None
     except ConnectionRefusedError:
-        raise NoAnswerError("dead") from None
+        raise NoAnswerError("dead", f"{no_answer}: nobody listens there") from None
     except (TimeoutError, BlockingIOError):
-        raise NoAnswerError("silent", pid) from None
-    except (OSError, http.client.HTTPException, ValueError):
-        raise NoAnswerError("foreign", pid) from None
+        raise NoAnswerError("silent", f"{no_answer} within {timeout_s:g} s", pid) from None
+    except ConnectionError:  # also http.client.RemoteDisconnected
+        raise NoAnswerError("foreign", f"{no_answer}: the connection was closed", pid) from None
+    except OSError as exc:
+        raise NoAnswerError("foreign", f"{no_answer}: {(exc.strerror or type(exc).__name__).lower()}", pid) from None
+    except (http.client.HTTPException, ValueError, RecursionError):
+        raise NoAnswerError("foreign", f"{no_answer}: what listens there is no atl-signd", pid) from None
     finally:
         connection.close()
     if not isinstance(fields, dict):
-        raise NoAnswerError("foreign", pid)
+        raise NoAnswerError("foreign", f"{no_answer}: what listens there is no atl-signd", pid)
     return DaemonAnswer(response.status, fields, pid)
+
+
+def find_listener(path: Path) -> Peer | None:
+    """Return who listens at *path*, as the kernel names it: the process that made the socket; None when nobody does."""
+    connection = _Connection(path, _CONNECT_S)
+    try:
+        connection.connect()
+        return read_peer(connection.sock)
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def ask_status(path: Path, timeout_s: float = STATUS_S) -> dict[str, Any]:
+    """
+    Return the daemon's answer to `GET /status`, which has at least version, pid, store and store_state.
+
+    Raises:
+        NoAnswerError: there is none; as "failing", when the daemon says why it cannot give one.
+    """
+    answer = call_daemon(path, "GET", "/status", timeout_s)
+    if answer.status != 200 and "message" in answer.error:
+        raise NoAnswerError("failing", str(answer.error["message"]), answer.pid)
+    if answer.status != 200 or not answer.fields.keys() >= _STATUS:
+        raise NoAnswerError("foreign", f"what answers at {path} is no atl-signd", answer.pid)
+    return answer.fields
 
 
 class _Connection(http.client.HTTPConnection):

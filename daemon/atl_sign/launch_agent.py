@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atl_sign import __version__
-from atl_sign.asking import NoAnswerError, ask_status, find_listener
+from atl_sign.daemon_call import NoAnswerError, ask_status, find_listener
 from atl_sign.installed import find_command
 from atl_sign.listening import socket_path
 from atl_sign.manager_call import INSTALL_AGAIN, ServiceError, describe, run_manager

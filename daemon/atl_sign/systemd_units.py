@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from atl_sign import __version__
-from atl_sign.asking import NoAnswerError, ask_status, find_listener
 from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, autostart, unit_folders, unit_socket_path
+from atl_sign.daemon_call import NoAnswerError, ask_status, find_listener
 from atl_sign.installed import find_command, find_units
 from atl_sign.listening import StartError, is_claimed, socket_path
 from atl_sign.manager_call import INSTALL_AGAIN, ServiceError, describe, first_line, run_manager
