@@ -64,7 +64,6 @@ PROCESS = [
     "idle",
     "server",
     "autostart",
-    "manager_call",
     "service_files",
     "systemd_units",
     "launch_agent",

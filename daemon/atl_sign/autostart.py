@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import BinaryIO
 
 from atl_sign.daemon_call import find_listener
 from atl_sign.listening import StartError, open_lock, socket_path
+from atl_sign.programs import ProgramError, call_program
 
 START_S = 12.0  # a start takes 0.4 s; a machine that is busy starting takes longer
 LOG_BYTES_MAX = 1 << 20
@@ -84,23 +84,15 @@ def _answers(path: Path) -> bool:
 
 def _start_unit(environment: Mapping[str, str], path: Path) -> bool:
     """Start the socket unit, if it is installed and for this path; tells whether systemd did."""
-    systemctl = shutil.which("systemctl", path=environment.get("PATH"))
-    if systemctl is None or path != unit_socket_path(environment):
+    if path != unit_socket_path(environment):
         return False
     if not any((folder / SOCKET_UNIT).exists() for folder in unit_folders(environment)):
         return False
     try:
-        done = subprocess.run(
-            [systemctl, "--user", "start", SOCKET_UNIT],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_SYSTEMCTL_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0  # else there is no user manager here, as in a container with the same home
+        call_program(environment, "systemctl", "--user", "start", SOCKET_UNIT, timeout_s=_SYSTEMCTL_S)
+    except ProgramError:
+        return False  # there is no user manager here, as in a container with the same home
+    return True
 
 
 def _await_turn(lock: int, path: Path, deadline: float) -> bool:

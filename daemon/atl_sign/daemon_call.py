@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -103,6 +104,13 @@ def ask_status(path: Path, timeout_s: float = STATUS_S) -> dict[str, Any]:
     if answer.status != 200 or not answer.fields.keys() >= _STATUS:
         raise NoAnswerError("foreign", f"what answers at {path} is no atl-signd", answer.pid)
     return answer.fields
+
+
+def describe_status(status: Mapping[str, Any], path: Path) -> str:
+    """Return one line on the daemon at *path*, which answered with *status*."""
+    return (
+        f"atl-signd {status['version']} answers at {path}: pid {status['pid']}, store {status['store']} {status['store_state']}"
+    )
 
 
 class _Connection(http.client.HTTPConnection):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from atl_sign import __version__
-from atl_sign.daemon_call import NoAnswerError, ask_status, find_listener
-from atl_sign.installed import find_command
+from atl_sign.daemon_call import NoAnswerError, ask_status, describe_status, find_listener
+from atl_sign.installed import INSTALL_AGAIN, find_command
 from atl_sign.listening import socket_path
-from atl_sign.manager_call import INSTALL_AGAIN, ServiceError, describe, run_manager
-from atl_sign.service_files import LABEL, write_launch_agent
+from atl_sign.programs import call_program
+from atl_sign.service_files import LABEL, ServiceError, write_launch_agent
 
 _START_S = 15.0
 
@@ -27,7 +27,7 @@ class LaunchAgent:
         self._domain = f"gui/{os.getuid()}"
 
     def install(self) -> str:
-        """Write the agent, start it, and prove it by one request; raises ServiceError."""
+        """Write the agent, start it, and prove it by one request; raises ServiceError and ProgramError."""
         command = find_command()
         if command is None:
             raise ServiceError("the package's command is not where it was installed", INSTALL_AGAIN)
@@ -45,10 +45,10 @@ class LaunchAgent:
             status = ask_status(path)
         except NoAnswerError as exc:
             raise ServiceError(f"the agent is loaded, but {exc}", f"look into ~/Library/Logs/{LABEL}.log") from exc
-        return f"installed {self._path}\n{describe(status, path)}"
+        return f"installed {self._path}\n{describe_status(status, path)}"
 
     def uninstall(self) -> str:
-        """Stop the agent and remove it; raises ServiceError."""
+        """Stop the agent and remove it; raises ProgramError."""
         if self._is_loaded():
             self._launchctl("bootout", f"{self._domain}/{LABEL}")
         found = self._path.exists()
@@ -76,4 +76,4 @@ class LaunchAgent:
         return self._launchctl("print", f"{self._domain}/{LABEL}", may_fail=True).returncode == 0
 
     def _launchctl(self, *arguments: str, may_fail: bool = False) -> "subprocess.CompletedProcess[str]":
-        return run_manager(self._environment, "launchctl", *arguments, may_fail=may_fail)
+        return call_program(self._environment, "launchctl", *arguments, may_fail=may_fail)

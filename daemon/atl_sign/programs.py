@@ -1,10 +1,20 @@
-"""What another program prints when it is asked something: at once, or not at all."""
+"""Another program called: without an input, in the C locale, and only until its deadline."""
 
 import shutil
 import subprocess
 from collections.abc import Mapping
 
-PROGRAM_S = 5.0
+PROGRAM_S = 5.0  # to print something
+COMMAND_S = 60.0  # to do something
+
+
+class ProgramError(Exception):
+    """A program is not there, cannot be run, does not end, or fails; says so, and in `hint` what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        """Say what failed and what to do."""
+        super().__init__(message)
+        self.hint = hint
 
 
 def find_program(environment: Mapping[str, str], name: str) -> str | None:
@@ -12,11 +22,27 @@ def find_program(environment: Mapping[str, str], name: str) -> str | None:
     return shutil.which(name, path=environment.get("PATH", ""))
 
 
-def run_program(environment: Mapping[str, str], name: str, *arguments: str) -> str | None:
-    """Return what the program called *name* prints; None when it is not there, fails, or takes over five seconds."""
+def call_program(
+    environment: Mapping[str, str], name: str, *arguments: str, timeout_s: float = COMMAND_S, may_fail: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    """
+    Run the program called *name* to its end.
+
+    Args:
+        environment: the program's, but for its locale; names the PATH.
+        name: without a folder.
+        arguments: the program's.
+        timeout_s: after which it is ended.
+        may_fail: return also what ended with another status than 0.
+
+    Raises:
+        ProgramError: it is not there, cannot be run, takes longer, or fails though it must not.
+    """
     command = find_program(environment, name)
+    shown_command = " ".join([name, *arguments])
+    by_hand = f"try it by hand: {shown_command}"
     if command is None:
-        return None
+        raise ProgramError(f"there is no {name} here", f"install {name}, or mend PATH")
     try:
         done = subprocess.run(
             [command, *arguments],
@@ -25,9 +51,26 @@ def run_program(environment: Mapping[str, str], name: str, *arguments: str) -> s
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=PROGRAM_S,
+            timeout=timeout_s,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except subprocess.TimeoutExpired as exc:
+        raise ProgramError(f"{shown_command} does not end", "look whether the machine is busy, then try again") from exc
+    except OSError as exc:
+        raise ProgramError(f"{command} cannot be run: {exc.strerror}", by_hand) from exc
+    if done.returncode != 0 and not may_fail:
+        raise ProgramError(f"{shown_command} failed: {first_line(done.stderr)}", by_hand)
+    return done
+
+
+def run_program(environment: Mapping[str, str], name: str, *arguments: str) -> str | None:
+    """Return what the program called *name* prints; None when it is not there, fails, or takes over five seconds."""
+    try:
+        return call_program(environment, name, *arguments, timeout_s=PROGRAM_S).stdout
+    except ProgramError:
         return None
-    return done.stdout if done.returncode == 0 else None
+
+
+def first_line(complaint: str) -> str:
+    """Return the first line of what a program complained."""
+    return complaint.strip().partition("\n")[0] or "it said nothing"

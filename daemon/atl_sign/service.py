@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from atl_sign.launch_agent import LaunchAgent
 from atl_sign.listening import StartError
-from atl_sign.manager_call import ServiceError
+from atl_sign.programs import ProgramError
+from atl_sign.service_files import ServiceError
 from atl_sign.systemd_units import SystemdUnits
 
 
@@ -32,7 +33,7 @@ def run_service(action: str, environment: Mapping[str, str], *, as_json: bool = 
             )
             return 0 if fields["installed"] and fields["hint"] is None else 1
         print(service.install() if action == "install" else service.uninstall())
-    except (ServiceError, StartError) as exc:
+    except (ServiceError, ProgramError, StartError) as exc:
         print(f"atl-signd: {exc}\nhint: {exc.hint}", file=sys.stderr)
         return 1
     return 0

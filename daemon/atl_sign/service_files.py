@@ -5,11 +5,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT
-from atl_sign.manager_call import ServiceError
 
 LABEL = "atl-signd"  # launchd's name for it
 DROP_IN = f"{SERVICE_UNIT}.d/atl-sign-command.conf"
 MARK = "written by atl-sign service install"
+
+
+class ServiceError(Exception):
+    """The service could not be installed or removed; says why, and in `hint` what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        """Say what failed and what to do."""
+        super().__init__(message)
+        self.hint = hint
 
 
 def format_drop_in(command: Path) -> str:

@@ -1,7 +1,6 @@
 """The daemon's units in the user's own systemd: linked, enabled, started and proved; looked at; and removed without a trace."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -10,11 +9,11 @@ from typing import Any
 
 from atl_sign import __version__
 from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, autostart, unit_folders, unit_socket_path
-from atl_sign.daemon_call import NoAnswerError, ask_status, find_listener
-from atl_sign.installed import find_command, find_units
+from atl_sign.daemon_call import NoAnswerError, ask_status, describe_status, find_listener
+from atl_sign.installed import INSTALL_AGAIN, find_command, find_units
 from atl_sign.listening import StartError, is_claimed, socket_path
-from atl_sign.manager_call import INSTALL_AGAIN, ServiceError, describe, first_line, run_manager
-from atl_sign.service_files import link_units, unlink_units
+from atl_sign.programs import ProgramError, call_program, find_program, first_line
+from atl_sign.service_files import ServiceError, link_units, unlink_units
 
 _END_S = 8.0
 # What a shell may have and the user manager lacks, so that the daemon there would do something else than the one here.
@@ -31,7 +30,13 @@ class SystemdUnits:
         self._socket = unit_socket_path(environment)
 
     def install(self) -> str:
-        """Link, enable, start the units, and prove it by one request; without systemd, prove autostart. Raises ServiceError."""
+        """
+        Link, enable and start the units, and prove it by one request; without systemd, prove autostart.
+
+        Raises:
+            ServiceError: something is in the way, or no daemon answers.
+            ProgramError: systemctl failed.
+        """
         missing = self._why_no_manager()
         if missing is not None:
             return self._offer_autostart(missing)
@@ -49,14 +54,14 @@ class SystemdUnits:
             if has_changed and not is_first:
                 self._systemctl("try-restart", SERVICE_UNIT)
             status = self._prove()
-        except ServiceError:
+        except (ServiceError, ProgramError):
             if is_first:
                 self._remove()
             raise
-        return "\n".join([f"installed {self._folder / SOCKET_UNIT}", describe(status, self._socket), *self._warn(status)])
+        return "\n".join([f"installed {self._folder / SOCKET_UNIT}", describe_status(status, self._socket), *self._warn(status)])
 
     def uninstall(self) -> str:
-        """Stop, disable and unlink the units; nothing is left of what `install` made. Raises ServiceError."""
+        """Stop, disable and unlink the units; nothing is left of what `install` made. Raises ProgramError."""
         is_alone = self._why_no_manager() is not None  # as in a container that shares the home folder
         found = unlink_units(self._folder) if is_alone else self._remove()
         for path in (self._socket.with_name(f"{self._socket.name}{end}") for end in (".lock", ".start")):
@@ -104,7 +109,7 @@ class SystemdUnits:
 
     def _why_no_manager(self) -> str | None:
         """Return why there is no user manager here, or None when there is one."""
-        if shutil.which("systemctl", path=self._environment.get("PATH")) is None:
+        if find_program(self._environment, "systemctl") is None:
             return "there is no systemd here"
         done = self._systemctl("show-environment", may_fail=True)
         if done.returncode == 0:
@@ -120,7 +125,7 @@ class SystemdUnits:
             raise ServiceError(f"{missing}; and no daemon could be started: {exc}", hint) from exc
         return (
             f"{missing}; nothing was installed\natl-sign and the other clients start the daemon when none answers (autostart)\n"
-            + describe(status, socket_path(self._environment))
+            + describe_status(status, socket_path(self._environment))
         )
 
     def _end_other_daemon(self) -> None:
@@ -181,4 +186,4 @@ class SystemdUnits:
         return dict.fromkeys(names, "") | dict(line.partition("=")[::2] for line in done.stdout.splitlines())
 
     def _systemctl(self, *arguments: str, may_fail: bool = False) -> "subprocess.CompletedProcess[str]":
-        return run_manager(self._environment, "systemctl", "--user", *arguments, may_fail=may_fail)
+        return call_program(self._environment, "systemctl", "--user", *arguments, may_fail=may_fail)

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from atl_sign import __version__
-from atl_sign.manager_call import ServiceError
 from atl_sign.service import run_service
-from atl_sign.service_files import format_drop_in
+from atl_sign.service_files import ServiceError, format_drop_in
 from tests.lab import Daemon, wait_for
 
 UNITS = ("atl-signd.socket", "atl-signd.service")

@@ -1,11 +1,11 @@
-"""What other programs print: at once, or not at all."""
+"""Other programs, called: what they print, what they complain of, and when they are given up."""
 
 from pathlib import Path
 
 import pytest
 
 from atl_sign import programs
-from atl_sign.programs import run_program
+from atl_sign.programs import ProgramError, call_program, run_program
 
 
 def put(folder: Path, text: str) -> dict[str, str]:
@@ -39,3 +39,36 @@ def test_what_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "PROGRAM_S", 0.2)
 
     assert run_program(put(tmp_path, "#!/bin/sh\nexec /bin/sleep 60\n"), "program") is None
+
+
+def test_a_call_gives_all_that_came_of_it(tmp_path: Path) -> None:
+    """A failure too, when it may be one; else it is told in the program's own words."""
+    environment = put(tmp_path, "#!/bin/sh\necho out\nprintf 'it \\377 fails\\nbadly\\n' >&2\nexit $1\n")
+
+    done = call_program(environment, "program", "3", may_fail=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "it \ufffd fails\nbadly\n")
+    assert call_program(environment, "program", "0").returncode == 0
+    with pytest.raises(ProgramError, match="program 3 failed: it \ufffd fails") as caught:
+        call_program(environment, "program", "3")
+    assert str(caught.value) == "program 3 failed: it \ufffd fails"
+    assert caught.value.hint == "try it by hand: program 3"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("#!/bin/sh\nexit 1\n", "program failed: it said nothing"),
+        ("#!/nowhere/interpreter\n", "program cannot be run: No such file or directory"),
+        ("#!/bin/sh\nexec /bin/sleep 60\n", "program does not end"),
+        (None, "there is no program here"),
+    ],
+)
+def test_a_call_that_comes_to_nothing(tmp_path: Path, text: str | None, words: str) -> None:
+    """Each says what to do; a failure that is allowed is none of the others."""
+    environment = {"PATH": str(tmp_path)} if text is None else put(tmp_path, text)
+
+    with pytest.raises(ProgramError, match=words) as caught:
+        call_program(environment, "program", timeout_s=0.2 if "end" in words else 30, may_fail="failed" not in words)
+
+    assert caught.value.hint
