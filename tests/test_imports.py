@@ -26,6 +26,7 @@ RULES = {
     "findings",
 }
 EDGES = {
+    "folders",
     "audit",
     "config",
     "store",
@@ -78,6 +79,8 @@ PROCESS = [
     "cli",
 ]
 EDGE_USES = {
+    "audit": {"folders"},
+    "config": {"folders"},
     "store": {"secret_service", "store_file", "store_keyring"},
     "unreachable": {"tls_files"},
     "http_out": {"tls_files", "unreachable"},

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from atl_sign.errors import AuditUnavailableError
+from atl_sign.folders import state_folder
 from atl_sign.settings import AuditMode
 
 FILE_NAME = "audit.jsonl"
@@ -208,6 +209,5 @@ def open_audit(environment: Mapping[str, str]) -> AuditLog:
 
 
 def audit_path(environment: Mapping[str, str]) -> Path:
-    """Return where the file is: `$XDG_STATE_HOME/atl-sign/audit.jsonl`, `~/.local/state` when that is not set."""
-    state = environment.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local/state") / "atl-sign" / FILE_NAME
+    """Return where the file is."""
+    return state_folder(environment) / FILE_NAME

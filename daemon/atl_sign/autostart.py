@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from atl_sign.daemon_call import find_listener
+from atl_sign.folders import config_home, log_path
 from atl_sign.listening import StartError, open_lock, socket_path
 from atl_sign.programs import ProgramError, call_program
 
@@ -53,11 +54,9 @@ def autostart(environment: Mapping[str, str]) -> None:
 
 def unit_folders(environment: Mapping[str, str]) -> list[Path]:
     """Return where systemd looks for a user's units, the user's own folder first (systemd.unit(5))."""
-    home = Path.home()
-    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
-    data = Path(environment.get("XDG_DATA_HOME") or home / ".local/share")
+    data = Path(environment.get("XDG_DATA_HOME") or Path.home() / ".local/share")
     return [
-        config / "systemd/user",
+        config_home(environment) / "systemd/user",
         Path("/etc/systemd/user"),
         data / "systemd/user",
         *(Path(f"{prefix}/systemd/user") for prefix in ("/usr/local/lib", "/usr/lib", "/usr/local/share", "/usr/share")),
@@ -67,12 +66,6 @@ def unit_folders(environment: Mapping[str, str]) -> list[Path]:
 def unit_socket_path(environment: Mapping[str, str]) -> Path:
     """Return where the socket unit listens: a unit knows the runtime folder alone, and not what `ATL_SIGN_SOCK` says."""
     return Path(environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") / "atl-sign/agent.sock"
-
-
-def log_path(environment: Mapping[str, str]) -> Path:
-    """Return where a daemon that was started here writes its messages."""
-    state = environment.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local/state") / "atl-sign/atl-signd.log"
 
 
 def _answers(path: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from atl_sign import toml_edit
 from atl_sign.errors import ConfigBrokenError, ConfigUnwritableError
+from atl_sign.folders import config_home
 from atl_sign.links import TIMEOUT_S_DEFAULT, Link, LinkTable
 from atl_sign.settings import ConfigProblem, Settings, link_to_fields, parse_settings
 
@@ -20,9 +21,8 @@ _TOO_LARGE = f"it is larger than {FILE_BYTES_MAX >> 20} MiB"
 
 
 def config_path(environment: Mapping[str, str]) -> Path:
-    """Return where the configuration file is: `$XDG_CONFIG_HOME/atl-sign/config.toml`, `~/.config` when that is not set."""
-    home = environment.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "atl-sign/config.toml"
+    """Return where the configuration file is."""
+    return config_home(environment) / "atl-sign/config.toml"
 
 
 class ConfigFile:

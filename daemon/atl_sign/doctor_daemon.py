@@ -10,6 +10,7 @@ from typing import Any
 
 from atl_sign import __version__
 from atl_sign.audit import audit_path
+from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT
 from atl_sign.config import ConfigFile, config_path
 from atl_sign.daemon_call import DaemonAnswer, NoAnswerError, call_daemon
 from atl_sign.findings import Finding, skip
@@ -19,7 +20,7 @@ from atl_sign.settings import Settings
 
 CALL_S = 6.0  # a keyring has 3 s
 ROOM_BYTES = 1 << 20
-UNITS = ("atl-signd.socket", "atl-signd.service")
+UNITS = (SOCKET_UNIT, SERVICE_UNIT)
 START_HINT = "atl-sign service install, or by hand: atl-sign serve &"
 _STATUS = {"version", "pid", "uptime_s", "signatures", "store", "store_state", "audit", "warnings"}
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")

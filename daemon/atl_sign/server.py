@@ -24,6 +24,7 @@ from atl_sign.config import ConfigFile, config_path
 from atl_sign.connections import ACCEPTS_MAX, IDLE_S, AcceptFailures, Connection
 from atl_sign.dance import Dances
 from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError, StoreUnavailableError
+from atl_sign.folders import state_folder
 from atl_sign.idle import IdleWatch
 from atl_sign.installed import read_stamp
 from atl_sign.listening import BACKLOG, Listener, StartError, open_listener, take_inherited_socket
@@ -44,12 +45,6 @@ _LATE_S = 0.1  # after our socket's path is gone, for those who had found it jus
 _TURNS = 10  # of the event loop, until a connection that was taken is one of ours; two would do
 
 _log = logging.getLogger("atl_sign")
-
-
-def state_folder(environment: Mapping[str, str]) -> Path:
-    """Return where the store's file is: `$XDG_STATE_HOME/atl-sign`, `~/.local/state/atl-sign` when that is not set."""
-    home = environment.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local/state") / "atl-sign"
 
 
 def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end: bool = False) -> None:
