@@ -16,14 +16,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from atl_sign import __version__
+from atl_sign.autostart import SERVICE_UNIT
 from atl_sign.doctor_daemon import DaemonView, strike_user_info
 from atl_sign.findings import Finding
+from atl_sign.folders import log_path
 from atl_sign.log_reader import LogFilter, NothingRecordedError, show_log
 from atl_sign.programs import run_program
 from atl_sign.settings import Settings, link_to_fields
 
 DECISIONS_MAX = 100
-MESSAGES_MAX = 100
+MESSAGES_MAX = 100  # of each of the two places
+LOG_BYTES_MAX = 1 << 18
 # What no line of a foreign log may bring along, should it ever hold one.
 _HEADER = re.compile(r"(?i)(?P<name>(?:proxy-)?authorization)(?P<between>[\"']?\s*[:=]).*")
 _SECRETS = re.compile(
@@ -71,6 +74,8 @@ def make_report(
         hidden = {host: f"host-{number}.invalid" for number, host in enumerate(hosts, 1)}
     cleaned = _clean(report, hidden, Path.home())
     assert isinstance(cleaned, dict)  # noqa: S101 - it keeps the shape
+    # Only now: a key has many lines.
+    cleaned["messages"] = [line for text in cleaned["messages"] for line in text.splitlines()[-MESSAGES_MAX:]]
     return cleaned
 
 
@@ -93,7 +98,7 @@ def describe_report(report: Mapping[str, Any]) -> list[str]:
         "config: store, audit, and where the file is broken; not its text",
         "status: what the daemon says of itself" if report["status"] else "status: none, no daemon answered",
         f"decisions: the last {counts['decisions']} of the audit log",
-        f"messages: the last {counts['messages']} of the daemon's own in the journal",
+        f"messages: the last {counts['messages']} of the daemon's own, in the journal and in its log",
     ]
 
 
@@ -134,10 +139,25 @@ def _decisions(environment: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _messages(environment: Mapping[str, str]) -> list[str]:
+    """Return what the daemon wrote to the journal, and to the log when a client started it: each a text of whole lines."""
     shown = run_program(
-        environment, "journalctl", "--user", "--quiet", "--no-pager", "--unit=atl-signd.service", f"--lines={MESSAGES_MAX}"
+        environment, "journalctl", "--user", "--quiet", "--no-pager", f"--unit={SERVICE_UNIT}", f"--lines={MESSAGES_MAX}"
     )
-    return (shown or "").splitlines()[-MESSAGES_MAX:]
+    log = log_path(environment)
+    return [shown or "", _read_end(log.with_name(f"{log.name}.1")) + _read_end(log)]
+
+
+def _read_end(path: Path) -> str:
+    """Return the last lines of *path*, of which the first is whole too: the rest of a secret would not look like one."""
+    try:
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - LOG_BYTES_MAX)
+            file.seek(start)
+            if start:
+                file.readline()
+            return file.read(LOG_BYTES_MAX).decode(errors="replace")
+    except OSError:  # most often there is none
+        return ""
 
 
 def _hosts_of(report: Mapping[str, Any]) -> set[str]:

@@ -37,6 +37,11 @@ def run(daemon: Daemon, *arguments: str, **variables: str) -> "subprocess.Comple
     )
 
 
+def log_of(daemon: Daemon) -> Path:
+    """Where this daemon's messages would be, had a client started it."""
+    return daemon.folder / ".local/state/atl-sign/atl-signd.log"
+
+
 def examine(daemon: Daemon, *arguments: str, **variables: str) -> dict[str, dict[str, Any]]:
     """By check, what was found; the exit status is as the worst of them says."""
     done = run(daemon, "--json", *arguments, **variables)
@@ -275,7 +280,7 @@ def test_a_locked_keyring_is_told(sandbox: Sandbox) -> None:
 
 
 def test_the_report_holds_no_secret(jira: Daemon, own_sandbox: Sandbox) -> None:
-    """Canaries in the environment, in the journal, in a refused request; tokens, key and nonces; the file is ours alone."""
+    """Canaries in environment, journal, log and a refused request; tokens, key and nonces; the file is ours alone."""
     url = own_sandbox.base_url("jira")
     header = jira.request("POST", "/sign", {"method": "GET", "url": f"{url}/rest/x?secret={CANARY}"}).json["authorization"]
     jira.request("POST", "/sign", {"method": "GET", "url": f"https://{CANARY}:{CANARY}@example.com/"})
@@ -287,6 +292,12 @@ def test_the_report_holds_no_secret(jira: Daemon, own_sandbox: Sandbox) -> None:
         f"printf -- '-----BEGIN PRIVATE KEY-----{CANARY}'\n"
     )
     (programs / "journalctl").chmod(0o755)
+    log = log_of(jira)
+    log.with_name("atl-signd.log.1").write_bytes(b"before\xff\n")
+    log.write_text(
+        f"Authorization: OAuth {CANARY}\n-----BEGIN PRIVATE KEY-----\n{CANARY}\n{CANARY}\n-----END PRIVATE KEY-----\n"
+        f"GET https://ann:{CANARY}@h/x?oauth_token={CANARY}\natl-signd: ends\n"
+    )
     variables = {
         "PATH": f"{programs}:{jira.environment['PATH']}",
         "https_proxy": f"http://ann:{CANARY}@127.0.0.1:9",
@@ -306,6 +317,14 @@ def test_the_report_holds_no_secret(jira: Daemon, own_sandbox: Sandbox) -> None:
     assert report["environment"]["https_proxy"] == "http://…@127.0.0.1:9"
     assert report["messages"][0] == "Authorization: <secret>"
     assert report["messages"][1] == "GET https://h/x?oauth_verifier=<secret>&a=1 password: <secret>"
+    assert report["messages"][2:] == [
+        "<secret>",
+        "before\ufffd",
+        "Authorization: <secret>",
+        "<secret>",
+        "GET https://…@h/x?oauth_token=<secret>",
+        "atl-signd: ends",
+    ]
     assert report["links"]["jira"]["consumer_key"].startswith("consumer-")
     assert {"check": "link.user", "link": "jira"}.items() <= report["checks"][-1].items()
     assert any(each.get("path") == "/jira/rest/x" for each in report["decisions"])
@@ -314,6 +333,26 @@ def test_the_report_holds_no_secret(jira: Daemon, own_sandbox: Sandbox) -> None:
     twin = run(jira, "--report", "report.json", **variables)
     assert twin.returncode == 1
     assert "report.json cannot be written: File exists" in twin.stderr
+
+
+def test_the_report_has_the_end_of_a_long_log(daemon: Daemon) -> None:
+    """A line that was cut, and so shows only the end of a secret, is left out; what is no file has no messages."""
+    programs = daemon.folder / "bin"
+    programs.mkdir()
+    (programs / "journalctl").symlink_to("/bin/true")  # a journal without messages
+    path = f"{programs}:{daemon.environment['PATH']}"
+    log = log_of(daemon)
+    log.with_name("atl-signd.log.1").mkdir(parents=True)
+    log.write_text(f"oauth_token={CANARY * 40_000}\n" + "".join(f"message {number}\n" for number in range(60)))
+
+    run(daemon, "--report", "short.json", PATH=path)
+    with log.open("a") as file:
+        file.writelines(f"message {number}\n" for number in range(60, 150))
+    run(daemon, "--report", "long.json", PATH=path)
+    short, long = (json.loads((daemon.folder / name).read_text())["messages"] for name in ("short.json", "long.json"))
+
+    assert short == [f"message {number}" for number in range(60)]
+    assert long == [f"message {number}" for number in range(50, 150)]
 
 
 def test_the_report_without_hosts(jira: Daemon) -> None:
