@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import threading
 import time
@@ -15,12 +14,14 @@ from queue import SimpleQueue
 from typing import Any
 
 from atl_sign.audit import FILES_KEPT, IDENTIFIER, audit_path
+from atl_sign.programs import ProgramError, call_program, find_program
 from atl_sign.text import one_line
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _POLL_S = 0.2
 _JOURNAL_S = 30.0  # for a journal that holds years
+_JOURNAL_OPTIONS = ("--user", "--quiet", "--no-pager", "--output=cat", f"--identifier={IDENTIFIER}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def show_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bool
         NothingRecordedError: there is nothing.
     """
     path = audit_path(environment)
-    journal = _read_journal()
+    journal = _read_journal(environment)
     if journal is None and not path.exists():
         raise NothingRecordedError(f"the daemon writes to {path}, or to the journal when systemd runs it")
     lines = [*_read_files(path), *(journal or ())]
@@ -85,7 +86,7 @@ def follow_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bo
     """Print what is recorded from now on, as `show_log` does, until the process is interrupted."""
     journal: SimpleQueue[str] = SimpleQueue()
     file = _FileFollower(audit_path(environment))
-    with _journal_follower(journal):
+    with _journal_follower(environment, journal):
         while True:
             lines = list(file.read())
             while not journal.empty():
@@ -97,11 +98,12 @@ def follow_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bo
 
 
 @contextmanager
-def _journal_follower(queue: "SimpleQueue[str]") -> Iterator[None]:
-    command = _journal_command("--follow", "--lines=0")
-    if command is None:
+def _journal_follower(environment: Mapping[str, str], queue: "SimpleQueue[str]") -> Iterator[None]:
+    program = find_program(environment, "journalctl")
+    if program is None:
         yield
         return
+    command = [program, *_JOURNAL_OPTIONS, "--follow", "--lines=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace") as process:
         threading.Thread(target=_pass_on, args=(process.stdout or (), queue), daemon=True).start()
         try:
@@ -152,24 +154,14 @@ def _read_files(path: Path) -> Iterator[str]:
             yield from part.read_text(errors="replace").splitlines()
 
 
-def _read_journal() -> list[str] | None:
+def _read_journal(environment: Mapping[str, str]) -> list[str] | None:
     """Return what the user's journal has of ours; None when there is no journal, or nothing in it."""
-    command = _journal_command()
-    if command is None:
-        return None
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_JOURNAL_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        answer = call_program(environment, "journalctl", *_JOURNAL_OPTIONS, timeout_s=_JOURNAL_S, may_fail=True)
+    except ProgramError:
         return None
     lines = [line for line in answer.stdout.splitlines() if line.startswith("{")]
     return lines or None
-
-
-def _journal_command(*options: str) -> list[str] | None:
-    program = shutil.which("journalctl")
-    if program is None:
-        return None
-    return [program, "--user", "--quiet", "--no-pager", "--output=cat", f"--identifier={IDENTIFIER}", *options]
 
 
 def _parse(line: str) -> dict[str, Any] | None:
