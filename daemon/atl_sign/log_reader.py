@@ -186,7 +186,8 @@ def _format(entry: Mapping[str, Any], *, as_json: bool) -> str:
     peer = (
         f"{Path(str(entry['program'])).name}[{entry.get('pid')}]" if entry.get("program") else f"[{entry.get('pid', 'daemon')}]"
     )
-    request = f"{entry['method']} {entry.get('host', '')}{entry.get('path', '')}" if entry.get("host") else ""
+    # git's helper names a host without a method and a path.
+    request = f"{entry.get('method', '')} {entry.get('host', '')}{entry.get('path', '')}".strip()
     cells: Iterable[object] = (
         _time_of(entry).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         f"{entry.get('outcome', '')!s:<12}",

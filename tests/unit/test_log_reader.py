@@ -52,6 +52,24 @@ def test_the_files_are_shown_in_order(path: Path, capsys: pytest.CaptureFixture[
     assert lines[3] == "2026-11-25 12:03:00  ok            sign    jira          curl[42]  GET jira.example.com/3"
 
 
+def test_lines_without_a_request_are_shown(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """git's helper names a host and no path, a lock neither; a line that is not ours in all its parts ends nothing."""
+    sink = FileSink(path)
+    sink.write(
+        format_decision(Decision("git-credential", "ok", "bitbucket", None, "git.example.com", None, 42, 1000, None), NOON)
+    )
+    sink.write(format_decision(Decision("lock", "ok", None, None, None, None, 42, 1000, None), NOON))
+    sink.write('{"time": "2026-11-25T12:00:00Z", "method": 5, "program": []}')
+
+    assert main(["log"]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        "2026-11-25 12:00:00  ok            git-credential  bitbucket     [42]  git.example.com",
+        "2026-11-25 12:00:00  ok            lock    -             [42]",
+        "2026-11-25 12:00:00                        -             [daemon]  5",
+    ]
+
+
 def test_lines_are_filtered(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By link and by time, as JSON too."""
     sink = FileSink(path)
