@@ -90,6 +90,9 @@ class Vault:
         self._store.unlock(passphrase, new)  # not in our lock: deriving a key must not hold up those who read another item
         with self._lock:
             self._is_locked = False
+            # What was to be forgotten while the store was locked is in it still, and is asked for when it is forgotten again.
+            self._tokens = {name: kept for name, kept in self._tokens.items() if kept is not None}
+            self._git_records = {name: kept for name, kept in self._git_records.items() if kept is not None}
             self._save_what_is_unsaved()
 
     def move_to(self, target: Store, names: Iterable[str], commit: Callable[[], None]) -> list[str]:
@@ -252,7 +255,7 @@ class Vault:
         """
         Take the token of the link called *name* out of memory, so that nothing is signed with it, and out of the store.
 
-        A missing one is fine. Raises as the store does; then the token is forgotten until the next start alone.
+        A missing one is fine. Raises as the store does; then the token is forgotten until the next start or `unlock` alone.
         """
         with self._lock:
             self._tokens[name] = None
@@ -304,11 +307,17 @@ class Vault:
         return True
 
     def forget_git_record(self, name: str) -> None:
-        """Take what is known of the tokens for git of the link called *name* out of memory and store; as `forget_token`."""
+        """
+        Take what is known of the tokens for git of the link called *name* out of memory and store; as `forget_token`.
+
+        What was never read stays unread when the store raises: it has the names of tokens that are good at the provider.
+        """
         with self._lock:
-            self._git_records[name] = None
+            if name in self._git_records:
+                self._git_records[name] = None
             self._raise_if_locked()
             self._store.delete(_git_item(name))
+            self._git_records[name] = None
 
     def _forget(self) -> None:
         if self._key is not None:

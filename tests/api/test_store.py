@@ -349,3 +349,28 @@ def test_it_locks_by_itself(kept: Daemon, sandbox: Sandbox) -> None:
 
     assert warnings == ["config.toml line 3, store.lock_after_minutes: not a number of minutes from 1 to 525,600"]
     assert kept.request("GET", "/key").status == 200
+
+
+@pytest.mark.parametrize("way", ["lock", "restart"])
+@pytest.mark.parametrize("path", ["/links/bitbucket/token", "/links/bitbucket"])
+def test_a_logout_that_a_lock_refused_can_be_done_again(path: str, way: str, kept: Daemon) -> None:
+    """It has not cost the names of the tokens for git: the second one revokes them."""
+    unlock(kept, None, new_passphrase=WORD)
+    with Sandbox(["bitbucket"]) as bitbucket:
+        kept.dance(bitbucket, "bitbucket")
+        host = bitbucket.base_url("bitbucket").split("/")[2]
+        asked = f"protocol=http\nhost={host}\n".encode()
+        assert kept.request("POST", "/git-credential/get", asked, headers={"Content-Type": "text/plain"}).status == 200
+        if way == "lock":
+            kept.request("POST", "/lock")
+        else:
+            kept.stop(signal.SIGKILL)
+            kept.start()
+        assert kept.request("DELETE", path).code == "store_locked"
+        unlock(kept)
+
+        reply = kept.request("DELETE", path)
+
+        assert reply.json["git_left"] == []
+        assert not bitbucket.state.sites["bitbucket"].data.tokens.of_user("alice")
+    assert read_file(path_of(kept).read_bytes(), WORD.encode()).keys() == {"consumer-key"}
