@@ -114,6 +114,9 @@ def _log(link: str | None, since: str | None, *, as_json: bool, follow: bool) ->
             return 1
     except BrokenPipeError:
         return _end_quietly()
+    except OSError as exc:
+        print(f"atl-signd: {exc.filename} cannot be read: {exc.strerror}\nhint: atl-sign doctor", file=sys.stderr)
+        return 1
     if follow:
         try:
             follow_log(os.environ, wanted, as_json=as_json, write=write)

@@ -70,6 +70,7 @@ def show_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bool
 
     Raises:
         NothingRecordedError: there is nothing.
+        OSError: a file cannot be read.
     """
     path = audit_path(environment)
     journal = _read_journal(environment)

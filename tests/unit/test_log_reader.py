@@ -100,6 +100,15 @@ def test_bad_usage_and_nothing_there(path: Path, capsys: pytest.CaptureFixture[s
     assert str(path) in capsys.readouterr().err
 
 
+def test_what_cannot_be_read_is_told(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder in the file's place, say: which one, and why."""
+    path.mkdir(parents=True)
+
+    assert main(["log"]) == 1
+
+    assert f"{path} cannot be read: Is a directory\nhint: atl-sign doctor" in capsys.readouterr().err
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`atl-sign log | head`."""
     FileSink(path).write(make_line(1))
