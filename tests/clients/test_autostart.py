@@ -50,6 +50,23 @@ def test_the_first_command_starts_the_daemon_and_the_second_finds_it(lab: Daemon
     assert json.loads(first.stdout)["pid"] == json.loads(second.stdout)["pid"]
 
 
+def test_the_doctor_starts_it_and_goes_on_without_it(lab: Daemon) -> None:
+    """A daemon that has ended because nobody needed it is no fault; one that may not or cannot start is, and it is told why."""
+    off = atl_sign(lab, "doctor", ATL_SIGN_AUTOSTART="0")
+    shown = atl_sign(lab, "doctor", "--help")
+    broken = atl_sign(lab, "doctor", ATL_SIGN_STORE="nonsense")
+    assert (off.returncode, off.stderr, shown.returncode) == (1, "", 0)
+    assert "broken   daemon" in off.stdout
+    assert "broken   daemon" in broken.stdout
+    assert broken.stderr.startswith("atl-signd: no store is called 'nonsense'\nhint: ")
+    assert not lab.socket.exists()
+
+    on = atl_sign(lab, "doctor", "--json")
+
+    assert {check["check"]: check["result"] for check in json.loads(on.stdout)["checks"]}["daemon"] == "ok"
+    assert on.stderr == ""
+
+
 def test_the_daemon_holds_nothing_of_the_one_who_started_it(lab: Daemon) -> None:
     """Its own session and folder, no terminal, and none of the client's descriptors."""
     status = json.loads(atl_sign(lab, "status", "--json").stdout)
