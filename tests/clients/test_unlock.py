@@ -256,3 +256,18 @@ def test_a_line_that_makes_no_sense_is_usage(daemon: Daemon, arguments: list[str
     done = run(daemon, *arguments)
 
     assert (done.returncode, "usage: atl-sign" in done.stderr) == (2, True)
+
+
+def test_a_link_is_added_after_the_unlock_as_before_it(daemon: Daemon) -> None:
+    """What the locked store refused has left no link behind, so the same command works then."""
+    refused = run(daemon, "link", "add", "jira", "http://127.0.0.1:9/jira")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.endswith("hint: atl-sign unlock --new\n")
+    assert run(daemon, "link", "list").stdout == ""
+    assert run(daemon, "unlock", "--new", "--stdin", stdin=f"{WORD}\n").returncode == 0
+
+    added = run(daemon, "link", "add", "jira", "http://127.0.0.1:9/jira")
+
+    assert added.returncode == 0, added.stderr
+    assert "made the consumer's key" in added.stderr
+    assert "Public Key:" in added.stdout
