@@ -273,10 +273,15 @@ def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
             dances=status.dances,
             signatures=status.signatures,
             links=[],
-            dance_needed=[each.link.name for each in status.links if each.token_state != "active"],  # noqa: S105 - no password
-            warnings=list(status.warnings),
+            dance_needed=[each.link.name for each in status.links if each.token_state in ("none", "expired")],
+            warnings=[*status.warnings, *_warn_of_unknown(status.links)],
         )
         return answer_with_list(request, answer, "links", links, _format_status(answer, links) if wants_text(request) else "")
+
+
+def _warn_of_unknown(reports: Iterable[LinkReport]) -> list[str]:
+    unknown = sum(report.token_state == "unknown" for report in reports)  # noqa: S105 - no password
+    return [f"the store does not say whether {unknown} of the links have tokens: atl-sign unlock"] if unknown else []
 
 
 def _format_status(status: schemas.StatusAnswer, links: Iterable[schemas.LinkStatus]) -> str:

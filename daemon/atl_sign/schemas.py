@@ -334,5 +334,5 @@ class StatusAnswer(BaseModel):
     dances: int = Field(description="how many wait for their users")
     signatures: int = Field(description="since the start")
     links: list[LinkStatus]
-    dance_needed: list[str] = Field(description="links that may not sign without a dance: no token, an expired one, or unknown")
+    dance_needed: list[str] = Field(description="links that may not sign without a dance: no token, or an expired one")
     warnings: list[str]

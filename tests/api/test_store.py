@@ -12,7 +12,7 @@ import pytest
 
 from atl_sign.sandbox import Sandbox
 from tests.api.test_dance import begin
-from tests.lab import Daemon, Reply, wait_for
+from tests.lab import REPOSITORY, Daemon, Reply, wait_for
 from tests.store.readers import read_file
 
 WORD = "correct horse battery staple"
@@ -70,6 +70,26 @@ def test_the_file_is_made_locked_and_opened(kept: Daemon, sandbox: Sandbox) -> N
     assert kept.request("GET", "/key").json["public_key"] == key
     assert kept.request("POST", "/links/jira/check").json["user"] == "alice"
     assert read_file(path_of(kept).read_bytes(), WORD.encode()).keys() == {"consumer-key", "token:jira"}
+
+
+def test_a_locked_store_is_no_reason_to_dance(kept: Daemon, sandbox: Sandbox) -> None:
+    """Status says what helps, and a script that asks whether all is well gets no; the twin: after the unlock it gets yes."""
+    unlock(kept, None, new_passphrase=WORD)
+    kept.dance(sandbox, "jira")
+
+    def exit_code(*arguments: str) -> int:
+        command = [str(REPOSITORY / "clients/bash/atl-sign"), "status", "--exit-code", *arguments]
+        return subprocess.run(command, env=kept.environment, stdout=subprocess.DEVNULL).returncode
+
+    assert (exit_code(), exit_code("--json")) == (0, 0)
+    kept.request("POST", "/lock")
+    status = kept.request("GET", "/status").json
+
+    assert (status["dance_needed"], status["links"][0]["token"]["state"]) == ([], "unknown")
+    assert status["warnings"] == ["the store does not say whether 1 of the links have tokens: atl-sign unlock"]
+    assert (exit_code(), exit_code("--json"), exit_code("jira")) == (1, 1, 1)
+    wait_for(lambda: unlock(kept).status == 200)
+    assert (exit_code(), exit_code("--json")) == (0, 0)
 
 
 def test_lock_forgets_everything_and_unlock_brings_it_back(kept: Daemon, sandbox: Sandbox) -> None:
