@@ -164,17 +164,23 @@ def test_lock_leaves_no_secret_in_the_vault(lab: Lab) -> None:
     assert lab.keeper.survives_restart()
 
 
-def test_a_token_forgotten_while_locked_stays_forgotten(lab: Lab) -> None:
-    """The store still has it, and that is told; nothing is signed with it after the unlock."""
+def test_what_a_lock_kept_from_being_forgotten_can_be_forgotten_after_it(lab: Lab) -> None:
+    """The refusal told so: the store has it still, also what a second logout needs to revoke git's token at the provider."""
     lab.keeper.lock()
     for forget in (lab.vault.forget_token, lab.vault.forget_git_record):
         with pytest.raises(StoreLockedError):
             forget("jira")
-
     lab.keeper.unlock()
+    assert lab.vault.token(LINK) is not None
+
+    for forget in (lab.vault.forget_token, lab.vault.forget_git_record):
+        forget("jira")
 
     assert lab.vault.token(LINK) is None
     assert lab.vault.git_record(LINK) is None
+    lab.keeper.lock()
+    lab.keeper.unlock()
+    assert lab.vault.token(LINK) is None
 
 
 def test_a_store_that_would_lose_its_items_is_not_locked(tmp_path: Path) -> None:

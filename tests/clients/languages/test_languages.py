@@ -24,6 +24,7 @@ COMPILE_S = 400  # Go has to compile its own library first, a minute of one core
 SLOW_START_S = 15.0  # a virtual machine on a busy computer
 # Each of these is signed or sent wrongly by some library; none is refused by a URL parser.
 TRICKY = "?a=%2B+%20;&b=c%5B%5D&b=&x=%C3%A4~*'()!&%7e=%2f&y=a=b"
+_VERSION = {"go": "version"}
 _PLACES = ("/usr/local/go/bin", "~/.cargo/bin")  # where the languages' own installers put them
 _UNCOUNTED = re.compile(r'\s*([)}\]]+;?|end)?|package .*|import .*|use .*|require .*|\t"[\w/]+"')
 pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
@@ -41,6 +42,9 @@ def find_tool(name: str) -> str:
     path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *(str(Path(place).expanduser()) for place in _PLACES)]))
     if path is None:
         pytest.skip(f"{name} is not installed")
+    # Version managers put names on PATH that run only where their user has chosen a version.
+    if subprocess.run([path, _VERSION.get(name, "--version")], capture_output=True, timeout=60).returncode != 0:
+        pytest.skip(f"{name} is there and does not run")
     return path
 
 
