@@ -11,8 +11,7 @@ from tests.reliability.attacks import ATTACKS, MEMORY_KB_MAX, list_links, many_l
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 3.0
-TRIES = 3  # three seconds are few: what else this machine does in them can make one request of a hundred late
+SECONDS = 6.0  # some five hundred requests of others: of half as many, three late ones decided
 LINKS = 10_000
 # What an attacker may get: an answer, or a clean close where nothing was asked.
 EXPECTED = {
@@ -45,12 +44,9 @@ def left_alone(sandbox: Sandbox) -> Iterator[Daemon]:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_others_are_answered_during_an_attack(attacked: Daemon, left_alone: Daemon, sandbox: Sandbox, name: str) -> None:
     """Within 50 ms for 99 of 100, or three times what an idle daemon takes in the same seconds; and nobody waits for ever."""
-    for _ in range(TRIES):
-        measured = measure(attacked, left_alone, f"{sandbox.base_url('jira')}/x", ATTACKS[name], SECONDS)
-        assert measured.errors == ()
-        if measured.is_fast:
-            break
+    measured = measure(attacked, left_alone, f"{sandbox.base_url('jira')}/x", ATTACKS[name], SECONDS)
 
+    assert measured.errors == ()
     assert measured.is_fast, measured
     assert measured.peak_kb < MEMORY_KB_MAX
     assert measured.outcomes.total() > 0
@@ -63,7 +59,7 @@ def test_ten_thousand_links_are_listed_changed_and_signed_for(attacked: Daemon, 
     url = f"{sandbox.base_url('jira')}/x"
     with many_links(attacked, LINKS):
         attacked.request("POST", "/sign", {"method": "GET", "url": url})  # waits until the file is read
-        measured = measure(attacked, left_alone, url, list_links, SECONDS / 2)
+        measured = measure(attacked, left_alone, url, list_links, SECONDS / 4)
         for _ in range(3):
             assert len(attacked.request("GET", "/links").json["links"]) == LINKS + 1
             status = attacked.request("GET", "/status").json
