@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import gc
 import logging
 import os
 import resource
@@ -36,8 +35,6 @@ STORE_DEFAULT = "secret-service"
 KEY_CREDENTIAL = "atl-sign-store-key"  # in systemd's LoadCredential=
 _PR_SET_DUMPABLE = 4
 _M_ARENA_MAX = -8  # of glibc's mallopt(3)
-# A full collection stops everybody, for 50 ms with 10,000 links, and a list of those started several of them.
-_GC_THRESHOLDS = (100_000, 50, 1_000)
 _SWITCH_S = 0.001  # how long a thread may keep the interpreter: the loop asks for it some ten times in a request
 _SHUTDOWN_S = 3
 _FILES_MAX = 65_536
@@ -64,7 +61,6 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end:
     _allow_open_files()
     _keep_one_heap()
     sys.setswitchinterval(_SWITCH_S)
-    gc.set_threshold(*_GC_THRESHOLDS)
     _set_up_log()
     early: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):

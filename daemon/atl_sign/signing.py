@@ -158,8 +158,9 @@ def sign(
     oauth = _protocol_parameters(request, consumer, token, nonce, timestamp)
     base_string = _base_string(request, oauth)
     signature = b64encode(consumer.private_key.sign_sha1(base_string.encode("ascii"))).decode("ascii")
-    items = ", ".join(f'{name}="{_escape(value)}"' for name, value in oauth)
-    return f'OAuth {items}, oauth_signature="{_escape(signature)}"'
+    escaped = signature.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")  # base64 has nothing else to escape
+    items = ", ".join(f'{name}="{value}"' for name, value in oauth)
+    return f'OAuth {items}, oauth_signature="{escaped}"'
 
 
 def signature_base_string(
@@ -176,16 +177,17 @@ def signature_base_string(
 def _protocol_parameters(
     request: UnsignedRequest, consumer: Consumer, token: AccessToken | RequestToken | None, nonce: str, timestamp: int
 ) -> list[tuple[str, str]]:
-    oauth = [("oauth_consumer_key", consumer.key)]
+    """Return what the header carries besides the signature, percent-encoded, in the header's order."""
+    oauth = [("oauth_consumer_key", _escape(consumer.key))]
     if token is not None:
-        oauth.append(("oauth_token", token.key.reveal()))
+        oauth.append(("oauth_token", _escape(token.key.reveal())))
     oauth += [
         ("oauth_signature_method", SIGNATURE_METHOD),
         ("oauth_timestamp", str(timestamp)),
-        ("oauth_nonce", nonce),
+        ("oauth_nonce", _escape(nonce)),
         ("oauth_version", "1.0"),
     ]
-    oauth.extend(request.oauth)
+    oauth.extend((name, _escape(value)) for name, value in request.oauth)
     return oauth
 
 
@@ -200,10 +202,14 @@ def _base_string(request: UnsignedRequest, oauth: list[tuple[str, str]]) -> str:
         if not name:  # a form given as pairs; parse_pairs refuses it in a text
             raise BadUrlError("the form has a part without a name", "the provider would drop it: take it out")
     # RFC 5849 §3.4.1.3.2: sorted by encoded name, then by encoded value. Encoded text is ASCII, so str order is byte order.
-    parameters = "&".join(
-        f"{name}={value}" for name, value in sorted((_escape(name), _escape(value)) for name, value in sent + oauth)
-    )
-    return f"{_escape(request.method.upper())}&{_escape(url.origin + url.path)}&{_escape(parameters)}"
+    encoded = sorted([*((_escape(name), _escape(value)) for name, value in sent), *oauth])
+    parameters = "%26".join(f"{_escape_again(name)}%3D{_escape_again(value)}" for name, value in encoded)
+    return f"{_escape(request.method.upper())}&{_escape(url.origin + url.path)}&{parameters}"
+
+
+def _escape_again(encoded: str) -> str:
+    """Percent-encode what `_escape` gave: nothing is left to encode but its percent signs."""
+    return encoded.replace("%", "%25")
 
 
 def _escape(text: str) -> str:
