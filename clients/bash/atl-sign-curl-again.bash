@@ -116,7 +116,10 @@ follow_and_repeat() {
 			if [[ $result == 0 || -n ${o[fail]-}${o[fail-with-body]-} ]]; then
 				case $code in
 				408 | 429 | 500 | 502 | 503 | 504) reason=': HTTP error' ;;
-				522 | 524) ((version < 8017)) || reason=': HTTP error' ;;
+				522 | 524)
+					find_version
+					((version < 8017)) || reason=': HTTP error'
+					;;
 				esac
 			fi
 			;;
@@ -214,11 +217,14 @@ redirect() {
 	[[ -n ${o[path-as-is]-} ]] || squash_path
 	# A lone "?" is gone after a redirect.
 	[[ $query != '?' ]] || query=''
-	if ((version >= 8020)); then
-		change_escapes upper "$path"
-		path=$reply
-		change_escapes upper "$query"
-		query=$reply
+	if [[ $path$query == *%* ]]; then
+		find_version
+		if ((version >= 8020)); then
+			change_escapes upper "$path"
+			path=$reply
+			change_escapes upper "$query"
+			query=$reply
+		fi
 	fi
 	case $code in
 	301 | 302) [[ $kind != post || -n ${o[post$code]-} ]] || become_get ;;
@@ -289,6 +295,7 @@ resolve() {
 			' ') if [[ $before == query ]]; then out+='+'; else out+=%20; fi ;;
 			[!!-~])
 				printf -v code '%d' "'$char"
+				find_version
 				if ((version < 8015)); then printf -v char '%%%02x' $((code & 255)); else printf -v char '%%%02X' $((code & 255)); fi
 				out+=$char
 				;;

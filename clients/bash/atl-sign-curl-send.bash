@@ -88,6 +88,12 @@ begin_asking() {
 		((size == 0)) || add_field form "$5"
 		[[ -n $asker ]] || start_asker
 	fi
+	# The version costs curl 2 ms, so it is asked for only where an option of the line needs one.
+	if ((needs > 0)) && [[ -z $version ]]; then
+		fields+='write-out = "\n%{json}"'$'\n'
+	else
+		fields+='write-out = "\n%{http_code} %{size_download}"'$'\n'
+	fi
 	# Last the URL: of half a configuration nothing comes.
 	fields+='url = "http://localhost/sign"'
 	if [[ -n $asker_in ]]; then
@@ -100,9 +106,9 @@ begin_asking() {
 	fields=''
 }
 
-# Sets status and answer, and version from what the daemon's curl tells of itself.
+# Sets status and answer, and version where that was asked for.
 finish_asking() {
-	local LC_ALL=C code=0 part=''
+	local LC_ALL=C code=0 part='' size
 	answer=''
 	if [[ -n $asker_out ]]; then
 		# curl before 8.4 bounds only what is announced.
@@ -118,6 +124,7 @@ finish_asking() {
 	asker=''
 	case $code in
 	0) ;;
+	2) die "$REFUSED" "the installed curl is too old" "install curl 7.76 or newer" ;;
 	7)
 		autostart "no daemon answers on $socket"
 		begin_asking "${asking[@]}"
@@ -130,46 +137,45 @@ finish_asking() {
 	126 | 127) die "$REFUSED" "curl cannot be run" "install curl 7.76 or newer" ;;
 	*) die "$NO_DAEMON" "curl could not talk to the daemon on $socket (its status: $code)" "curl must be 7.76 or newer, with Unix sockets" ;;
 	esac
-	code=${answer##*$'\n'{}
-	answer=${answer%$'\n'{*}
-	[[ $code =~ \"http_code\":([0-9]+) ]] || die "$REFUSED" "the installed curl is too old" "install curl 7.76 or newer"
-	status=${BASH_REMATCH[1]}
+	part=${answer##*$'\n'}
+	answer=${answer%$'\n'*}
+	if [[ $part == \{* ]]; then
+		[[ $part =~ \"curl_version\":\"libcurl/([0-9]+)\.([0-9]+) ]] || die "$REFUSED" "the installed curl does not tell its version" "install curl 7.76 or newer"
+		set_version "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
+		[[ $part =~ \"size_download\":([0-9]+) ]] || no_answer
+		size=${BASH_REMATCH[1]}
+		[[ $part =~ \"http_code\":([0-9]+) ]] || no_answer
+		status=${BASH_REMATCH[1]}
+	else
+		status=${part% *} size=${part#* }
+	fi
 	case $status in 2?? | [45]??) ;; *) no_answer ;; esac
 	# bash drops zero bytes, of which the daemon sends none.
-	[[ $code == *"\"size_download\":${#answer},"* ]] || no_answer
+	[[ $size == "${#answer}" ]] || no_answer
 	answer=${answer%$'\n'}
-	if [[ -z $version ]]; then
-		[[ $code =~ \"curl_version\":\"libcurl/([0-9]+)\.([0-9]+) ]] || die "$REFUSED" "the installed curl does not tell its version" "install curl 7.76 or newer"
-		set_version "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
-	fi
 }
 
 # Nothing but a signature may lead to a request: one header, and after it what the daemon says of the link, each once on its line.
+# Sets authorization to the header, and said[] by name to the rest.
 check_answer() {
-	local LC_ALL=C line rest=$answer$'\n'
-	line=${rest%%$'\n'*}
-	[[ $line == 'Authorization: OAuth '?* ]] || no_answer
+	local LC_ALL=C line rest
+	said=()
+	authorization=${answer%%$'\n'*}
+	[[ $authorization == 'Authorization: OAuth '?* && $authorization != *[[:cntrl:]]* ]] || no_answer
+	rest=${answer:${#authorization}+1}
 	while [[ -n $rest ]]; do
-		[[ $line != *[[:cntrl:]]* ]] || no_answer
-		rest=${rest#*$'\n'}
 		line=${rest%%$'\n'*}
-		case $line in 'link: '* | 'base_url: '* | 'ca_bundle: '* | 'client_cert: '* | 'proxy: '* | 'allow_insecure: '* | '') ;; *) no_answer ;; esac
+		rest=${rest:${#line}+1}
+		[[ $line != *[[:cntrl:]]* && -z ${said[${line%%:*}]+x} ]] || no_answer
+		case $line in
+		'link: '* | 'base_url: '* | 'ca_bundle: '* | 'client_cert: '* | 'proxy: '* | 'allow_insecure: '*) said[${line%%:*}]=${line#*: } ;;
+		*) no_answer ;;
+		esac
 	done
 }
 
-# detail NAME: sets reply to that line of the daemon's answer, or to nothing
-detail() {
-	reply=''
-	if [[ $answer == *$'\n'"$1: "* ]]; then
-		reply=${answer#*$'\n'"$1: "}
-		reply=${reply%%$'\n'*}
-	fi
-}
-
 check_insecure() {
-	[[ -n ${o[insecure]-} ]] || return 0
-	detail allow_insecure
-	[[ $reply == true ]] || refuse_curl "-k would show the signature to anyone who answers" \
+	[[ -z ${o[insecure]-} || ${said[allow_insecure]-} == true ]] || refuse_curl "-k would show the signature to anyone who answers" \
 		"give the link its authority: $PROGRAM link add … --ca-bundle FILE, or --allow-insecure"
 }
 
@@ -263,7 +269,7 @@ send() {
 		[[ -n ${o[content-type]-} ]] || add_config header 'Content-Type: application/json'
 		[[ -n ${o[has-accept]-} ]] || add_config header 'Accept: application/json'
 	fi
-	if [[ -n $is_signed ]]; then add_config header "${answer%%$'\n'*}"; fi
+	if [[ -n $is_signed ]]; then add_config header "$authorization"; fi
 	if [[ $kind == post && ${o[body]} == form ]]; then
 		((${#form} > INLINE_BYTES_MAX)) || add_config data-raw "$form"
 	elif [[ $kind != post && -n ${o[get-data]-} && $hop -eq 0 ]]; then
@@ -289,7 +295,7 @@ send() {
 
 # Sets is_signed for this hop, and puts what the link says into the config.
 use_answer() {
-	local reply
+	local value
 	if ((hop > 0)) && [[ $status == 404 ]]; then
 		# Off the link: without credentials, as curl does it.
 		is_signed='' answer=''
@@ -298,22 +304,15 @@ use_answer() {
 	[[ $status == 2?? ]] || refused
 	check_answer
 	[[ -n ${all[sent]-} ]] || check_insecure
-	detail link
-	first_link=$reply
-	shown_link=$reply
-	if [[ -z ${o[has-ca]-} ]]; then
-		detail ca_bundle
-		[[ -z $reply ]] || add_config cacert "$reply"
-	fi
-	if [[ -z ${o[has-cert]-} ]]; then
-		detail client_cert
-		reply=${reply//\\/\\\\}
-		[[ -z $reply ]] || add_config cert "${reply//:/\\:}"
-	fi
-	if [[ -z ${o[has-proxy]-}${http_proxy-}${https_proxy-}${HTTPS_PROXY-}${all_proxy-}${ALL_PROXY-} ]]; then
-		detail proxy
-		[[ -z $reply ]] || add_config proxy "$reply"
-	fi
+	first_link=${said[link]-}
+	shown_link=$first_link
+	value=${said[ca_bundle]-}
+	[[ -z $value || -n ${o[has-ca]-} ]] || add_config cacert "$value"
+	value=${said[client_cert]-}
+	value=${value//\\/\\\\}
+	[[ -z $value || -n ${o[has-cert]-} ]] || add_config cert "${value//:/\\:}"
+	value=${said[proxy]-}
+	[[ -z $value || -n ${o[has-proxy]-}${http_proxy-}${https_proxy-}${HTTPS_PROXY-}${all_proxy-}${ALL_PROXY-} ]] || add_config proxy "$value"
 }
 
 # Sets line[] to curl's arguments for this request, without what comes by the config.
@@ -336,6 +335,7 @@ build_line() {
 			line+=(--remote-name)
 		else
 			value=${t_urls[$1]}${t_fragments[$1]}
+			find_version
 			((version < 7086)) || value=${value%%[?#]*}
 			value=${value#*://*/}
 			value=${value##*/}

@@ -4,13 +4,13 @@
 # beside it, whose helpers it uses. docs/decisions/0010-curl-wrapper.md says why so.
 
 # Names that are filled in here: an inherited one would pass what it holds on to every child.
-unset -v all answer array at attempt authenticate backoff base before body body_end char charset chosen chunk clock_ms code code_before config_end \
+unset -v all answer array at attempt authenticate authorization backoff base before body body_end char charset chosen chunk clock_ms code code_before config_end \
 	config_text content count custom data entries letter_names loaded saved_error data_kept delay digits dump element ends entry extra field file files filter first first_host first_link \
 	first_origin first_transfer form fragment from global_pass has_comments has_json header headers headers_kept held holds_nul hop host in_text index \
 	is_dry_run is_json_bare is_same is_signed item joint kept kind late left letter letters limit line link literal location log mark method ms \
 	name needs needs_name node node_count node_kinds node_outs node_uploads node_urls number o o_kept operation operations origin out out_at pad \
 	params part pass pass_kept path pattern pattern_count pending piece place places plain query quoted reason referer reply report report_end \
-	rest result retries retry_after saved_in saved_out scheme segment shown shown_link signed_url since size sizes start started status \
+	rest result retries retry_after said saved_in saved_out scheme segment shown shown_link signed_url since size sizes start started status \
 	step t_fragments t_indexes t_kinds t_operations t_outs t_typed t_uploads t_urls target text to toggle total transfer typed upload upload_at \
 	uploads url url_at used user value values variable version wants_report why word
 
@@ -83,7 +83,7 @@ CURL_REVERSIBLE='
 '
 
 # What one operation (what stands between two --next) collects, and what all of them do.
-declare -A o=() all=() entries=() letter_names=()
+declare -A o=() all=() entries=() letter_names=() said=()
 declare -a pass=() headers=() data=() global_pass=() node_urls=() node_outs=() node_kinds=() node_uploads=()
 declare -a t_urls=() t_fragments=() t_typed=() t_outs=() t_kinds=() t_uploads=() t_operations=() t_indexes=()
 node_count=0 url_at=0 out_at=0 upload_at=0 operations=0 link='' is_dry_run='' version='' needs=0 needs_name='' pending='' log='' mark='' late='' dump='' loaded=' '
@@ -196,7 +196,8 @@ take_letters() {
 		letters=${letters:1}
 		name=${letter_names[$letter]-}
 		[[ -n $name ]] || find_letter
-		find_entry "$name"
+		entry=${entries[$name]-}
+		[[ -n $entry ]] || find_entry "$name"
 		if [[ $entry != v:* ]]; then
 			# From 8.10 on, each further v of one word shows more, up to the raw bytes in pieces.
 			shown+=$letter
@@ -225,7 +226,8 @@ find_letter() {
 take_long() {
 	local name=$1 shown=$2 entry
 	used=''
-	if [[ $name != no-* && $name != expand-* ]] && find_entry "$name"; then
+	entry=${entries[$name]-}
+	if [[ -n $entry ]] || { [[ $name != no-* && $name != expand-* ]] && find_entry "$name"; }; then
 		case $entry in
 		v:*)
 			(($# > 2)) || refuse_curl "option $shown needs a value"
@@ -239,10 +241,8 @@ take_long() {
 	fi
 }
 
-# find_entry NAME: sets entry to what the table says of it, and fails where that is nothing
+# find_entry NAME: sets entry, and entries[NAME] for the next time, to what the table says of it; fails where that is nothing
 find_entry() {
-	entry=${entries[$1]-}
-	[[ -z $entry ]] || return 0
 	[[ $1 =~ ^[a-z0-9.-]+$ && $CURL_OPTIONS =~ [[:blank:]]"$1="([a-z0-9:]+) ]] || return 1
 	entry=${BASH_REMATCH[1]}
 	entries[$1]=$entry

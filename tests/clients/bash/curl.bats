@@ -75,7 +75,7 @@ refused() {
 put_fake_curl() {
 	mkdir bin
 	# shellcheck disable=SC2016 # for the shell of that script
-	printf '#!%s\ncase " $* " in *" --version "*) echo "curl $CURL_FAKE (x)" ;; *) exec "%s" "$@" | sed "s#libcurl/[0-9.]*#libcurl/$CURL_FAKE#" ;; esac\n' \
+	printf '#!%s\ncase "$CURL_FAKE $* " in *" --version "*) echo "curl $CURL_FAKE (x)" ;; 7.75*" --no-fail-with-body "*) exit 2 ;; *) exec "%s" "$@" | sed "s#libcurl/[0-9.]*#libcurl/$CURL_FAKE#" ;; esac\n' \
 		"$(type -P bash)" "$(type -P curl)" >bin/curl
 	chmod +x bin/curl
 	export PATH=$PWD/bin:$PATH
