@@ -75,7 +75,8 @@ class KillLab:
     def _renewal(self, number: int) -> None:
         """Kill during a renewal; each third time just when the provider has made the new token and has not answered yet."""
         # The store has whole seconds. Before the end the daemon would first wait for headers under way, for two seconds.
-        wait_for(lambda: time.time() > self._token_item()["expires_at"] + 1)
+        ends_at = self._token_item()["expires_at"]
+        wait_for(lambda: time.time() > ends_at + 1)
         self.freeze()
         before = set(self._state.access_tokens)
         renew = self._state.renew
