@@ -287,8 +287,9 @@ while True:
 	local signal status
 	for signal in INT:130 TERM:143; do
 		status=0
-		# bash lets background commands ignore ^C, so that another must start it.
+		# bash lets background commands ignore ^C, so that another must start it, which may itself be in the background.
 		python -c 'import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 process = subprocess.Popen(["atl-sign", "dance", "bamboo", "--no-browser"], start_new_session=True, stderr=open("err", "w"))
 deadline = time.monotonic() + 20
 while "oauth_token=" not in open("err").read() and time.monotonic() < deadline: time.sleep(0.02)
