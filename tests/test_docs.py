@@ -10,10 +10,10 @@ import pytest
 from starlette.routing import Route
 
 from atl_sign import problems
+from atl_sign.dance_state import DanceWord
 from atl_sign.errors import DaemonError
 from atl_sign.findings import LINK_CHECKS, MACHINE_CHECKS, VERDICTS
 from atl_sign.sandbox import Sandbox
-from atl_sign.schemas import DanceWord
 from atl_sign.settings import LINK_SETTINGS, STORE_SETTINGS, parse_settings
 from tests import test_imports
 from tests.lab import REPOSITORY

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from atl_sign.applink_form import ApplinkForm, make_form
 from atl_sign.audit import Action, AuditLog, Decision
 from atl_sign.config import ConfigFile
-from atl_sign.credentials import AccessToken, Consumer, GitToken, Secret
+from atl_sign.credentials import AccessToken, Consumer, GitToken, Secret, StoreState
 from atl_sign.dance import CallbackKind, Dance, Dances
 from atl_sign.dance_state import DanceState
 from atl_sign.errors import (
@@ -36,7 +36,7 @@ from atl_sign.problems import explain_problem, parse_clock_offset
 from atl_sign.products import PRODUCTS, Product
 from atl_sign.renewal import Renewals
 from atl_sign.signing import RsaPrivateKey, UnsignedRequest, make_private_key, sign, signature_base_string
-from atl_sign.store import Store, StoreState, open_store
+from atl_sign.store import Store, open_store
 from atl_sign.storekeeper import StoreKeeper
 from atl_sign.urls import Pairs, Url, parse_url
 from atl_sign.vault import NotInMemoryError, Vault

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol, final
 
 GitPermission = Literal["read", "write"]
+StoreState = Literal["ready", "locked", "unavailable"]  # of where credentials are kept
 
 
 @final

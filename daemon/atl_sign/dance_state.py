@@ -5,19 +5,21 @@ from typing import ClassVar, Literal
 
 from atl_sign.errors import DaemonError
 
+DanceWord = Literal["waiting", "granted", "refused", "cancelled", "expired", "failed"]
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """The user has not decided yet."""
 
-    word: ClassVar[Literal["waiting"]] = "waiting"
+    word: ClassVar[DanceWord] = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
     """The user pressed Allow, and the access token is stored."""
 
-    word: ClassVar[Literal["granted"]] = "granted"
+    word: ClassVar[DanceWord] = "granted"
     user: str | None  # as the provider names the user; None when it did not say
 
 
@@ -25,28 +27,28 @@ class Granted:
 class Refused:
     """The user pressed Deny."""
 
-    word: ClassVar[Literal["refused"]] = "refused"
+    word: ClassVar[DanceWord] = "refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
     """A peer cancelled the dance, or the daemon ended."""
 
-    word: ClassVar[Literal["cancelled"]] = "cancelled"
+    word: ClassVar[DanceWord] = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
 class Expired:
     """The request token's time ran out."""
 
-    word: ClassVar[Literal["expired"]] = "expired"
+    word: ClassVar[DanceWord] = "expired"
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
     """The last leg failed; a new dance is needed."""
 
-    word: ClassVar[Literal["failed"]] = "failed"
+    word: ClassVar[DanceWord] = "failed"
     error: DaemonError
 
 

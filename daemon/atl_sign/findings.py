@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Verdict = Literal["ok", "warning", "broken", "skipped"]
-VERDICTS: tuple[Verdict, ...] = ("ok", "warning", "broken", "skipped")
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 # In the order in which they are shown; docs/doctor.md has a row for each.
 MACHINE_CHECKS = (

@@ -5,7 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr
 
-DanceWord = Literal["waiting", "granted", "refused", "cancelled", "expired", "failed"]
+from atl_sign.credentials import GitPermission, StoreState
+from atl_sign.dance import CallbackKind
+from atl_sign.dance_state import DanceWord
+from atl_sign.findings import Verdict
+from atl_sign.linkbook import GitFate, TokenState
 
 Moment = Annotated[
     datetime,
@@ -40,7 +44,7 @@ class DanceFields(Fields):
     """A dance to begin."""
 
     link: str
-    callback: Literal["loopback", "oob"] = Field(
+    callback: CallbackKind = Field(
         "loopback", description="how the verifier comes back: to a listener on 127.0.0.1, or by the user's hand"
     )
 
@@ -67,7 +71,7 @@ class LinkFields(Fields):
     proxy: str | None = Field(None, description="http://host:port for the daemon's own requests")
     timeout_s: float | None = Field(None, description="seconds that one exchange may take, 1 to 300; 30 when left out")
     allow_insecure: bool | None = Field(None, description="whether `atl-sign curl` may be given curl's -k")
-    git: Literal["read", "write"] | None = Field(
+    git: GitPermission | None = Field(
         None, description="what git's token may do at a Bitbucket; write when left out", examples=["read"]
     )
     git_days: int | None = Field(None, description="days that git's token lives, 1 to 90; 7 when left out")
@@ -106,7 +110,7 @@ class StoreAnswer(BaseModel):
     """The store, after it was locked or unlocked."""
 
     store: str
-    state: Literal["ready", "locked", "unavailable"]
+    state: StoreState
 
 
 class MovedAnswer(BaseModel):
@@ -173,7 +177,7 @@ class DanceBegun(BaseModel):
 
     id: str
     authorize_url: str = Field(description="the page where the user presses Allow or Deny")
-    callback: Literal["loopback", "oob"]
+    callback: CallbackKind
     state: DanceWord
     expires_at: Moment
 
@@ -189,7 +193,7 @@ class DanceAnswer(BaseModel):
 class TokenAnswer(BaseModel):
     """What is known of a link's access token."""
 
-    state: Literal["none", "active", "expired", "unknown"] = Field(description="unknown: the store does not say")
+    state: TokenState = Field(description="unknown: the store does not say")
     user: str | None = None
     expires_at: Moment | None = None
 
@@ -206,7 +210,7 @@ class LinkAnswer(BaseModel):
     proxy: str | None
     timeout_s: float
     allow_insecure: bool
-    git: Literal["read", "write"] | None = Field(description="null: write")
+    git: GitPermission | None = Field(description="null: write")
     git_days: int | None = Field(description="null: 7")
     token: TokenAnswer
 
@@ -272,7 +276,7 @@ class FindingAnswer(BaseModel):
     """What one check found."""
 
     check: str = Field(description="the check's stable id")
-    result: Literal["ok", "warning", "broken", "skipped"]
+    result: Verdict
     cause: str
     hint: str | None = Field(description="what to do; null where nothing is to be done")
 
@@ -289,7 +293,7 @@ class LogoutAnswer(BaseModel):
 
     link: str
     revoke_url: str
-    git_token: Literal["none", "revoked", "kept", "left"] = Field(
+    git_token: GitFate = Field(
         description="git's token: there was none; it is gone at the provider too; kept as asked; forgotten here, but good there"
     )
     git_left: list[str] = Field(
@@ -329,7 +333,7 @@ class StatusAnswer(BaseModel):
     started_at: Moment
     uptime_s: int
     store: str
-    store_state: Literal["ready", "locked", "unavailable"]
+    store_state: StoreState
     audit: str = Field(description='where decisions are recorded: "journal", "off", or a file')
     dances: int = Field(description="how many wait for their users")
     signatures: int = Field(description="since the start")

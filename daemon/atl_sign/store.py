@@ -4,15 +4,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from atl_sign.credentials import Passphrase, Secret
+from atl_sign.credentials import Passphrase, Secret, StoreState
 from atl_sign.errors import BadRequestError, StoreLockedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-StoreState = Literal["ready", "locked", "unavailable"]
 
 BACKENDS = ("secret-service", "file", "memory")
 KEYRING = "keyring:"  # and the dotted name of a keyring back end's class

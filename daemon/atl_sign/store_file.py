@@ -14,9 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
-from atl_sign.credentials import Passphrase, Secret
+from atl_sign.credentials import Passphrase, Secret, StoreState
 from atl_sign.errors import (
     BadFieldsError,
     StoreExistsError,
@@ -105,7 +104,7 @@ class FileStore:
             if name in self._items:
                 self._save({each: value for each, value in self._items.items() if each != name}, key)
 
-    def state(self) -> Literal["ready", "locked", "unavailable"]:
+    def state(self) -> StoreState:
         """See `Store.state`."""
         try:
             with self._turn:

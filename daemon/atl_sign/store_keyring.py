@@ -15,9 +15,9 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from atl_sign.credentials import Passphrase, Secret
+from atl_sign.credentials import Passphrase, Secret, StoreState
 from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
 
 SERVICE = "atl-sign"
@@ -95,7 +95,7 @@ class KeyringStore:
         if not self._ask(remove):
             raise StoreUnavailableError(f"the back end did not remove the item {name}", _FAILED_HINT)
 
-    def state(self) -> Literal["ready", "locked", "unavailable"]:
+    def state(self) -> StoreState:
         """See `Store.state`."""
         try:
             self._ask(lambda keyring: keyring.get_password(SERVICE, _PROBE))

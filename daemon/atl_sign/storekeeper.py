@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from atl_sign.config import ConfigFile
-from atl_sign.credentials import Passphrase
+from atl_sign.credentials import Passphrase, StoreState
 from atl_sign.dance import Dances
 from atl_sign.errors import BadRequestError
 from atl_sign.renewal import Renewals
-from atl_sign.store import Store, StoreState
+from atl_sign.store import Store
 from atl_sign.vault import KEY_ITEM, Vault, items_of_link
 
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from atl_sign.credentials import AccessToken, GitRecord, GitToken, Passphrase, Secret
+from atl_sign.credentials import AccessToken, GitRecord, GitToken, Passphrase, Secret, StoreState
 from atl_sign.errors import DaemonError, StoreConflictError, StoreLockedError, StoreUnavailableError
 from atl_sign.links import Link
 from atl_sign.products import is_user_name
 from atl_sign.signing import RsaPrivateKey, load_private_key
-from atl_sign.store import Store, StoreState
+from atl_sign.store import Store
 
 KEY_ITEM = "consumer-key"
 _LINK_ITEMS = ("token", "git")  # the kinds of item that a link has one of each: KIND:NAME
