@@ -95,7 +95,7 @@ FOREIGN = {
     "pydantic": {"api", "schemas", "answers", "request_fields"},
     "keyring": {"secret_service", "store_keyring"},
     "secretstorage": {"secret_service"},
-    "requests": {"http_out", "provider", "unreachable"},
+    "requests": {"http_out", "problems", "unreachable"},
     "requests_oauthlib": {"provider"},
     "oauthlib": {"provider"},
     "certifi": {"tls_probe"},

@@ -32,7 +32,7 @@ from atl_sign.linkbook import LinkBook, LinkReport, user_name
 from atl_sign.links import Link
 from atl_sign.peer import Peer
 from atl_sign.policy import check_method, check_request
-from atl_sign.problems import explain_problem, parse_clock_offset
+from atl_sign.problems import explain_problem, parse_clock_offset, parse_problem
 from atl_sign.products import PRODUCTS, Product
 from atl_sign.renewal import Renewals
 from atl_sign.signing import RsaPrivateKey, UnsignedRequest, make_private_key, sign, signature_base_string
@@ -190,8 +190,6 @@ class Agent:
 
         A clock that differs is learned, so that the next signature is right.
         """
-        from atl_sign.provider import parse_problem
-
         link = self.links.get_link(name)
         fields = parse_problem(www_authenticate)
         if not fields:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 from oauthlib.oauth1 import Client
-from requests.utils import parse_dict_header
 from requests_oauthlib import OAuth1Session
 from requests_oauthlib.oauth1_session import TokenMissing, TokenRequestDenied
 
@@ -20,7 +19,7 @@ from atl_sign.credentials import RENEW_BEFORE, AccessToken, Consumer, RequestTok
 from atl_sign.errors import BadUrlError, ProviderRefusedError
 from atl_sign.http_out import Answer, fetch, open_session, read_answer, within_deadline
 from atl_sign.links import Link, parse_base_url
-from atl_sign.problems import KNOWN_PROBLEMS, explain_problem, parse_clock_offset
+from atl_sign.problems import KNOWN_PROBLEMS, explain_problem, parse_clock_offset, parse_problem
 from atl_sign.products import MANIFEST_PATH
 from atl_sign.signing import UnsignedRequest, sign, signature_base_string
 from atl_sign.urls import Pairs, Url, parse_pairs, parse_url
@@ -28,9 +27,6 @@ from atl_sign.urls import Pairs, Url, parse_pairs, parse_url
 REQUEST_TOKEN_PATH = "/plugins/servlet/oauth/request-token"  # noqa: S105 - an address
 AUTHORIZE_PATH = "/plugins/servlet/oauth/authorize"
 ACCESS_TOKEN_PATH = "/plugins/servlet/oauth/access-token"  # noqa: S105 - an address
-
-_PROBLEM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_OAUTH_CHALLENGE = re.compile(r"(?:^|,)\s*OAuth\s+(?P<parameters>.*)", re.I | re.S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,28 +312,6 @@ def _parse_problem(answer: Answer) -> dict[str, str]:
     if answer.status < 400:
         return {}
     return parse_problem(answer.headers.get("WWW-Authenticate", ""), "" if answer.is_html else answer.text)
-
-
-def parse_problem(www_authenticate: str, text: str = "") -> dict[str, str]:
-    """
-    Return what came with an `oauth_problem`; empty when there is none.
-
-    Args:
-        www_authenticate: the value of the header, or "".
-        text: the answer's body when it may hold the same as a form.
-    """
-    # A proxy may put a challenge of its own before the product's.
-    challenge = _OAUTH_CHALLENGE.search(www_authenticate)
-    fields = {}
-    if challenge is not None:
-        fields = {name: unquote(value or "") for name, value in parse_dict_header(challenge["parameters"]).items()}  # type: ignore[no-untyped-call]
-    if "oauth_problem=" in text:
-        fields.update(parse_qsl(text))
-    if "oauth_problem" not in fields:
-        return {}
-    if not _PROBLEM.fullmatch(fields["oauth_problem"]):
-        fields["oauth_problem"] = "unreadable"  # it could be our own header, sent back
-    return fields
 
 
 def _parse_manifest(text: str) -> Manifest | None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from atl_sign.config import ConfigFile
 from atl_sign.credentials import AccessToken, RequestToken, Secret
 from atl_sign.errors import BadUrlError, DaemonError
-from atl_sign.problems import explain_problem, parse_clock_offset
+from atl_sign.problems import explain_problem, parse_clock_offset, parse_problem
 from atl_sign.products import PRODUCTS, is_user_name
-from atl_sign.provider import _parse_manifest, parse_problem
+from atl_sign.provider import _parse_manifest
 from atl_sign.settings import parse_settings
 from atl_sign.urls import parse_url
 from tests.unit.provider_lab import make_link, make_provider, make_token
