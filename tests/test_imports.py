@@ -13,6 +13,7 @@ RULES = [
     "git_request",
     "products",
     "signing",
+    "store_items",
     "policy",
     "problems",
     "applink_form",

@@ -11,7 +11,8 @@ from atl_sign.dance import Dances
 from atl_sign.errors import BadRequestError
 from atl_sign.renewal import Renewals
 from atl_sign.store import Store
-from atl_sign.vault import KEY_ITEM, Vault, items_of_link
+from atl_sign.store_items import KEY_ITEM, items_of_link
+from atl_sign.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)

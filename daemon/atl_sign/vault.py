@@ -1,25 +1,33 @@
 """Credentials between the store and memory: one JSON item each, read once and kept."""
 
 import hmac
-import json
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any
+from typing import TypeVar
 
-from atl_sign.credentials import AccessToken, GitRecord, GitToken, Passphrase, Secret, StoreState
+from atl_sign.credentials import AccessToken, GitRecord, Passphrase, Secret, StoreState
 from atl_sign.errors import DaemonError, StoreConflictError, StoreLockedError, StoreUnavailableError
 from atl_sign.links import Link
-from atl_sign.products import is_user_name
-from atl_sign.signing import RsaPrivateKey, load_private_key
+from atl_sign.signing import RsaPrivateKey
 from atl_sign.store import Store
+from atl_sign.store_items import (
+    KEY_ITEM,
+    KeptGitRecord,
+    KeptToken,
+    format_git_record,
+    format_key,
+    format_token,
+    git_item,
+    parse_git_record,
+    parse_key,
+    parse_token,
+    token_item,
+)
 
-KEY_ITEM = "consumer-key"
-_LINK_ITEMS = ("token", "git")  # the kinds of item that a link has one of each: KIND:NAME
-_VERSION = 1  # of the items' JSON
+_T = TypeVar("_T")
 
 
 class NotInMemoryError(Exception):
@@ -40,10 +48,10 @@ class Vault:
         self._lock = threading.RLock()  # many first requests at once read an item once
         self._is_locked = False  # by `lock`: nothing is read until `unlock`, though the store would answer
         self._key: RsaPrivateKey | None = None
-        self._tokens: dict[str, tuple[str, str, AccessToken] | None] = {}
-        self._git_records: dict[str, tuple[str, str, GitRecord] | None] = {}
+        self._tokens: dict[str, KeptToken | None] = {}
+        self._git_records: dict[str, KeptGitRecord | None] = {}
         # Tokens of renewals that are not in the store yet: there is no other copy, so a lock keeps them, though not for signing.
-        self._unsaved: dict[str, tuple[str, str, AccessToken]] = {}
+        self._unsaved: dict[str, KeptToken] = {}
 
     @property
     def backend(self) -> str:
@@ -137,14 +145,14 @@ class Vault:
             with self._lock:
                 key = self._key
                 if key is None:
-                    key = self._key = self._read(KEY_ITEM, lambda item: load_private_key(Secret(str(item["private_key"]))))
+                    key = self._key = self._read(KEY_ITEM, parse_key)
         return key
 
     def put_key(self, key: RsaPrivateKey) -> None:
         """Keep *key* in place of the one before; raises as the store does, and then the one before stays."""
         with self._lock:
             self._raise_if_locked()
-            self._write(KEY_ITEM, {"private_key": key.private_pem().reveal()})
+            self._store.write(KEY_ITEM, format_key(key))
             self._key = key
 
     def token(self, link: Link, *, from_memory: bool = False) -> AccessToken | None:
@@ -162,7 +170,7 @@ class Vault:
                 if link.name not in self._tokens:
                     self._raise_if_locked()
                     unsaved = self._unsaved.get(link.name)
-                    self._tokens[link.name] = unsaved or self._read(_token_item(link.name), _parse_token)
+                    self._tokens[link.name] = unsaved or self._read(token_item(link.name), parse_token)
                 kept = self._tokens[link.name]
         if kept is None or kept[:2] != (str(link.url), link.consumer_key):
             return None
@@ -228,21 +236,8 @@ class Vault:
         kept = self._tokens.get(link.name)
         return kept is not None and kept[2].is_same_as(token)  # another object, when it was read anew
 
-    def _write_token(self, name: str, kept: tuple[str, str, AccessToken]) -> None:
-        url, consumer_key, token = kept
-        item = {
-            "url": url,
-            "consumer_key": consumer_key,
-            "oauth_token": token.key.reveal(),
-            "oauth_token_secret": token.secret.reveal(),
-            "expires_at": _to_seconds(token.expires_at),
-            "session_handle": token.session_handle.reveal() if token.session_handle else None,
-            "session_expires_at": _to_seconds(token.session_expires_at),
-            "user": token.user,
-            "renew_at": _to_seconds(token.renew_at),
-            "is_in_doubt": token.is_in_doubt,
-        }
-        self._write(_token_item(name), item)
+    def _write_token(self, name: str, kept: KeptToken) -> None:
+        self._store.write(token_item(name), format_token(kept))
 
     def name_user(self, link: Link, token: AccessToken, user: str) -> None:
         """Add the name of its *user* to *token* of *link*, unless it was forgotten or replaced meanwhile."""
@@ -261,7 +256,7 @@ class Vault:
             self._tokens[name] = None
             self._unsaved.pop(name, None)
             self._raise_if_locked()
-            self._store.delete(_token_item(name))
+            self._store.delete(token_item(name))
 
     def git_record(self, link: Link, *, from_memory: bool = False) -> GitRecord | None:
         """Return what is known of the tokens for git of *link*, or None; raises and forgets other grants as `token`."""
@@ -272,7 +267,7 @@ class Vault:
                 raise NotInMemoryError from None
             with self._lock:
                 if link.name not in self._git_records:
-                    self._git_records[link.name] = self._read(_git_item(link.name), _parse_git_record)
+                    self._git_records[link.name] = self._read(git_item(link.name), parse_git_record)
                 kept = self._git_records[link.name]
         if kept is None or kept[:2] != (str(link.url), link.consumer_key):
             return None
@@ -288,22 +283,9 @@ class Vault:
             self._raise_if_locked()
             if self.git_record(link) is not before:
                 return False
-            token = after.token
-            item = {
-                "url": str(link.url),
-                "consumer_key": link.consumer_key,
-                "leftovers": list(after.leftovers),
-                "token": token
-                and {
-                    "name": token.name,
-                    "secret": token.secret.reveal(),
-                    "user": token.user,
-                    "permission": token.permission,
-                    "expires_at": _to_seconds(token.expires_at),
-                },
-            }
-            self._write(_git_item(link.name), item)
-            self._git_records[link.name] = (str(link.url), link.consumer_key, after)
+            kept = (str(link.url), link.consumer_key, after)
+            self._store.write(git_item(link.name), format_git_record(kept))
+            self._git_records[link.name] = kept
         return True
 
     def forget_git_record(self, name: str) -> None:
@@ -316,7 +298,7 @@ class Vault:
             if name in self._git_records:
                 self._git_records[name] = None
             self._raise_if_locked()
-            self._store.delete(_git_item(name))
+            self._store.delete(git_item(name))
             self._git_records[name] = None
 
     def _forget(self) -> None:
@@ -330,30 +312,17 @@ class Vault:
         if self._is_locked:
             raise StoreLockedError("the store is locked: atl-sign was told to forget its secrets", "atl-sign unlock")
 
-    def _read(self, name: str, parse: Callable[[dict[str, Any]], Any]) -> Any:
+    def _read(self, name: str, parse: Callable[[Secret], _T | None]) -> _T | None:
         self._raise_if_locked()
         text = self._store.read(name)
         if text is None:
             return None
-        try:
-            item = json.loads(text.reveal())
-            if item["v"] != _VERSION:
-                raise ValueError("another version")
-            return parse(item)
-        except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
-            pass  # raised below, with nothing behind it: the cause holds the item, and `from None` only hides it
-        if name.startswith(_git_item("")):  # git's token is made anew; there is nothing in it that nobody could make again
-            return None
+        kept = parse(text)
+        # Of git's token nothing is lost that could not be made again.
+        if kept is not None or name.startswith(git_item("")):
+            return kept
         hint = "atl-sign key new --replace" if name == KEY_ITEM else f"atl-sign dance {name.partition(':')[2]}"
         raise StoreUnavailableError(f"the item {name} of the store is not what was written there", hint)
-
-    def _write(self, name: str, item: dict[str, Any]) -> None:
-        self._store.write(name, Secret(json.dumps({"v": _VERSION, **item}, separators=(",", ":"))))
-
-
-def items_of_link(name: str) -> list[str]:
-    """Return the name of every item that the store may hold for the link called *name*; beside them there is `KEY_ITEM` alone."""
-    return [f"{kind}:{name}" for kind in _LINK_ITEMS]
 
 
 def copy_items(source: Store, target: Store, names: Iterable[str]) -> list[str]:
@@ -392,44 +361,3 @@ def copy_items(source: Store, target: Store, names: Iterable[str]) -> list[str]:
 
 def _are_equal(one: Secret, other: Secret) -> bool:
     return hmac.compare_digest(one.reveal().encode(errors="surrogatepass"), other.reveal().encode(errors="surrogatepass"))
-
-
-def _token_item(name: str) -> str:
-    return f"token:{name}"
-
-
-def _git_item(name: str) -> str:
-    return f"git:{name}"
-
-
-def _parse_git_record(item: dict[str, Any]) -> tuple[str, str, GitRecord]:
-    found, token = item["token"], None
-    if found is not None:
-        if found["permission"] not in ("read", "write") or not is_user_name(found["user"]):
-            raise ValueError("another kind of token")
-        expires_at = datetime.fromtimestamp(found["expires_at"], UTC)
-        token = GitToken(str(found["name"]), Secret(str(found["secret"])), found["user"], found["permission"], expires_at)
-    return str(item["url"]), str(item["consumer_key"]), GitRecord(token, tuple(str(name) for name in item["leftovers"]))
-
-
-def _parse_token(item: dict[str, Any]) -> tuple[str, str, AccessToken]:
-    handle, user = item["session_handle"], item["user"]
-    token = AccessToken(
-        Secret(str(item["oauth_token"])),
-        Secret(str(item["oauth_token_secret"])),
-        expires_at=_from_seconds(item["expires_at"]),
-        session_handle=None if handle is None else Secret(str(handle)),
-        session_expires_at=_from_seconds(item["session_expires_at"]),
-        user=user if isinstance(user, str) and is_user_name(user) else None,
-        renew_at=_from_seconds(item.get("renew_at")),
-        is_in_doubt=item.get("is_in_doubt") is True,
-    )
-    return str(item["url"]), str(item["consumer_key"]), token
-
-
-def _to_seconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp())
-
-
-def _from_seconds(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

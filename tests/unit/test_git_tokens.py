@@ -17,7 +17,8 @@ from atl_sign.sandbox import Sandbox
 from atl_sign.sandbox.access_tokens import HttpAccessToken
 from atl_sign.sandbox.state import User
 from atl_sign.store import MemoryStore
-from atl_sign.vault import NotInMemoryError, Vault, items_of_link
+from atl_sign.store_items import items_of_link
+from atl_sign.vault import NotInMemoryError, Vault
 from tests.unit.provider_lab import make_consumer, private_key
 
 DAY_S = 86_400

@@ -15,7 +15,8 @@ from atl_sign.credentials import AccessToken, Secret, StoreState
 from atl_sign.errors import StoreLockedError, StoreUnavailableError
 from atl_sign.links import Link, parse_base_url
 from atl_sign.store import MemoryStore
-from atl_sign.vault import KEY_ITEM, NotInMemoryError, Vault
+from atl_sign.store_items import KEY_ITEM
+from atl_sign.vault import NotInMemoryError, Vault
 from tests.unit.provider_lab import everything_shown, make_link, make_token, other_private_key, private_key
 
 LINK = make_link("https://h/jira", "tools")
