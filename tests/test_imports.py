@@ -48,6 +48,7 @@ EDGES = {
 }
 USE_CASES = [
     "provider",
+    "store_copy",
     "vault",
     "renewal",
     "check",
