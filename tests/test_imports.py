@@ -60,7 +60,7 @@ USE_CASES = [
     "storekeeper",
     "agent",
 ]
-SURFACE = ["schemas", "text", "request_fields", "answers", "git_credential", "store_calls", "api"]
+SURFACE = ["schemas", "text", "request_fields", "answers", "git_credential", "status_call", "store_calls", "api"]
 PROCESS = [
     "listening",
     "connections",
@@ -92,7 +92,7 @@ EDGE_USES = {
 }
 FOREIGN = {
     "uvicorn": {"server", "connections"},
-    "fastapi": {"api", "answers", "git_credential", "request_fields", "store_calls"},
+    "fastapi": {"api", "answers", "git_credential", "request_fields", "status_call", "store_calls"},
     "starlette": {"answers"},
     "pydantic": {"api", "schemas", "answers", "request_fields"},
     "keyring": {"secret_service", "store_keyring"},

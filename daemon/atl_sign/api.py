@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -24,6 +23,7 @@ from atl_sign.links import Link
 from atl_sign.request_fields import fields_of, read_fields
 from atl_sign.settings import link_to_fields
 from atl_sign.signing import RsaPrivateKey
+from atl_sign.status_call import add_status_call, describe_token
 from atl_sign.store_calls import add_store_calls
 from atl_sign.text import format_error, format_lines, format_table
 from atl_sign.urls import Pairs, parse_pairs
@@ -52,8 +52,9 @@ def make_app(agent: Agent) -> FastAPI:
     _add_sign(app, agent)
     _add_dances(app, agent)
     _add_links(app, agent)
-    _add_key_and_status(app, agent)
+    _add_key(app, agent)
     add_git_credential(app, agent)
+    add_status_call(app, agent)
     add_store_calls(app, agent)
     return app
 
@@ -236,7 +237,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         return answer_with(request, answer, "\n".join([*lines, *_tell_git_left(report.git_left)]))
 
 
-def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
+def _add_key(app: FastAPI, agent: Agent) -> None:
     @app.get("/key", **documented("The consumer's public key", schemas.KeyAnswer))
     def show_key(request: Request) -> Response:
         return _answer_key(request, agent.get_key())
@@ -249,67 +250,12 @@ def _add_key_and_status(app: FastAPI, agent: Agent) -> None:
             key = agent.make_key(int(fields.bits), replace=fields.replace)
         return _answer_key(request, key, status=201)
 
-    @app.get("/status", **documented("The daemon's state", schemas.StatusAnswer))
-    def show_status(request: Request, link: str | None = None) -> Response:
-        status = agent.status(link)
-        counts = status.signatures_by_link
-        links = (
-            schemas.LinkStatus(
-                name=report.link.name,
-                url=str(report.link.url),
-                token=_describe_token(report),
-                signatures_last_hour=counts.get(report.link.name, 0),
-            )
-            for report in status.links
-        )
-        answer = schemas.StatusAnswer(
-            version=__version__,
-            pid=os.getpid(),
-            started_at=status.started_at,
-            uptime_s=int(status.uptime_s),
-            store=status.store,
-            store_state=status.store_state,
-            audit=status.audit,
-            dances=status.dances,
-            signatures=status.signatures,
-            links=[],
-            dance_needed=[each.link.name for each in status.links if each.token_state in ("none", "expired")],
-            warnings=[*status.warnings, *_warn_of_unknown(status.links)],
-        )
-        return answer_with_list(request, answer, "links", links, _format_status(answer, links) if wants_text(request) else "")
-
-
-def _warn_of_unknown(reports: Iterable[LinkReport]) -> list[str]:
-    unknown = sum(report.token_state == "unknown" for report in reports)  # noqa: S105 - no password
-    return [f"the store does not say whether {unknown} of the links have tokens: atl-sign unlock"] if unknown else []
-
-
-def _format_status(status: schemas.StatusAnswer, links: Iterable[schemas.LinkStatus]) -> str:
-    """Return *status* as lines, *links* as a table."""
-    shown = status.model_dump(mode="json", exclude={"links"})
-    dance_needed, warnings = shown.pop("dance_needed"), shown.pop("warnings")
-    rows = []
-    for each in links:
-        link = each.model_dump(mode="json")
-        token, count = link["token"], link["signatures_last_hour"]
-        until = f"until {token['expires_at']}" if token["expires_at"] else ""
-        rows.append((f"link: {link['name']}", token["state"], token["user"] or "", until, f"{count} signed in the last hour"))
-    needs = format_lines({"dance_needed": dance_needed, "warnings": warnings}).splitlines()
-    return "\n".join([format_lines(shown), *format_table(rows), *needs])
-
 
 def _describe_link(report: LinkReport) -> schemas.LinkAnswer:
     return schemas.LinkAnswer(
         name=report.link.name,
         **link_to_fields(report.link),  # type: ignore[arg-type]  # pydantic checks the kinds
-        token=_describe_token(report),
-    )
-
-
-def _describe_token(report: LinkReport) -> schemas.TokenAnswer:
-    token = report.token
-    return schemas.TokenAnswer(
-        state=report.token_state, user=token.user if token else None, expires_at=token.expires_at if token else None
+        token=describe_token(report),
     )
 
 

@@ -1,0 +1,72 @@
+"""The call that tells the daemon's state, in fields and as text."""
+
+import os
+from collections.abc import Iterable
+
+from fastapi import FastAPI, Request, Response
+
+from atl_sign import __version__, schemas
+from atl_sign.agent import Agent
+from atl_sign.answers import answer_with_list, documented, wants_text
+from atl_sign.linkbook import LinkReport
+from atl_sign.text import format_lines, format_table
+
+
+def add_status_call(app: FastAPI, agent: Agent) -> None:
+    """Serve the daemon's state on *app*."""
+
+    @app.get("/status", **documented("The daemon's state", schemas.StatusAnswer))
+    def show_status(request: Request, link: str | None = None) -> Response:
+        status = agent.status(link)
+        counts = status.signatures_by_link
+        links = (
+            schemas.LinkStatus(
+                name=report.link.name,
+                url=str(report.link.url),
+                token=describe_token(report),
+                signatures_last_hour=counts.get(report.link.name, 0),
+            )
+            for report in status.links
+        )
+        answer = schemas.StatusAnswer(
+            version=__version__,
+            pid=os.getpid(),
+            started_at=status.started_at,
+            uptime_s=int(status.uptime_s),
+            store=status.store,
+            store_state=status.store_state,
+            audit=status.audit,
+            dances=status.dances,
+            signatures=status.signatures,
+            links=[],
+            dance_needed=[each.link.name for each in status.links if each.token_state in ("none", "expired")],
+            warnings=[*status.warnings, *_warn_of_unknown(status.links)],
+        )
+        return answer_with_list(request, answer, "links", links, _format_status(answer, links) if wants_text(request) else "")
+
+
+def describe_token(report: LinkReport) -> schemas.TokenAnswer:
+    """Return what is told of the token in *report*."""
+    token = report.token
+    return schemas.TokenAnswer(
+        state=report.token_state, user=token.user if token else None, expires_at=token.expires_at if token else None
+    )
+
+
+def _warn_of_unknown(reports: Iterable[LinkReport]) -> list[str]:
+    unknown = sum(report.token_state == "unknown" for report in reports)  # noqa: S105 - no password
+    return [f"the store does not say whether {unknown} of the links have tokens: atl-sign unlock"] if unknown else []
+
+
+def _format_status(status: schemas.StatusAnswer, links: Iterable[schemas.LinkStatus]) -> str:
+    """Return *status* as lines, *links* as a table."""
+    shown = status.model_dump(mode="json", exclude={"links"})
+    dance_needed, warnings = shown.pop("dance_needed"), shown.pop("warnings")
+    rows = []
+    for each in links:
+        link = each.model_dump(mode="json")
+        token, count = link["token"], link["signatures_last_hour"]
+        until = f"until {token['expires_at']}" if token["expires_at"] else ""
+        rows.append((f"link: {link['name']}", token["state"], token["user"] or "", until, f"{count} signed in the last hour"))
+    needs = format_lines({"dance_needed": dance_needed, "warnings": warnings}).splitlines()
+    return "\n".join([format_lines(shown), *format_table(rows), *needs])
