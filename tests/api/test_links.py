@@ -6,7 +6,6 @@ import resource
 import socket
 import time
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -117,7 +116,8 @@ def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(daemon: Daemon
 
     assert names_and_problems() == (["l"], [])
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())), before[1]))
+    # Below all that are open: their count leaves a gap for one more while the first request's connection is closed.
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, before[1]))
     os.utime(daemon.config)
     assert names_and_problems() == ([], ["Too many open files"])
 
