@@ -14,10 +14,6 @@ setup_file() {
 	dance_oob bamboo
 }
 
-teardown_file() { stop_all; }
-
-setup() { in_own_folder; }
-
 # fails STATUS WORDS COMMAND…: with that status, nothing on standard output, and the words on standard error
 fails() {
 	local expected=$1 words=$2

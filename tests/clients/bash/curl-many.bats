@@ -6,19 +6,10 @@
 load helpers
 
 setup_file() {
-	clear_environment
-	start_sandbox
-	start_recorder "$SANDBOX_PORT"
-	start_daemon
-	add_link bamboo "$RECORDER/bamboo"
-	dance_oob bamboo
+	start_recorded
 	export BASE=$RECORDER/bamboo/recorder
 	export ECHO=/bamboo/recorder/echo
 }
-
-teardown_file() { stop_all; }
-
-setup() { in_own_folder; }
 
 last_record() {
 	local -a all=("$RECORDS"/*.request)

@@ -6,20 +6,11 @@
 load helpers
 
 setup_file() {
-	clear_environment
-	start_sandbox
-	start_recorder "$SANDBOX_PORT"
-	start_daemon
-	add_link bamboo "$RECORDER/bamboo"
-	dance_oob bamboo
+	start_recorded
 	# Any resource will do that is answered whatever the query.
 	export URL=$RECORDER/bamboo/rest/api/latest/plan.json
 	export QUEUE=$RECORDER/bamboo/rest/api/latest/queue/WEB-BUILD
 }
-
-teardown_file() { stop_all; }
-
-setup() { in_own_folder; }
 
 # last_record: the number of the newest recorded request
 last_record() {

@@ -72,6 +72,16 @@ start_recorder() {
 	export RECORDER
 }
 
+# start_recorded: daemon and sandbox with the recorder between them, and a link bamboo whose dance is done
+start_recorded() {
+	clear_environment
+	start_sandbox
+	start_recorder "$SANDBOX_PORT"
+	start_daemon
+	add_link bamboo "$RECORDER/bamboo"
+	dance_oob bamboo
+}
+
 stop_all() {
 	local pid
 	while read -r pid; do kill "$pid" 2>/dev/null || :; done <"$FOLDER/pids"
@@ -85,11 +95,14 @@ curl_version() {
 	echo $((BASH_REMATCH[1] * 1000 + BASH_REMATCH[2]))
 }
 
-# Every test begins in an empty folder of its own
-in_own_folder() {
+# Every test begins in an empty folder of its own.
+setup() {
 	mkdir -p "$BATS_TEST_TMPDIR/here"
 	cd "$BATS_TEST_TMPDIR/here" || return
 }
+
+# What setup_file started ends with its file.
+teardown_file() { stop_all; }
 
 # register_consumer BASE-URL KEY: gives the public key on standard input to the sandbox, as an administrator's script would
 register_consumer() {

@@ -7,19 +7,10 @@
 load helpers
 
 setup_file() {
-	clear_environment
-	start_sandbox
-	start_recorder "$SANDBOX_PORT"
-	start_daemon
-	add_link bamboo "$RECORDER/bamboo"
-	dance_oob bamboo
+	start_recorded
 	export URL=$RECORDER/bamboo/rest/api/latest/plan.json
 	export LABEL=$RECORDER/bamboo/rest/api/latest/plan/WEB-BUILD/label
 }
-
-teardown_file() { stop_all; }
-
-setup() { in_own_folder; }
 
 # Every name that the script gives a value: exported before, it would be passed on with that.
 our_names() {
