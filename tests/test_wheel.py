@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from atl_sign import __version__
 from tests.lab import REPOSITORY
+from tests.wheel_lab import PIP, PIP_TIMEOUT_S, QUIETLY, build_wheel
 
 pytestmark = pytest.mark.slow
 
@@ -30,21 +30,15 @@ SHARED = {
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of this checkout; its build backend comes from the package index."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    done = subprocess.run([*command, "--wheel-dir", str(folder), str(REPOSITORY)], capture_output=True, text=True, timeout=110)
-    assert done.returncode == 0, done.stderr
-    (path,) = folder.glob("*.whl")
-    return path
+    return build_wheel(REPOSITORY, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel without its dependencies, installed as into a virtual environment."""
     folder = tmp_path_factory.mktemp("environment")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index"]
-    subprocess.run([*command, "--ignore-installed", "--prefix", str(folder), str(wheel)], check=True, timeout=110)
+    command = [*PIP, "install", *QUIETLY, "--no-index", "--ignore-installed", "--prefix", str(folder), str(wheel)]
+    subprocess.run(command, check=True, timeout=PIP_TIMEOUT_S)
     return folder
 
 

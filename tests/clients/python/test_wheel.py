@@ -1,7 +1,5 @@
 """What is installed: the typed package alone, without requirements, under the daemon's licence and version."""
 
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 
 from atl_sign import __version__
 from tests.lab import REPOSITORY
+from tests.wheel_lab import build_wheel
 
 pytestmark = pytest.mark.slow
 SOURCE = REPOSITORY / "clients/python"
@@ -16,13 +15,7 @@ SOURCE = REPOSITORY / "clients/python"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of this checkout; its build backend comes from the package index."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    done = subprocess.run([*command, "--wheel-dir", str(folder), str(SOURCE)], capture_output=True, text=True, timeout=110)
-    assert done.returncode == 0, done.stderr
-    (path,) = folder.glob("*.whl")
-    return path
+    return build_wheel(SOURCE, tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
