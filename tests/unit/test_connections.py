@@ -52,6 +52,11 @@ class Lab:
         for _ in range(20):
             await asyncio.sleep(0)
 
+    async def look(self, connection: Connection, seconds: float) -> None:
+        """Look at *connection* as the server does now and then, with a clock that is *seconds* further."""
+        connection.drop_when_late(asyncio.get_running_loop().time() + seconds)
+        await self.settle()
+
     async def close(self) -> None:
         for connection in list(self.state.connections):
             connection.transport.abort()
@@ -92,21 +97,15 @@ def received(peer: socket.socket) -> bytes | None:
         return None
 
 
-def later(seconds: float) -> float:
-    return asyncio.get_running_loop().time() + seconds
-
-
 def test_a_connection_that_says_nothing_is_closed() -> None:
     """After REQUEST_S, and not before."""
 
     async def test(lab: Lab) -> None:
         connection, peer = await lab.connect()
-        connection.drop_when_late(later(REQUEST_S - 1))
-        await lab.settle()
+        await lab.look(connection, REQUEST_S - 1)
         assert received(peer) is None
 
-        connection.drop_when_late(later(REQUEST_S + 1))
-        await lab.settle()
+        await lab.look(connection, REQUEST_S + 1)
 
         assert received(peer) == b""
 
@@ -123,11 +122,10 @@ def test_half_a_request_is_told_and_closed(first: bytes, half: bytes) -> None:
         assert received(peer) == (ANSWER if first else None)
         await asyncio.get_running_loop().sock_sendall(peer, half)
         await lab.settle()
-        connection.drop_when_late(later(REQUEST_S - 1))
+        await lab.look(connection, REQUEST_S - 1)
         assert received(peer) is None
 
-        connection.drop_when_late(later(REQUEST_S + 1))
-        await lab.settle()
+        await lab.look(connection, REQUEST_S + 1)
 
         answer = received(peer)
         assert answer is not None
@@ -145,12 +143,10 @@ def test_between_two_requests_it_may_wait_longer() -> None:
     async def test(lab: Lab) -> None:
         connection, peer = await lab.connect(REQUEST)
         assert received(peer) == ANSWER
-        connection.drop_when_late(later(IDLE_S - 1))
-        await lab.settle()
+        await lab.look(connection, IDLE_S - 1)
         assert received(peer) is None
 
-        connection.drop_when_late(later(IDLE_S + 1))
-        await lab.settle()
+        await lab.look(connection, IDLE_S + 1)
 
         assert received(peer) == b""
 
@@ -164,8 +160,7 @@ def test_a_request_that_is_being_answered_is_never_late() -> None:
         for behind in (b"", REQUEST, b"GET", BODY_HALF):
             lab.may_answer.clear()
             connection, peer = await lab.connect(REQUEST + behind)
-            connection.drop_when_late(later(500))
-            await lab.settle()
+            await lab.look(connection, 500)
             assert received(peer) is None
             assert drop_waiting([connection], 1) == 0
 
@@ -188,8 +183,7 @@ def test_a_peer_that_ends_its_side_gets_its_answers() -> None:
             connection, peer = await lab.connect(requests)
             peer.shutdown(socket.SHUT_WR)
             await lab.settle()
-            connection.drop_when_late(later(500))
-            await lab.settle()
+            await lab.look(connection, 500)
             assert received(peer) is None
 
             lab.may_answer.set()
@@ -247,8 +241,7 @@ def test_a_peer_that_hangs_up_is_waited_for_no_more() -> None:
                 await lab.settle()
                 assert connection in lab.state.connections
             peer.close()
-            connection.drop_when_late(later(1))
-            await lab.settle()
+            await lab.look(connection, 1)
 
             assert connection not in lab.state.connections
 
@@ -263,8 +256,7 @@ def test_a_body_that_nobody_waits_for_is_cut_off_without_a_second_answer() -> No
         connection, peer = await lab.connect(BODY_HALF)
         assert received(peer) == ANSWER
 
-        connection.drop_when_late(later(REQUEST_S + 1))
-        await lab.settle()
+        await lab.look(connection, REQUEST_S + 1)
 
         assert received(peer) == b""
 
@@ -280,12 +272,10 @@ def test_a_body_that_comes_after_its_answer_leaves_the_connection_idle() -> None
         assert received(peer) == ANSWER
         await asyncio.get_running_loop().sock_sendall(peer, b"x" * 46)
         await lab.settle()
-        connection.drop_when_late(later(REQUEST_S + 1))
-        await lab.settle()
+        await lab.look(connection, REQUEST_S + 1)
         assert received(peer) is None
 
-        connection.drop_when_late(later(IDLE_S + 1))
-        await lab.settle()
+        await lab.look(connection, IDLE_S + 1)
 
         assert received(peer) == b""
 
@@ -298,13 +288,11 @@ def test_answers_that_nobody_reads_are_dropped() -> None:
     async def test(lab: Lab) -> None:
         lab.answer = b"x" * 3_000_000
         connection, _ = await lab.connect(REQUEST)
-        connection.drop_when_late(later(0))
-        connection.drop_when_late(later(UNREAD_S - 1))
-        await lab.settle()
+        await lab.look(connection, 0)
+        await lab.look(connection, UNREAD_S - 1)
         assert connection in lab.state.connections
 
-        connection.drop_when_late(later(UNREAD_S + 1))
-        await lab.settle()
+        await lab.look(connection, UNREAD_S + 1)
 
         assert connection not in lab.state.connections
 
@@ -317,12 +305,11 @@ def test_an_answer_that_was_read_in_time_is_fine() -> None:
     async def test(lab: Lab) -> None:
         lab.answer = b"x" * 3_000_000
         connection, peer = await lab.connect(REQUEST)
-        connection.drop_when_late(later(0))
+        await lab.look(connection, 0)
         while received(peer):
             await lab.settle()
 
-        connection.drop_when_late(later(UNREAD_S + 1))
-        await lab.settle()
+        await lab.look(connection, UNREAD_S + 1)
 
         assert connection in lab.state.connections
 
