@@ -10,19 +10,18 @@ Daemons that are not there, hang, or answer what no daemon answers: what every c
 
 import json
 import os
-import select
 import shutil
 import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-DEADLINE_S = 20.0
+from tests.listener import Listener
+
 PATH_BYTES_MAX = 107  # sun_path holds 108 with its zero byte (unix(7))
 HUGE_BYTES = 1 << 30
 TRICKLE_PAUSE_S = 0.1
@@ -50,66 +49,49 @@ class Kind:
     place: Callable[["BadDaemon"], None] | None = None  # puts something at the path, where it is no daemon that accepts
 
 
-class BadDaemon:
+class BadDaemon(Listener):
     """A daemon of one of `KINDS` at `socket`, inside `with`; requests that reached it are in `requests`."""
 
     def __init__(self, kind: str) -> None:
+        super().__init__(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         self.kind = KINDS[kind]
         self.folder = Path(tempfile.mkdtemp(prefix="atls-"))  # not pytest's tmp_path: a socket's address holds 107 bytes
         self.socket = self.folder / "s"
         self.requests: list[bytes] = []
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.kept: list[socket.socket] = []  # to be closed at the end
-        self._wake, self._stop = os.pipe()  # readable, in every thread, when all is over
-        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         if self.kind.place is not None:
             self.kind.place(self)
-        else:
-            self.listen(backlog=128)
-            self._run(self._accept)
-        return self
+            return self
+        self.listen(backlog=128)
+        return super().__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        os.write(self._stop, b"x")
-        for thread in self._threads:
-            thread.join(DEADLINE_S)
-        for each in (self.listener, *self.kept):
+        super().__exit__(kind, error, trace)
+        for each in self.kept:
             each.close()
-        os.close(self._wake)
-        os.close(self._stop)
         shutil.rmtree(self.folder)
 
     def wait(self, connection: socket.socket, seconds: float | None = None) -> bool:
         """Take in what still comes; returns after *seconds* with True, with False when the peer has gone or all is over."""
-        while True:
-            ready, _, _ = select.select([connection.fileno(), self._wake], [], [], seconds)
-            if not ready:
-                return True
-            if self._wake in ready:
-                return False
-            try:
-                if not connection.recv(65536):
-                    return False
-            except OSError:
-                return False
+        connection.settimeout(seconds)
+        try:
+            while connection.recv(65536):
+                pass
+        except TimeoutError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def send_on(self, connection: socket.socket, data: bytes) -> bool:
         """Send *data*; returns whether the peer is still there to take it, and all is not over."""
-        rest = memoryview(data)
-        connection.setblocking(False)
-        while rest:
-            ready, writable, _ = select.select([self._wake], [connection], [])
-            if ready:
-                return False
-            if writable:
-                try:
-                    rest = rest[connection.send(rest) :]
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    return False
+        connection.settimeout(None)
+        try:
+            connection.sendall(data)
+        except OSError:
+            return False
         return True
 
     def listen(self, backlog: int) -> None:
@@ -117,33 +99,19 @@ class BadDaemon:
         self.socket.chmod(0o600)
         self.listener.listen(backlog)
 
-    def _run(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, name="bad-daemon")
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            ready, _, _ = select.select([self.listener.fileno(), self._wake], [], [])
-            if self._wake in ready:
-                return
-            connection, _ = self.listener.accept()
-            self._run(self._serve, connection)
-
-    def _serve(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection:
-            if self.kind is KINDS["closes_at_once"]:
-                return
-            request = self._read_request(connection)
-            if request:
-                self.requests.append(request)
-                assert self.kind.act is not None
-                self.kind.act(self, connection, request)
+    def serve(self, connection: socket.socket) -> None:
+        """Be bad to one request."""
+        if self.kind is KINDS["closes_at_once"]:
+            return
+        request = self._read_request(connection)
+        if request:
+            self.requests.append(request)
+            assert self.kind.act is not None
+            self.kind.act(self, connection, request)
 
     def _read_request(self, connection: socket.socket) -> bytes:
         """Return head and body of one request, or nothing when there comes none."""
         request = b""
-        connection.settimeout(DEADLINE_S)
         while True:
             head, end, body = request.partition(b"\r\n\r\n")
             if end and len(body) >= _length_of(head):

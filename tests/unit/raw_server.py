@@ -8,21 +8,20 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-DEADLINE_S = 10.0
+from tests.listener import Listener
+
 _LOOPBACK = IPv4Address("127.0.0.1")
 
 Script = Callable[[socket.socket, bytes], None]
 
 
-class RawServer:
+class RawServer(Listener):
     """A listener on 127.0.0.1; each connection is one request, in a thread of its own."""
 
     def __init__(self, *scripts: Script | bytes, tls: ssl.SSLContext | None = None) -> None:
@@ -33,39 +32,17 @@ class RawServer:
             scripts: one per request, in their order; the last one serves every further request too. Bytes are sent as they are.
             tls: makes it an https server.
         """
+        super().__init__(socket.create_server(("127.0.0.1", 0)))
         self.requests: list[bytes] = []
-        self.stopping = threading.Event()
         self.is_hung_up_on = threading.Event()  # set when a `hang` or `trickle` notices that the other side has gone
         self._scripts = scripts
         self._tls = tls
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._port = int(self._listener.getsockname()[1])
-        self._connections: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._accept, name="raw-server")
-
-    @property
-    def port(self) -> int:
-        return self._port
+        self.port = int(self.listener.getsockname()[1])
 
     @property
     def url(self) -> str:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stopping.set()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        with self._lock:
-            for connection in self._connections:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join(DEADLINE_S)
 
     def hang(self, connection: socket.socket, _: bytes = b"") -> None:
         """Say nothing more."""
@@ -88,30 +65,15 @@ class RawServer:
                 position += 1
         self.is_hung_up_on.set()
 
-    def _accept(self) -> None:
-        threads = []
-        while not self.stopping.is_set():
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                break
-            with self._lock:
-                self._connections.append(connection)
-            threads.append(threading.Thread(target=self._serve, args=(connection,), name="raw-connection"))
-            threads[-1].start()
-        for thread in threads:
-            thread.join(DEADLINE_S)
-
-    def _serve(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection:
-            if self._tls is not None:
-                with self._tls.wrap_socket(connection, server_side=True) as wrapped:
-                    self._answer(wrapped)
-            else:
-                self._answer(connection)
+    def serve(self, connection: socket.socket) -> None:
+        """Answer one request, over TLS where that is wanted."""
+        if self._tls is not None:
+            with self._tls.wrap_socket(connection, server_side=True) as wrapped:
+                self._answer(wrapped)
+        else:
+            self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> None:
-        connection.settimeout(DEADLINE_S)
         request = b""
         while (b"\r\n\r\n" not in request and request[:1].isalpha()) or not request:  # what is no HTTP is answered at once
             data = connection.recv(65_536)

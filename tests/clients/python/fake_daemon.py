@@ -7,12 +7,12 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-DEADLINE_S = 10.0
+from tests.listener import DEADLINE_S, Listener
+
 SIGNATURE = 'OAuth oauth_signature="canary-signature"'
 
 Script = Callable[["FakeDaemon", socket.socket], None]
@@ -28,40 +28,26 @@ def answer(fields: object, status: str = "200 OK", *, length: int | None = None)
 SIGNED = answer({"authorization": SIGNATURE, "link": "fake", "scheme": "oauth1"})
 
 
-class FakeDaemon:
+class FakeDaemon(Listener):
     """A Unix socket in a folder of its own; the n-th request gets the n-th answer, further ones the last."""
 
     def __init__(self, *answers: bytes | Script, closes: bool = False) -> None:
         """Prepare; it serves inside `with`. With *closes* each connection ends after one answer."""
+        super().__init__(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         self.folder = Path(tempfile.mkdtemp(prefix="atls-"))
         self.path = self.folder / "agent.sock"
         self.requests: list[dict[str, Any]] = []
-        self.connections = 0
-        self.stopping = threading.Event()
         self._answers = answers
         self._closes = closes
         self._lock = threading.Lock()
-        self._open: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._accepting = threading.Thread(target=self._accept, name="fake-daemon")
 
     def __enter__(self) -> Self:
-        self._listener.bind(os.fspath(self.path))
-        self._listener.listen(64)
-        self._accepting.start()
-        return self
+        self.listener.bind(os.fspath(self.path))
+        self.listener.listen(64)
+        return super().__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stopping.set()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for connection in self._open:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in (self._accepting, *self._threads):
-            thread.join(DEADLINE_S)
+        super().__exit__(kind, error, trace)
         shutil.rmtree(self.folder)
 
     def hang(self, connection: socket.socket) -> None:
@@ -74,19 +60,9 @@ class FakeDaemon:
         while not self.stopping.wait(0.02):
             connection.sendall(b"x")
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self._open.append(connection)
-            self._threads.append(threading.Thread(target=self._serve, args=(connection,)))
-            self._threads[-1].start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rb") as stream, suppress(OSError):
+    def serve(self, connection: socket.socket) -> None:
+        """Answer request after request."""
+        with connection.makefile("rb") as stream:
             while line := stream.readline():
                 length = 0
                 while (field := stream.readline().strip().lower()) != b"":

@@ -8,15 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-DEADLINE_S = 10.0
+from tests.listener import DEADLINE_S, Listener
+
 _LOOPBACK = IPv4Address("127.0.0.1")
 
 
@@ -77,52 +76,16 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
     )
 
 
-class Listener:
-    """A port on 127.0.0.1 whose connections have a thread each, and which is gone after `with`."""
+class Port(Listener):
+    """A port on 127.0.0.1."""
 
     def __init__(self) -> None:
         """Listen; connections are taken inside `with`."""
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = int(self._listener.getsockname()[1])
-        self._open: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept, name="front")]
-
-    def __enter__(self) -> Self:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._threads[0].join(DEADLINE_S)
-        for connection in self._open:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads[1:]:
-            thread.join(DEADLINE_S)
-
-    def serve(self, connection: socket.socket) -> None:
-        """Do what this port is for, on one connection."""
-        raise NotImplementedError
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:  # closed
-                return
-            self._open.append(connection)
-            self._threads.append(threading.Thread(target=self._serve, args=(connection,), name="front-connection"))
-            self._threads[-1].start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        connection.settimeout(DEADLINE_S)
-        with connection, suppress(OSError):
-            self.serve(connection)
+        super().__init__(socket.create_server(("127.0.0.1", 0), backlog=64))
+        self.port = int(self.listener.getsockname()[1])
 
 
-class TlsFront(Listener):
+class TlsFront(Port):
     """
     A TLS port that takes one request a connection, notes it, and answers from a provider's plain port, which sees the same Host.
 
@@ -177,7 +140,7 @@ class TlsFront(Listener):
                     wrapped.sendall(more)
 
 
-class TunnelProxy(Listener):
+class TunnelProxy(Port):
     """A proxy that takes CONNECT alone; everything that it sees in the clear is in *heads*, all that it passes in *passed*."""
 
     def __init__(self) -> None:
@@ -214,7 +177,7 @@ class TunnelProxy(Listener):
             sink.shutdown(socket.SHUT_WR)
 
 
-class PlainPort(Listener):
+class PlainPort(Port):
     """An http port that notes what comes, and answers 200."""
 
     def __init__(self) -> None:
