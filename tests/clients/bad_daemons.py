@@ -4,8 +4,8 @@ Daemons that are not there, hang, or answer what no daemon answers: what every c
     with BadDaemon("half_body_hangs") as daemon:
         run_client(socket=daemon.socket)
 
-`KINDS` has them all, and says for each what a client can see of it. Those that need another user's socket are not among them:
-`foreign_socket` and `foreign_symlink` give such paths, to root alone.
+`KINDS` has them all, and says for each what a client can see of it; what a client must not repeat holds the word canary.
+Those that need another user's socket are not among them: `foreign_socket` and `foreign_symlink` give such paths, to root alone.
 """
 
 import json
@@ -142,7 +142,7 @@ def _signed(request: bytes, authorization: object) -> bytes:
     return _reply(json.dumps({"authorization": authorization, "link": "jira", "scheme": "oauth1"}).encode())
 
 
-_GOOD = 'OAuth oauth_consumer_key="k", oauth_token="t", oauth_signature="s%3D"'
+_GOOD = 'OAuth oauth_consumer_key="k", oauth_token="t", oauth_signature="canary%3D"'
 
 
 def _say(data: bytes) -> Act:
@@ -254,15 +254,15 @@ KINDS: dict[str, Kind] = {
     "closes_at_once": Kind("broken"),
     "closes": Kind("broken", _say(b"")),
     "garbage": Kind("broken", _say(bytes(range(256)) * 4)),
-    "other_protocol": Kind("broken", _say(b"SSH-2.0-OpenSSH_9.2\r\n")),
+    "other_protocol": Kind("broken", _say(b"SSH-2.0-canary\r\n")),
     "half_head": Kind("broken", _say(_JSON_HEAD[:40])),
     "half_body": Kind("broken", _half(lambda daemon, connection: None)),
-    "half_chunk": Kind("broken", _say(_JSON_HEAD + b'Transfer-Encoding: chunked\r\n\r\n40\r\n{"authorization": "OAuth ')),
+    "half_chunk": Kind("broken", _say(_JSON_HEAD + b'Transfer-Encoding: chunked\r\n\r\n40\r\n{"authorization": "OAuth canary')),
     "empty": Kind("broken", _say(_reply(b""))),
     "no_content": Kind("broken", _say(b"HTTP/1.1 204 No Content\r\n\r\n")),
-    "html": Kind("broken", _say(_reply(b"<html><body>It works!</body></html>", kind="text/html"))),
-    "broken_json": Kind("broken", _say(_reply(b'{"authorization": "OAuth oauth_token'))),
-    "no_utf_8": Kind("broken", _say(_reply(b'{"authorization": "OAuth \xff\xfe"}'))),
+    "html": Kind("broken", _say(_reply(b"<html><body>canary</body></html>", kind="text/html"))),
+    "broken_json": Kind("broken", _say(_reply(b'{"authorization": "OAuth canary'))),
+    "no_utf_8": Kind("broken", _say(_reply(b'{"authorization": "OAuth canary \xff\xfe"}'))),
     "json_list": Kind("broken", _say(_reply(b"[]"))),
     "json_null": Kind("broken", _say(_reply(b"null"))),
     "no_authorization": Kind("broken", _say(_reply(b'{"link": "jira", "scheme": "oauth1"}'))),
@@ -273,7 +273,7 @@ KINDS: dict[str, Kind] = {
     "zero_byte": Kind("broken", _sign_as(f"{_GOOD}\0")),
     "redirect": Kind("broken", _say(b"HTTP/1.1 307 Elsewhere\r\nLocation: /status\r\nContent-Length: 0\r\n\r\n")),
     "html_error": Kind("broken", _say(_reply(b"<html>502 Bad Gateway</html>", status="502 Bad Gateway", kind="text/html"))),
-    "error_without_shape": Kind("broken", _say(_reply(b'{"error": "no"}', status="409 Conflict"))),
+    "error_without_shape": Kind("broken", _say(_reply(b'{"error": "canary"}', status="409 Conflict"))),
     "error_of_numbers": Kind("broken", _say(_reply(b'{"error": {"code": 1, "message": [], "hint": 2}}', status="409 Conflict"))),
     "error_cut_off": Kind("broken", _say(_reply(b'{"error": {"code": "dance_n', status="409 Conflict", length=500))),
     "huge_body": Kind("broken", _huge(_JSON_HEAD + b"Content-Length: %d\r\n\r\n" % HUGE_BYTES, b" " * _CHUNK)),

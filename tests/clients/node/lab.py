@@ -6,14 +6,16 @@ The first line names the socket and the base URLs. The end of the input ends it 
 
 import json
 import sys
+from contextlib import ExitStack
 
 from atl_sign.sandbox import Sandbox
+from tests.clients.bad_daemons import KINDS, BadDaemon
 from tests.lab import PRODUCTS, Daemon
 
 
 def main() -> None:
     """Serve until the input ends."""
-    with Sandbox() as sandbox, Daemon() as daemon:
+    with Sandbox() as sandbox, Daemon() as daemon, ExitStack() as bad_daemons:
         for product in ("jira", "bamboo"):
             daemon.dance(sandbox, product)
         say({"socket": str(daemon.socket), "folder": str(daemon.folder)} | {name: sandbox.base_url(name) for name in PRODUCTS})
@@ -39,6 +41,9 @@ def main() -> None:
                     ]
                     sandbox.state.requests.clear()
                     say({"requests": said})
+                case "bad daemons":
+                    started = {kind: bad_daemons.enter_context(BadDaemon(kind)) for kind in KINDS}
+                    say([{"kind": kind, "visible": bad.kind.visible, "socket": str(bad.socket)} for kind, bad in started.items()])
                 case other:
                     raise SystemExit(f"no such command: {other}")
 
