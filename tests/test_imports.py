@@ -94,7 +94,7 @@ FOREIGN = {
     "uvicorn": {"server", "connections"},
     "fastapi": {"api", "answers", "git_credential", "request_fields", "status_call", "store_calls"},
     "starlette": {"answers"},
-    "pydantic": {"api", "schemas", "answers", "request_fields"},
+    "pydantic": {"schemas", "answers", "request_fields"},
     "keyring": {"secret_service", "store_keyring"},
     "secretstorage": {"secret_service"},
     "requests": {"http_out", "problems", "unreachable"},
