@@ -35,6 +35,7 @@ from atl_sign.policy import check_method, check_request
 from atl_sign.problems import explain_problem, parse_clock_offset, parse_problem
 from atl_sign.products import PRODUCTS, Product
 from atl_sign.renewal import Renewals
+from atl_sign.settings import Settings
 from atl_sign.signing import RsaPrivateKey, UnsignedRequest, make_private_key, sign, signature_base_string
 from atl_sign.store import Store, open_store
 from atl_sign.storekeeper import StoreKeeper
@@ -80,7 +81,7 @@ class Agent:
         Serve with these edges.
 
         Args:
-            config: the links.
+            config: the links and every other setting.
             vault: the credentials.
             dances: those that wait.
             audit: where decisions are recorded.
@@ -89,6 +90,7 @@ class Agent:
             store_pinned_by: what has named the store in place of *config*; None when nothing has.
         """
         self.dances = dances
+        self._config = config
         self._git_tokens = GitTokens(vault, clock, self._live_token, self._provider)
         self.links = LinkBook(config, vault, dances, self._git_tokens, clock)
         self._audit = audit
@@ -107,6 +109,14 @@ class Agent:
     def backend(self) -> str:
         """The store's name."""
         return self._vault.backend
+
+    def read_settings(self) -> Settings:
+        """Return what the configuration says now."""
+        return self._config.settings()
+
+    def forget_settings(self) -> None:
+        """Read the configuration anew at the next look at it, changed or not."""
+        self._config.forget()
 
     def sign(
         self, method: str, url: str, form: Pairs | None, name: str | None, peer: Peer, *, from_memory: bool = False
@@ -168,7 +178,7 @@ class Agent:
         self._record(decision)
 
     def _record(self, decision: Decision) -> None:
-        self._audit.record(decision, self.links.read_settings().audit)
+        self._audit.record(decision, self._config.settings().audit)
 
     def _record_renewal(self, link: Link, outcome: str) -> None:
         with suppress(AuditUnavailableError):
@@ -301,7 +311,7 @@ class Agent:
 
         A store that does not answer is a state, not a failure. Raises as `LinkBook.get_link` for a *name* that is none.
         """
-        settings = self.links.read_settings()
+        settings = self._config.settings()
         store_state = self._vault.state()
         warnings = [str(problem) for problem in settings.problems]
         if self._audit.failure is not None:
@@ -342,7 +352,7 @@ class Agent:
         if asked.link is not None:
             link = self.links.get_link(asked.link)
             return [link] if asked.is_below(link) else []
-        return asked.choose(self.links.read_settings().links)
+        return asked.choose(self._config.settings().links)
 
     def _is_bitbucket(self, link: Link, *, from_memory: bool) -> bool:
         if self._vault.git_record(link, from_memory=from_memory) is not None:

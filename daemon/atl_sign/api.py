@@ -133,7 +133,7 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
 def _add_links(app: FastAPI, agent: Agent) -> None:
     @app.get("/links", **documented("Every link", schemas.LinksAnswer))
     def list_links(request: Request) -> Response:
-        reports, settings = agent.links.list_links(), agent.links.read_settings()
+        reports, settings = agent.links.list_links(), agent.read_settings()
         problems = [schemas.ProblemAnswer(line=each.line, part=each.part, cause=each.cause) for each in settings.problems]
         answer = schemas.LinksAnswer(links=[], problems=problems)
         lines = []

@@ -78,17 +78,9 @@ class LinkBook:
         self._changing = threading.Lock()
         self._manifests: dict[str, Manifest] = {}  # by base URL
 
-    def read_settings(self) -> Settings:
-        """Return what the configuration says now."""
-        return self._config.settings()
-
-    def forget_settings(self) -> None:
-        """Read the configuration anew at the next look at it, changed or not."""
-        self._config.forget()
-
     def list_links(self) -> list[LinkReport]:
         """Return every link that can be read, with its token's state."""
-        return [self.report_link(link) for link in self.read_settings().links.by_name.values()]
+        return [self.report_link(link) for link in self._config.settings().links.by_name.values()]
 
     def show_link(self, name: str) -> LinkReport:
         """Return one link with its token's state."""

@@ -92,7 +92,7 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end:
     )
     watch = None
     if may_end or listener.path is None:
-        watch = IdleWatch(lambda: agent.links.read_settings().idle_exit_s, read_stamp)
+        watch = IdleWatch(lambda: agent.read_settings().idle_exit_s, read_stamp)
     server = _Server(config, agent, notifier, watch, listener)
     # Before and after uvicorn's own handlers, which raise the signal once more: its default would end us before the clean-up.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -208,12 +208,12 @@ class _Server(uvicorn.Server):
             self._reloading = asyncio.create_task(self._reload())
 
     async def _reload(self) -> None:
-        await asyncio.to_thread(self._agent.links.forget_settings)
+        await asyncio.to_thread(self._agent.forget_settings)
         self._notifier.tell_ready(await asyncio.to_thread(self._describe))
 
     def _describe(self) -> str:
         """Log what is wrong in the configuration, and return one line on how we are."""
-        settings = self._agent.links.read_settings()
+        settings = self._agent.read_settings()
         for problem in settings.problems:
             _log.warning("%s", problem)
         wrong = f", {len(settings.problems)} problems in config.toml: atl-sign status" if settings.problems else ""

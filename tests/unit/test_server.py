@@ -111,7 +111,7 @@ def test_who_comes_while_it_leaves_is_served_first(tmp_path: Path, is_ours: bool
 
     agent: Any = Mock(may_be_replaced=come)
     agent.store.is_due.return_value = False
-    agent.links.read_settings.return_value = Settings(LinkTable([]))
+    agent.read_settings.return_value = Settings(LinkTable([]))
     config = uvicorn.Config(app, http=Connection, lifespan="off", log_config=None)
     server = _Server(config, agent, None, IdleWatch(lambda: 0.01, lambda: (1, 1, 1, 1)), served)
 
