@@ -48,7 +48,11 @@ class Demo:
             path.mkdir(mode=0o700)
 
     def show(self, *arguments: str, refused: bool = False) -> str:
-        """Print `atl-sign` with *arguments*, run it, print and return its answer; *refused* says that it must fail."""
+        """
+        Print `atl-sign` with *arguments*, run it, print and return its answer.
+
+        *refused* says that it must fail. Raises DemoError when it ends otherwise than it must.
+        """
         print(f"\n$ {shlex.join(('atl-sign', *arguments))}", flush=True)
         done = subprocess.run(
             [self.command, *arguments],
@@ -66,7 +70,7 @@ class Demo:
 
     @contextmanager
     def daemon(self) -> Iterator[None]:
-        """Run `atl-signd serve` for the while."""
+        """Run `atl-signd serve` for the while; raises DemoError when it does not start."""
         print("\n$ atl-signd serve &", flush=True)
         process = subprocess.Popen(
             [sys.executable, "-m", "atl_sign.cli", "serve"], env=self.environment, stderr=subprocess.PIPE, text=True

@@ -232,7 +232,7 @@ class _BoundedAdapter(HTTPAdapter):
     """Reads every answer here, up to `ANSWER_BYTES_MAX`, whatever asked for it."""
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send as requests does; the response comes with its body read."""
+        """Send as requests does; the response comes with its body read. Raises AnswerTooLargeError."""
         response = super().send(*args, **{**kwargs, "stream": True})
         try:
             content = bytearray()

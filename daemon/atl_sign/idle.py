@@ -50,10 +50,9 @@ class IdleWatch:
 
     def is_due(self, now: float) -> bool:
         """Tell whether the daemon has been idle long enough; whether the store lets it end must still be asked."""
-        quiet_s = now - self._quiet_since
         if now < self._not_before:
             return False
-        idle_s = self.read_idle_s()
+        quiet_s, idle_s = now - self._quiet_since, self.read_idle_s()
         return (idle_s > 0 and quiet_s >= idle_s) or (self.is_upgraded(now) and quiet_s >= UPGRADE_IDLE_S)
 
     def put_off(self, now: float) -> None:

@@ -30,8 +30,7 @@ def read_stamp() -> Stamp | None:
 def find_command() -> Path | None:
     """Return the absolute path of `atl-signd` in the environment that runs us: venv, pipx, uv tool or `pip install --user`."""
     beside = Path(sys.executable).parent / "atl-signd"
-    found = _find_file("bin/atl-signd") or (beside if beside.is_file() else None)
-    return found
+    return _find_file("bin/atl-signd") or (beside if beside.is_file() else None)
 
 
 def find_units() -> Path | None:
@@ -50,9 +49,8 @@ def _find_file(end: str) -> Path | None:
         return None
     for file in files:
         if file.as_posix().endswith(f"/{end}"):
-            path = Path(str(file.locate())).absolute()
             # "…/site-packages/../../../bin": without asking the file system, which would follow links out of the environment.
-            path = Path(*_without_dots(path.parts))
+            path = Path(*_without_dots(Path(str(file.locate())).absolute().parts))
             if path.is_file():
                 return path
     return None

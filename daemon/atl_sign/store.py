@@ -98,7 +98,7 @@ class MemoryStore:
         return "ready"
 
     def lock(self) -> None:
-        """Refuse: nothing could bring back what only memory has."""
+        """Raise BadRequestError: nothing could bring back what only memory has."""
         raise BadRequestError("the memory store would lose what it keeps", "end the daemon to forget everything")
 
     def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
