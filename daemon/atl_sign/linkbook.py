@@ -157,7 +157,7 @@ class LinkBook:
         self._dances.cancel_all(name)
         try:
             _, left = self._git_tokens.revoke(link)
-        finally:  # with a store that says nothing, too: from now on nothing is signed
+        finally:  # with a store that says nothing, too: it is out of memory, and the answer says that the store has it
             self._vault.forget_token(name)
         self._config.remove_link(name)
         return left

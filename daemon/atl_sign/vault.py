@@ -98,9 +98,6 @@ class Vault:
         self._store.unlock(passphrase, new)  # not in our lock: deriving a key must not hold up those who read another item
         with self._lock:
             self._is_locked = False
-            # What was to be forgotten while the store was locked is in it still, and is asked for when it is forgotten again.
-            self._tokens = {name: kept for name, kept in self._tokens.items() if kept is not None}
-            self._git_records = {name: kept for name, kept in self._git_records.items() if kept is not None}
             self._save_what_is_unsaved()
 
     def move_to(self, target: Store, names: Iterable[str], commit: Callable[[], None]) -> list[str]:
@@ -203,10 +200,11 @@ class Vault:
         Take *new* for *link* in place of *old*, in memory alone; False when *old* was forgotten or replaced meanwhile.
 
         *old* is void by now, so *new* is used even while the store cannot keep it: `save_token` does that.
-        After a lock it is not used, but `save_token` still stores it.
+        After a lock it is not used before the unlock, but `save_token` still stores it.
         """
         with self._lock:
-            is_read = link.name in self._tokens  # else there was a lock; whoever forgets or replaces a token leaves an entry
+            # Else there was a lock, or a logout that the store refused; whoever forgets or replaces a token leaves an entry.
+            is_read = link.name in self._tokens
             if is_read and not self._keeps(link, old):
                 return False
             self._unsaved[link.name] = (str(link.url), link.consumer_key, new)
@@ -248,15 +246,17 @@ class Vault:
 
     def forget_token(self, name: str) -> None:
         """
-        Take the token of the link called *name* out of memory, so that nothing is signed with it, and out of the store.
+        Take the token of the link called *name* out of memory and store; a missing one is fine.
 
-        A missing one is fine. Raises as the store does; then the token is forgotten until the next start or `unlock` alone.
+        Raises as the store does. Then the token is out of memory alone, and whoever wants it next hears what the store says:
+        nothing is signed with it while a keyring is locked, and it is there again when the keyring is.
         """
         with self._lock:
-            self._tokens[name] = None
-            self._unsaved.pop(name, None)
+            self._tokens.pop(name, None)
             self._raise_if_locked()
             self._store.delete(token_item(name))
+            self._tokens[name] = None
+            self._unsaved.pop(name, None)
 
     def git_record(self, link: Link, *, from_memory: bool = False) -> GitRecord | None:
         """Return what is known of the tokens for git of *link*, or None; raises and forgets other grants as `token`."""
@@ -292,11 +292,10 @@ class Vault:
         """
         Take what is known of the tokens for git of the link called *name* out of memory and store; as `forget_token`.
 
-        What was never read stays unread when the store raises: it has the names of tokens that are good at the provider.
+        What the store keeps all the same has the names of tokens that are good at the provider.
         """
         with self._lock:
-            if name in self._git_records:
-                self._git_records[name] = None
+            self._git_records.pop(name, None)
             self._raise_if_locked()
             self._store.delete(git_item(name))
             self._git_records[name] = None

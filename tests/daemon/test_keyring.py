@@ -69,6 +69,24 @@ def test_a_locked_keyring_is_told_and_works_again(kept: Daemon, keyring: Keyring
     wait_for(lambda: kept.request("POST", "/sign", {"method": "GET", "url": url}).status == 200)
 
 
+@pytest.mark.parametrize("path", ["/links/jira/token", "/links/jira"])
+def test_a_logout_that_a_locked_keyring_refused_is_none(path: str, kept: Daemon, keyring: KeyringLab, sandbox: Sandbox) -> None:
+    """Meanwhile nothing is signed, for the keyring's reason; after it is unlocked the token signs, without any command."""
+    kept.dance(sandbox, "jira")
+    fields = {"method": "GET", "url": f"{sandbox.base_url('jira')}/x"}
+    keyring.lock()
+
+    assert kept.request("DELETE", path).code == "store_locked"
+
+    assert kept.request("POST", "/sign", fields).code == "store_locked"
+    assert kept.request("GET", "/status").json["dance_needed"] == []
+    keyring.unlock(replace=True)
+    wait_for(lambda: kept.request("POST", "/sign", fields).status == 200)
+    assert kept.request("DELETE", path).status == 200
+    assert keyring.read("token:jira") == []
+    assert kept.request("POST", "/sign", fields).code in ("dance_needed", "unknown_link")
+
+
 def test_a_stopped_keyring_holds_nobody_up(kept: Daemon, keyring: KeyringLab, sandbox: Sandbox) -> None:
     """Requests that need a secret hear within 3 s and a little; those that need none are answered at once."""
     kept.link(sandbox, "jira")

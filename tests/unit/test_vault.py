@@ -278,18 +278,39 @@ def test_what_the_store_does_not_take_changes_nothing(store: CountingStore, vaul
     assert vault.token(LINK) is FULL
 
 
-def test_a_token_is_forgotten_though_the_store_does_not_answer(store: CountingStore, vault: Vault) -> None:
-    """Nothing is signed with it any more; that the store still has it is told."""
+def test_a_logout_that_the_store_refused_is_none_once_the_store_answers(store: CountingStore, vault: Vault) -> None:
+    """Nothing is signed meanwhile, and what stands in the way is told; then the token is there again without a command."""
     vault.put_token(LINK, FULL)
     store.failure = StoreLockedError("the keyring is locked")
 
     with pytest.raises(StoreLockedError):
         vault.forget_token("tools")
 
-    assert vault.token(LINK) is None
+    with pytest.raises(StoreLockedError):
+        vault.token(LINK)
     store.failure = None
+    assert shown(vault.token(LINK)) == shown(FULL)
     vault.forget_token("tools")
+    assert vault.token(LINK) is None
     assert Vault(store).token(LINK) is None
+
+
+@pytest.mark.parametrize("is_renewed_first", [True, False])
+def test_a_refused_logout_costs_no_renewed_token(store: CountingStore, vault: Vault, is_renewed_first: bool) -> None:
+    """The provider has voided the one in the store, before or after the logout: the new one is used and stored all the same."""
+    vault.put_token(LINK, FULL)
+    new = replace(FULL, key=Secret("renewed"))
+    store.failure = StoreLockedError("the keyring is locked")
+
+    assert not is_renewed_first or vault.renew_token(LINK, FULL, new)
+    with pytest.raises(StoreLockedError):
+        vault.forget_token("tools")
+    assert is_renewed_first or vault.renew_token(LINK, FULL, new)
+
+    assert shown(vault.token(LINK)) == shown(new)
+    store.failure = None
+    vault.save_token(LINK, new)
+    assert shown(Vault(store).token(LINK)) == shown(new)
 
 
 def test_a_name_that_comes_late_brings_no_token_back(store: CountingStore, vault: Vault) -> None:
