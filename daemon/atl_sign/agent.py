@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from atl_sign.applink_form import ApplinkForm, make_form
-from atl_sign.audit import Action, AuditLog, Decision
+from atl_sign.audit import HELD_BACK, Action, AuditLog, Decision
 from atl_sign.config import ConfigFile
 from atl_sign.credentials import AccessToken, Consumer, GitToken, Secret, StoreState
 from atl_sign.dance import CallbackKind, Dance, Dances
@@ -161,7 +161,7 @@ class Agent:
             link: the link's name, as far as it is known.
 
         Raises:
-            AuditUnavailableError: it went well, and cannot be recorded, and must be.
+            AuditUnavailableError: it went well, would give something away, and cannot be recorded, and must be.
         """
         decision = Decision(action, "ok", link)
         if peer is not None:
@@ -175,7 +175,11 @@ class Agent:
             with suppress(AuditUnavailableError):  # nothing is given away, and the first error says more
                 self._record(decision)
             raise
-        self._record(decision)
+        try:
+            self._record(decision)
+        except AuditUnavailableError:
+            if action in HELD_BACK:
+                raise
 
     def _record(self, decision: Decision) -> None:
         self._audit.record(decision, self._config.settings().audit)
@@ -332,7 +336,7 @@ class Agent:
     def lock_when_due(self) -> None:
         """Lock the store when its time is over, and record that."""
         if self.store.is_due():
-            with suppress(AuditUnavailableError), self.recording("lock", None):  # the audit's failure is told by the status
+            with self.recording("lock", None):
                 self.store.lock()
 
     def is_settled(self) -> bool:

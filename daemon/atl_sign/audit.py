@@ -28,6 +28,9 @@ _TEXT_CHARS_MAX = 2000  # of a path or a method: what a peer sends can be a mega
 _TELL_AGAIN_S = 60.0
 
 Action = Literal["sign", "dance", "renew", "check", "logout", "key", "link", "git-credential", "lock", "unlock", "store"]
+# What gives something away, and so is refused when it cannot be recorded and must be. The rest is done by then: to say no would
+# be a lie, and worst of all about a lock. The status tells that the line is missing.
+HELD_BACK: frozenset[Action] = frozenset({"sign", "dance", "check", "git-credential"})
 
 _log = logging.getLogger("atl_sign")
 
@@ -179,11 +182,11 @@ class AuditLog:
             self._sink.write(format_decision(decision, datetime.now(UTC)))
         except OSError as exc:
             self._failure = f"the audit log cannot be written ({self.place}): {exc.strerror or type(exc).__name__}"
-            if mode == "required":
-                raise AuditUnavailableError(self._failure, 'make room for it; or set audit = "on" to sign without') from exc
             if self._told_at is None or time.monotonic() - self._told_at > _TELL_AGAIN_S:
                 self._told_at = time.monotonic()
                 _log.warning("%s", self._failure)
+            if mode == "required":
+                raise AuditUnavailableError(self._failure, 'make room for it; or set audit = "on" to sign without') from exc
         else:
             self._failure = None
 

@@ -96,6 +96,31 @@ def test_a_log_that_cannot_be_written_stops_signing_only_when_required(danced: D
     wait_for(lambda: danced.request("GET", "/status").json["warnings"] == [])
 
 
+def test_what_is_done_is_told_as_done_though_it_cannot_be_recorded(daemon: Daemon, sandbox: Sandbox) -> None:
+    """A lock above all; the twin: what gives something away is held back. The missing line is told by the status."""
+    daemon.stop()
+    daemon.environment["ATL_SIGN_STORE"] = "file"
+    daemon.start()
+    daemon.config.parent.mkdir(parents=True, exist_ok=True)
+    daemon.config.write_text('audit = "required"\n')
+    path = daemon.folder / ".local/state/atl-sign/audit.jsonl"
+    path.mkdir(parents=True)
+
+    assert daemon.request("POST", "/unlock", {"new_passphrase": "word"}).status == 200
+    daemon.link(sandbox, "jira")
+    assert daemon.request("POST", "/dance", {"link": "jira", "callback": "oob"}).code == "audit_unavailable"
+    assert daemon.request("DELETE", "/links/jira/token").status == 200
+    locked = daemon.request("POST", "/lock")
+
+    assert (locked.status, locked.json["state"]) == (200, "locked")
+    status = daemon.request("GET", "/status").json
+    assert status["store_state"] == "locked"
+    assert any("audit log cannot be written" in warning for warning in status["warnings"])
+    assert "audit log cannot be written" in daemon.log.read_text()
+    assert daemon.request("POST", "/unlock", {"passphrase": "word"}).json["state"] == "ready"
+    assert daemon.request("DELETE", "/links/jira").status == 200
+
+
 def test_status_of_one_link(danced: Daemon) -> None:
     """And of none."""
     one = danced.request("GET", "/status?link=jira").json
