@@ -27,26 +27,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="atl-signd", description="The daemon of atl-sign, and what belongs to its own process.")
     parser.add_argument("--version", action="version", version=f"atl-signd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    serving = commands.add_parser("serve", help="serve on the Unix socket until SIGTERM")
+
+    def add(name: str, words: str, program: str = "atl-sign") -> argparse.ArgumentParser:
+        # People type atl-sign, which hands over to us.
+        return commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", prog=f"{program} {name}")
+
+    serving = add("serve", "serve on the Unix socket until SIGTERM")
     serving.add_argument(
         "--key-fd", type=_descriptor, metavar="N", help="descriptor that gives the passphrase of the store's file"
     )
     serving.add_argument("--idle-exit", action="store_true", help="end when nobody needs it for a while, as under systemd")
-    demo = commands.add_parser("demo", help="sandbox, daemon, dance and signed curl in a throw-away folder")
+    demo = add("demo", "sandbox, daemon, dance and signed curl in a throw-away folder")
     demo.add_argument("--no-browser", action="store_true", help="approve by itself even where a browser is")
-    log = commands.add_parser("log", help="the decisions that were recorded")
+    log = add("log", "the decisions that were recorded")
     log.add_argument("--follow", action="store_true", help="go on with what comes")
     log.add_argument("--link", metavar="NAME", help="of one link alone")
     log.add_argument("--since", metavar="TIME", help="30m, 2h or 7d ago, or a date or time like 2026-11-25T08:00")
     log.add_argument("--json", action="store_true", help="the lines as they were recorded")
-    doctor = commands.add_parser("doctor", help="what is wrong here, and the command that mends it")
+    doctor = add("doctor", "what is wrong here, and the command that mends it")
     doctor.add_argument("name", nargs="?", metavar="NAME", help="look at this link alone")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.add_argument("--report", nargs="?", const="", metavar="FILE", help="write a bundle for a bug report, without secrets")
     doctor.add_argument("--redact", action="store_true", help="with --report: without hosts and paths")
     commands.add_parser("sandbox", help="a provider to try against", add_help=False)
-    commands.add_parser("autostart", help="start the daemon when none answers, and wait until it does; what clients call")
-    service = commands.add_parser("service", help="have systemd or launchd start it at log-in")
+    add("autostart", "start the daemon when none answers, and wait until it does; what clients call", "atl-signd")
+    service = add("service", "have systemd or launchd start it at log-in")
     service.add_argument("action", choices=("install", "uninstall", "status"), help="what to do")
     service.add_argument("--json", action="store_true", help="with status: print it as JSON")
     if given[:1] == ["sandbox"]:  # it has options of its own
@@ -108,19 +113,19 @@ def _log(link: str | None, since: str | None, *, as_json: bool, follow: bool) ->
     try:
         wanted = LogFilter(link, parse_since(since, datetime.now(UTC)) if since else None)
     except ValueError as exc:
-        print(f"atl-signd: {exc}\nhint: write 30m, 2h or 7d, or a date like 2026-11-25", file=sys.stderr)
+        print(f"atl-sign: {exc}\nhint: write 30m, 2h or 7d, or a date like 2026-11-25", file=sys.stderr)
         return 2
     try:
         show_log(os.environ, wanted, as_json=as_json, write=write)
         sys.stdout.flush()
     except NothingRecordedError as exc:
         if not follow:
-            print(f"atl-signd: nothing was recorded yet\nhint: {exc}", file=sys.stderr)
+            print(f"atl-sign: nothing was recorded yet\nhint: {exc}", file=sys.stderr)
             return 1
     except BrokenPipeError:
         return _end_quietly()
     except OSError as exc:
-        print(f"atl-signd: {exc.filename} cannot be read: {exc.strerror}\nhint: atl-sign doctor", file=sys.stderr)
+        print(f"atl-sign: {exc.filename} cannot be read: {exc.strerror}\nhint: atl-sign doctor", file=sys.stderr)
         return 1
     if follow:
         try:

@@ -98,7 +98,7 @@ def run_demo(*, may_open_browser: bool = True) -> int:
         "atl-sign", path=f"{Path(sys.argv[0]).resolve().parent}:{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
     )
     if command is None:
-        print("atl-signd: the command atl-sign is not beside atl-signd nor on PATH", file=sys.stderr)
+        print("atl-sign: the command atl-sign is not beside atl-signd nor on PATH", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="atl-sign-demo-") as name:
         folder = Path(name)

@@ -242,7 +242,7 @@ def _report(
     try:
         write_report(report, path)
     except OSError as exc:
-        sys.stderr.write(f"atl-signd: {path} cannot be written: {os.strerror(exc.errno or 0)}\n")
+        sys.stderr.write(f"atl-sign: {path} cannot be written: {os.strerror(exc.errno or 0)}\n")
         sys.stderr.write("hint: name a new file in a folder of yours: --report FILE\n")
         return 1
     if as_json:

@@ -34,6 +34,6 @@ def run_service(action: str, environment: Mapping[str, str], *, as_json: bool = 
             return 0 if fields["installed"] and fields["hint"] is None else 1
         print(service.install() if action == "install" else service.uninstall())
     except (ServiceError, ProgramError, StartError) as exc:
-        print(f"atl-signd: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        print(f"atl-sign: {exc}\nhint: {exc.hint}", file=sys.stderr)
         return 1
     return 0
