@@ -2,12 +2,14 @@
 
 import argparse
 import gc
+import io
 import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from atl_sign import __version__
@@ -58,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from atl_sign.sandbox.__main__ import main as run_sandbox
 
         return run_sandbox(given[1:])
-    chosen = parser.parse_args(given)
+    chosen, unknown = parser.parse_known_args(given)
+    if unknown:
+        commands.choices[chosen.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     if chosen.command == "serve":
         return _serve(chosen.key_fd, may_end=chosen.idle_exit)
     if chosen.command == "autostart":
@@ -111,36 +115,40 @@ def _log(link: str | None, since: str | None, *, as_json: bool, follow: bool) ->
         print(text, end="", flush=follow)
 
     try:
-        wanted = LogFilter(link, parse_since(since, datetime.now(UTC)) if since else None)
+        wanted = LogFilter(link, None if since is None else parse_since(since, datetime.now(UTC)))
     except ValueError as exc:
         print(f"atl-sign: {exc}\nhint: write 30m, 2h or 7d, or a date like 2026-11-25", file=sys.stderr)
         return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a path may hold what the terminal's encoding has not
+    position = None
     try:
-        show_log(os.environ, wanted, as_json=as_json, write=write)
+        try:
+            position = show_log(os.environ, wanted, as_json=as_json, write=write)
+            sys.stdout.flush()
+        except NothingRecordedError as exc:
+            if not follow:
+                print(f"atl-sign: nothing was recorded yet\nhint: {exc}", file=sys.stderr)
+                return 1
+        if follow:
+            follow_log(os.environ, wanted, position, as_json=as_json, write=write)
         sys.stdout.flush()
-    except NothingRecordedError as exc:
-        if not follow:
-            print(f"atl-sign: nothing was recorded yet\nhint: {exc}", file=sys.stderr)
-            return 1
+    except KeyboardInterrupt:
+        pass
     except BrokenPipeError:
         return _end_quietly()
     except OSError as exc:
-        print(f"atl-sign: {exc.filename} cannot be read: {exc.strerror}\nhint: atl-sign doctor", file=sys.stderr)
-        return 1
-    if follow:
-        try:
-            follow_log(os.environ, wanted, as_json=as_json, write=write)
-        except KeyboardInterrupt:
-            pass
-        except BrokenPipeError:
-            return _end_quietly()
+        what = "the output cannot be written" if exc.filename is None else f"{exc.filename} cannot be read"
+        print(f"atl-sign: {what}: {exc.strerror}\nhint: atl-sign doctor", file=sys.stderr)
+        return _end_quietly(1)
     return 0
 
 
-def _end_quietly() -> int:
+def _end_quietly(status: int = 0) -> int:
     """End as a program whose reader has seen enough: `| head` is no error."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    with suppress(OSError):  # not a file, as in a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
 
 
 def _autostart() -> int:

@@ -1,7 +1,10 @@
 """`atl-sign log`: the recorded decisions out of the file and the journal, in the order of their time."""
 
+import errno
 import json
+import os
 import re
+import stat
 import subprocess
 import threading
 import time
@@ -11,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, BinaryIO
 
 from atl_sign.audit import FILES_KEPT, IDENTIFIER, audit_path
 from atl_sign.programs import ProgramError, call_program, find_program
@@ -58,9 +61,17 @@ class NothingRecordedError(Exception):
     """There is no file, and nothing in the journal."""
 
 
-def show_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bool, write: Callable[[str], Any]) -> None:
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Up to where the file was shown."""
+
+    inode: int
+    offset: int
+
+
+def show_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bool, write: Callable[[str], Any]) -> Position | None:
     """
-    Print what was recorded, the oldest first.
+    Print what was recorded, the oldest first, and return where `follow_log` goes on; None when there is no current file.
 
     Args:
         environment: names the state folder.
@@ -74,19 +85,23 @@ def show_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bool
     """
     path = audit_path(environment)
     journal = _read_journal(environment)
-    if journal is None and not path.exists():
+    recorded, position = _read_files(path)
+    if journal is None and recorded is None:
         raise NothingRecordedError(f"the daemon writes to {path}, or to the journal when systemd runs it")
-    lines = [*_read_files(path), *(journal or ())]
+    lines = [*(recorded or ()), *(journal or ())]
     entries = [entry for line in lines if (entry := _parse(line)) is not None]
     for entry in sorted(entries, key=_time_of):
         if wanted.wants(entry):
             write(_format(entry, as_json=as_json))
+    return position
 
 
-def follow_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bool, write: Callable[[str], Any]) -> None:
-    """Print what is recorded from now on, as `show_log` does, until the process is interrupted."""
+def follow_log(
+    environment: Mapping[str, str], wanted: LogFilter, position: Position | None, *, as_json: bool, write: Callable[[str], Any]
+) -> None:
+    """Print what is recorded after *position*, and in the journal from now on, until the process is interrupted."""
     journal: SimpleQueue[str] = SimpleQueue()
-    file = _FileFollower(audit_path(environment))
+    file = _FileFollower(audit_path(environment), position)
     with _journal_follower(environment, journal):
         while True:
             lines = list(file.read())
@@ -119,40 +134,67 @@ def _pass_on(lines: Iterable[str], queue: "SimpleQueue[str]") -> None:
 
 
 class _FileFollower:
-    """What is appended to the file from now on, also when it is moved aside."""
+    """What is appended to the file from a position on, also when it is moved aside."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, position: Position | None) -> None:
         self._path = path
-        self._offset = path.stat().st_size if path.exists() else 0
-        self._inode = path.stat().st_ino if path.exists() else None
+        self._inode = None if position is None else position.inode
+        self._offset = 0 if position is None else position.offset
 
     def read(self) -> Iterator[str]:
         """Give the lines that came since the last call."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
+        current = _open(self._path)
+        if current is None:
             return
-        if status.st_ino != self._inode:
-            moved = self._path.with_name(f"{self._path.name}.1")
-            if self._inode is not None and moved.exists() and moved.stat().st_ino == self._inode:
-                yield from self._read_from(moved)
-            self._inode, self._offset = status.st_ino, 0
-        yield from self._read_from(self._path)
+        with current:
+            inode = os.fstat(current.fileno()).st_ino
+            if inode != self._inode:
+                if self._inode is not None and (moved := _open(self._path.with_name(f"{self._path.name}.1"))) is not None:
+                    with moved:
+                        if os.fstat(moved.fileno()).st_ino == self._inode:
+                            yield from self._read_from(moved)
+                self._inode, self._offset = inode, 0
+            yield from self._read_from(current)
 
-    def _read_from(self, path: Path) -> Iterator[str]:
-        with path.open("rb") as file:
-            file.seek(self._offset)
-            for line in file:
-                if line.endswith(b"\n"):
-                    self._offset += len(line)
-                    yield line.decode(errors="replace")
+    def _read_from(self, file: BinaryIO) -> Iterator[str]:
+        file.seek(self._offset)
+        for line in file:
+            if line.endswith(b"\n"):
+                self._offset += len(line)
+                yield line.decode(errors="replace")
 
 
-def _read_files(path: Path) -> Iterator[str]:
-    for number in range(FILES_KEPT, -1, -1):
-        part = path.with_name(f"{path.name}.{number}") if number else path
-        if part.exists():
-            yield from part.read_text(errors="replace").splitlines()
+def _read_files(path: Path) -> tuple[list[str] | None, Position | None]:
+    """Return the lines of all files, the oldest first (None when there are no files), and where the current one ended."""
+    position = None
+    parts: dict[int, list[str]] = {}  # by inode
+    # The newest first: one that is moved aside meanwhile is met again, and none is missed.
+    for number in range(FILES_KEPT + 1):
+        file = _open(path.with_name(f"{path.name}.{number}") if number else path)
+        if file is None:
+            continue
+        with file:
+            inode = os.fstat(file.fileno()).st_ino
+            if inode not in parts:
+                content = file.read()
+                parts[inode] = content.decode(errors="replace").split("\n")
+                if number == 0:
+                    position = Position(inode, content.rfind(b"\n") + 1)
+    lines = [line for part in reversed(parts.values()) for line in part]
+    return (lines if parts else None), position
+
+
+def _open(path: Path) -> BinaryIO | None:
+    """Open *path* for reading; None when it is not there. OSError also for a pipe, which would keep us waiting, and the like."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def _read_journal(environment: Mapping[str, str]) -> list[str] | None:
@@ -169,7 +211,7 @@ def _parse(line: str) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
         _time_of(entry)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None  # the end of a line that a crash cut off, or something else in the journal
     return entry if isinstance(entry, dict) else None
 
@@ -178,7 +220,7 @@ def _time_of(entry: Mapping[str, Any]) -> datetime:
     moment = datetime.fromisoformat(entry["time"])
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
-    return moment
+    return moment.astimezone()  # OverflowError at the ends of the calendar
 
 
 def _format(entry: Mapping[str, Any], *, as_json: bool) -> str:
@@ -190,7 +232,7 @@ def _format(entry: Mapping[str, Any], *, as_json: bool) -> str:
     # git's helper names a host without a method and a path.
     request = f"{entry.get('method', '')} {entry.get('host', '')}{entry.get('path', '')}".strip()
     cells: Iterable[object] = (
-        _time_of(entry).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        _time_of(entry).strftime("%Y-%m-%d %H:%M:%S"),
         f"{entry.get('outcome', '')!s:<12}",
         f"{entry.get('action', '')!s:<6}",
         f"{entry.get('link', '-')!s:<12}",

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -43,6 +45,7 @@ def test_the_files_are_shown_in_order(path: Path, capsys: pytest.CaptureFixture[
     for minute in range(10):
         sink.write(make_line(minute))
     with path.open("a") as file:
+        file.write('{"time": "9999-12-31T23:59:59-23:59"}\n{"time": "0001-01-01T00:00:00+23:59"}\n')
         file.write('null\n{"time": 5}\n{"time": "2026-11-25"}\n{"time": "2026-1')
 
     assert main(["log"]) == 0
@@ -94,19 +97,37 @@ def test_times() -> None:
 
 def test_bad_usage_and_nothing_there(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Status 2 with what a time looks like; status 1 with where the daemon writes."""
-    assert main(["log", "--since", "soon"]) == 2
-    assert "hint: write 30m" in capsys.readouterr().err
+    for since in ("soon", ""):  # a script's empty variable is not the beginning of time
+        assert main(["log", "--since", since]) == 2
+        assert "hint: write 30m" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["log", "jira"])
+    assert capsys.readouterr().err.startswith("usage: atl-sign log ")
     assert main(["log"]) == 1
     assert str(path) in capsys.readouterr().err
+
+
+def test_full_files_are_shown_without_a_current_one(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As after a crash between the two, or when somebody has removed it."""
+    FileSink(path).write(make_line(1))
+    path.rename(path.with_name(f"{path.name}.1"))
+
+    assert main(["log"]) == 0
+
+    assert capsys.readouterr().out.endswith("/1\n")
 
 
 def test_what_cannot_be_read_is_told(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder in the file's place, say: which one, and why."""
     path.mkdir(parents=True)
 
+    for arguments in (["log"], ["log", "--follow"]):
+        assert main(arguments) == 1
+        assert f"{path} cannot be read: Is a directory\nhint: atl-sign doctor" in capsys.readouterr().err
+    path.rmdir()
+    os.mkfifo(path)  # it would keep a reader waiting for ever
     assert main(["log"]) == 1
-
-    assert f"{path} cannot be read: Is a directory\nhint: atl-sign doctor" in capsys.readouterr().err
+    assert "it is no regular file" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +138,20 @@ def test_a_reader_that_has_seen_enough_is_no_error(path: Path, monkeypatch: pyte
     with os.fdopen(writing, "w") as gone:
         monkeypatch.setattr("sys.stdout", gone)
         assert main(["log"]) == 0
+
+
+def test_the_output_may_be_narrow_or_full(path: Path) -> None:
+    """What the terminal cannot show is replaced; a full disk is told, without a traceback."""
+    FileSink(path).write(json.dumps({"time": "2026-11-25T12:00:00Z", "path": "/日/\udcff"}))
+    command = [sys.executable, "-m", "atl_sign.cli", "log"]
+
+    narrow = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, check=True)
+    with Path("/dev/full").open("w") as full:
+        refused = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert narrow.stdout.endswith(b"  /?/?\n")
+    assert refused.returncode == 1
+    assert refused.stderr == "atl-sign: the output cannot be written: No space left on device\nhint: atl-sign doctor\n"
 
 
 def test_a_follower_sees_what_comes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,15 +167,18 @@ def test_a_follower_sees_what_comes(path: Path, monkeypatch: pytest.MonkeyPatch)
     sink = FileSink(path, bytes_max=400)
     sink.write(make_line(1))
     shown: list[str] = []
+    position = log_reader.show_log(os.environ, log_reader.LogFilter(), as_json=True, write=lambda text: None)
+    sink.write(make_line(2))  # while the rest is shown
 
     def follow() -> None:
         with pytest.raises(Over):
-            log_reader.follow_log(os.environ, log_reader.LogFilter(), as_json=True, write=_until(shown, 7))
+            log_reader.follow_log(os.environ, log_reader.LogFilter(), position, as_json=True, write=_until(shown, 7))
 
     reader = threading.Thread(target=follow)
     reader.start()
-    wait_for(lambda: len(shown) == 1)  # the journal's
-    for minute in range(2, 8):
+    wait_for(lambda: len(shown) == 2)  # the journal's, and what came before it followed
+    shown.sort(key=lambda line: "/50" not in line)
+    for minute in range(3, 8):
         sink.write(make_line(minute))
         wait_for(lambda: len(shown) == minute)  # noqa: B023 - waited for at once
     reader.join(20)
@@ -148,6 +186,32 @@ def test_a_follower_sees_what_comes(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [json.loads(line)["path"] for line in shown] == ["/50", *(f"/{minute}" for minute in range(2, 8))]
     log_reader.show_log(os.environ, log_reader.LogFilter(), as_json=True, write=shown.append)
     assert json.loads(shown[7])["path"] == "/0"
+
+
+def test_files_that_are_moved_aside_meanwhile_are_read_once_each(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotation between two of them loses no line and shows none twice."""
+    FileSink(path).write(make_line(2))
+    FileSink(path.with_name(f"{path.name}.1")).write(make_line(1))
+    real_open = log_reader._open
+
+    def open_and_rotate(asked: Path) -> object:
+        file = real_open(asked)
+        if asked == path:
+            path.with_name(f"{path.name}.1").rename(path.with_name(f"{path.name}.2"))
+            path.rename(path.with_name(f"{path.name}.1"))
+        return file
+
+    monkeypatch.setattr(log_reader, "_open", open_and_rotate)
+    shown: list[str] = []
+
+    position = log_reader.show_log(os.environ, log_reader.LogFilter(), as_json=True, write=shown.append)
+
+    assert [json.loads(line)["path"] for line in shown] == ["/1", "/2"]
+    FileSink(path).write(make_line(3))
+    monkeypatch.setattr(log_reader, "_open", real_open)
+    with pytest.raises(Over):
+        log_reader.follow_log(os.environ, log_reader.LogFilter(), position, as_json=True, write=_until(shown, 3))
+    assert json.loads(shown[2])["path"] == "/3"
 
 
 def _until(shown: list[str], count: int) -> Callable[[str], None]:
