@@ -31,6 +31,7 @@ EDGES = {
     "folders",
     "audit",
     "config",
+    "move_note",
     "store",
     "secret_service",
     "store_file",

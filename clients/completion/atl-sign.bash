@@ -85,7 +85,7 @@ _atl_sign_options() {
 	doctor:*) _atl_sign_offer --report --redact --json --help ;;
 	log:*) _atl_sign_offer --follow --link --since --json --help ;;
 	unlock:*) _atl_sign_offer --new --change --stdin --json --help ;;
-	store:*) _atl_sign_offer --volatile --json --help ;;
+	store:*) _atl_sign_offer --volatile --stdin --json --help ;;
 	link:* | key:* | check:* | git:* | lock:*) _atl_sign_offer --json --help ;;
 	demo:*) _atl_sign_offer --no-browser --help ;;
 	sandbox:*)

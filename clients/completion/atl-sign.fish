@@ -197,6 +197,7 @@ complete -c atl-sign -n '__atl_sign_at unlock' -l stdin -d 'read the passphrase 
 complete -c atl-sign -n '__atl_sign_at store 0' -a move -d 'to another store'
 complete -c atl-sign -n '__atl_sign_at store 1 move' -a 'secret-service file memory keyring:'
 complete -c atl-sign -n '__atl_sign_at store' -l volatile -d 'to memory, though it ends with the daemon'
+complete -c atl-sign -n '__atl_sign_at store' -l stdin -d 'read the passphrase from standard input'
 complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status lock unlock store log doctor help serve demo sandbox service'
 
 complete -c atl-sign -n '__atl_sign_at service 0' -a 'install uninstall status'

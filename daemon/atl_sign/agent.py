@@ -317,7 +317,7 @@ class Agent:
         """
         settings = self._config.settings()
         store_state = self._vault.state()
-        warnings = [str(problem) for problem in settings.problems]
+        warnings = [*(str(problem) for problem in settings.problems), *self.store.warnings()]
         if self._audit.failure is not None:
             warnings.append(self._audit.failure)
         return Status(

@@ -266,7 +266,11 @@ def _check_secrets(path: Path, status: Mapping[str, Any], links: int) -> Iterato
     except NoAnswerError:
         key = None
     error = key.error if key is not None else {}
-    if state == "ready" and store == "memory":
+    moved = next((each for each in status["warnings"] if "atl-sign store move" in each), None)
+    if state == "ready" and moved is not None:
+        cause, _, command = str(moved).rpartition(": ")
+        yield Finding("store", "warning", cause, command)
+    elif state == "ready" and store == "memory":
         cause = "secrets are in the daemon's memory alone, and gone with it"
         yield Finding("store", "warning", cause, "to keep them: unset ATL_SIGN_STORE, or [store] backend in config.toml")
     elif state == "ready":

@@ -72,6 +72,7 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end:
     except StartError as exc:
         _tell_waiting(environment, exc)
         raise
+    threading.Thread(target=agent.store.clear_up, name="clear-up", daemon=True).start()
     # FastAPI asks whether a model is one of pydantic 1, and loads all of that (3 MB, 50 ms) to answer; we have none.
     sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]  # None: the import fails, which FastAPI expects
     listener = open_listener(environment)

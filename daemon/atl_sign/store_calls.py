@@ -30,7 +30,8 @@ def add_store_calls(app: FastAPI, agent: Agent) -> None:
     def move_store(request: Request, fields: Annotated[schemas.MoveFields, Depends(fields_of(schemas.MoveFields))]) -> Response:
         with agent.recording("store", request.state.peer), passphrases_of(fields) as (passphrase, new):
             report = agent.store.move(fields.backend, passphrase=passphrase, new=new, volatile=fields.volatile)
-        warnings = [f"the store before still has the item {name}" for name in report.left]
+        again = f"atl-sign store move {report.backend}"
+        warnings = [f"the other store may still have the item {name}: {again}" for name in report.left]
         return answer_with(request, schemas.MovedAnswer(store=report.backend, warnings=warnings))
 
 

@@ -100,32 +100,39 @@ class Vault:
             self._is_locked = False
             self._save_what_is_unsaved()
 
-    def move_to(self, target: Store, names: Iterable[str], commit: Callable[[], None]) -> list[str]:
+    def move_to(
+        self,
+        target: Store,
+        names: Iterable[str],
+        *,
+        leftovers: Iterable[str],
+        begin: Callable[[], None],
+        commit: Callable[[], None],
+    ) -> Store:
         """
-        Copy the items called *names* to *target*, call *commit*, which makes it the next start's store, and go on with it.
+        Copy the items called *names* to *target*, and go on with it.
 
-        Returns the names of items that could not be removed from the store before.
+        Args:
+            target: where to.
+            names: of items there may be.
+            leftovers: names under which *target* may hold something from a move that was cut off; it counts for nothing.
+            begin: called before the first item is written.
+            commit: called when all are there; makes *target* the next start's store.
+
+        Returns:
+            The store before, which still holds everything.
 
         Raises:
             StoreConflictError: *target* holds another secret under one of the names; nothing was changed.
-            StoreLockedError, StoreUnavailableError, and what *commit* raises: the store before stays, whole.
+            StoreLockedError, StoreUnavailableError, and what *begin* and *commit* raise: the store before stays, whole.
         """
         with self._lock:  # of a token that comes meanwhile none is left behind
             self._raise_if_locked()
             before = self._store
-            items = copy_items(before, target, names)
+            copy_items(before, target, names, frozenset(leftovers), begin)
             commit()
             self._store = target
-        left = []
-        for name in items:
-            try:
-                before.delete(name)
-            except DaemonError:
-                left.append(name)
-        if not left:
-            with suppress(DaemonError):
-                before.discard()
-        return left
+        return before
 
     def key(self, *, from_memory: bool = False) -> RsaPrivateKey | None:
         """

@@ -1,5 +1,6 @@
 """`atl-sign unlock`, `lock` and `store move`: who is asked for the passphrase, and that it shows nowhere."""
 
+import json
 import os
 import pty
 import re
@@ -230,13 +231,58 @@ def test_a_move_asks_for_what_the_new_store_needs(daemon: Daemon) -> None:
     assert run(daemon, "store", "move", "memory", "--volatile").stdout == "store: memory\n"
 
     done = run(daemon, "store", "move", "file", "--stdin")
-    assert done.returncode == 2
+    assert (done.returncode, done.stderr) == (1, "atl-sign: standard input holds no passphrase\n")
     person = Person(daemon, "store", "move", "file")
     person.answer("New passphrase", WORD)
     person.answer("Once more", WORD)
 
     assert person.finish() == 0, person.seen
     assert "consumer-key" in store_of(daemon)
+
+
+def test_a_move_takes_the_passphrase_from_standard_input(daemon: Daemon) -> None:
+    """The file is made with it, and a file that is there is opened with it; the twin: a wrong one moves nothing."""
+    run(daemon, "unlock", "--new", "--stdin", stdin="first\n")
+    daemon.make_key()
+    assert run(daemon, "store", "move", "memory", "--volatile").returncode == 0
+
+    assert run(daemon, "store", "move", "file", "--stdin", stdin=f"{WORD}\n").stdout == "store: file\n"
+
+    assert "consumer-key" in store_of(daemon)
+    path = daemon.folder / ".local/state/atl-sign/store"
+    content = path.read_bytes()
+    assert run(daemon, "store", "move", "memory", "--volatile").returncode == 0
+    path.write_bytes(content)
+    path.chmod(0o600)
+    done = run(daemon, "store", "move", "file", "--stdin", stdin="wrong\n")
+    assert (done.returncode, "the passphrase is wrong" in done.stderr) == (1, True)
+    wait_for(lambda: run(daemon, "store", "move", "file", "--stdin", stdin=WORD).stdout == "store: file\n")
+
+
+def test_what_a_move_has_left_in_the_file_is_removed_with_its_passphrase(daemon: Daemon) -> None:
+    """Status tells of it and of the command, which asks; the twin: without the passphrase the file stays as it is."""
+    run(daemon, "unlock", "--new", "--stdin", stdin=f"{WORD}\n")
+    daemon.make_key()
+    path = daemon.folder / ".local/state/atl-sign/store"
+    content = path.read_bytes()
+    assert run(daemon, "store", "move", "memory", "--volatile").returncode == 0
+    path.write_bytes(content)  # as a SIGKILL after the change of the configuration leaves it
+    path.chmod(0o600)
+    note = {"stores": ["file", "memory"], "whole": ["file", "memory"], "items": ["consumer-key", "token:jira"]}
+    daemon.config.with_name("store-move.json").write_text(json.dumps(note))
+    told = "warning: a move of the store was cut off, and file may still hold copies of secrets: atl-sign store move memory\n"
+    assert told in run(daemon, "status").stdout
+    assert "hint: atl-sign store move memory\n" in run(daemon, "doctor").stdout
+
+    refused = run(daemon, "store", "move", "memory", "--stdin", stdin="wrong\n")
+    assert (refused.returncode, "the passphrase is wrong" in refused.stderr) == (1, True)
+    assert path.read_bytes() == content
+    wait_for(lambda: run(daemon, "store", "move", "memory", "--stdin", stdin=WORD).stdout == "store: memory\n")
+
+    assert not path.exists()
+    assert "cut off" not in run(daemon, "status").stdout
+    assert "atl-sign store move" not in run(daemon, "doctor").stdout
+    assert run(daemon, "store", "move", "memory", "--volatile").returncode == 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from atl_sign.dance import Dances
 from atl_sign.errors import (
     BadRequestError,
     ConfigBrokenError,
+    ConfigUnwritableError,
     DanceRefusedError,
     StoreConflictError,
     StoreLockedError,
@@ -319,9 +321,8 @@ class CrashError(BaseException):
     """The end of the process, at this point."""
 
 
-@pytest.mark.parametrize("at", range(40))
-def test_a_crash_at_any_point_leaves_the_named_store_whole(lab: Lab, at: int) -> None:
-    """Whatever call it is that never returns, and the writing of the configuration as well: nothing is lost."""
+def crash_in_a_move(lab: Lab, at: int) -> bool:
+    """End the process at call *at* of the stores, the note and the configuration; returns whether the move got so far."""
     calls = 0
 
     def crash(call: str, name: str) -> None:
@@ -330,23 +331,117 @@ def test_a_crash_at_any_point_leaves_the_named_store_whole(lab: Lab, at: int) ->
         if calls > at:
             raise CrashError
 
+    def crashing(write: Callable[[Any], None]) -> Callable[[Any], None]:
+        def written(value: Any) -> None:
+            crash("write", "before")
+            write(value)
+            crash("write", "after")
+
+        return written
+
     lab.one.failure = lab.two.failure = crash
-    put_store = lab.config.put_store
-
-    def put(backend: str) -> None:
-        crash("config", "before")
-        put_store(backend)
-        crash("config", "after")
-
-    lab.config.put_store = put  # type: ignore[method-assign]  # a crash before and after it
+    lab.config.put_store = crashing(lab.config.put_store)  # type: ignore[assignment, method-assign]
+    lab.keeper._notes.write = crashing(lab.keeper._notes.write)  # type: ignore[assignment, method-assign]
     try:
         lab.move()
         assert calls <= at
     except CrashError:
         pass
     lab.one.failure = lab.two.failure = lambda call, name: None
+    return calls > at
 
+
+def restart(lab: Lab) -> None:
+    lab.config = ConfigFile(lab.config.path)
+    lab.vault = Vault(lab.named())
+    lab.keeper = lab.make_keeper()
+
+
+POINTS = range(36)  # of a crash; the last one comes after the end
+
+
+@pytest.mark.parametrize("at", POINTS)
+def test_a_crash_at_any_point_leaves_the_named_store_whole(lab: Lab, at: int) -> None:
+    """Whatever call never returns, nothing is lost; the next start removes the copies in the other store, and says nothing."""
+    assert crash_in_a_move(lab, at) is (at < POINTS[-1])
+    restart(lab)
     assert lab.named().texts == lab.before
+    other = lab.one if lab.named() is lab.two else lab.two
+    assert bool(lab.keeper.warnings()) >= bool(other.texts)
+
+    lab.keeper.clear_up()
+
+    assert (lab.named().texts, other.texts, lab.keeper.warnings()) == (lab.before, {}, [])
+    assert not lab.keeper._notes.path.exists()
+
+
+@pytest.mark.parametrize("backend", ["one", "two"])
+@pytest.mark.parametrize("at", POINTS)
+def test_after_a_crash_the_same_move_or_one_back_can_be_made(lab: Lab, at: int, backend: str) -> None:
+    """Though a token has changed and another was forgotten since: neither comes back, and no copy stays anywhere."""
+    crash_in_a_move(lab, at)
+    restart(lab)
+    changed = make_token(key="changed")
+    lab.vault.put_token(LINK, changed)
+    lab.vault.forget_git_record("jira")
+    wanted = dict(lab.named().texts)
+    assert wanted.keys() == {"consumer-key", "token:jira", "token:broken"}
+
+    if lab.vault.backend == backend and not lab.keeper.warnings():
+        with pytest.raises(BadRequestError, match="is the store already"):
+            lab.move(backend)
+    else:
+        lab.move(backend)
+
+    here, other = (lab.one, lab.two) if backend == "one" else (lab.two, lab.one)
+    assert lab.named() is here
+    assert (here.texts, other.texts, lab.keeper.warnings()) == (wanted, {}, [])
+    assert not lab.keeper._notes.path.exists()
+
+
+def test_a_move_that_was_cut_off_is_told_with_the_command_that_ends_it(lab: Lab) -> None:
+    """A third store has to wait for that; whoever has edited the configuration meanwhile loses nothing by it."""
+    crash_in_a_move(lab, 20)  # all is copied, and the configuration names the old one
+    restart(lab)
+    assert lab.named() is lab.one
+    assert lab.two.texts
+    words = "a move of the store was cut off, and two may still hold copies of secrets: atl-sign store move one"
+    assert lab.keeper.warnings() == [words]
+    assert lab.make_keeper("ATL_SIGN_STORE").warnings() == []
+    lab.make_keeper("ATL_SIGN_STORE").clear_up()
+    with pytest.raises(BadRequestError, match="two may still hold copies") as refused:
+        lab.keeper.move("memory", passphrase=None, new=None, volatile=True)
+    assert str(refused.value.hint).startswith("atl-sign store move one; ")
+    assert lab.two.texts
+
+    lab.config.put_store("two")  # though not everything is there, for all we know
+    lab.two.delete("token:jira")
+    restart(lab)
+    lab.keeper.clear_up()
+
+    assert lab.one.texts == lab.before
+    with pytest.raises(BadRequestError, match="already"):
+        lab.move("two")
+    assert lab.move("one") == ()
+    assert lab.one.texts == lab.before
+
+
+def test_a_note_that_is_none_counts_for_nothing(lab: Lab) -> None:
+    """Whatever stands there, a move can be made, and leaves no note."""
+    notes = lab.keeper._notes
+    for content in (b"", b"null", b'{"stores": ["one"]}', b'{"stores": 5}', b"[" * 100_000, b"\xff"):
+        notes.path.write_bytes(content)
+        assert notes.read() is None
+        assert lab.keeper.warnings() == []
+        lab.keeper.clear_up()
+
+    assert lab.move() == ()
+
+    assert not notes.path.exists()
+    notes.path.mkdir()
+    with pytest.raises(ConfigUnwritableError, match=r"store-move\.json cannot be written"):
+        lab.move("one")
+    assert (lab.two.texts, lab.one.texts) == (lab.before, {})
 
 
 @pytest.mark.parametrize("call", ["read", "write"])
@@ -413,6 +508,11 @@ def test_what_the_old_store_keeps_is_told(lab: Lab) -> None:
     assert lab.named().texts == lab.before
     assert lab.one.texts.keys() == {"token:jira"}
     assert not lab.one.is_discarded
+    assert lab.move("two") == ("token:jira",)
+    lab.one.failure = lambda call, name: None
+    assert lab.move("two") == ()
+    assert lab.one.texts == {}
+    assert lab.one.is_discarded
 
 
 @pytest.mark.parametrize(
