@@ -40,6 +40,10 @@ class SealError(Exception):
     """The bytes are not a store's file that we can open; the text says why, and holds nothing of them."""
 
 
+class OtherVersionError(SealError):
+    """The file is whole, and of a version that another atl-sign wrote."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """How dear one guess of a passphrase is, as it stands in the header."""
@@ -154,7 +158,7 @@ def parse_header(content: bytes) -> Header:
     if not hmac.compare_digest(sha256(content[:-_CHECKSUM_BYTES]).digest(), content[-_CHECKSUM_BYTES:]):
         raise SealError("it is damaged or cut off: its checksum is wrong")
     if version != VERSION or zero != 0 or kdf not in (ARGON2ID, SCRYPT):
-        raise SealError(f"it is of version {version}.{kdf}.{zero}, which this atl-sign does not know")
+        raise OtherVersionError(f"it is of version {version}.{kdf}.{zero}, which this atl-sign does not know")
     cost = Cost(kdf, first, second, third)
     if not cost.is_bearable:
         raise SealError("its key derivation asks for more memory or time than is allowed")

@@ -18,6 +18,7 @@ from pathlib import Path
 from atl_sign.credentials import Passphrase, Secret, StoreState
 from atl_sign.errors import (
     BadFieldsError,
+    DaemonError,
     StoreExistsError,
     StoreLockedError,
     StoreMissingError,
@@ -28,6 +29,7 @@ from atl_sign.sealing import (
     NONCE_BYTES,
     SALT_BYTES,
     SEALED_BYTES_MAX,
+    OtherVersionError,
     SealError,
     StoreKey,
     best_cost,
@@ -142,18 +144,27 @@ class FileStore:
             raise self._locked()
 
     def unlock_with(self, key_file: Path) -> None:
-        """Unlock with what *key_file* holds, or make the store that is not there yet; raises as `unlock` and `read_key`."""
-        passphrase = read_key(key_file)
+        """
+        Unlock with what *key_file* holds, or make the store that is not there yet; raises as `unlock`.
+
+        A key file that cannot be read or that does not fit is a lock like any other: a passphrase can be typed.
+        """
+        try:
+            passphrase = read_key(key_file)
+        except DaemonError as exc:
+            raise StoreLockedError(f"the store is locked: {exc.message}", UNLOCK_HINT) from exc
         try:
             self.unlock_or_create(passphrase)
             self._is_key_from_file = True
+        except WrongPassphraseError as exc:
+            raise StoreLockedError(f"the store is locked: it has another passphrase than {key_file.name}", UNLOCK_HINT) from exc
         finally:
             passphrase.wipe()
 
     def unlock_or_create(self, passphrase: Passphrase) -> None:
         """Unlock, or make the store that is not there yet: for machines where nobody is asked. Raises as `unlock`."""
         if self._is_there():
-            self.unlock(passphrase, None)
+            self._open(passphrase, None, is_guess=False)
         else:
             self.unlock(None, passphrase)
 
@@ -172,8 +183,8 @@ class FileStore:
                 _sync_folder(self.path.parent)
                 self.lock()
 
-    def _open(self, passphrase: Passphrase, new: Passphrase | None) -> None:
-        with self._tries.attempt():
+    def _open(self, passphrase: Passphrase, new: Passphrase | None, *, is_guess: bool = True) -> None:
+        with self._tries.attempt(is_guess=is_guess):
             content, _ = self._read_file()
             try:
                 header = parse_header(content)
@@ -199,6 +210,8 @@ class FileStore:
         with self._tries.attempt():
             if self._is_there():
                 raise self._exists()
+            if self._key is not None:  # what was read from the one that is gone would go on in memory alone
+                raise self._gone()
             key = _derive_new(passphrase)
         with self._turn, self._alone():
             if self._is_there():
@@ -268,8 +281,7 @@ class FileStore:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             if self._key is not None:
-                hint = f"{_DAMAGED_HINT}; to begin with an empty one: atl-sign lock, then {NEW_HINT}"
-                raise StoreUnavailableError(f"{self.path} is gone", hint) from None
+                raise self._gone() from None
             raise StoreMissingError(f"there is no store at {self.path}", NEW_HINT) from None
         except OSError as exc:
             if exc.errno == errno.ELOOP:
@@ -329,13 +341,18 @@ class FileStore:
             return StoreLockedError("the store is locked", UNLOCK_HINT)
         return StoreLockedError("there is no store yet: it is made with a passphrase of your choice", NEW_HINT)
 
+    def _gone(self) -> StoreUnavailableError:
+        hint = f"{_DAMAGED_HINT}; to begin with an empty one: atl-sign lock, then {NEW_HINT}"
+        return StoreUnavailableError(f"{self.path} is gone", hint)
+
     def _exists(self) -> StoreExistsError:
         return StoreExistsError(
             f"there is a store at {self.path} already", "atl-sign unlock opens it; with --change it gets another passphrase"
         )
 
     def _unusable(self, exc: SealError) -> StoreUnavailableError:
-        return StoreUnavailableError(f"{self.path} cannot be opened: {exc}", _DAMAGED_HINT)
+        hint = "open it with the atl-sign that wrote it, or a newer one" if isinstance(exc, OtherVersionError) else _DAMAGED_HINT
+        return StoreUnavailableError(f"{self.path} cannot be opened: {exc}", hint)
 
     def _failed(self, what: str, exc: OSError) -> StoreUnavailableError:
         reason = exc.strerror or type(exc).__name__

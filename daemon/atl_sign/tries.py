@@ -25,9 +25,12 @@ class Tries:
         self._free_at = -math.inf
 
     @contextmanager
-    def attempt(self) -> Iterator[None]:
+    def attempt(self, *, is_guess: bool = True) -> Iterator[None]:
         """
         Guard one try; a WrongPassphraseError that leaves it counts as a failure, and a clean end forgets those before.
+
+        Args:
+            is_guess: False for what a file gives: it is not made to wait, and makes nobody wait who types.
 
         Raises:
             TooManyTriesError: it is too early, or another try is under way.
@@ -36,11 +39,13 @@ class Tries:
             raise TooManyTriesError("another passphrase is being tried", 1)
         try:
             wait_s = self._free_at - self._clock()
-            if wait_s > 0:
+            if is_guess and wait_s > 0:
                 raise TooManyTriesError("the passphrase was wrong a moment ago", math.ceil(wait_s))
             try:
                 yield
             except WrongPassphraseError as exc:
+                if not is_guess:
+                    raise
                 wait_s = min(WAIT_S_MAX, 1 << min(self._failures, 10))  # 1 s, 2, 4 … a minute
                 self._failures += 1
                 self._free_at = self._clock() + wait_s

@@ -219,7 +219,7 @@ def test_a_credential_of_systemd_opens_it(sandbox: Sandbox) -> None:
         assert "consumer-key" in read_file(path_of(daemon).read_bytes(), WORD.encode())
 
 
-@pytest.mark.parametrize(("key", "words"), [("wrong", "the passphrase is wrong"), ("", "1 to 1024 bytes")])
+@pytest.mark.parametrize(("key", "words"), [("wrong", "another passphrase than atl-sign-store-key"), ("", "1 to 1024 bytes")])
 def test_a_wrong_key_leaves_it_locked_and_is_told(kept: Daemon, key: str, words: str) -> None:
     """The daemon serves, the log says why; the right passphrase still opens it."""
     unlock(kept, None, new_passphrase=WORD)
@@ -231,7 +231,10 @@ def test_a_wrong_key_leaves_it_locked_and_is_told(kept: Daemon, key: str, words:
 
     assert kept.request("GET", "/key").code == "store_locked"
     assert words in kept.log.read_text()
-    wait_for(lambda: unlock(kept).status == 200)
+    refused = unlock(kept, None)
+    assert (refused.code, refused.hint) == ("store_locked", "atl-sign unlock")
+    assert words in refused.message
+    assert unlock(kept).status == 200  # at once: nobody has guessed
 
 
 def test_other_credentials_of_the_unit_do_not_matter(kept: Daemon) -> None:

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -238,6 +239,25 @@ def test_a_move_asks_for_what_the_new_store_needs(daemon: Daemon) -> None:
 
     assert person.finish() == 0, person.seen
     assert "consumer-key" in store_of(daemon)
+
+
+def test_a_credential_that_does_not_fit_any_more_does_not_keep_the_question_away(daemon: Daemon) -> None:
+    """After the passphrase was changed, say: it is asked for, and taken at once; the twin: one that fits needs no question."""
+    run(daemon, "unlock", "--new", "--stdin", stdin=f"{WORD}\n")
+    credential = daemon.folder / "atl-sign-store-key"
+    daemon.environment["CREDENTIALS_DIRECTORY"] = str(daemon.folder)
+    for content, ask in (
+        ("stale", put_command(daemon, "ask", f"#!/bin/bash\nprintf '%s\\n' {shlex.quote(WORD)}\n")),
+        (WORD, None),
+    ):
+        credential.write_text(content)
+        daemon.stop()
+        daemon.start()
+        assert state_of(daemon) == ("locked" if ask else "ready")
+
+        done = run(daemon, "unlock", SSH_ASKPASS=str(ask or "/bin/false"))
+
+        assert (done.returncode, done.stdout) == (0, "store: file\nstate: ready\n"), done.stderr
 
 
 def test_a_move_takes_the_passphrase_from_standard_input(daemon: Daemon) -> None:

@@ -283,8 +283,9 @@ def test_an_unknown_version_is_named(store: FileStore, path: Path, place_of: int
     content[place_of] = value
     path.write_bytes(mended(bytes(content)))
 
-    with pytest.raises(StoreUnavailableError, match="which this atl-sign does not know"):
+    with pytest.raises(StoreUnavailableError, match="which this atl-sign does not know") as refused:
         FileStore(path).unlock(Passphrase(WORD), None)
+    assert refused.value.hint == "open it with the atl-sign that wrote it, or a newer one"
 
 
 @pytest.mark.parametrize("plain", [b"canary", b"[]", b"null", b'{"a":1}', b"[" * 100_000, b"\xff"])
@@ -603,6 +604,45 @@ def test_with_a_key_file_nobody_is_asked(path: Path, tmp_path: Path) -> None:
     assert store.survives_restart()
     key_file.unlink()
     assert not store.survives_restart()
+
+
+@pytest.mark.usefixtures("store")
+def test_a_key_file_that_does_not_fit_leaves_a_lock_like_any_other(path: Path, tmp_path: Path) -> None:
+    """Told apart from a wrong passphrase, and nobody who types one has to wait for it; the twin: wrong ones that were typed."""
+    key_file = tmp_path / "key"
+    store = FileStore(path, key_file=key_file)
+    for content, words in ((None, "No such file"), (b"", "1 to 1024 bytes"), (b"stale", "another passphrase than key")):
+        if content is not None:
+            key_file.write_bytes(content)
+        for _ in range(3):
+            with pytest.raises(StoreLockedError, match=words) as refused:
+                store.unlock(None, None)
+            assert refused.value.hint == "atl-sign unlock"
+
+    store.unlock(Passphrase(WORD), None)
+
+    store.lock()
+    with pytest.raises(WrongPassphraseError):
+        store.unlock(Passphrase(b"wrong"), None)
+    with pytest.raises(TooManyTriesError):
+        store.unlock(Passphrase(WORD), None)
+    key_file.write_bytes(WORD)
+    store.unlock(None, None)
+    assert store.state() == "ready"
+
+
+def test_a_new_store_is_not_made_while_the_one_that_is_gone_is_open(store: FileStore, path: Path) -> None:
+    """Key and tokens that were read would sign on, and be in no store; the twin: after a lock it is."""
+    path.unlink()
+
+    with pytest.raises(StoreUnavailableError, match="is gone") as refused:
+        store.unlock(None, Passphrase(b"next"))
+
+    assert "atl-sign lock, then atl-sign unlock --new" in str(refused.value.hint)
+    assert not path.exists()
+    store.lock()
+    store.unlock(None, Passphrase(b"next"))
+    assert store.state() == "ready"
 
 
 # --- two processes, crashes, full disks ---
