@@ -57,6 +57,7 @@ fails() {
 	fails 2 "usage: atl-sign header METHOD URL" atl-sign header GET "$BASE" more
 	fails 2 "unknown option --nonsense" atl-sign header GET "$BASE" --nonsense
 	fails 2 "unknown option -x" atl-sign status -x
+	fails 2 "option --exit-code takes no value" atl-sign status --exit-code=1
 	fails 2 "--form needs a value" atl-sign header GET "$BASE" --form
 	fails 2 "link needs to be told what" atl-sign link
 	fails 2 "there is no link rename" atl-sign link rename a b
