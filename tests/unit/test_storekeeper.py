@@ -20,6 +20,7 @@ from atl_sign.errors import (
     DanceRefusedError,
     StoreConflictError,
     StoreLockedError,
+    StoreMissingError,
     StoreUnavailableError,
 )
 from atl_sign.renewal import Renewals
@@ -424,6 +425,55 @@ def test_a_move_that_was_cut_off_is_told_with_the_command_that_ends_it(lab: Lab)
         lab.move("two")
     assert lab.move("one") == ()
     assert lab.one.texts == lab.before
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (StoreLockedError("the keyring is locked", "log in"), "one still holds copies, and is locked"),
+        (StoreUnavailableError("no bus"), "no bus"),
+        (StoreMissingError("there is no store"), None),
+    ],
+    ids=["locked", "gone for now", "not there any more"],
+)
+def test_what_cannot_be_cleared_up_stays_noted(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, failure: Exception, words: str | None
+) -> None:
+    """The start goes on without a word, the command says why; the twin: of a store that is not there nothing is left."""
+    crash_in_a_move(lab, 27)
+    restart(lab)
+    assert lab.named() is lab.two
+    assert lab.keeper.warnings()
+
+    def unlock(passphrase: object, new: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(lab.one, "unlock", unlock)
+    lab.keeper.clear_up()
+
+    assert lab.one.texts == lab.before
+    assert bool(lab.keeper.warnings()) is (words is not None)
+    if words is not None:
+        with pytest.raises(type(failure), match=words):
+            lab.move("two")
+        monkeypatch.undo()
+        assert lab.move("two") == ()
+        assert lab.one.texts == {}
+    assert not lab.keeper._notes.path.exists()
+
+
+def test_a_start_makes_no_strangers_back_end_ask_somebody(lab: Lab) -> None:
+    """What is left there is told, and removed by the command."""
+    note = {"stores": ["keyring:x.Y", "one"], "whole": ["one"], "items": ["token:jira"]}
+    lab.keeper._notes.path.write_text(json.dumps(note))
+
+    lab.keeper.clear_up()
+
+    assert "keyring:x.Y may still hold copies" in lab.keeper.warnings()[0]
+    lab.keeper._notes.path.write_text(json.dumps({**note, "whole": ["keyring:x.Y"]}))
+    assert lab.keeper.warnings() == [
+        "the secrets were moved to keyring:x.Y, and config.toml names one: atl-sign store move keyring:x.Y"
+    ]
 
 
 def test_a_note_that_is_none_counts_for_nothing(lab: Lab) -> None:
