@@ -97,7 +97,6 @@ class TlsFront(Port):
         super().__init__()
         self.heads: list[str] = []  # of every request that came through TLS
         self.shown: list[str] = []  # the common names of the client certificates that came with them
-        self.handshake_failures = 0
         self.redirects: dict[str, str] = {}
         self._provider_port = provider_port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -113,12 +112,7 @@ class TlsFront(Port):
         return f"https://127.0.0.1:{self.port}"
 
     def serve(self, connection: socket.socket) -> None:
-        try:
-            wrapped = self._context.wrap_socket(connection, server_side=True)
-        except ssl.SSLError:
-            self.handshake_failures += 1
-            raise
-        with wrapped:
+        with self._context.wrap_socket(connection, server_side=True) as wrapped:
             head, body = read_request(wrapped)
             if not head:
                 return
