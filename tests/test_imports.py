@@ -26,6 +26,7 @@ RULES = [
     "sealing",
     "tries",
     "findings",
+    "striking",
 ]
 EDGES = {
     "folders",

@@ -1,7 +1,6 @@
 """The doctor on the daemon: its configuration and socket, whether and as what it runs, its store, key and log."""
 
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,13 +16,13 @@ from atl_sign.findings import Finding, skip
 from atl_sign.listening import StartError, check_way, socket_path
 from atl_sign.programs import find_program, run_program
 from atl_sign.settings import Settings
+from atl_sign.striking import strike_address
 
 CALL_S = 6.0  # a keyring has 3 s
 ROOM_BYTES = 1 << 20
 UNITS = (SOCKET_UNIT, SERVICE_UNIT)
 START_HINT = "atl-sign service install, or by hand: atl-sign serve &"
 _STATUS = {"version", "pid", "uptime_s", "signatures", "store", "store_state", "audit", "warnings"}
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")
 _COMPARED = (
     "DBUS_SESSION_BUS_ADDRESS",
     "XDG_RUNTIME_DIR",
@@ -199,11 +198,6 @@ def ask_manager(environment: Mapping[str, str], *arguments: str) -> str | None:
     return run_program(environment, "systemctl", "--user", "--no-pager", *arguments)
 
 
-def strike_user_info(text: str) -> str:
-    """Return *text* with the names and passwords of its addresses struck out."""
-    return _USER_INFO.sub("…@", text)
-
-
 def _check_socket(path: Path) -> Finding:
     folder = path.parent
     try:
@@ -322,4 +316,4 @@ def _environment_of(pid: int) -> dict[str, str] | None:
 
 
 def _show(value: str | None) -> str:
-    return strike_user_info(value) if value else "not set"
+    return strike_address(value) if value else "not set"

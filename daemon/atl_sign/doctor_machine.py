@@ -7,12 +7,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
-from atl_sign.doctor_daemon import strike_user_info
 from atl_sign.errors import InternalError
 from atl_sign.findings import Finding, Verdict
 from atl_sign.links import Link, parse_base_url
 from atl_sign.programs import find_program, run_program
 from atl_sign.signing import make_private_key
+from atl_sign.striking import strike_address
 from atl_sign.tls_files import UnusableFileError, load_files
 from atl_sign.tls_probe import ca_file
 
@@ -125,7 +125,7 @@ def check_proxy(environment: Mapping[str, str]) -> list[Finding]:
         return [Finding("proxy", "ok", "none is set in this environment")]
     findings = []
     for address in dict.fromkeys(proxies.values()):
-        shown = strike_user_info(address)
+        shown = strike_address(address)
         names = ", ".join(f"{kind}_proxy" for kind, each in proxies.items() if each == address)
         try:
             parts = urlsplit(address if "://" in address else f"http://{address}")

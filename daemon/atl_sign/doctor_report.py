@@ -17,24 +17,20 @@ from urllib.parse import urlsplit
 
 from atl_sign import __version__
 from atl_sign.autostart import SERVICE_UNIT
-from atl_sign.doctor_daemon import DaemonView, strike_user_info
+from atl_sign.doctor_daemon import DaemonView
 from atl_sign.findings import Finding
 from atl_sign.folders import log_path
 from atl_sign.log_reader import LogFilter, NothingRecordedError, show_log
 from atl_sign.programs import run_program
 from atl_sign.settings import Settings, link_to_fields
+from atl_sign.striking import strike_address, strike_secrets
 
 DECISIONS_MAX = 100
 MESSAGES_MAX = 100  # of each of the two places
 LOG_BYTES_MAX = 1 << 18
-# What no line of a foreign log may bring along, should it ever hold one.
-_HEADER = re.compile(r"(?i)(?P<name>(?:proxy-)?authorization)(?P<between>[\"']?\s*[:=]).*")
-_SECRETS = re.compile(
-    r"(?i)(?P<name>oauth_(?:token(?:_secret)?|verifier|session_handle|signature|nonce)|password|passphrase)"
-    r"(?P<between>[\"']?\s*(?:=|:|%3D)\s*[\"']?)[^\s\"',&;]+"
+_VARIABLES = re.compile(
+    r"(?i)ATL_SIGN_(?:SOCK|STORE|AUTOSTART)|XDG_\w+|(?:https?|all|no)_proxy|DBUS_SESSION_BUS_ADDRESS|\w*CA_BUNDLE|SSL_CERT_\w+"
 )
-_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S)
-_VARIABLES = re.compile(r"(?i)ATL_SIGN_\w+|XDG_\w+|(?:https?|all|no)_proxy|DBUS_SESSION_BUS_ADDRESS|\w*CA_BUNDLE|SSL_CERT_\w+")
 _PRESENT_ALONE = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "SSH_TTY", "JOURNAL_STREAM", "PYTHONPATH")
 
 
@@ -125,7 +121,11 @@ def _versions(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:
-    shown = {name: value for name, value in environment.items() if _VARIABLES.fullmatch(name)}
+    shown = {
+        name: strike_address(value) if name.lower() in ("http_proxy", "https_proxy", "all_proxy") else value
+        for name, value in environment.items()
+        if _VARIABLES.fullmatch(name)
+    }
     return shown | {name: "set" for name in _PRESENT_ALONE if environment.get(name)}
 
 
@@ -165,11 +165,14 @@ def _hosts_of(report: Mapping[str, Any]) -> set[str]:
     hosts = {platform.node(), *(str(each.get("host", "")).partition(":")[0] for each in report["decisions"])}
     addresses = [value for link in report["links"].values() for value in link.values() if isinstance(value, str)]
     for text in (*addresses, *report["environment"].values(), *(finding["cause"] for finding in report["checks"])):
-        for address in re.findall(r"https?://[^\s,;'\"]+", text):
+        for address in re.findall(r"[A-Za-z][\w+.-]*://[^\s,;'\"]+", text):
             try:
                 hosts.add(urlsplit(address).hostname or "")
             except ValueError:
                 continue
+    for name, value in report["environment"].items():
+        if name.lower().endswith("_proxy"):  # without a scheme too, and a list of names
+            hosts |= {re.split(r"[:/]", each.strip().rpartition("@")[2])[0].lstrip(".*") for each in value.split(",")}
     return {host for host in hosts if len(host) > 3 and host not in ("127.0.0.1", "localhost")}
 
 
@@ -181,12 +184,9 @@ def _clean(value: Any, hidden: Mapping[str, str], home: Path) -> Any:
         return [_clean(each, hidden, home) for each in value]
     if not isinstance(value, str):
         return value
-    text = strike_user_info(value)
+    text = strike_secrets(value)
     if len(home.parts) > 1:
         text = re.sub(rf"{re.escape(str(home))}(?![\w.-])", "~", text)
-    text = _PEM.sub("<secret>", text)
-    text = _HEADER.sub(r"\g<name>\g<between> <secret>", text)
-    text = _SECRETS.sub(r"\g<name>\g<between><secret>", text)
     for found, instead in hidden.items():
-        text = re.sub(rf"(?i)(?<![\w.-]){re.escape(found)}(?![\w-])", instead, text)
+        text = re.sub(rf"(?i)(?<![\w-]){re.escape(found)}(?![\w-])", instead, text)
     return text

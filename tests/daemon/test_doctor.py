@@ -335,6 +335,34 @@ def test_the_report_holds_no_secret(jira: Daemon, own_sandbox: Sandbox) -> None:
     assert "report.json cannot be written: File exists" in twin.stderr
 
 
+def test_the_report_holds_no_secret_of_an_odd_configuration(jira: Daemon) -> None:
+    """Passwords as people write them, where they do not belong: in proxies, variables and every part of the file."""
+    with jira.config.open("a") as file:
+        file.write(
+            f'[links.a]\nurl = "https://ann:{CANARY}@wiki.example.com"\nconsumer_key = "x"\n'
+            f'[links.b]\nurl = "https://b.example.com"\nproxy = "http://ann:{CANARY}@p:1"\nconsumer_key = "x"\n'
+            f'[links.c]\nurl = "https://c.example.com"\nconsumer_key = "x"\npassword = "{CANARY}"\n'
+            f'[links.d]\nurl = "https://d.example.com"\nconsumer_key = "x"\nca_bundle = "{CANARY}"\n'
+            f"[links.e]\ntoken = {CANARY}\n"
+            f'[store]\npassphrase = "{CANARY}"\n'
+        )
+    variables = {
+        "http_proxy": f"ann:{CANARY}@127.0.0.1:9",
+        "https_proxy": f"http://ann:p/{CANARY}@127.0.0.1:9",
+        "HTTPS_PROXY": f"http://ann:p@{CANARY}@127.0.0.1:9",
+        "all_proxy": f"http://ann:two {CANARY}@127.0.0.1:9",
+        "no_proxy": "127.0.0.1",
+        "ATL_SIGN_PASSPHRASE": CANARY,
+    }
+
+    shown, done = run(jira, **variables), run(jira, "--report", "report.json", **variables)
+    text = (jira.folder / "report.json").read_text()
+
+    assert CANARY not in shown.stdout + shown.stderr + done.stdout + done.stderr + text
+    assert json.loads(text)["environment"]["http_proxy"] == "…@127.0.0.1:9"
+    assert "links.e" in shown.stdout
+
+
 def test_the_report_has_the_end_of_a_long_log(daemon: Daemon) -> None:
     """A line that was cut, and so shows only the end of a secret, is left out; what is no file has no messages."""
     programs = daemon.folder / "bin"
@@ -360,13 +388,15 @@ def test_the_report_without_hosts(jira: Daemon) -> None:
     jira.request("PUT", "/links/wiki", {"url": "https://Wiki.example.com/confluence", "consumer_key": "x"})
     jira.request("POST", "/sign", {"method": "GET", "url": "https://wiki.example.com/confluence/secret-page"})
 
-    done = run(jira, "--report", "--redact", "--json")
+    proxies = {"https_proxy": "proxy.example.net:9", "no_proxy": "127.0.0.1,wiki.example.com,.corp.example.org,*.lab.example.org"}
+    done = run(jira, "--report", "--redact", "--json", **proxies)
     path = jira.folder / json.loads(done.stdout)["report"]
     text = path.read_text()
     report = json.loads(text)
 
     assert "wiki.example.com" not in text.lower()
     assert "secret-page" not in text
+    assert not re.search(r"example\.(?:net|org)", text)
     number = report["links"]["wiki"]["url"].removeprefix("https://").partition("/")[0]
     assert number.endswith(".invalid")
     assert any(each["link"] == "wiki" and number in each["cause"] for each in report["checks"] if each["check"] == "link.dns")
