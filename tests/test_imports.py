@@ -10,6 +10,7 @@ VALUES = {"errors", "credentials"}
 RULES = [
     "urls",
     "links",
+    "link_command",
     "git_request",
     "products",
     "signing",

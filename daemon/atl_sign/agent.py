@@ -211,7 +211,7 @@ class Agent:
         offset = parse_clock_offset(fields, self._clock())
         if offset is not None:
             self._clock_offsets[link.url] = offset
-        message, hint = explain_problem(fields["oauth_problem"], fields, link.name)
+        message, hint = explain_problem(fields["oauth_problem"], fields, link)
         return fields["oauth_problem"], f"link {link.name}: {message}", hint
 
     def get_git_token(self, asked: GitRequest, *, from_memory: bool = False) -> GitToken | None:

@@ -5,7 +5,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,12 +16,14 @@ from atl_sign.daemon_call import NoAnswerError, call_daemon
 from atl_sign.errors import DaemonError
 from atl_sign.findings import GRANT_CHECKS, NETWORK_CHECKS, VERDICTS, Finding, skip
 from atl_sign.http_out import Answer, find_proxy
-from atl_sign.links import Link
+from atl_sign.link_command import format_link_command
+from atl_sign.links import Link, parse_base_url
 from atl_sign.products import find_product
 from atl_sign.provider import Manifest, fetch_manifest_answer, read_manifest
 from atl_sign.tls_probe import Certificate, TlsError, ca_file, explain, shake_hands
 
 CONNECT_S = 4.0
+EXCHANGE_S_MAX = 8.0  # of a link's own timeout_s: the doctor does not wait as long as a user may want to
 CERTIFICATE_DAYS = 21  # that a certificate should have left
 _HEAD_BYTES_MAX = 16_384
 
@@ -210,7 +212,7 @@ def _describe(link: Link, certificate: Certificate) -> Finding:
 
 def _check_product(link: Link) -> Iterator[Finding]:
     try:
-        answer = fetch_manifest_answer(link)
+        answer = fetch_manifest_answer(replace(link, timeout_s=min(link.timeout_s, EXCHANGE_S_MAX)))
         manifest = read_manifest(link, answer)
     except DaemonError as exc:
         raise _BrokenError("link.manifest", exc.message.removeprefix(f"link {link.name}: "), exc.hint) from None
@@ -228,7 +230,11 @@ def _check_base_url(link: Link, manifest: Manifest) -> Finding:
     if manifest.is_at(seen):
         return Finding("link.base-url", "ok", f"the product is configured with {seen}", link=link.name)
     cause = f"the product is configured with {manifest.url}, the link has {seen}"
-    hint = f"if signatures fail: atl-sign link add {link.name} {manifest.url} --replace, or with --signing-url"
+    try:
+        base = parse_base_url(manifest.url)
+    except DaemonError:
+        return Finding("link.base-url", "warning", cause, "the administrator mends the product's base URL", link.name)
+    hint = f"if signatures fail: {format_link_command(link, signing_url=base)}"
     return Finding("link.base-url", "warning", cause, hint, link.name)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from atl_sign.errors import BadUrlError
+from atl_sign.link_command import format_link_command
+from atl_sign.links import Link, parse_base_url
 from atl_sign.urls import parse_pairs
 
 _WORDS: dict[str, tuple[str, str]] = {
@@ -83,25 +85,25 @@ def parse_problem(www_authenticate: str, text: str = "") -> dict[str, str]:
     return fields
 
 
-def explain_problem(problem: str, fields: Mapping[str, str], link: str, base_string: str | None = None) -> tuple[str, str]:
+def explain_problem(problem: str, fields: Mapping[str, str], link: Link, base_string: str | None = None) -> tuple[str, str]:
     """
     Return message and hint for an `oauth_problem`; neither holds a value of the request.
 
     Args:
         problem: the provider's word.
         fields: everything that came with it.
-        link: the link's name, for the hint.
+        link: for the command in the hint.
         base_string: what we signed, for comparing it with the provider's own.
     """
     if problem == "signature_invalid":
-        return _explain_signature(fields.get("oauth_signature_base_string"), base_string)
+        return _explain_signature(fields.get("oauth_signature_base_string"), base_string, link)
     message, hint = _WORDS.get(problem, ("the provider refused the request", "see the provider's log"))
     for field in ("oauth_parameters_absent", "oauth_parameters_rejected"):
         if fields.get(field):
             # Parts of the form name=value, joined by "&"; a value can be the token.
             names = {unquote(part.partition("=")[0]): None for part in fields[field].split("&")}
             message = f"{message}: {_printable(', '.join(names))}"
-    return f"{message} ({_printable(problem)})", hint.replace("NAME", link)
+    return f"{message} ({_printable(problem)})", hint.replace("NAME", link.name)
 
 
 def parse_clock_offset(fields: Mapping[str, str], now: float) -> float | None:
@@ -124,7 +126,7 @@ def parse_clock_offset(fields: Mapping[str, str], now: float) -> float | None:
     return offset if abs(offset) <= CLOCK_OFFSET_MAX_S else None
 
 
-def _explain_signature(theirs: str | None, ours: str | None) -> tuple[str, str]:
+def _explain_signature(theirs: str | None, ours: str | None, link: Link) -> tuple[str, str]:
     problem = "(signature_invalid)"
     if theirs is None or ours is None or theirs.count("&") < 2:
         return (
@@ -147,13 +149,25 @@ def _explain_signature(theirs: str | None, ours: str | None) -> tuple[str, str]:
         seen, signed = _printable(unquote(their_uri)), unquote(our_uri)
         return (
             f"the provider believes it was called at {seen}, signed was {signed}: {_different_part(seen, signed)} {problem}",
-            "a proxy hides its real address: set the link's signing_url to the base URL that the provider sees",
+            f"a proxy hides its real address: {_sign_as_seen(link, unquote(their_uri), unquote(our_uri))}",
         )
     names = ", ".join(_printable(name) for name in _different_names(their_parameters, our_parameters))
     return (
         f"the provider read other parameters than were signed: {names or 'their order'} {problem}",
         "a proxy in front changes the query or the form",
     )
+
+
+def _sign_as_seen(link: Link, theirs: str, ours: str) -> str:
+    """Return the command that makes the link sign for the base URL behind *theirs*, or words where that cannot be told."""
+    base = str(link.signing_url or link.url)
+    rest = ours.removeprefix(base)
+    if ours.startswith(base) and theirs.endswith(rest):
+        try:
+            return format_link_command(link, signing_url=parse_base_url(theirs.removesuffix(rest)))
+        except BadUrlError:  # a provider can write what it likes
+            pass
+    return "set the link's signing_url to the base URL that the provider sees"
 
 
 def _different_part(theirs: str, ours: str) -> str:

@@ -223,7 +223,7 @@ class Provider:
             # Known words stay: a user can type "denied" as the code, and permission_denied is no secret by that.
             fields = {name: text if text in KNOWN_PROBLEMS else _hide(text, hidden) for name, text in fields.items()}
             problem = fields["oauth_problem"]
-            message, hint = explain_problem(problem, fields, self._link.name, _hide(base_string, hidden))
+            message, hint = explain_problem(problem, fields, self._link, _hide(base_string, hidden))
             raise ProviderRefusedError(f"link {self._link.name}: {message}", hint, problem=problem)
         if result is None:
             raise unexpected_answer(self._link, answer, "its answer holds no token")

@@ -10,6 +10,7 @@ from pathlib import Path
 from certifi import where as certifi_file
 from cryptography import x509
 
+from atl_sign.link_command import format_link_command
 from atl_sign.links import Link
 from atl_sign.tls_files import UnusableFileError, find_ca_bundle, load_files
 
@@ -17,7 +18,6 @@ from atl_sign.tls_files import UnusableFileError, find_ca_bundle, load_files
 _NO_ISSUER = frozenset({2, 20, 21, 27})
 _SELF_SIGNED, _SELF_SIGNED_ROOT = 18, 19
 _NOT_YET, _EXPIRED, _WRONG_HOST, _WRONG_ADDRESS = 9, 10, 62, 64
-_CA_HINT = "give the link the authority's certificate: ca_bundle, or add it to the system's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def shake_hands(link: Link, connection: socket.socket) -> Certificate:
     except TimeoutError:
         raise TlsError("TLS does not begin: no answer", "a firewall or a proxy in between may swallow it; try again") from None
     except ssl.SSLError as exc:
-        raise _explain_protocol(exc) from None
+        raise _explain_protocol(link, exc) from None
     except OSError:
         raise TlsError("the connection broke as TLS began", "check that this is the https port") from None
 
@@ -93,16 +93,18 @@ def explain(link: Link, exc: ssl.SSLCertVerificationError, connection: socket.so
         names = f", but for {', '.join(shown.names)}" if shown is not None and shown.names else ""
         return TlsError(f"its certificate is not for {host}{names}", "give the link the address that the certificate names")
     issuer = f" ({shown.issuer})" if shown is not None else ""
+    command = format_link_command(link, ca_bundle="FILE")
+    ca_hint = f"add the authority's certificate to the system's, or give it to the link: {command}"
     if code == _SELF_SIGNED:
-        return TlsError(f"its certificate{issuer} is signed by itself, and not in {file}", _CA_HINT)
+        return TlsError(f"its certificate{issuer} is signed by itself, and not in {file}", ca_hint)
     if code == _SELF_SIGNED_ROOT:
-        return TlsError(f"the authority at the top of its chain is not in {file}; its certificate is issued by{issuer}", _CA_HINT)
+        return TlsError(f"the authority at the top of its chain is not in {file}; its certificate is issued by{issuer}", ca_hint)
     if code in _NO_ISSUER:
         return TlsError(
             f"the authority{issuer} that issued its certificate is not in {file}, and the server does not send it",
-            f"{_CA_HINT}; or the administrator adds the intermediate certificate that the server leaves out",
+            f"the administrator adds the intermediate certificate, if the server leaves one out; else {ca_hint}",
         )
-    return TlsError(f"its certificate is not trusted: {exc.verify_message}", _CA_HINT)
+    return TlsError(f"its certificate is not trusted: {exc.verify_message}", ca_hint)
 
 
 def _make_context(link: Link) -> ssl.SSLContext:
@@ -132,12 +134,13 @@ def _parse(der: bytes | None) -> Certificate:
     return Certificate(tuple(names[:8]), issuer, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
-def _explain_protocol(exc: ssl.SSLError) -> TlsError:
+def _explain_protocol(link: Link, exc: ssl.SSLError) -> TlsError:
     reason = exc.reason or ""
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
         return TlsError("what answers there does not speak TLS", "check the port, and whether the address is an http one")
     if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
-        return TlsError("the server ended the handshake: it may want a client certificate", "give the link its client_cert")
+        command = format_link_command(link, client_cert="FILE")
+        return TlsError("the server ended the handshake: it may want a client certificate", f"give the link one: {command}")
     if "PROTOCOL" in reason or "VERSION" in reason:
         return TlsError("the server speaks only versions of TLS that this machine refuses", "the administrator turns TLS 1.2 on")
     return TlsError(f"TLS failed ({reason or 'no reason given'})", "check that this is the https port")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import stat
@@ -19,6 +20,7 @@ import pytest
 from atl_sign.findings import GRANT_CHECKS, LINK_CHECKS, MACHINE_CHECKS
 from atl_sign.sandbox import Sandbox
 from atl_sign.signing import make_private_key
+from tests.clients.tls.front import Listener, TlsFront, make_authority, read_request
 from tests.keyring_lab import KeyringLab
 from tests.lab import REPOSITORY, Daemon, revoke_tokens, secrets_of
 
@@ -55,6 +57,14 @@ def examine(daemon: Daemon, *arguments: str, **variables: str) -> dict[str, dict
 
 def broken(found: dict[str, dict[str, Any]]) -> set[str]:
     return {name for name, each in found.items() if each["result"] == "broken"}
+
+
+def paste(daemon: Daemon, hint: str, **instead: str) -> None:
+    """Give the command at the end of *hint* to a shell, with a file's name *instead* of a word that stands for one."""
+    command = re.sub(r"\b[A-Z]{4}\b", lambda word: instead[word[0]], hint[hint.index("atl-sign ") :])
+    subprocess.run(
+        ["bash", "-c", command], env=daemon.environment, cwd=daemon.folder, check=True, capture_output=True, timeout=60
+    )
 
 
 @pytest.fixture
@@ -165,19 +175,74 @@ def test_a_proxy_that_hides_the_address_is_told(daemon: Daemon) -> None:
     with Sandbox(["jira"], base_url=seen, is_behind_proxy=True) as sandbox:
         url = f"http://127.0.0.1:{sandbox._port}/jira"
         key = daemon.make_key()
-        daemon.request("PUT", "/links/jira", {"url": url, "consumer_key": "ann"})
+        daemon.request("PUT", "/links/jira", {"url": url, "consumer_key": "ann", "timeout_s": 9})
         sandbox.register_consumer("jira", "ann", key, name="tests")
 
         wrong = examine(daemon)
-        daemon.request("PUT", "/links/jira", {"url": url, "consumer_key": "ann", "signing_url": seen})
+        paste(daemon, wrong["link.signature"]["hint"])
         right = examine(daemon)
 
     assert wrong["link.signature"]["result"] == "broken"
     assert "jira-backend.example.com:8090" in wrong["link.signature"]["cause"]
     assert "another host or port" in wrong["link.signature"]["cause"]
-    assert "signing_url" in wrong["link.signature"]["hint"]
+    assert daemon.request("GET", "/links/jira").json["timeout_s"] == 9
     assert wrong["link.base-url"]["result"] == "warning"
     assert (right["link.signature"]["result"], right["link.base-url"]["result"]) == ("ok", "ok")
+    assert broken(right) == {"link.token"}
+
+
+def test_tls_that_ends_in_front_is_mended_by_pasting(daemon: Daemon, own_sandbox: Sandbox, tmp_path: Path) -> None:
+    """An authority of the company's own, then a product that believes in http: two commands, and neither undoes the other."""
+    folder = tmp_path / "the company's"
+    folder.mkdir()
+    authority = make_authority(folder, "company")
+    daemon.link(own_sandbox, "jira")
+    with TlsFront(authority.issue("front"), own_sandbox._port) as front:
+        key = daemon.request("GET", "/links/jira").json["consumer_key"]
+        daemon.request("PUT", "/links/jira", {"url": f"{front.origin}/jira", "consumer_key": key, "timeout_s": 9})
+        untrusted = examine(daemon)
+        paste(daemon, untrusted["link.tls"]["hint"], FILE=shlex.quote(str(folder / "company.pem")))
+        unsigned = examine(daemon)
+        paste(daemon, unsigned["link.signature"]["hint"])
+        well = examine(daemon)
+
+    assert broken(untrusted) == {"link.tls", "link.consumer"}
+    assert broken(unsigned) == {"link.signature"}
+    assert "another scheme" in unsigned["link.signature"]["cause"]
+    assert broken(well) == {"link.token"}
+    link = daemon.request("GET", "/links/jira").json
+    assert (link["ca_bundle"], link["timeout_s"]) == (str(folder / "company.pem"), 9)
+
+
+class PathFront(Listener):
+    """A proxy that takes /apps off every path, and nothing else."""
+
+    def __init__(self, provider_port: int) -> None:
+        super().__init__()
+        self._provider_port = provider_port
+
+    def serve(self, connection: socket.socket) -> None:
+        head, body = read_request(connection)
+        head = head.replace(" /apps/", " /", 1).replace("\r\n", "\r\nConnection: close\r\n", 1)
+        with socket.create_connection(("127.0.0.1", self._provider_port), 10) as provider:
+            provider.sendall(head.encode("latin-1") + b"\r\n\r\n" + body)
+            while more := provider.recv(65_536):
+                connection.sendall(more)
+
+
+def test_a_path_that_is_changed_in_front_is_mended_by_pasting(daemon: Daemon, own_sandbox: Sandbox) -> None:
+    """The part that differs, and the base URL that the product sees; the token that was there stays."""
+    daemon.link(own_sandbox, "jira")
+    key = daemon.request("GET", "/links/jira").json["consumer_key"]
+    with PathFront(own_sandbox._port) as front:
+        url = f"http://127.0.0.1:{front.port}/apps/jira"
+        daemon.request("PUT", "/links/jira", {"url": url, "consumer_key": key})
+        wrong = examine(daemon)
+        paste(daemon, wrong["link.signature"]["hint"])
+        right = examine(daemon)
+
+    assert broken(wrong) == {"link.signature"}
+    assert "another path" in wrong["link.signature"]["cause"]
     assert broken(right) == {"link.token"}
 
 

@@ -153,7 +153,7 @@ def test_an_unknown_authority(authority: Authority, tmp_path: Path) -> None:
     with RawServer(MANIFEST, tls=serve_tls(authority.issue())) as server:
         finding = found(make_link(server.url, ca_bundle=other))["tls"]
     assert f"the authority (CN=the test authority) that issued its certificate is not in {other}" in finding.cause
-    assert "ca_bundle" in str(finding.hint)
+    assert str(finding.hint).endswith(f"atl-sign link add jira {server.url} --ca-bundle FILE --timeout 5 --replace")
     chain = authority.issue()
     chain.write_bytes(chain.read_bytes() + authority.file.read_bytes())
     with RawServer(MANIFEST, tls=serve_tls(chain)) as server:
@@ -193,7 +193,8 @@ def test_a_client_certificate(authority: Authority, tmp_path: Path) -> None:
         given = found(make_link(server.url, ca_bundle=authority.file, client_cert=mine))["tls"]
 
     assert (without.result, given.result) == ("broken", "ok")
-    assert without.hint == "give the link its client_cert"
+    command = f"--ca-bundle {authority.file} --client-cert FILE --timeout 5 --replace"
+    assert without.hint == f"give the link one: atl-sign link add jira {server.url} {command}"
 
 
 def test_an_old_tls(authority: Authority) -> None:
@@ -337,7 +338,7 @@ def test_base_url_and_clock() -> None:
         link = make_link(f"http://127.0.0.1:{sandbox._port}/jira")
         findings = found(link)
         assert findings["base-url"].result == "warning"
-        assert "--signing-url" in str(findings["base-url"].hint)
+        assert "--signing-url https://jira.example.com/jira --timeout" in str(findings["base-url"].hint)
         for offset, result in ((120, "warning"), (-3600, "broken")):
             now = sandbox.clock
             sandbox.clock = lambda offset=offset, now=now: now() + offset  # type: ignore[misc]
@@ -345,6 +346,16 @@ def test_base_url_and_clock() -> None:
             sandbox.clock = now
             assert finding.result == result
             assert ("ahead" if offset > 0 else "behind") in finding.cause
+
+
+def test_a_base_url_that_is_none() -> None:
+    """No command is made of it."""
+    manifest = MANIFEST.replace(b"</typeId>", b"</typeId><url>https://x/../y?$(id)</url>").replace(b"Content-Length", b"X-Was")
+    with RawServer(manifest) as server:
+        finding = found(make_link(server.url))["base-url"]
+
+    assert finding.result == "warning"
+    assert finding.hint == "the administrator mends the product's base URL"
 
 
 def test_a_daemon_that_does_not_answer(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_challenge_is_explained_or_none(header: str, text: str) -> None:
     for challenge in (header, f'OAuth oauth_problem="timestamp_refused", oauth_acceptable_timestamps="{header}"'):
         fields = parse_problem(challenge, text)
         if fields:
-            message, hint = explain_problem(fields["oauth_problem"], fields, "jira")
+            message, hint = explain_problem(fields["oauth_problem"], fields, make_link("https://h/jira"))
             assert message
             assert hint
             parse_clock_offset(fields, 1_700_000_000.0)

@@ -5,6 +5,9 @@ from urllib.parse import quote
 import pytest
 
 from atl_sign.problems import explain_problem, parse_clock_offset
+from tests.unit.provider_lab import make_link
+
+LINK = make_link("https://h/jira", "tools", timeout_s=30.0)
 
 
 def base_string(method: str = "GET", uri: str = "https://h/jira/x", parameters: str = "a=1&oauth_token=t") -> str:
@@ -28,7 +31,7 @@ def base_string(method: str = "GET", uri: str = "https://h/jira/x", parameters: 
 )
 def test_each_problem_has_a_cause_and_a_remedy(problem: str, words: str, hint: str) -> None:
     """The provider's own word stands beside ours; the hint names the link."""
-    said = explain_problem(problem, {"oauth_problem": problem}, "tools")
+    said = explain_problem(problem, {"oauth_problem": problem}, LINK)
 
     assert words in said[0]
     assert said[0].endswith(f"({problem})")
@@ -38,7 +41,7 @@ def test_each_problem_has_a_cause_and_a_remedy(problem: str, words: str, hint: s
 
 def test_a_word_of_the_providers_own_is_shown_as_it_is() -> None:
     """A problem that nobody foresaw: said without a guess, short, and on one line."""
-    message, hint = explain_problem("odd\x1b[2J_problem" + "x" * 500, {}, "tools")
+    message, hint = explain_problem("odd\x1b[2J_problem" + "x" * 500, {}, LINK)
 
     assert message.startswith("the provider refused the request (odd?[2J_problem")
     assert len(message) < 300
@@ -49,36 +52,38 @@ def test_parameters_are_named_and_their_values_are_not() -> None:
     """A repeated parameter comes back with its value, and that can be the token."""
     fields = {"oauth_parameters_rejected": "oauth_token=canary-1&oauth_token=canary-2&oauth%5Fcallback"}
 
-    message, _ = explain_problem("parameter_rejected", fields, "tools")
+    message, _ = explain_problem("parameter_rejected", fields, LINK)
 
     assert message == "the provider does not take a part of the request: oauth_token, oauth_callback (parameter_rejected)"
-    assert "oauth_verifier" in explain_problem("parameter_absent", {"oauth_parameters_absent": "oauth_verifier"}, "tools")[0]
+    assert "oauth_verifier" in explain_problem("parameter_absent", {"oauth_parameters_absent": "oauth_verifier"}, LINK)[0]
 
 
 @pytest.mark.parametrize(
-    ("theirs", "words"),
+    ("theirs", "words", "remedy"),
     [
-        (base_string(uri="http://h/jira/x"), "another scheme"),
-        (base_string(uri="https://backend:8080/jira/x"), "another host or port"),
-        (base_string(uri="https://h:8443/jira/x"), "another host or port"),
-        (base_string(uri="https://h/x"), "another path"),
-        (base_string(uri="https://[broken/x"), "another address"),
+        (base_string(uri="http://h/jira/x"), "another scheme", "--signing-url http://h/jira --replace"),
+        (base_string(uri="https://backend:8080/jira/x"), "another host or port", "--signing-url https://backend:8080/jira --"),
+        (base_string(uri="https://h:8443/jira/x"), "another host or port", "--signing-url https://h:8443/jira --"),
+        (base_string(uri="https://h/x"), "another path", "atl-sign link add tools https://h/jira --signing-url https://h --"),
+        (base_string(uri="https://h/$(id)/x"), "another path", "--signing-url 'https://h/$(id)' --"),
+        (base_string(uri="https://h/jira/y"), "another path", "set the link's signing_url"),
+        (base_string(uri="https://[broken/x"), "another address", "set the link's signing_url"),
     ],
 )
-def test_another_address_names_the_part_and_both_addresses(theirs: str, words: str) -> None:
-    """What a reverse proxy hides; the remedy is signing_url."""
-    message, hint = explain_problem("signature_invalid", {"oauth_signature_base_string": theirs}, "tools", base_string())
+def test_another_address_names_the_part_and_both_addresses(theirs: str, words: str, remedy: str) -> None:
+    """What a reverse proxy hides; the remedy is signing_url, as a command where its value can be told."""
+    message, hint = explain_problem("signature_invalid", {"oauth_signature_base_string": theirs}, LINK, base_string())
 
     assert words in message
     assert "signed was https://h/jira/x" in message
-    assert "signing_url" in hint
+    assert remedy in hint
 
 
 def test_another_method_names_both_methods() -> None:
     """Something turned GET into HEAD, say."""
     fields = {"oauth_signature_base_string": base_string("HEAD")}
 
-    message, hint = explain_problem("signature_invalid", fields, "tools", base_string("GET"))
+    message, hint = explain_problem("signature_invalid", fields, LINK, base_string("GET"))
 
     assert message == "the provider got the method HEAD, signed was GET (signature_invalid)"
     assert hint == "a proxy in front changes the method"
@@ -100,7 +105,7 @@ def test_another_parameter_is_named_without_its_value(theirs: str, names: str) -
     """Changed, added, lost, doubled, in another order, or not parameters at all."""
     fields = {"oauth_signature_base_string": base_string(parameters=theirs)}
 
-    message, _ = explain_problem("signature_invalid", fields, "tools", base_string())
+    message, _ = explain_problem("signature_invalid", fields, LINK, base_string())
 
     assert message == f"the provider read other parameters than were signed: {names} (signature_invalid)"
 
@@ -109,7 +114,7 @@ def test_equal_base_strings_mean_another_key() -> None:
     """Then nothing but the key pair is left."""
     fields = {"oauth_signature_base_string": base_string()}
 
-    message, hint = explain_problem("signature_invalid", fields, "tools", base_string())
+    message, hint = explain_problem("signature_invalid", fields, LINK, base_string())
 
     assert "another public key" in message
     assert "atl-sign key" in hint
@@ -120,12 +125,12 @@ def test_without_a_base_string_nothing_is_claimed(theirs: str | None) -> None:
     """Both likely causes are told."""
     fields = {} if theirs is None else {"oauth_signature_base_string": theirs}
 
-    message, hint = explain_problem("signature_invalid", fields, "tools", base_string())
+    message, hint = explain_problem("signature_invalid", fields, LINK, base_string())
 
     assert message == "the provider computed another signature (signature_invalid)"
     assert "public key" in hint
     assert "signing_url" in hint
-    assert explain_problem("signature_invalid", {"oauth_signature_base_string": base_string()}, "tools", None)[0] == message
+    assert explain_problem("signature_invalid", {"oauth_signature_base_string": base_string()}, LINK, None)[0] == message
 
 
 def test_the_providers_time_is_the_middle_of_what_it_accepts() -> None:
