@@ -2,9 +2,10 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from atl_sign import __version__
@@ -72,7 +73,7 @@ def read_config(environment: Mapping[str, str]) -> tuple[Settings, Path, list[Fi
     except OSError:
         is_open = False
     if is_open:
-        hint = f"chmod go-w {config.path}"
+        hint = f"chmod go-w {quote(str(config.path))}"
         return (
             settings,
             config.path,
@@ -149,7 +150,7 @@ def check_service(environment: Mapping[str, str]) -> list[Finding]:
         return [Finding("service", "warning", "the units changed since systemd read them", "systemctl --user daemon-reload")]
     if sock.get("ActiveState") != "active":
         return [Finding("service", "broken", f"{UNITS[0]} is {sock.get('ActiveState')}", f"systemctl --user start {UNITS[0]}")]
-    if sock.get("UnitFileState") not in ("enabled", "linked", "enabled-runtime", "static"):
+    if sock.get("UnitFileState") not in ("enabled", "enabled-runtime", "static"):
         hint = f"systemctl --user enable {UNITS[0]}"
         return [Finding("service", "warning", f"{UNITS[0]} is {sock.get('UnitFileState')}: it is not there after login", hint)]
     return [Finding("service", "ok", f"{UNITS[0]} is active, {UNITS[1]} is {service.get('ActiveState')}")]
@@ -181,16 +182,21 @@ def check_environment(environment: Mapping[str, str], pid: int | None) -> list[F
     shown_differences = "; ".join(
         f"{name} is {_show(theirs.get(name))} there, {_show(environment.get(name))} here" for name in differing
     )
-    wanted = " ".join(name for name in differing if environment.get(name))
-    imported = f"systemctl --user import-environment {wanted}; " if wanted else ""
-    return [
-        Finding(
-            "environment",
-            "warning",
-            f"{who} has another environment: {shown_differences}",
-            f"{imported}then start the daemon anew",
-        )
-    ]
+    cause = f"{who} has another environment: {shown_differences}"
+    return [Finding("environment", "warning", cause, _carry_over(environment, differing, pid))]
+
+
+def _carry_over(environment: Mapping[str, str], names: Iterable[str], pid: int | None) -> str:
+    """Return the commands that give a daemon, started anew, the variables *names* as this shell has them."""
+    steps = []
+    if ask_manager(environment, "show-environment") is not None:
+        for verb, is_there in (("import-environment", True), ("unset-environment", False)):
+            chosen = [name for name in names if bool(environment.get(name)) == is_there]
+            if chosen:
+                steps.append(f"systemctl --user {verb} {' '.join(chosen)}")
+    if pid is not None:
+        steps.append(f"kill {pid}")
+    return f"if this shell is right: {'; '.join([*steps, 'the next command starts the daemon anew'])}"
 
 
 def ask_manager(environment: Mapping[str, str], *arguments: str) -> str | None:
@@ -208,26 +214,32 @@ def _check_socket(path: Path) -> Finding:
     except StartError as exc:
         return Finding("socket", "broken", str(exc), exc.hint)
     except OSError as exc:
-        return Finding("socket", "broken", f"{folder} cannot be looked at: {exc.strerror}", f"ls -ld {folder}")
+        return Finding("socket", "broken", f"{folder} cannot be looked at: {exc.strerror}", f"ls -ld {quote(str(folder))}")
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        hint = f"chmod 700 {folder}" if status.st_uid == os.geteuid() else "set ATL_SIGN_SOCK to a path in a folder of yours"
+        hint = (
+            f"chmod 700 {quote(str(folder))}"
+            if status.st_uid == os.geteuid()
+            else "set ATL_SIGN_SOCK to a path in a folder of yours"
+        )
         return Finding("socket", "broken", f"others may write into {folder} ({stat.filemode(status.st_mode)})", hint)
     try:
         found = path.lstat()
     except FileNotFoundError:
         return Finding("socket", "ok", f"{path} is made when the daemon starts")
     except OSError as exc:
-        return Finding("socket", "broken", f"{path} cannot be looked at: {exc.strerror}", f"ls -l {folder}")
+        return Finding("socket", "broken", f"{path} cannot be looked at: {exc.strerror}", f"ls -l {quote(str(folder))}")
     if not stat.S_ISSOCK(found.st_mode):
-        return Finding("socket", "broken", f"{path} is not a socket", f"mv {path} {path}.away")
+        return Finding("socket", "broken", f"{path} is not a socket", f"mv {quote(str(path))} {quote(f'{path}.away')}")
     if found.st_uid != os.geteuid():
         return Finding("socket", "broken", f"{path} belongs to another user", "set ATL_SIGN_SOCK to a path in a folder of yours")
     mode = stat.S_IMODE(found.st_mode)
     # Behind a folder that is closed to others the socket's own mode does not matter; systemd-socket-activate makes 0644.
     if mode & 0o077 and status.st_mode & 0o011:
-        return Finding("socket", "broken", f"{path} has mode {mode:04o}, in a folder that others may enter", f"chmod 600 {path}")
+        return Finding(
+            "socket", "broken", f"{path} has mode {mode:04o}, in a folder that others may enter", f"chmod 600 {quote(str(path))}"
+        )
     if mode & 0o077:
-        return Finding("socket", "warning", f"{path} has mode {mode:04o}", f"chmod 600 {path}")
+        return Finding("socket", "warning", f"{path} has mode {mode:04o}", f"chmod 600 {quote(str(path))}")
     return Finding("socket", "ok", f"{path}: mode {mode:04o}, in {stat.S_IMODE(status.st_mode):04o}")
 
 
@@ -298,9 +310,9 @@ def _check_audit(environment: Mapping[str, str], status: Mapping[str, Any]) -> F
     path = audit_path(environment)
     nearest = next(each for each in (path, *path.parents) if each.exists())
     if not os.access(nearest, os.W_OK):
-        return Finding("audit", "broken", f"{nearest} cannot be written", f"ls -ld {nearest}; it must be yours")
+        return Finding("audit", "broken", f"{nearest} cannot be written", f"ls -ld {quote(str(nearest))}; it must be yours")
     if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        return Finding("audit", "warning", f"others may read {path}", f"chmod 600 {path}")
+        return Finding("audit", "warning", f"others may read {path}", f"chmod 600 {quote(str(path))}")
     filesystem = os.statvfs(nearest)
     if filesystem.f_bavail * filesystem.f_frsize < ROOM_BYTES:
         return Finding("audit", "broken", f"there is no room left where {path} is", "make room: df -h")

@@ -104,6 +104,25 @@ def test_config(home: Path) -> None:
     assert only(findings).hint == f"mend {path}"
 
 
+def test_commands_are_quoted_for_a_shell(home: Path) -> None:
+    """A folder with a blank and a quote: what is pasted does it."""
+    folder = home / "Ann's files"
+    path = folder / "atl-sign/config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(LINKS)
+    path.chmod(0o666)
+    environment = {"XDG_CONFIG_HOME": str(folder), "ATL_SIGN_SOCK": str(folder / "s"), "XDG_STATE_HOME": str(folder)}
+    folder.chmod(0o777)
+    for hint in (only(read_config(environment)[2]).hint, look(environment)["socket"].hint):
+        subprocess.run(["bash", "-c", str(hint)], check=True)
+    (folder / "s").write_text("")
+    subprocess.run(["bash", "-c", str(look(environment)["socket"].hint)], check=True)
+
+    assert only(read_config(environment)[2]).result == "ok"
+    assert look(environment)["socket"].result == "ok"
+    assert (folder / "s.away").exists()
+
+
 def test_a_real_daemon(daemon: Daemon) -> None:
     """Everything is told; a key that is missing counts when there are links."""
     found = look(daemon.environment)
@@ -211,6 +230,7 @@ def units(**changes: str) -> str:
         (units(state="failed", result="start-limit-hit"), "broken", "atl-signd.socket: start-limit-hit"),
         (units(state="inactive"), "broken", "atl-signd.socket is inactive"),
         (units(file="disabled"), "warning", "atl-signd.socket is disabled"),
+        (units(file="linked"), "warning", "atl-signd.socket is linked: it is not there after login"),
         (units(reload="yes"), "warning", "changed since systemd read them"),
     ],
 )
@@ -231,20 +251,26 @@ def test_without_a_user_manager_there_is_no_service(programs: Programs) -> None:
     assert only(check_service(programs.environment)).result == "skipped"
 
 
-def test_the_environment_of_a_daemon() -> None:
-    """The same, or another; passwords are struck out."""
+def test_the_environment_of_a_daemon(programs: Programs) -> None:
+    """The same, or another; passwords are struck out; the commands are those that there are."""
     mine = {"PATH": "/bin", "https_proxy": "http://ann:canary-7f3a9c@proxy.example.com:3128"}
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=mine) as process:
         # The kernel shows the new environment once the program has begun.
         while not Path(f"/proc/{process.pid}/environ").read_bytes().startswith(b"PATH=/bin"):
             pass
         same = only(check_environment(mine, process.pid))
-        other = only(check_environment({"PATH": "/bin", "no_proxy": "example.com"}, process.pid))
+        here = {"PATH": str(programs.folder), "no_proxy": "example.com"}
+        other = only(check_environment(here, process.pid))
+        programs.add("systemctl", "PATH=/bin")
+        managed = only(check_environment(here, process.pid))
         process.communicate(b"\n")
     assert same.result == "ok"
     assert other.result == "warning"
     assert "https_proxy is http://…@proxy.example.com:3128 there, not set here" in other.cause
-    assert str(other.hint).startswith("systemctl --user import-environment no_proxy; ")
+    end = f"kill {process.pid}; the next command starts the daemon anew"
+    assert other.hint == f"if this shell is right: {end}"
+    commands = "systemctl --user import-environment no_proxy; systemctl --user unset-environment https_proxy"
+    assert managed.hint == f"if this shell is right: {commands}; {end}"
 
 
 def test_the_environment_of_a_user_manager(programs: Programs, tmp_path: Path) -> None:
