@@ -87,6 +87,11 @@ def _walk(link: Link) -> Iterator[Finding]:
     def say(check: str, cause: str) -> Finding:
         return Finding(check, "ok", cause, link=link.name)
 
+    if proxy is not None and proxy.kind != "http":
+        cause = f"the doctor does not speak the language of {proxy}: look at what the product answers"
+        yield from skip(("link.proxy", "link.dns", "link.tcp", "link.tls"), cause, link.name)
+        yield from _check_product(link)
+        return
     if proxy is not None:
         _connect_through(link, proxy).close()
         yield say("link.proxy", f"{proxy} lets us through")
@@ -120,10 +125,8 @@ def _proxy_of(link: Link) -> _Proxy | None:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         raise _BrokenError("link.proxy", f"{whose} has an address that cannot be read", "write it as http://host:port") from None
-    if parts.scheme != "http" or not parts.hostname:
-        raise _BrokenError(
-            "link.proxy", f"{whose} is of the kind {parts.scheme}, which is not looked at", "write http://host:port"
-        )
+    if not parts.hostname:
+        raise _BrokenError("link.proxy", f"{whose} has an address without a host", "write it as http://host:port")
     credentials = None
     if parts.username is not None:
         credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

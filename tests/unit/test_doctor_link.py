@@ -307,7 +307,7 @@ def test_a_proxy_that_refuses(script: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("socks5://127.0.0.1:1080", "of the kind socks5"),
+        ("http://:3128", "without a host"),
         ("http://127.0.0.1:x", "cannot be read"),
         ("http://proxy.invalid:3128", "proxy.invalid is not known"),
     ],
@@ -320,6 +320,17 @@ def test_a_proxy_of_no_use(monkeypatch: pytest.MonkeyPatch, address: str, words:
 
     assert results(findings) == "bssssss"
     assert words in findings["proxy"].cause
+
+
+@pytest.mark.parametrize("kind", ["https", "socks5"])
+def test_a_proxy_of_another_kind(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the daemon may well get through, and the doctor does not see through, is no fault; the product's answer decides."""
+    with RawServer(b"") as proxy:
+        monkeypatch.setenv("http_proxy", f"{kind}://127.0.0.1:{proxy.port}")
+        findings = found(make_link("http://jira.invalid"))
+
+    assert results(findings) == "ssssbss"
+    assert f"{kind}://127.0.0.1:{proxy.port}" in findings["proxy"].cause
 
 
 def test_what_is_no_product(sandbox: Sandbox) -> None:
