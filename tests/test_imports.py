@@ -30,6 +30,7 @@ RULES = [
     "striking",
 ]
 EDGES = {
+    "clock",
     "folders",
     "audit",
     "config",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from atl_sign.applink_form import ApplinkForm, make_form
 from atl_sign.audit import HELD_BACK, Action, AuditLog, Decision
+from atl_sign.clock import now_s
 from atl_sign.config import ConfigFile
 from atl_sign.credentials import AccessToken, Consumer, GitToken, Secret, StoreState
 from atl_sign.dance import CallbackKind, Dance, Dances
@@ -102,7 +103,7 @@ class Agent:
         self._making_key = threading.Lock()
         self._signatures = 0
         self._last_hour = HourlyCounts()
-        self._started_monotonic = time.monotonic()
+        self._started_s = now_s()
         self._started_at = datetime.now(UTC)
 
     @property
@@ -147,7 +148,7 @@ class Agent:
             header = sign(request, consumer, token, nonce=secrets.token_hex(16), timestamp=self._timestamp(link))
         self._renewals.note_signature(link)
         self._signatures += 1
-        self._last_hour.add(link.name, time.monotonic())
+        self._last_hour.add(link.name, now_s())
         return header, link
 
     @contextmanager
@@ -322,12 +323,12 @@ class Agent:
             warnings.append(self._audit.failure)
         return Status(
             started_at=self._started_at,
-            uptime_s=time.monotonic() - self._started_monotonic,
+            uptime_s=now_s() - self._started_s,
             store=self._vault.backend,
             store_state=store_state,
             audit="off" if settings.audit == "off" else self._audit.place,
             links=tuple(self.links.list_links() if name is None else [self.links.show_link(name)]),
-            signatures_by_link=dict(self._last_hour.counts(time.monotonic())),
+            signatures_by_link=dict(self._last_hour.counts(now_s())),
             dances=self.dances.count_waiting(),
             signatures=self._signatures,
             warnings=tuple(warnings),

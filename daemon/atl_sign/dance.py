@@ -3,12 +3,12 @@
 import hmac
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs, urlsplit
 
+from atl_sign.clock import now_s
 from atl_sign.credentials import AccessToken, RequestToken, Secret
 from atl_sign.dance_state import Cancelled, DanceState, Expired, Failed, Granted, Refused, Waiting
 from atl_sign.errors import (
@@ -73,7 +73,7 @@ class Dance:
         self._learn_user = learn_user
         self._on_end = on_end
         self._is_naming = False  # the token is stored, and the user's name is asked for
-        self._ends_at = time.monotonic() + lifetime_s
+        self._ends_at = now_s() + lifetime_s
         self._lock = threading.Lock()  # around the state
         self._swapping = threading.Lock()  # around the last leg: a verifier is good for one swap
         self._keeping = threading.RLock()  # around storing the token: the dance ends before that or after it, not meanwhile
@@ -117,7 +117,7 @@ class Dance:
     @property
     def state(self) -> DanceState:
         """How far the dance is."""
-        if time.monotonic() >= self._ends_at:  # the timer's thread may come late
+        if now_s() >= self._ends_at:  # the timer's thread comes late, most of all when the machine slept
             self._expire()
         return self._state
 
@@ -129,7 +129,7 @@ class Dance:
     @property
     def ended_s_ago(self) -> float:
         """Seconds since the dance's time was over; negative before."""
-        return time.monotonic() - self._ends_at
+        return now_s() - self._ends_at
 
     def finish(self, verifier: Secret) -> Granted:
         """
@@ -313,7 +313,9 @@ class Dances:
     ) -> Dance:
         """Begin a dance; raises as `Dance.begin`, and BadRequestError when too many wait already."""
         with self._lock:
-            self._dances = {key: dance for key, dance in self._dances.items() if dance.ended_s_ago < KEPT_S}
+            # Asked for its state, a dance whose time was over in a sleep ends, and its listener with it.
+            kept = {key: dance for key, dance in self._dances.items() if not dance.is_settled or dance.ended_s_ago < KEPT_S}
+            self._dances = kept
             if self.count_waiting() >= WAITING_MAX:
                 raise BadRequestError(f"{WAITING_MAX} dances wait for their users", "finish or cancel some of them")
             dance = Dance(link, provider, callback, keep=keep, learn_user=learn_user, on_end=on_end, lifetime_s=self.lifetime_s)

@@ -1,11 +1,11 @@
 """The store as the user manages it: locked, unlocked, locked by itself after a time, and moved to another back end."""
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from atl_sign.clock import now_s
 from atl_sign.config import ConfigFile
 from atl_sign.credentials import Passphrase, StoreState
 from atl_sign.dance import Dances
@@ -31,11 +31,6 @@ class MoveReport:
 
     backend: str
     left: tuple[str, ...]  # items that the store before did not let go
-
-
-def now_s() -> float:
-    """Return seconds on a clock that nobody can set and that goes on while the machine sleeps, where the system has one."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class StoreKeeper:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from atl_sign.callback import WrongTokenError
+from atl_sign.clock import now_s
 from atl_sign.credentials import AccessToken, Secret
 from atl_sign.dance import (
     WAITING_MAX,
@@ -93,7 +94,7 @@ def word(dance: Dance) -> str:
 
 def run_out(dance: Dance) -> None:
     """Let the dance's time be over now."""
-    dance._ends_at = time.monotonic()
+    dance._ends_at = now_s()
 
 
 def refusal(error: type[DaemonError], call: Callable[[], object]) -> DaemonError:
@@ -522,7 +523,7 @@ def test_cancelled_before_it_begins_opens_no_port(kept: Kept) -> None:
 
     refusal(DanceRefusedError, dance.begin)
 
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # one of another test may end meanwhile
 
 
 def test_a_first_leg_that_fails_leaves_no_port(dances: Dances, kept: Kept) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from atl_sign.agent import Agent
 from atl_sign.audit import AuditLog
+from atl_sign.clock import now_s
 from atl_sign.config import ConfigFile
 from atl_sign.credentials import GitRecord, GitToken, Secret
 from atl_sign.dance import Dances
@@ -28,7 +29,7 @@ from atl_sign.sandbox import Sandbox
 from atl_sign.signing import load_private_key, make_private_key
 from atl_sign.store import MemoryStore, Store
 from atl_sign.store_items import items_of_link
-from atl_sign.storekeeper import StoreKeeper, now_s
+from atl_sign.storekeeper import StoreKeeper
 from atl_sign.vault import NotInMemoryError, Vault
 from tests.audit_lab import PEER, MemorySink, make_audit
 from tests.unit.provider_lab import make_link, make_token, private_key
