@@ -363,6 +363,26 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 	[[ ! -s settings ]]
 }
 
+@test "through a symbolic link that is alone in its folder it finds git's helper and the daemon's program" {
+	local url=http://127.0.0.1:$SANDBOX_PORT/bitbucket
+	mkdir programs links
+	cp "$ROOT/clients/bash/atl-sign" "$ROOT/clients/git/git-credential-atl-sign" programs
+	printf '#!/bin/sh\necho "beside: $*"\n' >programs/atl-signd
+	chmod +x programs/atl-signd
+	ln -s ../programs/atl-sign links/again
+	ln -s again links/atl-sign
+	atl-sign link add bb "$url"
+	export GIT_CONFIG_GLOBAL=$PWD/settings PATH=/usr/local/bin:/usr/bin:/bin
+	links/atl-sign git setup bb
+	run --separate-stderr git credential fill <<<"url=$url/scm/web/shop.git"
+	[[ $stderr == *"no access token for link bb; hint: atl-sign dance bb"* ]]
+	run links/atl-sign service status
+	[[ $status == 0 && $output == 'beside: service status' ]]
+	links/atl-sign git remove bb
+	links/atl-sign link remove bb
+	[[ ! -s settings ]]
+}
+
 @test "git setup: a program folder with a blank in its name is quoted for git's shell" {
 	local url=http://127.0.0.1:$SANDBOX_PORT/bitbucket
 	mkdir "a folder"
