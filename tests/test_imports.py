@@ -28,6 +28,7 @@ RULES = [
     "tries",
     "findings",
     "striking",
+    "variables",
 ]
 EDGES = {
     "clock",
@@ -64,7 +65,7 @@ USE_CASES = [
     "storekeeper",
     "agent",
 ]
-SURFACE = ["schemas", "text", "request_fields", "answers", "git_credential", "status_call", "store_calls", "api"]
+SURFACE = ["schemas", "text", "request_fields", "answers", "git_credential", "status_calls", "store_calls", "api"]
 PROCESS = [
     "listening",
     "connections",
@@ -96,7 +97,7 @@ EDGE_USES = {
 }
 FOREIGN = {
     "uvicorn": {"server", "connections"},
-    "fastapi": {"api", "answers", "git_credential", "request_fields", "status_call", "store_calls"},
+    "fastapi": {"api", "answers", "git_credential", "request_fields", "status_calls", "store_calls"},
     "starlette": {"answers"},
     "pydantic": {"schemas", "answers", "request_fields"},
     "keyring": {"secret_service", "store_keyring"},

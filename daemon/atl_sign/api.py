@@ -23,7 +23,7 @@ from atl_sign.links import Link
 from atl_sign.request_fields import fields_of, read_fields
 from atl_sign.settings import link_to_fields
 from atl_sign.signing import RsaPrivateKey
-from atl_sign.status_call import add_status_call, describe_token
+from atl_sign.status_calls import add_status_calls, describe_token
 from atl_sign.store_calls import add_store_calls
 from atl_sign.text import format_error, format_lines, format_table
 from atl_sign.urls import Pairs, parse_pairs
@@ -54,7 +54,7 @@ def make_app(agent: Agent) -> FastAPI:
     _add_links(app, agent)
     _add_key(app, agent)
     add_git_credential(app, agent)
-    add_status_call(app, agent)
+    add_status_calls(app, agent)
     add_store_calls(app, agent)
     return app
 

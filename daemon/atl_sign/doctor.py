@@ -142,7 +142,7 @@ def examine(environment: Mapping[str, str], name: str | None = None) -> Examinat
         view = looking.result(machine_end)
     except Exception as exc:
         view = DaemonView(findings=_explain(("daemon", "socket", "version", "store", "key", "audit"), None, exc))
-    jobs["environment"] = _Job(lambda: check_environment(environment, view.pid))
+    jobs["environment"] = _Job(lambda: check_environment(environment, view))
     found_of_links = _examine_links(links, view, end)
     findings = [*findings, *view.findings]
     for check, job in jobs.items():

@@ -17,31 +17,13 @@ from atl_sign.findings import Finding, skip
 from atl_sign.listening import StartError, check_way, socket_path
 from atl_sign.programs import find_program, run_program
 from atl_sign.settings import Settings
-from atl_sign.striking import strike_address
+from atl_sign.variables import NAMES, show_variables
 
 CALL_S = 6.0  # a keyring has 3 s
 ROOM_BYTES = 1 << 20
 UNITS = (SOCKET_UNIT, SERVICE_UNIT)
 START_HINT = "atl-sign service install, or by hand: atl-sign serve &"
 _STATUS = {"version", "pid", "uptime_s", "signatures", "store", "store_state", "audit", "warnings"}
-_COMPARED = (
-    "DBUS_SESSION_BUS_ADDRESS",
-    "XDG_RUNTIME_DIR",
-    "XDG_CONFIG_HOME",
-    "XDG_STATE_HOME",
-    "ATL_SIGN_STORE",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "SSL_CERT_FILE",
-)
 
 
 @dataclass(slots=True)
@@ -51,6 +33,7 @@ class DaemonView:
     path: Path | None = None
     pid: int | None = None
     status: dict[str, Any] | None = None  # None: no daemon answered
+    variables: dict[str, str] | None = None  # of its environment, as `show_variables`; None: it does not say
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -116,6 +99,7 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
         return view
     view.status = status = answer.fields
     view.pid = int(status["pid"])
+    view.variables = _ask_variables(view.path)
     view.findings += [
         Finding(
             "daemon", "ok", f"answers with pid {status['pid']}, up for {status['uptime_s']} s, {status['signatures']} signatures"
@@ -156,34 +140,35 @@ def check_service(environment: Mapping[str, str]) -> list[Finding]:
     return [Finding("service", "ok", f"{UNITS[0]} is active, {UNITS[1]} is {service.get('ActiveState')}")]
 
 
-def check_environment(environment: Mapping[str, str], pid: int | None) -> list[Finding]:
+def check_environment(environment: Mapping[str, str], view: DaemonView) -> list[Finding]:
     """
     Return what the daemon, or a service that would be started, lacks of what this shell has.
 
     Args:
         environment: this shell's.
-        pid: the daemon's process; None when it is not known.
+        view: what the daemon told of its own, which nobody else can read: it lets no process of its user look into it.
     """
-    theirs = None if pid is None else _environment_of(pid)
-    who = "the daemon"
+    theirs, who = view.variables, "the daemon"
     if theirs is None:
         shown = ask_manager(environment, "show-environment")
         if shown is None:
             return skip(["environment"], "neither the daemon's environment nor a user manager's can be read")
-        theirs = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        managers = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         who = "what the user manager starts"
         command = find_program(environment, "atl-signd")
-        if command is not None and find_program(theirs, "atl-signd") is None:
+        if command is not None and find_program(managers, "atl-signd") is None:
             hint = "atl-sign service install names the whole path"
             return [Finding("environment", "warning", f"{command} is on this shell's PATH and not on the user manager's", hint)]
-    differing = [name for name in _COMPARED if environment.get(name, "") != theirs.get(name, "")]
+        theirs = show_variables(managers)
+    ours = show_variables(environment)
+    differing = [name for name in NAMES if ours.get(name) != theirs.get(name)]
     if not differing:
         return [Finding("environment", "ok", f"{who} has the same buses, folders, proxies and authorities as this shell")]
     shown_differences = "; ".join(
-        f"{name} is {_show(theirs.get(name))} there, {_show(environment.get(name))} here" for name in differing
+        f"{name} is {theirs.get(name, 'not set')} there, {ours.get(name, 'not set')} here" for name in differing
     )
     cause = f"{who} has another environment: {shown_differences}"
-    return [Finding("environment", "warning", cause, _carry_over(environment, differing, pid))]
+    return [Finding("environment", "warning", cause, _carry_over(environment, differing, view.pid))]
 
 
 def _carry_over(environment: Mapping[str, str], names: Iterable[str], pid: int | None) -> str:
@@ -298,6 +283,17 @@ def _check_secrets(path: Path, status: Mapping[str, Any], links: int) -> Iterato
         yield Finding("key", "ok", f"{key.fields.get('bits')} bits, {key.fields.get('fingerprint')}")
 
 
+def _ask_variables(path: Path) -> dict[str, str] | None:
+    try:
+        answer = call_daemon(path, "GET", "/environment", CALL_S)
+    except NoAnswerError:
+        return None
+    told = answer.fields.get("variables")  # one of another version may not know the call
+    if not isinstance(told, dict):
+        return None
+    return {name: str(told[name]) for name in NAMES if told.get(name)}
+
+
 def _check_audit(environment: Mapping[str, str], status: Mapping[str, Any]) -> Finding:
     place = str(status["audit"])
     failure = next((each for each in status["warnings"] if "audit log" in each), None)
@@ -317,15 +313,3 @@ def _check_audit(environment: Mapping[str, str], status: Mapping[str, Any]) -> F
     if filesystem.f_bavail * filesystem.f_frsize < ROOM_BYTES:
         return Finding("audit", "broken", f"there is no room left where {path} is", "make room: df -h")
     return Finding("audit", "ok", f"decisions go to {path}: atl-sign log")
-
-
-def _environment_of(pid: int) -> dict[str, str] | None:
-    try:
-        entries = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
-    except OSError:  # another system, or a process that hides it
-        return None
-    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
-
-
-def _show(value: str | None) -> str:
-    return strike_address(value) if value else "not set"

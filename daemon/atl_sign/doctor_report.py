@@ -59,6 +59,7 @@ def make_report(
             "problems": [{"line": each.line, "part": each.part} for each in settings.problems],
         },
         "status": view.status,
+        "daemon_environment": view.variables,
         "decisions": _decisions(environment),
         "messages": _messages(environment),
     }
@@ -89,6 +90,7 @@ def describe_report(report: Mapping[str, Any]) -> list[str]:
     return [
         "versions: " + ", ".join(report["versions"]),
         f"environment: {counts['environment']} variables that matter here, without passwords",
+        f"daemon_environment: {len(report['daemon_environment'] or ())} variables of the daemon's, without passwords",
         f"checks: {counts['checks']} results",
         f"links: {counts['links']}, with addresses and consumer keys",
         "config: store, audit, and where the file is broken; not its text",
@@ -170,7 +172,7 @@ def _hosts_of(report: Mapping[str, Any]) -> set[str]:
                 hosts.add(urlsplit(address).hostname or "")
             except ValueError:
                 continue
-    for name, value in report["environment"].items():
+    for name, value in (*report["environment"].items(), *(report["daemon_environment"] or {}).items()):
         if name.lower().endswith("_proxy"):  # without a scheme too, and a list of names
             hosts |= {re.split(r"[:/]", each.strip().rpartition("@")[2])[0].lstrip(".*") for each in value.split(",")}
     return {host for host in hosts if len(host) > 3 and host not in ("127.0.0.1", "localhost")}

@@ -340,3 +340,9 @@ class StatusAnswer(BaseModel):
     links: list[LinkStatus]
     dance_needed: list[str] = Field(description="links that may not sign without a dance: no token, or an expired one")
     warnings: list[str]
+
+
+class EnvironmentAnswer(BaseModel):
+    """The daemon's environment, as far as it matters."""
+
+    variables: dict[str, str] = Field(description="those that are set; proxies without name and password")

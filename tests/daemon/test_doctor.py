@@ -273,6 +273,30 @@ def test_without_a_daemon_the_rest_is_told(jira: Daemon) -> None:
     assert found["link.consumer"]["result"] == "skipped"
 
 
+def test_an_environment_that_the_daemon_lacks_is_told() -> None:
+    """The daemon tells it itself: an ordinary user may not look into the process. A proxy's password is told nobody."""
+    theirs = f"http://ann:{CANARY}@127.0.0.1:9"
+    with Daemon(https_proxy=theirs) as daemon:
+        ordinary = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+        command = [*ordinary, sys.executable, "-m", "atl_sign.cli", "doctor", "--json"]
+
+        def ask(**variables: str) -> dict[str, Any]:
+            environment = {**daemon.environment, "https_proxy": "", "no_proxy": "example.com", **variables}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+            assert CANARY not in done.stdout
+            (found,) = (each for each in json.loads(done.stdout)["checks"] if each["check"] == "environment")
+            return dict(found)
+
+        other, same = ask(), ask(https_proxy=theirs, no_proxy="")
+        told = daemon.request("GET", "/environment").json["variables"]
+
+    assert other["result"] == "warning"
+    assert "https_proxy is http://…@127.0.0.1:9 there, not set here; no_proxy is not set there" in other["cause"]
+    assert same["result"] == "ok"
+    assert told["https_proxy"] == "http://…@127.0.0.1:9"
+    assert told["XDG_RUNTIME_DIR"] == daemon.environment["XDG_RUNTIME_DIR"]
+
+
 def test_a_daemon_that_hangs_holds_nobody_up(jira: Daemon) -> None:
     """It is told with its pid, within the deadline."""
     assert jira.process is not None

@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import pytest
 
 from atl_sign import __version__, doctor_daemon
 from atl_sign.audit import FileSink
-from atl_sign.doctor_daemon import check_environment, check_service, look_at_daemon, read_config
+from atl_sign.doctor_daemon import DaemonView, check_environment, check_service, look_at_daemon, read_config
 from atl_sign.doctor_link import check_grant
 from atl_sign.findings import GRANT_CHECKS, Finding
 from atl_sign.settings import parse_settings
@@ -252,22 +251,21 @@ def test_without_a_user_manager_there_is_no_service(programs: Programs) -> None:
 
 
 def test_the_environment_of_a_daemon(programs: Programs) -> None:
-    """The same, or another; passwords are struck out; the commands are those that there are."""
-    mine = {"PATH": "/bin", "https_proxy": "http://ann:canary-7f3a9c@proxy.example.com:3128"}
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=mine) as process:
-        # The kernel shows the new environment once the program has begun.
-        while not Path(f"/proc/{process.pid}/environ").read_bytes().startswith(b"PATH=/bin"):
-            pass
-        same = only(check_environment(mine, process.pid))
-        here = {"PATH": str(programs.folder), "no_proxy": "example.com"}
-        other = only(check_environment(here, process.pid))
-        programs.add("systemctl", "PATH=/bin")
-        managed = only(check_environment(here, process.pid))
-        process.communicate(b"\n")
+    """The same, or another; the commands are those that there are. `tests/daemon/test_doctor.py` asks a real daemon."""
+    variables = {"https_proxy": "http://…@proxy.example.com:3128"}
+    view = DaemonView(pid=4711, variables=variables)
+    path = str(programs.folder)
+    here = {"PATH": path, "no_proxy": "example.com"}
+
+    same = only(check_environment({"PATH": path, "https_proxy": "http://ann:canary-7f3a9c@proxy.example.com:3128"}, view))
+    other = only(check_environment(here, view))
+    programs.add("systemctl", "PATH=/bin")
+    managed = only(check_environment(here, view))
+
     assert same.result == "ok"
     assert other.result == "warning"
     assert "https_proxy is http://…@proxy.example.com:3128 there, not set here" in other.cause
-    end = f"kill {process.pid}; the next command starts the daemon anew"
+    end = "kill 4711; the next command starts the daemon anew"
     assert other.hint == f"if this shell is right: {end}"
     commands = "systemctl --user import-environment no_proxy; systemctl --user unset-environment https_proxy"
     assert managed.hint == f"if this shell is right: {commands}; {end}"
@@ -275,14 +273,14 @@ def test_the_environment_of_a_daemon(programs: Programs) -> None:
 
 def test_the_environment_of_a_user_manager(programs: Programs, tmp_path: Path) -> None:
     """When no daemon runs: what a service would have; its PATH too."""
-    assert only(check_environment(programs.environment, None)).result == "skipped"
+    assert only(check_environment(programs.environment, DaemonView())).result == "skipped"
     programs.add("systemctl", f"PATH={programs.folder}\nXDG_CONFIG_HOME=/c")
-    finding = only(check_environment({**programs.environment, "XDG_CONFIG_HOME": "/c"}, None))
+    finding = only(check_environment({**programs.environment, "XDG_CONFIG_HOME": "/c"}, DaemonView()))
     assert (finding.result, "the user manager" in finding.cause) == ("ok", True)
-    assert only(check_environment(programs.environment, None)).result == "warning"
+    assert only(check_environment(programs.environment, DaemonView())).result == "warning"
     programs.add("atl-signd")
     programs.add("systemctl", "PATH=/nowhere\nXDG_CONFIG_HOME=/c")
-    finding = only(check_environment({**programs.environment, "XDG_CONFIG_HOME": "/c"}, None))
+    finding = only(check_environment({**programs.environment, "XDG_CONFIG_HOME": "/c"}, DaemonView()))
     assert "on this shell's PATH and not on the user manager's" in finding.cause
 
 

@@ -1,4 +1,4 @@
-"""The call that tells the daemon's state, in fields and as text."""
+"""The calls that tell of the daemon itself, in fields and as text: its state and its environment."""
 
 import os
 from collections.abc import Iterable
@@ -7,13 +7,14 @@ from fastapi import FastAPI, Request, Response
 
 from atl_sign import __version__, schemas
 from atl_sign.agent import Agent
-from atl_sign.answers import answer_with_list, documented, wants_text
+from atl_sign.answers import answer_with, answer_with_list, documented, wants_text
 from atl_sign.linkbook import LinkReport
-from atl_sign.text import format_lines, format_table
+from atl_sign.text import format_lines, format_table, one_line
+from atl_sign.variables import show_variables
 
 
-def add_status_call(app: FastAPI, agent: Agent) -> None:
-    """Serve the daemon's state on *app*."""
+def add_status_calls(app: FastAPI, agent: Agent) -> None:
+    """Serve the daemon's state and its environment on *app*."""
 
     @app.get("/status", **documented("The daemon's state", schemas.StatusAnswer))
     def show_status(request: Request, link: str | None = None) -> Response:
@@ -43,6 +44,12 @@ def add_status_call(app: FastAPI, agent: Agent) -> None:
             warnings=[*status.warnings, *_warn_of_unknown(status.links)],
         )
         return answer_with_list(request, answer, "links", links, _format_status(answer, links) if wants_text(request) else "")
+
+    @app.get("/environment", **documented("The daemon's environment", schemas.EnvironmentAnswer))
+    def show_environment(request: Request) -> Response:
+        variables = show_variables(os.environ)
+        lines = "\n".join(f"{name}={one_line(value)}" for name, value in variables.items())
+        return answer_with(request, schemas.EnvironmentAnswer(variables=variables), lines)
 
 
 def describe_token(report: LinkReport) -> schemas.TokenAnswer:
