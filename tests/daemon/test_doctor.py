@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from atl_sign.credentials import Passphrase
 from atl_sign.findings import GRANT_CHECKS, LINK_CHECKS, MACHINE_CHECKS
 from atl_sign.sandbox import Sandbox
 from atl_sign.signing import make_private_key
+from atl_sign.store_file import FileStore
 from tests.clients.tls.front import Listener, TlsFront, make_authority, read_request
 from tests.keyring_lab import KeyringLab
 from tests.lab import REPOSITORY, Daemon, revoke_tokens, secrets_of
@@ -422,6 +424,42 @@ def test_the_report_holds_no_secret(jira: Daemon, own_sandbox: Sandbox) -> None:
     twin = run(jira, "--report", "report.json", **variables)
     assert twin.returncode == 1
     assert "report.json cannot be written: File exists" in twin.stderr
+
+
+def test_the_report_of_a_whole_run_holds_no_secret(own_sandbox: Sandbox) -> None:
+    """Passphrase, private key, tokens, sessions, a token for git, a signed header, each as it was in this very run."""
+    word = "correct horse battery staple"
+    with Daemon(ATL_SIGN_STORE="file") as daemon:
+        assert daemon.request("POST", "/unlock", {"passphrase": "wrong one", "new_passphrase": word}).status >= 400
+        assert daemon.request("POST", "/unlock", {"new_passphrase": word}).status == 200
+        assert daemon.request("POST", "/unlock", {"passphrase": f"{word}r"}).status >= 400
+        for product in ("jira", "bitbucket"):
+            daemon.dance(own_sandbox, product)
+        begun = daemon.request("POST", "/dance", {"link": "jira", "callback": "loopback"}).json
+        described = f"protocol=http\nhost={own_sandbox.base_url('bitbucket').split('/')[2]}\n"
+        given = daemon.request("POST", "/git-credential/get", described.encode(), headers={"Content-Type": "text/plain"})
+        url = f"{own_sandbox.base_url('jira')}/rest/x"
+        header = daemon.request("POST", "/sign", {"method": "GET", "url": url}).json["authorization"]
+        daemon.request("POST", f"/dance/{begun['id']}", {"verifier": "abc123"})
+
+        run(daemon, "--report", "report.json")
+        text = (daemon.folder / "report.json").read_text() + log_of(daemon).parent.joinpath("audit.jsonl").read_text()
+        daemon.stop()
+        text += daemon.log.read_text()
+        store = FileStore(daemon.folder / ".local/state/atl-sign/store")
+        store.unlock(Passphrase(word.encode()), None)
+        items = [store.read(name) for name in ("consumer-key", "token:jira", "token:bitbucket", "git:bitbucket")]
+
+    secrets = {word, "wrong one", "abc123", begun["authorize_url"].partition("oauth_token=")[2]}
+    secrets |= {line.partition("=")[2] for line in given.text.splitlines() if line.startswith("password=")}
+    secrets |= set(re.findall(r'oauth_(?:token|nonce|signature)="([^"]+)"', header))
+    for item in items:
+        assert item is not None
+        secrets |= set(re.findall(r"[A-Za-z0-9+/=_-]{24,}", item.reveal()))
+    secrets |= secrets_of(own_sandbox, "jira") | secrets_of(own_sandbox, "bitbucket")
+    assert len(secrets) > 40  # a private key has 26 lines
+    shown = {secret for secret in secrets if secret and secret in text}
+    assert {each.rpartition("-")[0] for each in shown} <= {f"consumer-{daemon.folder.name}"}  # the items name their consumer
 
 
 def test_the_report_holds_no_secret_of_an_odd_configuration(jira: Daemon) -> None:
