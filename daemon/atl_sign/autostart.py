@@ -18,6 +18,8 @@ START_S = 12.0  # a start takes 0.4 s; a machine that is busy starting takes lon
 LOG_BYTES_MAX = 1 << 20
 SOCKET_UNIT, SERVICE_UNIT = "atl-signd.socket", "atl-signd.service"
 
+RUNTIME_FOLDERS = Path("/run/user")
+
 _POLL_S = 0.01
 _AGAIN_S = 0.1
 _SYSTEMCTL_S = 10
@@ -68,6 +70,14 @@ def unit_socket_path(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") / "atl-sign/agent.sock"
 
 
+def manager_environment(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return *environment* with the runtime folder by which `systemctl --user` finds its manager, and which su and sudo drop."""
+    folder = RUNTIME_FOLDERS / str(os.getuid())
+    if environment.get("XDG_RUNTIME_DIR") or not folder.is_dir() or folder.stat().st_uid != os.getuid():
+        return environment
+    return {**environment, "XDG_RUNTIME_DIR": str(folder)}
+
+
 def _answers(path: Path) -> bool:
     listener = find_listener(path)
     if listener is not None and not listener.is_ours():
@@ -82,7 +92,7 @@ def _start_unit(environment: Mapping[str, str], path: Path) -> bool:
     if not any((folder / SOCKET_UNIT).exists() for folder in unit_folders(environment)):
         return False
     try:
-        call_program(environment, "systemctl", "--user", "start", SOCKET_UNIT, timeout_s=_SYSTEMCTL_S)
+        call_program(manager_environment(environment), "systemctl", "--user", "start", SOCKET_UNIT, timeout_s=_SYSTEMCTL_S)
     except ProgramError:
         return False  # there is no user manager here, as in a container with the same home
     return True

@@ -10,7 +10,7 @@ from typing import Any
 
 from atl_sign import __version__
 from atl_sign.audit import audit_path
-from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT
+from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, manager_environment
 from atl_sign.config import ConfigFile, config_path
 from atl_sign.daemon_call import DaemonAnswer, NoAnswerError, call_daemon
 from atl_sign.findings import Finding, skip
@@ -186,7 +186,7 @@ def _carry_over(environment: Mapping[str, str], names: Iterable[str], pid: int |
 
 def ask_manager(environment: Mapping[str, str], *arguments: str) -> str | None:
     """Return what `systemctl --user` prints; None when there is none, or it fails or hangs."""
-    return run_program(environment, "systemctl", "--user", "--no-pager", *arguments)
+    return run_program(manager_environment(environment), "systemctl", "--user", "--no-pager", *arguments)
 
 
 def _check_socket(path: Path) -> Finding:

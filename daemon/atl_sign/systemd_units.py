@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from atl_sign import __version__
-from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, autostart, unit_folders, unit_socket_path
+from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, autostart, manager_environment, unit_folders, unit_socket_path
 from atl_sign.daemon_call import NoAnswerError, ask_status, describe_status, find_listener
 from atl_sign.installed import INSTALL_AGAIN, find_command, find_units
 from atl_sign.listening import StartError, is_claimed, socket_path
@@ -25,7 +25,7 @@ class SystemdUnits:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Work for the user whose *environment* this is."""
-        self._environment = environment
+        self._environment = environment = manager_environment(environment)
         self._folder = unit_folders(environment)[0]
         self._socket = unit_socket_path(environment)
 

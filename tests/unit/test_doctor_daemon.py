@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign import __version__, doctor_daemon
+from atl_sign import __version__, autostart, doctor_daemon
 from atl_sign.audit import FileSink
 from atl_sign.doctor_daemon import DaemonView, check_environment, check_service, look_at_daemon, read_config
 from atl_sign.doctor_link import check_grant
@@ -241,6 +241,23 @@ def test_service(programs: Programs, output: str, result: str, words: str) -> No
 
     assert (finding.result, words in finding.cause) == (result, True)
     assert (finding.hint is None) == (result == "ok")
+
+
+def test_a_manager_is_found_after_su(programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`su -` and `sudo -i` set no XDG_RUNTIME_DIR; with the folder it answers, as systemctl needs it, else there is none."""
+    monkeypatch.setattr(autostart, "RUNTIME_FOLDERS", tmp_path)
+    folder = tmp_path / str(os.getuid())
+    programs.add("systemctl", units())
+    script = programs.folder / "systemctl"
+    lines = script.read_text().splitlines(keepends=True)
+    script.write_text(lines[0] + f'[ "$XDG_RUNTIME_DIR" = {folder} ] || exit 1\n' + "".join(lines[1:]))
+
+    without = only(check_service(programs.environment))
+    folder.mkdir()
+    found = only(check_service(programs.environment))
+    named = only(check_service({**programs.environment, "XDG_RUNTIME_DIR": "/elsewhere"}))
+
+    assert (without.result, found.result, named.result) == ("skipped", "ok", "skipped")
 
 
 def test_without_a_user_manager_there_is_no_service(programs: Programs) -> None:
