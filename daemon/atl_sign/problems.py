@@ -129,10 +129,10 @@ def parse_clock_offset(fields: Mapping[str, str], now: float) -> float | None:
 def _explain_signature(theirs: str | None, ours: str | None, link: Link) -> tuple[str, str]:
     problem = "(signature_invalid)"
     if theirs is None or ours is None or theirs.count("&") < 2:
-        return (
-            f"the provider computed another signature {problem}",
-            "the public key there may be another one (atl-sign key), or a proxy changes the address (signing_url)",
-        )
+        hint = "the public key there may be another one (atl-sign key), or a proxy changes the address (signing_url)"
+        if ours is None:  # somebody else's request
+            hint += f": atl-sign doctor {link.name} tells which"
+        return f"the provider computed another signature {problem}", hint
     if theirs == ours:
         return (
             f"the provider has another public key for this consumer {problem}",

@@ -130,7 +130,9 @@ def test_without_a_base_string_nothing_is_claimed(theirs: str | None) -> None:
     assert message == "the provider computed another signature (signature_invalid)"
     assert "public key" in hint
     assert "signing_url" in hint
-    assert explain_problem("signature_invalid", {"oauth_signature_base_string": base_string()}, LINK, None)[0] == message
+    assert "doctor" not in hint  # who asks with a base string is the doctor
+    peers = explain_problem("signature_invalid", {"oauth_signature_base_string": base_string()}, LINK, None)
+    assert peers == (message, f"{hint}: atl-sign doctor tools tells which")
 
 
 def test_the_providers_time_is_the_middle_of_what_it_accepts() -> None:
