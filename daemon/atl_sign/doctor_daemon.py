@@ -13,10 +13,12 @@ from atl_sign.audit import audit_path
 from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, manager_environment
 from atl_sign.config import ConfigFile, config_path
 from atl_sign.daemon_call import DaemonAnswer, NoAnswerError, call_daemon
+from atl_sign.errors import DaemonError
 from atl_sign.findings import Finding, skip
 from atl_sign.listening import StartError, check_way, socket_path
 from atl_sign.programs import find_program, run_program
 from atl_sign.settings import Settings
+from atl_sign.store import STORE_DEFAULT, open_store
 from atl_sign.variables import NAMES, show_variables
 
 CALL_S = 6.0  # a keyring has 3 s
@@ -87,7 +89,13 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
         answer = call_daemon(view.path, "GET", "/status", CALL_S)
     except NoAnswerError as exc:
         view.pid = exc.pid
-        view.findings += [_no_daemon(exc, view.path), *skip(asked[1:], "no daemon answers"), audit]
+        view.findings += [
+            _no_daemon(exc, view.path),
+            *skip(["version"], "no daemon answers"),
+            _check_store_name(environment, settings),
+            *skip(["key"], "no daemon answers"),
+            audit,
+        ]
         return view
     view.pid = answer.pid
     if answer.error or not answer.fields.keys() >= _STATUS:
@@ -240,6 +248,17 @@ def _no_daemon(exc: NoAnswerError, path: Path) -> Finding:
     return Finding(
         "daemon", "broken", f"what listens at {path}{who} is no atl-signd", "set ATL_SIGN_SOCK to another path, or end that"
     )
+
+
+def _check_store_name(environment: Mapping[str, str], settings: Settings) -> Finding:
+    """Tell of a store whose name keeps a daemon from starting; what else is wrong with one, only a daemon knows."""
+    pinned = environment.get("ATL_SIGN_STORE")
+    try:
+        open_store(pinned or settings.store_backend or STORE_DEFAULT, Path("store"))
+    except DaemonError as exc:
+        where = "unset ATL_SIGN_STORE, or " if pinned else "in config.toml "
+        return Finding("store", "broken", exc.message, f"{where}{exc.hint}")
+    return skip(["store"], "no daemon answers")[0]
 
 
 def _check_version(version: str, pid: int) -> Finding:

@@ -28,10 +28,9 @@ from atl_sign.idle import IdleWatch
 from atl_sign.installed import read_stamp
 from atl_sign.listening import BACKLOG, Listener, StartError, open_listener, take_inherited_socket
 from atl_sign.notify import Notifier, notifier_of
-from atl_sign.store import Store, open_store
+from atl_sign.store import STORE_DEFAULT, Store, open_store
 from atl_sign.vault import Vault
 
-STORE_DEFAULT = "secret-service"
 KEY_CREDENTIAL = "atl-sign-store-key"  # in systemd's LoadCredential=
 _PR_SET_DUMPABLE = 4
 _M_ARENA_MAX = -8  # of glibc's mallopt(3)

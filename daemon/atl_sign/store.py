@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 BACKENDS = ("secret-service", "file", "memory")
+STORE_DEFAULT = "secret-service"
 KEYRING = "keyring:"  # and the dotted name of a keyring back end's class
 TIMEOUT_S = 3.0  # a read takes 20 ms, the first in a process 200 ms; a person who waits for `git fetch` can bear 3 s
 PAUSE_S = (

@@ -193,6 +193,26 @@ def test_daemons_that_are_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert found["store"].result == "skipped"
 
 
+@pytest.mark.parametrize(
+    ("environment", "text", "result", "hint"),
+    [
+        ({"ATL_SIGN_STORE": "keychain"}, "", "broken", "unset ATL_SIGN_STORE, or "),
+        ({}, '[store]\nbackend = "keychain"\n', "broken", "in config.toml name one of: secret-service"),
+        ({"ATL_SIGN_STORE": "file"}, '[store]\nbackend = "keychain"\n', "skipped", ""),
+        ({}, "", "skipped", ""),
+    ],
+)
+def test_a_store_that_keeps_the_daemon_from_starting(
+    home: Path, environment: dict[str, str], text: str, result: str, hint: str
+) -> None:
+    """Nobody answers who could tell of it: a name that is none; its twins are good names."""
+    found = look({"ATL_SIGN_SOCK": str(home / "none"), **environment}, text)
+
+    assert (found["daemon"].result, found["store"].result) == ("broken", result)
+    assert hint in str(found["store"].hint)
+    assert ("no store is called 'keychain'" in found["store"].cause) == (result == "broken")
+
+
 def test_another_version(home: Path) -> None:
     """Told with what starts the daemon anew; and a daemon that knows no diagnosis is no fault of the link."""
     path = home / "d/s"
