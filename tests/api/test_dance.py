@@ -226,7 +226,7 @@ def test_a_proxy_that_hides_the_address(daemon: Daemon) -> None:
         reply = daemon.request("POST", "/dance", {"link": "jira"})
         assert reply.code == "provider_refused"
         assert "https://jira.example.com" in reply.message
-        assert "signing_url" in reply.hint
+        assert "--signing-url http" in reply.hint
 
         daemon.request("PUT", "/links/jira", {"url": hidden.base_url("jira"), "signing_url": "https://jira.example.com/jira"})
         begun = begin(daemon, "oob")

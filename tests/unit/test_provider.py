@@ -240,7 +240,7 @@ def test_a_proxy_that_hides_the_address_is_named_and_signing_url_helps(jira: San
     assert error.problem == "signature_invalid"
     assert "believes it was called at https://inner.example:8443/tools/plugins/servlet/oauth/request-token" in error.message
     assert f"signed was {link.url}/plugins/servlet/oauth/request-token: another scheme" in error.message
-    assert "signing_url" in str(error.hint)
+    assert "--signing-url https://inner.example:8443/tools" in str(error.hint)
 
 
 # signatures that differ on the way
