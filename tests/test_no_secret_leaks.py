@@ -74,6 +74,7 @@ def test_nothing_that_leaves_holds_a_secret(trail: Trail, sandbox: Sandbox) -> N
         trail.request("GET", "/links/jira/setup", text=text)
         trail.request("GET", "/key", text=text)
         trail.request("GET", "/status", text=text)
+        trail.request("GET", "/environment", text=text)
     url = f"{sandbox.base_url('jira')}/rest/api/2/myself"
     header = daemon.request("POST", "/sign", {"method": "GET", "url": url}).json["authorization"]
     secrets |= set(re.findall(r'oauth_(?:token|signature|nonce)="([^"]+)"', header))
