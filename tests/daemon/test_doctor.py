@@ -22,7 +22,7 @@ from atl_sign.findings import GRANT_CHECKS, LINK_CHECKS, MACHINE_CHECKS
 from atl_sign.sandbox import Sandbox
 from atl_sign.signing import make_private_key
 from atl_sign.store_file import FileStore
-from tests.clients.tls.front import Listener, TlsFront, make_authority, read_request
+from tests.clients.tls.front import Port, TlsFront, make_authority, read_request
 from tests.keyring_lab import KeyringLab
 from tests.lab import REPOSITORY, Daemon, revoke_tokens, secrets_of
 
@@ -216,7 +216,7 @@ def test_tls_that_ends_in_front_is_mended_by_pasting(daemon: Daemon, own_sandbox
     assert (link["ca_bundle"], link["timeout_s"]) == (str(folder / "company.pem"), 9)
 
 
-class PathFront(Listener):
+class PathFront(Port):
     """A proxy that takes /apps off every path, and nothing else."""
 
     def __init__(self, provider_port: int) -> None:
