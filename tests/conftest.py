@@ -1,6 +1,7 @@
 """Fixtures that the tests share: a clean environment, a sandbox, a daemon, and one that has danced with every product."""
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 _LEAKY = ("ATL_SIGN_", "XDG_", "PYTHON_KEYRING_BACKEND", "DBUS_SESSION_BUS_ADDRESS", "LISTEN_", "NOTIFY_SOCKET")
 _AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+# A shell lets what it starts in the background ignore ^C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -197,9 +197,11 @@ def test_without_curl_nothing_is_sent(lab: Lab, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["7.50.0", "7.75.0", "6.5", "7.76.0"])
 def test_a_curl_that_is_too_old_sends_nothing(lab: Lab, version: str, tmp_path: Path) -> None:
-    """One that says so of itself is not trusted with a request; 7.76 is."""
+    """One before 7.76 does not know --no-fail-with-body, as a real 7.74.0 says here; 7.76 does, and is trusted."""
+    asking = f'{CURL} "$@"' if version == "7.76.0" else 'echo "curl: option --no-fail-with-body: is unknown" >&2; exit 2'
     script = (
         f'case " $* " in *" --version "* | *" -V "*) echo "curl {version} (x) libcurl/{version}" ;;\n'
+        f'*" --no-fail-with-body "*) {asking} ;;\n'
         f'*) {CURL} "$@" | sed "s#libcurl/[0-9.]*#libcurl/{version}#" ;; esac\n'
     )
 
