@@ -11,7 +11,7 @@ from tests.reliability.attacks import ATTACKS, MEMORY_KB_MAX, list_links, many_l
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 6.0  # some five hundred requests of others: of half as many, three late ones decided
+SECONDS = 6.0  # some five hundred requests of others, or three hundred on a slow machine
 LINKS = 10_000
 # What an attacker may get: an answer, or a clean close where nothing was asked.
 EXPECTED = {
@@ -43,7 +43,7 @@ def left_alone(sandbox: Sandbox) -> Iterator[Daemon]:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_others_are_answered_during_an_attack(attacked: Daemon, left_alone: Daemon, sandbox: Sandbox, name: str) -> None:
-    """Within 50 ms for 99 of 100, or three times what an idle daemon takes in the same seconds; and nobody waits for ever."""
+    """Within 50 ms for 99 of 100, or three times what an idle daemon takes in the same seconds, but for two in each burst."""
     measured = measure(attacked, left_alone, f"{sandbox.base_url('jira')}/x", ATTACKS[name], SECONDS)
 
     assert measured.errors == ()

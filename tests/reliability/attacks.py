@@ -26,6 +26,8 @@ Attack = Callable[[Path, str, threading.Event, Outcomes], None]
 
 MEMORY_KB_MAX = 96 * 1024
 P99_MS_MAX = 50.0
+BURST = 500  # requests in one moment
+_LATE_IN_BURST = 2  # who asks one after another meets its connections being taken, and then its requests being answered
 _REQUEST_S = 10.0  # the daemon's own deadline for a request to come in
 _THREADS = 8
 
@@ -38,13 +40,20 @@ class Measured:
     peak_kb: int
     p99_ms: float
     yardstick_p99_ms: float  # the same, at a daemon that nobody attacked, in the same seconds
+    late: int  # how many waited longer than `P99_MS_MAX`, or three times the yardstick
+    bursts: int
     errors: tuple[str, ...]  # what others got instead of a signature
     asked: int
 
     @property
     def is_fast(self) -> bool:
-        """Tell whether others were answered in time, as far as this machine has it to give now."""
-        return self.p99_ms <= max(P99_MS_MAX, 3 * self.yardstick_p99_ms)
+        """
+        Tell whether others were answered in time, as far as this machine has it to give now: 99 of 100.
+
+        In a burst they wait for their turn, however long the machine takes for it, and are asking rarely then; so each may
+        bring two late ones, and no more, also where these are over one in a hundred.
+        """
+        return self.late <= max(self.asked // 100, _LATE_IN_BURST * self.bursts)
 
 
 def measure(daemon: Daemon, other: Daemon, url: str, attack: Attack, seconds: float) -> Measured:
@@ -60,11 +69,15 @@ def measure(daemon: Daemon, other: Daemon, url: str, attack: Attack, seconds: fl
         is_over.set()
         attacking.join()
     ours, theirs = json.loads(probe.stdout.splitlines()[-1])
+    waited_ms = [each for each in ours if isinstance(each, float)]
+    yardstick_ms = _p99([each for each in theirs if isinstance(each, float)])
     return Measured(
         outcomes=outcomes,
         peak_kb=peak_kb(daemon),
-        p99_ms=_p99([each for each in ours if isinstance(each, float)]),
-        yardstick_p99_ms=_p99([each for each in theirs if isinstance(each, float)]),
+        p99_ms=_p99(waited_ms),
+        yardstick_p99_ms=yardstick_ms,
+        late=sum(each > max(P99_MS_MAX, 3 * yardstick_ms) for each in waited_ms),
+        bursts=outcomes.total() // BURST if attack is ask_500_at_once else 0,
         errors=tuple(each for each in ours if isinstance(each, str)),
         asked=len(ours),
     )
@@ -97,7 +110,7 @@ def ask_500_at_once(path: Path, url: str, is_over: threading.Event, outcomes: Ou
     """Five hundred peers with a request each, sent in the same moment, once in two seconds."""
     request = _sign_request(url)
     while not is_over.is_set():
-        peers = [_connect(path) for _ in range(500)]
+        peers = [_connect(path) for _ in range(BURST)]
         for peer in peers:
             peer.sendall(request)
         for peer in peers:

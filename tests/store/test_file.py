@@ -712,14 +712,17 @@ def test_of_two_that_make_it_at_once_one_is_told(path: Path, monkeypatch: pytest
 @pytest.mark.slow
 def test_a_kill_during_a_write_leaves_the_old_or_the_new(store: FileStore, path: Path) -> None:
     """SIGKILL at any time of a write, 60 times: the file is whole, and the next start needs no repair."""
-    old, kept = "old", {"old": 0, "new": 0}
+    began_at = time.monotonic()
+    store.write("token:jira", Secret("old".ljust(60_000, "x")))
+    took_s = time.monotonic() - began_at
+    old, kept = text_of(store), {"old": 0, "new": 0}
     for number in range(60):
         new = f"{number}-".ljust(60_000, "x")
         child = os.fork()
         if child == 0:
             store.write("token:jira", Secret(new))
             signal.pause()
-        time.sleep(0.004 * (number % 20) / 20)
+        time.sleep(4 * took_s * (number % 20) / 20)  # the child's start takes as long again, or longer
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         found = text_of(opened(path))
