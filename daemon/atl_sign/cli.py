@@ -16,9 +16,7 @@ from atl_sign import __version__
 
 _NO_DAEMON = 3  # as the clients' own status for that
 _LAST_THREADS_S = 0.3  # for those that are about to end
-# Of the garbage collector. By default it runs dozens of times while we load, a tenth of the start; and a full collection stops
-# everybody, for 50 ms with 10,000 links, and a list of those started several of them.
-_GC_THRESHOLDS = (100_000, 50, 1_000)
+_GC_WHILE_LOADING = (100_000, 50, 1_000)  # by default the garbage collector runs dozens of times, a tenth of the start
 _EX_TEMPFAIL = 75  # sysexits.h: try again, which autostart does
 _EX_CONFIG = 78  # sysexits.h: trying again does not help, which our unit tells systemd
 
@@ -93,7 +91,7 @@ def _descriptor(text: str) -> int:
 
 
 def _serve(key_fd: int | None, *, may_end: bool) -> int:
-    gc.set_threshold(*_GC_THRESHOLDS)  # before the imports
+    gc.set_threshold(*_GC_WHILE_LOADING)  # before the imports
     from atl_sign.listening import StartError, TakenError
     from atl_sign.server import serve
 

@@ -97,7 +97,8 @@ def parse_settings(text: str) -> Settings:
     if not isinstance(tables, dict):
         complain("links", "links is not a table of tables: write [links.NAME]")
         tables = {}
-    for name, fields in tables.items():
+    for name in list(tables):
+        fields = tables.pop(name)  # so that ten thousand of them are not there twice
         if not isinstance(fields, dict):
             complain(f"links.{name}", f"not a table: write [links.{name}]")
             continue

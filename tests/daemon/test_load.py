@@ -147,6 +147,18 @@ def test_a_flood_is_cut_off(daemon: Daemon, flood: Callable[[], Iterator[bytes]]
     assert daemon.request("GET", "/status").status == 200
 
 
+def test_connections_that_were_closed_take_nothing(daemon: Daemon) -> None:
+    """Fifteen thousand of them, one after another: each leaves a kilobyte until the garbage collector comes."""
+    daemon.request("GET", "/status")
+    before = resident_kb(daemon)
+
+    for _ in range(15_000):
+        connect(daemon).close()
+    daemon.request("GET", "/status")
+
+    assert resident_kb(daemon) - before < 6_000
+
+
 @pytest.mark.parametrize("size", [33_000, 150_000])
 def test_a_head_over_32_kib_is_told_as_that(daemon: Daemon, size: int) -> None:
     """In the one shape, whether it comes in one piece or not; a little less is served."""
