@@ -9,7 +9,7 @@ from atl_sign.sandbox import Sandbox
 from tests.lab import Daemon
 from tests.reliability.attacks import ATTACKS, MEMORY_KB_MAX, list_links, many_links, measure, peak_kb
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 SECONDS = 6.0  # some five hundred requests of others, or three hundred on a slow machine
 LINKS = 10_000
