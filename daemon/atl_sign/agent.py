@@ -353,10 +353,10 @@ class Agent:
         """End every dance that waits."""
         self.dances.cancel_all()
 
-    def _find_git_links(self, asked: GitRequest) -> tuple[Link, ...]:
+    def _find_git_links(self, asked: GitRequest) -> list[Link]:
         if asked.link is not None:
             link = self.links.get_link(asked.link)
-            return (link,) if asked.is_below(link) else ()
+            return [link] if asked.is_below(link) else []
         return asked.choose(self._config.settings().links)
 
     def _is_bitbucket(self, link: Link, *, from_memory: bool) -> bool:

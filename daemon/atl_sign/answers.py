@@ -76,14 +76,9 @@ def answer_with_list(request: Request, answer: BaseModel, field: str, items: Ite
     """
     if wants_text(request):
         return answer_text(f"{text}\n" if text else "")
-    before, empty, after = answer.model_dump_json().encode().partition(b'"%b":[]' % field.encode())  # no text in JSON holds these
-    body = bytearray(before + empty[:-1])
-    for item in items:
-        body += item.model_dump_json().encode() + b","
-    if body.endswith(b","):
-        del body[-1]
-    body += b"]" + after
-    return Response(memoryview(body), media_type="application/json")
+    listed = ",".join(item.model_dump_json() for item in items)
+    body = answer.model_dump_json().replace(f'"{field}":[]', f'"{field}":[{listed}]', 1)  # no text in JSON holds these bytes
+    return Response(body, media_type="application/json")
 
 
 def wants_text(request: Request) -> bool:

@@ -28,10 +28,10 @@ class GitRequest:
             return False
         return not self.has_path or link in LinkTable([link]).covering(self.url)
 
-    def choose(self, links: LinkTable) -> tuple[Link, ...]:
+    def choose(self, links: LinkTable) -> list[Link]:
         """Return the links that this can mean; which of them are Bitbuckets, is not known here."""
         if self.url is None:
-            return ()
+            return []
         return links.covering(self.url) if self.has_path else links.at_origin(self.url)
 
 

@@ -95,10 +95,9 @@ class LinkTable:
     def __init__(self, links: Iterable[Link]) -> None:
         """Index *links*; of two with one name the later counts."""
         self._by_name = {link.name: link for link in links}
-        self._by_origin: dict[str, dict[str, tuple[Link, ...]]] = {}
+        self._by_origin: dict[str, dict[str, list[Link]]] = {}
         for link in self._by_name.values():
-            by_path = self._by_origin.setdefault(link.url.origin, {})
-            by_path[link.url.path] = (*by_path.get(link.url.path, ()), link)
+            self._by_origin.setdefault(link.url.origin, {}).setdefault(link.url.path, []).append(link)
         self._path_length_max = max((len(link.url.path) for link in self._by_name.values()), default=0)
 
     @property
@@ -124,7 +123,7 @@ class LinkTable:
             named = self.get(name)
             if named not in candidates and not _covers(named, url):
                 raise UnknownLinkError(f"link {name} does not cover this URL", f"its base URL is {named.url}")
-            candidates = (named,)
+            candidates = [named]
         if not candidates:
             raise UnknownLinkError("no application link covers this URL", f"atl-sign link add NAME {url.origin}/…")
         if len(candidates) > 1:
@@ -143,24 +142,24 @@ class LinkTable:
         except KeyError:
             raise UnknownLinkError(f"no application link is called {name}", "atl-sign link list") from None
 
-    def at_origin(self, url: Url) -> tuple[Link, ...]:
+    def at_origin(self, url: Url) -> list[Link]:
         """Return the links at the scheme, host and port of *url*, whatever their paths."""
-        return tuple(link for links in self._by_origin.get(url.origin, {}).values() for link in links)
+        return [link for links in self._by_origin.get(url.origin, {}).values() for link in links]
 
-    def covering(self, url: Url) -> tuple[Link, ...]:
+    def covering(self, url: Url) -> list[Link]:
         """Return the links with the longest base path that *url* lies under and does not climb out of."""
         links = self._covering(url)
-        return () if links and _climbs_out(url.path, links[0].url.path) else links
+        return [] if links and _climbs_out(url.path, links[0].url.path) else links
 
-    def _covering(self, url: Url) -> tuple[Link, ...]:
+    def _covering(self, url: Url) -> list[Link]:
         """Return the links with the longest base path that *url* lies under."""
         by_path = self._by_origin.get(url.origin)
         if by_path is None:
-            return ()
+            return []
         for path in _parents(url.path, self._path_length_max):
             if path in by_path:
                 return by_path[path]
-        return ()
+        return []
 
 
 def _covers(link: Link, url: Url) -> bool:

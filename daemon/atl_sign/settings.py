@@ -97,8 +97,7 @@ def parse_settings(text: str) -> Settings:
     if not isinstance(tables, dict):
         complain("links", "links is not a table of tables: write [links.NAME]")
         tables = {}
-    for name in list(tables):
-        fields = tables.pop(name)  # so that ten thousand of them are not there twice
+    for name, fields in tables.items():
         if not isinstance(fields, dict):
             complain(f"links.{name}", f"not a table: write [links.{name}]")
             continue

@@ -40,7 +40,7 @@ class Measured:
     peak_kb: int
     p99_ms: float
     yardstick_p99_ms: float  # the same, at a daemon that nobody attacked, in the same seconds
-    late: int  # how many waited longer than `P99_MS_MAX`, or three times the yardstick
+    late: int  # how many waited longer than `_late_after_ms`
     bursts: int
     errors: tuple[str, ...]  # what others got instead of a signature
     asked: int
@@ -53,7 +53,7 @@ class Measured:
         In a burst they wait for their turn, however long the machine takes for it, and are asking rarely then; so each may
         bring two late ones, and no more, also where these are over one in a hundred.
         """
-        return self.late <= max(self.asked // 100, _LATE_IN_BURST * self.bursts)
+        return self.p99_ms <= _late_after_ms(self.yardstick_p99_ms) or self.late <= _LATE_IN_BURST * self.bursts
 
 
 def measure(daemon: Daemon, other: Daemon, url: str, attack: Attack, seconds: float) -> Measured:
@@ -76,11 +76,15 @@ def measure(daemon: Daemon, other: Daemon, url: str, attack: Attack, seconds: fl
         peak_kb=peak_kb(daemon),
         p99_ms=_p99(waited_ms),
         yardstick_p99_ms=yardstick_ms,
-        late=sum(each > max(P99_MS_MAX, 3 * yardstick_ms) for each in waited_ms),
+        late=sum(each > _late_after_ms(yardstick_ms) for each in waited_ms),
         bursts=outcomes.total() // BURST if attack is ask_500_at_once else 0,
         errors=tuple(each for each in ours if isinstance(each, str)),
         asked=len(ours),
     )
+
+
+def _late_after_ms(yardstick_p99_ms: float) -> float:
+    return max(P99_MS_MAX, 3 * yardstick_p99_ms)
 
 
 def peak_kb(daemon: Daemon) -> int:

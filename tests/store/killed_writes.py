@@ -40,7 +40,7 @@ def main(rounds: int) -> None:
             sys.exit(f"round {number}: neither the old nor the new value, {kept and len(kept)} characters")
         count["new" if kept == new else "old"] += 1
         old = kept
-    print(f"the new one: {count['new']}, the old one: {count['old']}")
+    print(f"old {count['old']} new {count['new']}")
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ class TestSecretServiceStore(StoreContract):
         done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
 
         assert done.returncode == 0, done.stderr
-        found = re.fullmatch(r"the new one: (\d+), the old one: (\d+)\n", done.stdout)
+        found = re.fullmatch(r"old (\d+) new (\d+)\n", done.stdout)
         assert found is not None
         assert int(found[1]) >= 1
         assert int(found[2]) >= 1

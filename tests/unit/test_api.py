@@ -75,4 +75,4 @@ def test_the_same_without_the_bug(tmp_path: Path) -> None:
     start, body = ask(Vault(MemoryStore()), tmp_path, "application/json")
 
     assert start["status"] == 200
-    assert json.loads(bytes(body["body"]))["store_state"] == "ready"
+    assert json.loads(body["body"])["store_state"] == "ready"

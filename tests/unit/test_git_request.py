@@ -147,4 +147,4 @@ def test_a_named_link_must_cover_it() -> None:
     assert not parse_git_request(HOST + b"path=scm/x\n", "sub").is_below(SUB)
     assert not parse_git_request(HOST, "elsewhere").is_below(ELSEWHERE)
     assert not parse_git_request(b"", "sub").is_below(SUB)
-    assert parse_git_request(b"").choose(LinkTable([ROOT])) == ()
+    assert parse_git_request(b"").choose(LinkTable([ROOT])) == []

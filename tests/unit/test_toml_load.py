@@ -2,6 +2,7 @@
 
 import contextlib
 import resource
+import sys
 import time
 import tomllib
 from collections.abc import Iterator
@@ -87,15 +88,15 @@ def test_what_is_deep_is_refused_with_its_line(text: str, line: int) -> None:
     ids=["dotted", "brackets", "escapes", "quotes", "apostrophes", "backslashes", "blanks", "closed"],
 )
 def test_no_text_takes_long(text: str) -> None:
-    """A mebibyte in a second or so, whatever it is: the event loop waits for it. At most ten times an ordinary file's time."""
-    ordinary = "".join(f'[links.l{n}]\nurl = "https://h{n}.example/c{n}"\nconsumer_key = "k"\n' for n in range(15_000))
-    assert len(ordinary) > 1_000_000
+    """A mebibyte in a second or so, whatever it is: the event loop waits for it."""
+    tracing = sys.gettrace()
+    sys.settrace(None)  # what measures coverage took nine tenths of the time
+    try:
+        began_at = time.process_time()
+        with contextlib.suppress(ValueError):
+            load_toml(text)
+        took_s = time.process_time() - began_at
+    finally:
+        sys.settrace(tracing)
 
-    assert _seconds_for(text) < 10 * _seconds_for(ordinary)
-
-
-def _seconds_for(text: str) -> float:
-    began_at = time.process_time()
-    with contextlib.suppress(ValueError):
-        load_toml(text)
-    return time.process_time() - began_at
+    assert took_s < 5
