@@ -192,10 +192,7 @@ class _Server(uvicorn.Server):
         listener = self._listener
         if listener is not None and listener.step_aside():
             await asyncio.sleep(_LATE_S)
-        for server in self.servers:
-            server.close()
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
+        await self._stop_taking()
         is_needed = bool(self.server_state.connections) or self.server_state.total_requests != requests
         # With systemd those in the queue are for the next one of us; our own socket ends with us, and they with it.
         if is_needed or (listener is not None and listener.path is not None and _has_queue(listener.socket)):
@@ -207,6 +204,21 @@ class _Server(uvicorn.Server):
             "ending: %s", "another version is installed" if watch.is_upgraded(loop.time()) else "nobody needed me for a while"
         )
         return True
+
+    async def _stop_taking(self) -> None:
+        """
+        Take no more connections, and make those that were taken ours.
+
+        asyncio drops a connection without a word when its server is closed before its first turn.
+        """
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for each in server.sockets:
+                loop.remove_reader(each)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
 
     def _begin_reload(self) -> None:
         if self._reloading is None or self._reloading.done():

@@ -4,6 +4,7 @@ import asyncio
 import resource
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -78,9 +79,10 @@ def test_connections_are_looked_at_once_a_second() -> None:
     wait_for(lambda: agent.lock_when_due.called)
 
 
-@pytest.mark.parametrize("is_ours", [True, False], ids=["own socket", "systemd's socket"])
-def test_who_comes_while_it_leaves_is_served_first(tmp_path: Path, is_ours: bool) -> None:
+@pytest.mark.parametrize("moment", ["own socket", "systemd's socket", "systemd's socket, in one turn of the loop"])
+def test_who_comes_while_it_leaves_is_served_first(tmp_path: Path, moment: str) -> None:
     """The client connects between the store's yes and the end: the daemon goes on, answers, and leaves the next time."""
+    is_ours = moment == "own socket"
     path = tmp_path / "s"
     listener = open_listener({"ATL_SIGN_SOCK": str(path)})
     served = listener if is_ours else Listener(listener.socket)
@@ -89,6 +91,8 @@ def test_who_comes_while_it_leaves_is_served_first(tmp_path: Path, is_ours: bool
 
     def come() -> bool:
         if not clients:
+            if moment.endswith("loop"):
+                hold_loop(loops[0])
             client = socket.socket(socket.AF_UNIX)
             client.connect(str(path))
 
@@ -99,7 +103,7 @@ def test_who_comes_while_it_leaves_is_served_first(tmp_path: Path, is_ours: bool
 
             clients.append(threading.Thread(target=ask))
             clients[0].start()
-            if not is_ours:  # who is still in the queue of systemd's socket is for the next daemon
+            if moment == "systemd's socket":  # who is still in the queue of systemd's socket is for the next daemon
                 wait_for(lambda: server.server_state.connections or answers)
         else:
             clients.append(threading.current_thread())
@@ -109,16 +113,33 @@ def test_who_comes_while_it_leaves_is_served_first(tmp_path: Path, is_ours: bool
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
+    async def run() -> None:
+        loops.append(asyncio.get_running_loop())
+        await asyncio.wait_for(server.serve([listener.socket]), 20)
+
+    loops: list[asyncio.AbstractEventLoop] = []
     agent: Any = Mock(may_be_replaced=come)
     agent.store.is_due.return_value = False
     agent.read_settings.return_value = Settings(LinkTable([]))
     config = uvicorn.Config(app, http=Connection, lifespan="off", log_config=None)
     server = _Server(config, agent, None, IdleWatch(lambda: 0.01, lambda: (1, 1, 1, 1)), served)
 
-    asyncio.run(asyncio.wait_for(server.serve([listener.socket]), 20))
+    asyncio.run(run())
 
     clients[0].join(20)
     assert answers[0].startswith(b"HTTP/1.1 204 ")
     assert len(clients) == 2  # it asked the store twice: it left at the second time
     assert path.exists() != is_ours
     listener.remove()
+
+
+def hold_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Hold *loop* up until what happens in the next moment has happened: it finds all of it in one turn."""
+    is_held = threading.Event()
+
+    def hold() -> None:
+        is_held.set()
+        time.sleep(0.3)
+
+    loop.call_soon_threadsafe(hold)
+    assert is_held.wait(20)
