@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Self
 
 import secretstorage
-from jeepney import DBusErrorResponse  # type: ignore[import-untyped]  # it has no annotations
+from jeepney import DBusAddress, DBusErrorResponse, Properties  # type: ignore[import-untyped]  # it has no annotations
 from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]
 from jeepney.io.blocking import DBusConnection, Proxy, open_dbus_connection  # type: ignore[import-untyped]
 
 KEYRING = "gnome-keyring-daemon"
 PASSWORD = b"the login password"
 DEADLINE_S = 10.0
+_SECRETS = DBusAddress("/org/freedesktop/secrets", "org.freedesktop.secrets", "org.freedesktop.Secret.Service")
 
 # Only these can be started by a message. The prompter, which on a desktop asks for the password, only leaves a
 # file to tell of it, and waits.
@@ -52,18 +53,20 @@ _BUS_CONFIG = """\
 class KeyringLab:
     """One bus, one keyring, one home; every process of it ends with `close`."""
 
-    def __init__(self, *, unlocked: bool = True, with_keyring: bool = True) -> None:
+    def __init__(self, *, unlocked: bool = True, with_keyring: bool = True, preloaded: Path | None = None) -> None:
         """
         Describe the lab; `start` or `with` begins it.
 
         Args:
             unlocked: begin with an unlocked login collection, as after a log-in; else there is no collection at all.
             with_keyring: False for a bus on which nothing offers a keyring.
+            preloaded: a library that changes how the keyring behaves.
         """
         self.home = Path(tempfile.mkdtemp(prefix="keyring-"))  # mode 0700
         self.env = {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.home}/bus"}  # what a program needs to find this keyring
         self._unlocked = unlocked
         self._with_keyring = with_keyring
+        self._preloaded = {} if preloaded is None else {"LD_PRELOAD": str(preloaded)}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._stopped: set[int] = set()
 
@@ -114,12 +117,12 @@ class KeyringLab:
 
     def lock(self) -> None:
         """Lock the default collection, as the screen's lock or the user can."""
-        with closing(self._connect()) as connection:
+        with closing(self._connect_to_keyring()) as connection:
             secretstorage.Collection(connection).lock()
 
     def read(self, name: str) -> list[str]:
         """Return the text of every item that atl-sign calls *name*, past all code of ours."""
-        with closing(self._connect()) as connection:
+        with closing(self._connect_to_keyring()) as connection:
             items = secretstorage.Collection(connection).search_items({"service": "atl-sign", "username": name})
             return [item.get_secret().decode() for item in items]
 
@@ -174,7 +177,7 @@ class KeyringLab:
 
     def _spawn(self, *command: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         # There is no such display: but with one named, the keyring believes that it can ask.
-        environment = {**self.session_env, "PATH": os.environ["PATH"], "DISPLAY": ":99"}
+        environment = {**self.session_env, "PATH": os.environ["PATH"], "DISPLAY": ":99", **self._preloaded}
         with (self.home / "log").open("ab") as log:
             process = subprocess.Popen(command, stdin=stdin, stdout=log, stderr=log, env=environment)
         self._processes.append(process)
@@ -182,6 +185,12 @@ class KeyringLab:
 
     def _connect(self) -> DBusConnection:
         return open_dbus_connection(self.env["DBUS_SESSION_BUS_ADDRESS"])
+
+    def _connect_to_keyring(self) -> DBusConnection:
+        """Connect as the daemon does: what asks for a collection at once can end gnome-keyring (decision 2)."""
+        connection = self._connect()
+        connection.send_and_get_reply(Properties(_SECRETS).get("Collections"))
+        return connection
 
     def _keyring(self) -> int:
         pid = self.pid()
@@ -193,7 +202,7 @@ class KeyringLab:
 
     def _is_locked(self) -> bool | None:
         try:
-            with closing(self._connect()) as connection:
+            with closing(self._connect_to_keyring()) as connection:
                 return secretstorage.Collection(connection).is_locked()
         except secretstorage.ItemNotFoundException:
             return None

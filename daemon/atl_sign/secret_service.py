@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 import secretstorage
-from jeepney import DBusErrorResponse  # type: ignore[import-untyped]  # it has no annotations
+from jeepney import DBusAddress, DBusErrorResponse, Properties  # type: ignore[import-untyped]  # it has no annotations
 from jeepney.bus import get_bus  # type: ignore[import-untyped]
 from jeepney.io.blocking import DBusConnection, prep_socket  # type: ignore[import-untyped]
 from keyring.backends.SecretService import Keyring
@@ -36,6 +36,7 @@ FAILED_HINT = "look whether the disk is full, and into the keyring's log"
 DOUBLE_HINT = "look for a second item of that name (service atl-sign) and remove it, and whether the disk is full"
 CHANGED_HINT = "try again"
 
+_SECRETS = DBusAddress("/org/freedesktop/secrets", "org.freedesktop.secrets", "org.freedesktop.Secret.Service")
 _IS_LOCKED = "org.freedesktop.Secret.Error.IsLocked"
 _DELETES_MAX = 16  # more items of one name than any program leaves behind
 
@@ -164,6 +165,7 @@ def _connect(deadline: float) -> _BoundedConnection:
 def _open_collection(deadline: float) -> secretstorage.Collection:
     connection = _connect(deadline)
     try:
+        _introduce(connection)
         collection = secretstorage.Collection(connection)  # the one with the alias `default`
         if collection.is_locked():
             raise KeyringLocked("the default collection is locked")
@@ -174,6 +176,16 @@ def _open_collection(deadline: float) -> secretstorage.Collection:
         connection.close()
         raise
     return collection
+
+
+def _introduce(connection: DBusConnection) -> None:
+    """
+    Let the keyring take note of a new connection, before it is asked for what it gives to connections that it knows.
+
+    gnome-keyring takes note in a turn of its main loop that the first message can overtake, and then a look at a collection ends
+    it (decision 2). Its list of collections is for everybody, and comes from the same loop: with the answer the note is taken.
+    """
+    connection.send_and_get_reply(Properties(_SECRETS).get("Collections"))  # an error shows itself in what follows
 
 
 @contextmanager

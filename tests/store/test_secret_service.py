@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 import secretstorage
 from keyring.backends.SecretService import Keyring
+from secretstorage.exceptions import SecretServiceNotAvailableException
 
 from atl_sign import secret_service
 from atl_sign.credentials import Passphrase, Secret
@@ -404,6 +406,31 @@ class _FullDisk:
 
     def __exit__(self, *_: object) -> None:
         subprocess.run(["umount", "--lazy", self._folder], check=True)
+
+
+def test_a_new_connection_does_not_end_a_slow_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Two milliseconds in each turn of its loop, where they are microseconds else: every call is answered by the same keyring.
+
+    The twin: who asks for a collection at once ends it (gnome-keyring 42.1; where this fails, it has been mended there).
+    """
+    library = tmp_path / "late_sources.so"
+    source = REPOSITORY / "tests/tools/late_sources.c"
+    subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, source], check=True)
+    with KeyringLab(preloaded=library) as lab:
+        _enter(lab, monkeypatch)
+        store, pid = SecretServiceStore(), lab.pid()
+        for number in range(10):
+            store.write("token:jira", Secret(str(number)))
+            assert _text(store) == str(number)
+            assert store.state() == "ready"
+        store.delete("token:jira")
+        assert lab.pid() == pid
+
+        with closing(lab._connect()) as connection, pytest.raises(SecretServiceNotAvailableException):
+            secretstorage.Collection(connection)
+
+        assert lab.pid() != pid
 
 
 def _enter(lab: KeyringLab, monkeypatch: pytest.MonkeyPatch) -> None:
