@@ -37,6 +37,17 @@ def hold(line: Line, lab: Lab) -> str:
     return outcome
 
 
+@pytest.mark.parametrize(("path", "has_cookie"), [("redirect/301/absolute/a", True), ("redirect/301/elsewhere/a", False)])
+def test_a_cookie_of_the_line_stays_with_its_server(lab: Lab, path: str, has_cookie: bool) -> None:
+    """curl sends `-b NAME=VALUE` wherever a redirect leads; we do within the link, and to no other server."""
+    line = Line(("-sL", "-b", "a=b; c=d", f"http://SERVER/jira/{path}"), options=frozenset({"cookie", "location"}))
+
+    outcome, faults, _, signed = judge(line, lab)
+
+    assert (outcome, faults) == ("signed", [])
+    assert [b"Cookie: a=b; c=d" in sent.headers for sent in signed.sent] == [True, has_cookie]
+
+
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_atl_sign_curl_sends_what_curl_sends(lab: Lab, reads_curlrc: bool, shard: int, capfd: pytest.CaptureFixture[str]) -> None:
     """Method, target, headers and body of every request, the status, standard output and files are curl's own."""
