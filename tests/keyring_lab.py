@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Self
 
 import secretstorage
-from jeepney import DBusAddress, DBusErrorResponse, Properties  # type: ignore[import-untyped]  # it has no annotations
+from jeepney import DBusErrorResponse  # type: ignore[import-untyped]  # it has no annotations
 from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]
 from jeepney.io.blocking import DBusConnection, Proxy, open_dbus_connection  # type: ignore[import-untyped]
+
+from atl_sign.secret_service import _introduce
 
 KEYRING = "gnome-keyring-daemon"
 PASSWORD = b"the login password"
 DEADLINE_S = 10.0
-_SECRETS = DBusAddress("/org/freedesktop/secrets", "org.freedesktop.secrets", "org.freedesktop.Secret.Service")
 
 # Only these can be started by a message. The prompter, which on a desktop asks for the password, only leaves a
 # file to tell of it, and waits.
@@ -189,7 +190,7 @@ class KeyringLab:
     def _connect_to_keyring(self) -> DBusConnection:
         """Connect as the daemon does: what asks for a collection at once can end gnome-keyring (decision 2)."""
         connection = self._connect()
-        connection.send_and_get_reply(Properties(_SECRETS).get("Collections"))
+        _introduce(connection)
         return connection
 
     def _keyring(self) -> int:

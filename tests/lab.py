@@ -206,6 +206,14 @@ class Daemon:
             return True
 
 
+def build_library(name: str, folder: Path) -> Path:
+    """Compile `tests/tools/NAME.c` into a library in *folder*, to be preloaded into a process; returns its path."""
+    library = folder / f"{name}.so"
+    source = REPOSITORY / "tests/tools" / f"{name}.c"
+    subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
 def wait_for(condition: Any, words: Any = lambda: "it did not happen", deadline_s: float = DEADLINE_S) -> None:
     """Return when *condition()* is true; fail with *words()* after *deadline_s* seconds."""
     deadline = time.monotonic() + deadline_s

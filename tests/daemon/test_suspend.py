@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from atl_sign.sandbox import Sandbox
-from tests.lab import REPOSITORY, Daemon, UnixConnection, wait_for
+from tests.lab import Daemon, UnixConnection, build_library, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -45,10 +45,7 @@ class SleepingDaemon(Daemon):
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("suspend") / "suspend.so"
-    source = REPOSITORY / "tests/tools/suspend.c"
-    subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", path, source], check=True)
-    return path
+    return build_library("suspend", tmp_path_factory.mktemp("suspend"))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from atl_sign.credentials import Passphrase, Secret
 from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
 from atl_sign.store import SecretServiceStore, Store
 from tests.keyring_lab import PASSWORD, KeyringLab
-from tests.lab import REPOSITORY
+from tests.lab import REPOSITORY, build_library
 from tests.store.contract import StoreContract
 
 pytestmark = pytest.mark.slow
@@ -414,10 +414,7 @@ def test_a_new_connection_does_not_end_a_slow_keyring(tmp_path: Path, monkeypatc
 
     The twin: who asks for a collection at once ends it (gnome-keyring 42.1; where this fails, it has been mended there).
     """
-    library = tmp_path / "late_sources.so"
-    source = REPOSITORY / "tests/tools/late_sources.c"
-    subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, source], check=True)
-    with KeyringLab(preloaded=library) as lab:
+    with KeyringLab(preloaded=build_library("late_sources", tmp_path)) as lab:
         _enter(lab, monkeypatch)
         store, pid = SecretServiceStore(), lab.pid()
         for number in range(10):

@@ -92,7 +92,7 @@ def test_who_comes_while_it_leaves_is_served_first(tmp_path: Path, moment: str) 
     def come() -> bool:
         if not clients:
             if moment.endswith("loop"):
-                hold_loop(loops[0])
+                hold_loop(server.servers[0].get_loop())
             client = socket.socket(socket.AF_UNIX)
             client.connect(str(path))
 
@@ -113,18 +113,13 @@ def test_who_comes_while_it_leaves_is_served_first(tmp_path: Path, moment: str) 
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    async def run() -> None:
-        loops.append(asyncio.get_running_loop())
-        await asyncio.wait_for(server.serve([listener.socket]), 20)
-
-    loops: list[asyncio.AbstractEventLoop] = []
     agent: Any = Mock(may_be_replaced=come)
     agent.store.is_due.return_value = False
     agent.read_settings.return_value = Settings(LinkTable([]))
     config = uvicorn.Config(app, http=Connection, lifespan="off", log_config=None)
     server = _Server(config, agent, None, IdleWatch(lambda: 0.01, lambda: (1, 1, 1, 1)), served)
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(server.serve([listener.socket]), 20))
 
     clients[0].join(20)
     assert answers[0].startswith(b"HTTP/1.1 204 ")

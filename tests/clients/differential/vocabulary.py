@@ -25,6 +25,7 @@ FILES: dict[str, bytes] = {
 }
 INPUT_FOLDER = "up"
 OUTPUT_FOLDER = "out"
+COOKIES = ("a=b", "a=b; c=d")  # of `-b NAME=VALUE`
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +257,7 @@ EXTRA = st.one_of(
     ),
     st.builds(Option, st.just("user-agent"), st.sampled_from(["mine/1", "", "a b"])),
     st.builds(Option, st.just("referer"), st.sampled_from(["http://r.example/", ";auto", "http://r.example/;auto"])),
-    st.builds(Option, st.just("cookie"), st.sampled_from(["a=b", "a=b; c=d", "no-such-jar"])),
+    st.builds(Option, st.just("cookie"), st.sampled_from([*COOKIES, "no-such-jar"])),
     st.builds(Option, st.just("cookie-jar"), st.sampled_from(["out.jar", "-"])),
     st.builds(Option, st.just("write-out"), WRITE_OUT),
     st.builds(Option, st.just("output"), st.sampled_from(["out.#1", "out.#2#1", "out.1"])),
