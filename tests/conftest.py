@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fork_server import ForkServer
 from tests.lab import PRODUCTS, Daemon
 
 if TYPE_CHECKING:
@@ -39,17 +40,24 @@ def sandbox() -> "Iterator[Sandbox]":
     provider.stop()
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """What forks the daemons of this worker's tests."""
+    with ForkServer() as server:
+        yield server
+
+
 @pytest.fixture
-def daemon() -> Iterator[Daemon]:
+def daemon(fork_server: ForkServer) -> Iterator[Daemon]:
     """A daemon with nothing in it."""
-    with Daemon() as started:
+    with Daemon(fork_server) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def danced(sandbox: "Sandbox") -> Iterator[Daemon]:
+def danced(sandbox: "Sandbox", fork_server: ForkServer) -> Iterator[Daemon]:
     """A daemon that may sign for alice at all four products; shared, so leave it as it was."""
-    with Daemon() as started:
+    with Daemon(fork_server) as started:
         for product in PRODUCTS:
             started.dance(sandbox, product)
         yield started

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 if TYPE_CHECKING:
     from atl_sign.sandbox import Sandbox
+    from tests.fork_server import ForkedProcess, ForkServer
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -75,7 +76,14 @@ class Reply:
 class Daemon:
     """`atl-signd serve` with HOME, configuration and socket in a folder of its own, which goes away with it."""
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, fork_server: "ForkServer | None" = None, /, **environment: str) -> None:
+        """
+        Prepare the folder.
+
+        Args:
+            fork_server: forks the process; None starts an interpreter of its own, as a user does.
+            environment: the variables beside those that every daemon of the tests has.
+        """
         # Not pytest's tmp_path: a socket's address holds 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="atls-"))
         self.environment = {
@@ -94,7 +102,8 @@ class Daemon:
         self.socket = Path(self.environment.get("ATL_SIGN_SOCK") or self.folder / "run/atl-sign/agent.sock")
         self.config = self.folder / "config/atl-sign/config.toml"
         self.log = self.folder / "log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
+        self._fork_server = fork_server
 
     def __enter__(self) -> Self:
         self.start()
@@ -105,15 +114,18 @@ class Daemon:
 
     def start(self) -> None:
         """Start the process and wait for its socket."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "atl_sign.cli", "serve"],
-                env=self.environment,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        if self._fork_server is not None:
+            self.process = self._fork_server.start(["serve"], self.environment, self.folder, self.log)
+        else:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "atl_sign.cli", "serve"],
+                    env=self.environment,
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
         wait_for(self._answers, lambda: f"the daemon did not start: {self.log.read_text()}")
 
     def stop(self, number: int = signal.SIGTERM) -> int:

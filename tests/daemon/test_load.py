@@ -26,6 +26,13 @@ HALVES = {
 }
 
 
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    """A daemon in an interpreter of its own, as users have it: its memory is measured."""
+    with Daemon() as started:
+        yield started
+
+
 def connect(daemon: Daemon, sent: bytes = b"") -> socket.socket:
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     peer.connect(str(daemon.socket))  # with a deadline it would not wait for a place in the queue

@@ -13,6 +13,7 @@ import termios
 import threading
 import time
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE
 from typing import IO
@@ -23,6 +24,13 @@ from atl_sign.sandbox import Sandbox
 from tests.lab import DEADLINE_S, Daemon, UnixConnection, wait_for
 
 NOBODY = 65_534
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    """A daemon in an interpreter of its own, as users have it: the process itself is what is tested here."""
+    with Daemon() as started:
+        yield started
 
 
 def run(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
