@@ -21,10 +21,8 @@ demo: $(VENV)/.installed  ## sandbox, daemon, dance and signed curl in a throw-a
 	@PATH="$(CURDIR)/$(BIN):$$PATH" atl-sign demo
 
 test: system-packages newer-git $(VENV)/.installed-dev tests/interop/node_modules/.installed tests/clients/node/node_modules/.installed  ## everything that CI runs
-	$(MAKE) --no-print-directory lint
-	$(PYTEST) -m 'not alone' --cov=atl_sign --cov=atl_sign_client --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(MAKE) --no-print-directory -j3 --output-sync=line lint bats pytest
 	$(BIN)/pytest -m alone
-	$(MAKE) --no-print-directory bats
 
 check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests
 	$(MAKE) --no-print-directory lint
@@ -33,8 +31,8 @@ check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests
 bench: system-packages $(VENV)/.installed-dev  ## the figures of docs/performance.md, as ratios of one run
 	$(BIN)/python -m tests.benchmarks
 
-differential: system-packages $(VENV)/.installed-dev  ## atl-sign curl against curl alone; DIFFERENTIAL_EXAMPLES=20000 for more lines, DIFFERENTIAL_SEED=7 for others
-	$(PYTEST) tests/clients/differential
+differential: system-packages $(VENV)/.installed-dev  ## atl-sign curl against curl alone on 3,200 lines; DIFFERENTIAL_EXAMPLES=20000 for more, DIFFERENTIAL_SEED=7 for others
+	DIFFERENTIAL_EXAMPLES=$${DIFFERENTIAL_EXAMPLES:-3200} $(PYTEST) tests/clients/differential
 
 curl-versions: system-packages $(VENV)/.installed-dev  ## the same tests with other versions of curl (not in make test: it builds them)
 	@tests/tools/curl-versions $(VERSIONS)
@@ -42,7 +40,10 @@ curl-versions: system-packages $(VENV)/.installed-dev  ## the same tests with ot
 reliability: system-packages $(VENV)/.installed-dev  ## a thousand kills and longer attacks: the figures of docs/reliability.md
 	$(BIN)/python -m tests.reliability
 
-.PHONY: lint bats differential curl-versions reliability
+.PHONY: lint bats pytest differential curl-versions reliability
+pytest:
+	$(PYTEST) -m 'not alone' --cov=atl_sign --cov=atl_sign_client --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+
 lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
