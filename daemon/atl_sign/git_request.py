@@ -37,9 +37,9 @@ class GitRequest:
 
 def parse_git_request(body: bytes, link: str | None = None) -> GitRequest:
     """
-    Read *body*, lines of `name=value` up to an empty line or the end. Attributes that are not known are ignored, whatever they hold.
+    Read *body*, lines of `name=value` up to an empty line or the end; unknown attributes are ignored, whatever they hold.
 
-    Git passes bytes. Those of a path are what is asked for; a host, user or secret that is not UTF-8 equals none that is known here.
+    Git passes bytes. Those of a path are what is asked for; a host, user or secret that is not UTF-8 equals none of ours.
 
     Args:
         body: as git wrote it to the helper.
