@@ -37,56 +37,64 @@ class GitRequest:
 
 def parse_git_request(body: bytes, link: str | None = None) -> GitRequest:
     """
-    Read *body*, lines of `name=value` up to an empty line or the end. What is not known is ignored.
+    Read *body*, lines of `name=value` up to an empty line or the end; unknown attributes are ignored, whatever they hold.
+
+    Git passes bytes. Those of a path are what is asked for; a host, user or secret that is not UTF-8 equals none of ours.
 
     Args:
         body: as git wrote it to the helper.
         link: the name that the helper was given, if any.
 
     Raises:
-        BadRequestError: a line has no "=", is longer than git's own, or holds NUL, CR or what is not UTF-8.
+        BadRequestError: a line has no "=", or a known attribute is longer than git's own limit, or holds NUL or CR.
 
     Source: git-credential(1), "Input/output format".
     """
-    fields, capabilities = _parse_lines(body)
-    host, path = fields.get("host", ""), fields.get("path")
+    attributes, capabilities = _parse_lines(body)
+    scheme, host, path = (_read(attributes, name) for name in (b"protocol", b"host", b"path"))
+    credential = _read(attributes, b"credential")
     url = None
-    if fields.get("protocol", "") in ("http", "https") and host:
+    if scheme in ("http", "https") and host:
         try:
-            # Git tells the path decoded.
-            url = parse_url(f"{fields['protocol']}://{host}/{quote(path or '')}")
+            # Git decodes the path's percent escapes.
+            url = parse_url(f"{scheme}://{host}/{quote(path or '', errors='surrogateescape')}")
         except BadUrlError:
             url = None  # not what a link could be; another helper may know it
     return GitRequest(
         url,
         has_path=bool(path),
-        user=fields.get("username"),
+        user=_read(attributes, b"username"),
         link=link,
-        can_authtype="authtype" in capabilities,
-        credential=fields.get("credential", fields.get("password")),
+        can_authtype=b"authtype" in capabilities,
+        credential=credential if credential is not None else _read(attributes, b"password"),
     )
 
 
-def _parse_lines(body: bytes) -> tuple[Mapping[str, str], list[str]]:
-    fields: dict[str, str] = {}
-    capabilities: list[str] = []
+def _parse_lines(body: bytes) -> tuple[Mapping[bytes, bytes], list[bytes]]:
+    attributes: dict[bytes, bytes] = {}
+    capabilities: list[bytes] = []
     for line in body.split(b"\n"):
         if not line:
             break
-        if len(line) > LINE_BYTES_MAX:
-            raise BadRequestError(f"a line is longer than {LINE_BYTES_MAX} bytes")
-        if b"\0" in line or b"\r" in line:
-            raise BadRequestError("a line holds NUL or CR")
-        try:
-            name, equals, value = line.decode().partition("=")
-        except UnicodeDecodeError:
-            raise BadRequestError("a line is not UTF-8") from None
+        name, equals, value = line.partition(b"=")
         if not equals or not name:
             raise BadRequestError("a line is not of the form name=value")
-        if name != "capability[]":
-            fields[name] = value  # of several the last counts, as in git
+        if name != b"capability[]":
+            attributes[name] = value  # of several the last counts, as in git
         elif value:
             capabilities.append(value)
         else:  # an empty one takes back those before
             capabilities.clear()
-    return fields, capabilities
+    return attributes, capabilities
+
+
+def _read(attributes: Mapping[bytes, bytes], name: bytes) -> str | None:
+    """Return the attribute *name* as text, with lone surrogates for what is not UTF-8 (PEP 383); None when it is absent."""
+    value = attributes.get(name)
+    if value is None:
+        return None
+    if len(name) + 1 + len(value) > LINE_BYTES_MAX:
+        raise BadRequestError(f"a line is longer than {LINE_BYTES_MAX} bytes")
+    if b"\0" in value or b"\r" in value:
+        raise BadRequestError("a line holds NUL or CR")
+    return value.decode("utf-8", "surrogateescape")

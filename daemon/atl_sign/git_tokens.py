@@ -87,7 +87,8 @@ class GitTokens:
         """Drop the token of *link* when it is this very one, and return whether it was; raises as the store does."""
         record = self._vault.git_record(link)
         token = record.token if record is not None else None
-        if record is None or token is None or not hmac.compare_digest(token.secret.reveal().encode(), secret.encode()):
+        tried = secret.encode("utf-8", "surrogateescape")  # git passes bytes
+        if record is None or token is None or not hmac.compare_digest(token.secret.reveal().encode(), tried):
             return False
         # It stays at the provider's until the next one is made: that it was refused does not say that it is gone.
         return self._vault.replace_git_record(link, record, GitRecord(None, _with(record.leftovers, token.name)))

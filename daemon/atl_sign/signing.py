@@ -17,15 +17,17 @@ from atl_sign.errors import BadUrlError, InternalError, StoreLockedError
 from atl_sign.urls import PARAMETERS_MAX, Pairs, Url, parse_pairs
 
 SIGNATURE_METHOD = "RSA-SHA1"  # the only one that Atlassian's servers take (facts atlassian-auth.md section 1.1)
-# Names that the header carries: a second one in the query or body makes the provider answer parameter_rejected.
+# Names that belong to the signature; the provider takes each only once (net.oauth, SimpleOAuthValidator.SINGLE_PARAMETERS).
 PROTOCOL_PARAMETERS = frozenset(
     {
+        "oauth_callback",
         "oauth_consumer_key",
         "oauth_nonce",
         "oauth_signature",
         "oauth_signature_method",
         "oauth_timestamp",
         "oauth_token",
+        "oauth_token_secret",
         "oauth_version",
     }
 )
@@ -198,7 +200,9 @@ def _base_string(request: UnsignedRequest, oauth: list[tuple[str, str]]) -> str:
         raise BadUrlError(f"the request has more than {PARAMETERS_MAX} parameters", "the provider would not read them all")
     for name, _ in sent:
         if name in PROTOCOL_PARAMETERS:
-            raise BadUrlError(f"the request carries a parameter {name} of its own", "take it out: the signed header carries it")
+            raise BadUrlError(
+                f"the request carries a parameter {name} of its own", "take it out: the name is reserved for the signature"
+            )
         if not name:  # a form given as pairs; parse_pairs refuses it in a text
             raise BadUrlError("the form has a part without a name", "the provider would drop it: take it out")
     # RFC 5849 §3.4.1.3.2: sorted by encoded name, then by encoded value. Encoded text is ASCII, so str order is byte order.

@@ -69,6 +69,11 @@ def test_what_was_tried(lines: bytes, credential: str | None) -> None:
         (HOST + b"unknown=1\nstate[]=other:1\nwwwauth[]=x\n", "https://git.example.com/"),
         (HOST + "path=scm/web/größe & co.git\n".encode(), "https://git.example.com/scm/web/gr%C3%B6%C3%9Fe%20%26%20co.git"),
         (HOST + b"path=a=b=c\n", "https://git.example.com/a%3Db%3Dc"),
+        (HOST + b'wwwauth[]=Basic realm="B\xfccher"\n', "https://git.example.com/"),
+        (HOST + b"\xff=\xfe\0\r" + b"x" * 70_000 + b"\n", "https://git.example.com/"),
+        (HOST + b"path=scm/B\xfccher.git\n", "https://git.example.com/scm/B%FCcher.git"),
+        (b"protocol=https\nhost=B\xfccher.example\n", None),
+        (b"protocol=\xff\nhost=git.example.com\n", None),
     ],
 )
 def test_odd_but_in_order(body: bytes, expected: str | None) -> None:
@@ -93,7 +98,8 @@ def test_a_capability_can_be_taken_back() -> None:
         (b"nonsense", "name=value"),
         (b"=value", "name=value"),
         (b"path=" + b"x" * 65_535, "longer than 65535"),
-        (b"path=\xff\xfe", "UTF-8"),
+        (b"username=" + b"x" * 65_535, "longer than 65535"),
+        (b"password=a\rb", "NUL or CR"),
     ],
 )
 def test_broken_lines_are_refused(line: bytes, words: str) -> None:
@@ -106,7 +112,16 @@ def test_broken_lines_are_refused(line: bytes, words: str) -> None:
 
 def test_a_line_may_be_as_long_as_gits() -> None:
     """65,535 bytes (git-credential(1))."""
-    assert parse_git_request(HOST + b"x=" + b"y" * 65_533 + b"\n").url is not None
+    assert parse_git_request(HOST + b"password=" + b"y" * 65_526 + b"\n").credential == "y" * 65_526
+
+
+def test_bytes_that_are_not_utf_8_stay_what_they_were() -> None:
+    """A user or a secret of such bytes is the same ones again, and no other's."""
+    asked = parse_git_request(HOST + b"username=Andr\xe9\npassword=\xff\xfe\n")
+
+    assert (asked.user, asked.credential) == ("Andr\udce9", "\udcff\udcfe")
+    assert asked.user is not None
+    assert asked.user.encode("utf-8", "surrogateescape") == b"Andr\xe9"
 
 
 @given(st.binary(max_size=300))

@@ -95,6 +95,16 @@ signs() {
 	accepted -- "$URL"
 }
 
+@test "a character that no path has is refused with its escape" {
+	local character
+	for character in '[' ']' '{' '}' '|' '^' '"' '<' '>' '`' '\'; do
+		printf -v escape '%%%02X' "'$character"
+		refused "the URL's path holds a raw $character"$'\n'"hint: write $escape" -g "$URL/a${character}b"
+		same -g "$URL/a${escape}b?c=$character"
+	done
+	refused "hint: write %5B" -g "$URL" "$URL/[1]"
+}
+
 @test "-G makes a query of the data, and the signature holds" {
 	printf 'from file\r\n' >file
 	accepted -G -d a=1 -d b=2 "$URL"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.sandbox import Sandbox
+from atl_sign.sandbox import Sandbox, git_backend
 from tests.clients.git.conftest import ATL_SIGN, HELPER, Lab
 from tests.lab import Daemon
 
@@ -319,6 +319,21 @@ def test_a_daemon_in_trouble(trouble: str, lab: Lab) -> None:
     lines = [line for line in done.stderr.splitlines() if line.startswith("atl-sign: ")]
     assert len(lines) == 1, done.stderr
     assert "canary" not in done.stderr
+
+
+def test_a_realm_that_is_not_utf_8(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer git passes the server's challenge on as it came: from a 401, from `git credential fill`, and by hand."""
+    monkeypatch.setattr(git_backend, "CHALLENGE", 'Basic realm="B\xfccher"')
+    lab.works("clone", "-q", lab.url, "one")
+
+    secret = lab.tokens()[0].secret.encode()
+    asked = describe(lab).encode() + b'\npath=bitbucket/scm/web/shop.git\nwwwauth[]=Basic realm="B\xfccher"\n\n'
+    for command in ([lab.git_program, "credential", "fill"], [str(HELPER), "--link", "bitbucket", "get"]):
+        done = subprocess.run(
+            command, cwd=lab.home, env=lab.environment, input=asked, capture_output=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"password=" + secret + b"\n" in done.stdout
 
 
 def test_store_and_unknown_operations_need_no_daemon(daemon: Daemon) -> None:

@@ -103,6 +103,8 @@ test('what is refused is not sent', async () => {
 	assert.equal((await failure(jira.get('https://elsewhere.example.com/'))).code, 'unknown_link');
 	assert.equal((await failure(jira.put('/x', 'a=1'))).code, 'bad_request');
 	assert.equal((await failure(signed({}, new AtlSign({socketPath: '/none'})).get(`${lab.jira}/x`))).code, 'no_daemon');
+	const raw = await failure(jira.get('/x[1]'));
+	assert.deepEqual([raw.code, raw.hint], ['bad_url', 'write %5B']);
 	await allSigned(0);
 });
 

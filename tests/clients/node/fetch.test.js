@@ -39,6 +39,11 @@ test('what is signed is what is sent', async () => {
 	for (const path of ['/rest/api/2/x/../myself', '/rest/api/2/%2e/myself', '\\rest\\api\\2\\myself']) {
 		assert.equal((await signedFetch(lab.jira + path)).status, 200, path);
 	}
+	for (const path of ['/x%5B1%5D', '/x"<>`{}']) await signedFetch(lab.jira + path); // the second is escaped by fetch
+	for (const raw of '[]|') {
+		const error = await failure(signedFetch(`${lab.jira}/x${raw}`));
+		assert.deepEqual([error.code, error.hint], ['bad_url', `write ${encodeURIComponent(raw)}`]);
+	}
 	for (const {verdict, user} of (await lab.tell('requests')).requests) assert.deepEqual([verdict, user], ['signed', 'alice']);
 });
 

@@ -41,6 +41,8 @@ test('queries and paths are signed as they are sent', async () => {
 	assert.equal((await (await request(myself, {dispatcher})).body.json()).name, 'alice');
 	assert.equal(await status(myself, {query: {a: ['1', '2'], b: 'ä &+', c: ''}}), 200);
 	assert.equal(await status(`${myself}?a=b+c&d=%20`), 200);
+	const raw = await failure(request(`${lab.jira}/x|y`, {dispatcher}));
+	assert.deepEqual([raw.code, raw.hint], ['bad_url', 'write %7C']);
 	await allSigned(3);
 	assert.equal((await request(myself)).statusCode, 401);
 	await lab.tell('requests');

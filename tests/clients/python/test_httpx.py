@@ -54,12 +54,23 @@ def verdicts(sent: list[Sent]) -> list[str]:
 @both
 def test_urls_and_methods_are_signed_as_sent(lab: Lab, send: Send) -> None:
     """Whatever httpx makes of them on the way."""
-    for path in ("/search?jql=project = WEB&fields=é&x=a+b", "/a b/é/%7Euser/%c3%a9/x[1]/(y)'!*;=@:&$,", "/x#fragment", ""):
+    for path in ("/search?jql=project = WEB&fields=é&x=a+b", "/a b/é/%7Euser/%c3%a9/x{1}/(y)'!*;=@:&$,", "/x#fragment", ""):
         send("GET", lab.recorder.base_url + path)
     for method in ("HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
         send(method, f"{lab.recorder.base_url}/x", params={"jql": "a = 'é'", "k": ["1", "2"]})
 
     assert verdicts(lab.recorder.take()) == ["signed"] * 9
+
+
+@both
+@pytest.mark.parametrize("character", "[]|^\\")
+def test_what_httpx_leaves_raw_in_a_path_is_refused(lab: Lab, send: Send, character: str) -> None:
+    """No provider takes it there; requests and urllib3 escape it."""
+    with pytest.raises(AtlSignError) as caught:
+        send("GET", f"{lab.recorder.base_url}/x{character}?a={character}")
+
+    assert (caught.value.code, caught.value.hint) == ("bad_url", f"write %{ord(character):02X}")
+    assert lab.recorder.take() == []
 
 
 @both

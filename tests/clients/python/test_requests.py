@@ -37,6 +37,7 @@ def verdicts(sent: list[Sent]) -> list[str]:
         "/rest/api/2/search?jql=project = WEB&fields=é&x=a+b",
         "/a b/é/%7Euser/%c3%a9/x[1]/(y)'!*;=@:&$,",
         "/x?q=%2F&q=a%20b&&z&y=",
+        "/x[1]{2}|^\\`<>?a=[1]{2}|^\\`<>",
         "/x#fragment",
         "",
     ],
