@@ -9,12 +9,14 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import pytest
 
+from atl_sign.check import check_link
 from atl_sign.credentials import AccessToken, Consumer, RequestToken, Secret
 from atl_sign.errors import ProviderRefusedError, ProviderUnreachableError
 from atl_sign.http_out import Answer
 from atl_sign.links import Link, parse_base_url
 from atl_sign.provider import Manifest, Provider, fetch_manifest
 from atl_sign.sandbox import Sandbox
+from atl_sign.sandbox.problems import REFUSAL_FORMS, RefusalForm
 from atl_sign.urls import Url
 from tests.lab import PRODUCTS
 from tests.unit.provider_lab import (
@@ -316,6 +318,21 @@ def test_the_providers_clock_is_learned_and_the_request_repeated_once(ahead_s: i
     assert abs(provider.clock_offset_s - ahead_s) < 5
 
 
+@pytest.mark.parametrize("refusals", REFUSAL_FORMS)
+@pytest.mark.parametrize("ahead_s", [3600, -3600])
+def test_the_clock_is_learned_from_whichever_copy_can_be_read(refusals: RefusalForm, ahead_s: int) -> None:
+    """A line's end after the body, a header alone, a body alone, a page over the body: dance and check succeed all the same."""
+    with Sandbox(("jira",), clock=lambda: time.time() + ahead_s, refusals=refusals) as sandbox:
+        link = join(sandbox)
+        token = dance(sandbox, make_provider(link))
+        provider = make_provider(link)
+        result = check_link(link, provider, token, fetch_manifest(link))
+
+    assert result.user == "alice"
+    assert abs(provider.clock_offset_s - ahead_s) < 5
+    assert verdicts(sandbox).count("timestamp_refused") == 2
+
+
 def test_a_known_offset_needs_no_refusal() -> None:
     """What was learned before is used from the first request on."""
     with Sandbox(("jira",), clock=lambda: time.time() + 3600) as sandbox:
@@ -466,6 +483,35 @@ def test_no_problem_is_made_up(answer: bytes) -> None:
     """A page, another scheme, a success: the caller gets the answer as it came."""
     with RawServer(answer) as server:
         assert isinstance(make_provider(make_link(server.url)).fetch_signed(WHO, make_token()), Answer)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"oauth_problem=token_rejected\n",
+        b"\r\n oauth_problem=token_rejected \r\n",
+        b"oauth_problem=token_rejected\n&oauth_problem_advice=x",
+        b"\xef\xbb\xbfoauth_problem=token_rejected",
+        "oauth_problem=token_rejected\n".encode("utf-16"),
+    ],
+    ids=["newline", "padded", "between", "mark", "utf-16"],
+)
+def test_what_surrounds_a_refusal_is_no_part_of_it(body: bytes) -> None:
+    """Line ends, blanks, a byte order mark; a proxy can add any of them."""
+    with RawServer(reply(body, 401)) as server:
+        error = refusal(lambda: make_provider(make_link(server.url)).fetch_signed(WHO, make_token()))
+
+    assert error.problem == "token_rejected"
+
+
+@pytest.mark.parametrize("body", [b"\xef\xbb\xbf%s", b"%s\n", b"\r\n%s\r\n"], ids=["mark", "newline", "padded"])
+def test_what_surrounds_a_token_is_no_part_of_it(body: bytes) -> None:
+    """The same for the answer that everybody hopes for."""
+    with RawServer(reply(body % urlencode(TOKEN_FIELDS).encode())) as server:
+        token = make_provider(make_link(server.url)).fetch_access_token(REQUEST_TOKEN, VERIFIER)
+
+    assert token.key.reveal() == "canary-key"
+    assert token.secret.reveal() == "canary-secret"
 
 
 def test_what_a_provider_repeats_of_our_secrets_is_not_shown() -> None:
