@@ -67,6 +67,7 @@ _atl_sign_has_value() {
 	serve:--key-fd | key:--bits | header:--form | header:--link) ;;
 	sandbox:--port | sandbox:--product | sandbox:--context-path | sandbox:--base-url) ;;
 	sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life | sandbox:--token-days-max) ;;
+	sandbox:--refusals) ;;
 	*) return 1 ;;
 	esac
 }
@@ -90,7 +91,7 @@ _atl_sign_options() {
 	demo:*) _atl_sign_offer --no-browser --help ;;
 	sandbox:*)
 		_atl_sign_offer --port --product --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life \
-			--token-days-max --help
+			--token-days-max --refusals --help
 		;;
 	serve:*) _atl_sign_offer --key-fd --idle-exit --help ;;
 	service:*) _atl_sign_offer --json --help ;;
@@ -107,6 +108,7 @@ _atl_sign_value() {
 	key:--bits) _atl_sign_offer 2048 3072 4096 ;;
 	link:--git) _atl_sign_offer read write ;;
 	sandbox:--product) _atl_sign_offer bamboo jira confluence bitbucket ;;
+	sandbox:--refusals) _atl_sign_offer both newline header body page ;;
 	esac
 	for index in "${!candidates[@]}"; do candidates[index]=$3${candidates[index]}; done
 }

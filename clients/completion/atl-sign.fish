@@ -28,7 +28,7 @@ function __atl_sign_at
             set waits no
         else if string match -q -- '-*' $word
             if contains -- $word --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --form --link \
-                    --key-fd --port --product --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max
+                    --key-fd --port --product --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
                 set waits yes
             end
         else
@@ -212,3 +212,4 @@ complete -c atl-sign -n '__atl_sign_at sandbox' -x -l clock-offset -d 'seconds t
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-life -d 'seconds that an access token lives'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l request-token-life -d 'seconds that a request token lives'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-days-max -d 'days that an HTTP access token lives at most'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l refusals -a 'both newline header body page' -d 'how an OAuth problem arrives'

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,6 +30,8 @@ WAIT_S_MAX = 1.0  # a burst of calls to a provider that does answer gets through
 
 # Not like a browser's: POSTs of browsers meet another XSRF check (facts section 6).
 _HEADERS = {"User-Agent": f"atl-sign/{__version__}", "X-Atlassian-Token": "no-check"}
+
+_BYTE_ORDER_MARKS = ((BOM_UTF8, "utf-8-sig"), (BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16"))
 
 _Result = TypeVar("_Result")
 _Session = TypeVar("_Session", bound=requests.Session)
@@ -243,7 +246,10 @@ class _BoundedAdapter(HTTPAdapter):
         finally:
             response.close()
         response._content = bytes(content)
-        if response.encoding is None or "charset" not in response.headers.get("Content-Type", ""):
+        mark = next((name for bom, name in _BYTE_ORDER_MARKS if content.startswith(bom)), None)
+        if mark is not None:  # it says more than the header does, and does not belong to the text
+            response.encoding = mark
+        elif response.encoding is None or "charset" not in response.headers.get("Content-Type", ""):
             response.encoding = "utf-8"  # guessing reads the whole body once more, and guesses wrong
         return response
 

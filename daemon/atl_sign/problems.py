@@ -51,6 +51,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "additional_authorization_required": ("the provider wants more from the user first", "log in to the product in the browser"),
 }
 
+ENTER_KEY = "an administrator enters the key that `atl-sign key` prints"
 CLOCK_OFFSET_MAX_S = 86_400.0  # a wrong time zone or a wrong day; more is no clock
 
 KNOWN_PROBLEMS = frozenset({*_WORDS, "signature_invalid"})
@@ -59,11 +60,20 @@ TOKEN_IS_DEAD = frozenset({"token_rejected", "token_expired", "token_revoked", "
 
 _PROBLEM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _OAUTH_CHALLENGE = re.compile(r"(?:^|,)\s*OAuth\s+(?P<parameters>.*)", re.I | re.S)
+# What can be made use of. The same refusal comes twice, and whatever stands between can break either copy.
+_READABLE = {
+    "oauth_problem": _PROBLEM,
+    "oauth_acceptable_timestamps": re.compile(r"\d{1,11}-\d{1,11}", re.A),
+    "oauth_signature_base_string": re.compile(r"[^&]+&[^&]+&[^&]*"),
+}
+_PADDING = " \t\r\n\0\ufeff"  # around a value or a body: a line's end, a byte order mark
 
 
 def parse_problem(www_authenticate: str, text: str = "") -> dict[str, str]:
     """
     Return what came with an `oauth_problem`; empty when there is none.
+
+    Header and body say the same (facts section 3.1): each parameter is taken from where it can be read, first from the header.
 
     Args:
         www_authenticate: the value of the header, or "".
@@ -73,16 +83,32 @@ def parse_problem(www_authenticate: str, text: str = "") -> dict[str, str]:
 
     # A proxy may put a challenge of its own before the product's.
     challenge = _OAUTH_CHALLENGE.search(www_authenticate)
-    fields = {}
+    told: list[tuple[str, str]] = []
     if challenge is not None:
-        fields = {name: unquote(value or "") for name, value in parse_dict_header(challenge["parameters"]).items()}  # type: ignore[no-untyped-call]
+        items = parse_dict_header(challenge["parameters"]).items()  # type: ignore[no-untyped-call]
+        # Two header lines of this scheme are joined by a comma: the first item of the second has the scheme's name before it.
+        told += [(name.rpartition(" ")[2], unquote(value or "")) for name, value in items]
     if "oauth_problem=" in text:
-        fields.update(parse_qsl(text))
-    if "oauth_problem" not in fields:
+        told += parse_qsl(text.strip(_PADDING))
+    fields: dict[str, str] = {}
+    for name, padded in told:
+        value = padded.strip(_PADDING)
+        if name not in fields or (not _is_readable(name, fields[name]) and _is_readable(name, value)):
+            fields[name] = value
+    if not fields.get("oauth_problem"):
         return {}
-    if not _PROBLEM.fullmatch(fields["oauth_problem"]):
+    if not _is_readable("oauth_problem", fields["oauth_problem"]):
         fields["oauth_problem"] = "unreadable"  # it could be our own header, sent back
     return fields
+
+
+def has_oauth_challenge(www_authenticate: str) -> bool:
+    """Tell whether the header's value holds a challenge for OAuth: with a problem, or the bare one of a product's every 401."""
+    return _OAUTH_CHALLENGE.search(www_authenticate) is not None
+
+
+def _is_readable(name: str, value: str) -> bool:
+    return (_READABLE[name].fullmatch(value) is not None) if name in _READABLE else value != ""
 
 
 def explain_problem(problem: str, fields: Mapping[str, str], link: Link, base_string: str | None = None) -> tuple[str, str]:
@@ -116,11 +142,10 @@ def parse_clock_offset(fields: Mapping[str, str], now: float) -> float | None:
     """
     if fields.get("oauth_problem") != "timestamp_refused":
         return None
-    first, dash, last = fields.get("oauth_acceptable_timestamps", "").partition("-")
-    if not (
-        dash and first.isascii() and first.isdigit() and last.isascii() and last.isdigit() and len(first) < 12 and len(last) < 12
-    ):
+    acceptable = fields.get("oauth_acceptable_timestamps", "")
+    if not _is_readable("oauth_acceptable_timestamps", acceptable):
         return None
+    first, _, last = acceptable.partition("-")
     offset = (int(first) + int(last)) // 2 - now
     # Who answers in the provider's place must not get headers that become good in a year.
     return offset if abs(offset) <= CLOCK_OFFSET_MAX_S else None
@@ -136,7 +161,7 @@ def _explain_signature(theirs: str | None, ours: str | None, link: Link) -> tupl
     if theirs == ours:
         return (
             f"the provider has another public key for this consumer {problem}",
-            "an administrator enters the key that `atl-sign key` prints",
+            ENTER_KEY,
         )
     their_method, their_uri, their_parameters = theirs.split("&", 2)
     our_method, our_uri, our_parameters = ours.split("&", 2)

@@ -3,11 +3,13 @@
 import http.client
 import socket
 import threading
+import time
 from urllib.parse import urlsplit
 
 import pytest
 
 from atl_sign.sandbox import Sandbox
+from atl_sign.sandbox.problems import RefusalForm
 from tests.lab import DEADLINE_S, Daemon, wait_for
 
 
@@ -233,6 +235,20 @@ def test_a_proxy_that_hides_the_address(daemon: Daemon) -> None:
         code = hidden.approve("jira", begun["authorize_url"])
         assert daemon.request("POST", f"/dance/{begun['id']}", {"verifier": code}).json["state"] == "granted"
         assert daemon.request("POST", "/links/jira/check").json["user"] == "alice"
+
+
+@pytest.mark.parametrize("refusals", ["newline", "body"])
+def test_a_clock_an_hour_off_behind_a_padded_refusal(daemon: Daemon, refusals: RefusalForm) -> None:
+    """A line's end after the body must not keep the clock from being learned: dance, check and signature all succeed."""
+    with Sandbox(("jira",), clock=lambda: time.time() + 3_600, refusals=refusals) as late:
+        daemon.dance(late, "jira")
+        assert daemon.request("POST", "/links/jira/check").json["user"] == "alice"
+        url = f"{late.base_url('jira')}/rest/api/2/myself"
+        header = daemon.request("POST", "/sign", {"method": "GET", "url": url}).json["authorization"]
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=DEADLINE_S)
+        connection.request("GET", urlsplit(url).path, headers={"Authorization": header})
+        assert connection.getresponse().status == 200
+        connection.close()
 
 
 def test_without_a_key_or_link_nothing_begins(daemon: Daemon, sandbox: Sandbox) -> None:

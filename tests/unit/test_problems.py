@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from atl_sign.problems import explain_problem, parse_clock_offset
+from atl_sign.problems import explain_problem, parse_clock_offset, parse_problem
 from tests.unit.provider_lab import make_link
 
 LINK = make_link("https://h/jira", "tools", timeout_s=30.0)
@@ -158,3 +158,43 @@ def test_another_shape_gives_no_time(text: str) -> None:
     """Nothing is learned from what cannot be read."""
     assert parse_clock_offset({"oauth_problem": "timestamp_refused", "oauth_acceptable_timestamps": text}, 1000.0) is None
     assert parse_clock_offset({"oauth_problem": "timestamp_refused"}, 1000.0) is None
+
+
+WINDOW = "1699999700-1700000300"
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        (f'OAuth realm="x", oauth_problem="timestamp_refused", oauth_acceptable_timestamps="{WINDOW}"', "oauth_problem=odd+word"),
+        ('OAuth realm="x", oauth_problem="timestamp_refused"', f"oauth_problem=odd+word&oauth_acceptable_timestamps={WINDOW}\n"),
+        (
+            'OAuth oauth_problem="timestamp_refused", oauth_acceptable_timestamps="soon"',
+            f"oauth_problem=nonce_used&oauth_acceptable_timestamps={WINDOW}",
+        ),
+        ('OAuth oauth_problem="two words"', f"oauth_problem=timestamp_refused&oauth_acceptable_timestamps={WINDOW}"),
+        ("", f"\ufeffoauth_problem=timestamp_refused&oauth_acceptable_timestamps={WINDOW}\r\n"),
+        (f'OAuth oauth_problem="timestamp_refused%0A", oauth_acceptable_timestamps="%20{WINDOW}"', ""),
+        (f'OAuth realm="x", OAuth oauth_problem="timestamp_refused", oauth_acceptable_timestamps="{WINDOW}"', ""),
+    ],
+)
+def test_each_parameter_is_taken_from_where_it_can_be_read(header: str, body: str) -> None:
+    """Header and body say the same, and either may be cut, padded or replaced on its way."""
+    fields = parse_problem(header, body)
+
+    assert fields["oauth_problem"] == "timestamp_refused"
+    assert parse_clock_offset(fields, 1_700_000_100.0) == -100.0
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [('OAuth realm="x"', ""), ('OAuth oauth_problem=""', "oauth_problem=\n"), ("Basic realm=x", "a=oauth_problem=x")],
+)
+def test_nothing_readable_is_no_problem(header: str, body: str) -> None:
+    """The twin: an empty word, another scheme."""
+    assert parse_problem(header, body) == {}
+
+
+def test_a_word_that_neither_copy_spells_is_unreadable() -> None:
+    """It could be our own header, sent back."""
+    assert parse_problem('OAuth oauth_problem="two words"', "oauth_problem=three+more+words")["oauth_problem"] == "unreadable"

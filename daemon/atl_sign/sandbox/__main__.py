@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from atl_sign.sandbox.access_tokens import EXPIRY_DAYS_MAX
+from atl_sign.sandbox.problems import REFUSAL_FORMS
 from atl_sign.sandbox.server import PRODUCTS, Sandbox
 from atl_sign.sandbox.state import REQUEST_TOKEN_LIFE_S, TOKEN_LIFE_S
 
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             token_life_s=options.token_life,
             request_token_life_s=options.request_token_life,
             token_days_max=options.token_days_max,
+            refusals=options.refusals,
         )
     except ValueError as exc:
         parser.error(str(exc))
@@ -74,6 +76,12 @@ def _make_parser() -> argparse.ArgumentParser:
         default=EXPIRY_DAYS_MAX,
         metavar="DAYS",
         help="for how long at most a Bitbucket user may ask for an HTTP access token",
+    )
+    trouble.add_argument(
+        "--refusals",
+        choices=REFUSAL_FORMS,
+        default="both",
+        help="how an OAuth problem arrives: in header and body, with a newline after the body, in one alone, or behind a page",
     )
     return parser
 

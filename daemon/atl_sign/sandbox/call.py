@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from atl_sign.sandbox.problems import RefusalForm
 from atl_sign.sandbox.state import Session, SiteState, User
 from atl_sign.sandbox.wire import Answer, Request, make_json
 
@@ -61,6 +62,7 @@ class Site:
     context_path: str  # "" for the root
     base_url: str  # the configured one
     signed_base: bytes | None = None  # the base URL that signatures are checked against; None: the one that the caller used
+    refusals: RefusalForm = "both"
     data: Any = None
 
 

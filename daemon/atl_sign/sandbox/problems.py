@@ -1,6 +1,8 @@
 """OAuth problems in the shape of the net.oauth library: status, WWW-Authenticate and a form-encoded body (facts section 3.1)."""
 
 from collections.abc import Mapping
+from html import escape as escape_html
+from typing import Literal, get_args
 from urllib.parse import quote
 
 from atl_sign.sandbox.wire import Answer
@@ -20,6 +22,9 @@ STATUSES: Mapping[str, int] = {
     "permission_unknown": 401,
     "permission_denied": 401,
 }
+# How a refusal arrives: as net.oauth sends it, or as it looks after something on the way had its hands on it.
+RefusalForm = Literal["both", "newline", "header", "body", "page"]
+REFUSAL_FORMS: tuple[RefusalForm, ...] = get_args(RefusalForm)
 HEADER_BYTES_MAX = 8_192  # Tomcat's limit for an answer's head; a longer problem is told by the body alone
 
 
@@ -48,15 +53,28 @@ def make_challenge(base_url: str) -> str:
     return f'OAuth realm="{escape(base_url)}"'
 
 
-def make_problem_answer(error: OAuthProblemError, base_url: str) -> Answer:
-    """Return the answer that tells *error*."""
+def make_problem_answer(error: OAuthProblemError, base_url: str, form: RefusalForm = "both") -> Answer:
+    """
+    Return the answer that reports *error*.
+
+    Args:
+        error: the refusal.
+        base_url: the configured one, for the realm.
+        form: "both" for header and body, as net.oauth does it; "newline" with a line feed after the body; "header" without
+            a body; "body" with the realm alone in the header and CRLF after the body; "page" with an HTML page for a body.
+    """
     fields = {"oauth_problem": error.problem, **error.fields}
     body = "&".join(f"{escape(name)}={escape(value)}" for name, value in fields.items())
     challenge = make_challenge(base_url) + "".join(f', {escape(name)}="{escape(value)}"' for name, value in fields.items())
     if len(challenge) > HEADER_BYTES_MAX:
         challenge = f'{make_challenge(base_url)}, oauth_problem="{error.problem}"'
-    return Answer(
-        error.status,
-        body.encode("ascii"),
-        (("WWW-Authenticate", challenge), ("Content-Type", "application/x-www-form-urlencoded;charset=UTF-8")),
-    )
+    media_type = "application/x-www-form-urlencoded;charset=UTF-8"
+    if form == "newline":
+        body += "\n"
+    elif form == "header":
+        body = ""
+    elif form == "body":
+        body, challenge = body + "\r\n", make_challenge(base_url)
+    elif form == "page":
+        body, media_type = f"<!doctype html><title>{error.status}</title><p>{escape_html(body)}</p>", "text/html;charset=UTF-8"
+    return Answer(error.status, body.encode("ascii"), (("WWW-Authenticate", challenge), ("Content-Type", media_type)))

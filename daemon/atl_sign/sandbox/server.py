@@ -19,6 +19,7 @@ from atl_sign.sandbox.jira import JIRA
 from atl_sign.sandbox.keys import parse_public_key
 from atl_sign.sandbox.listener import Listener, StreamingHandler
 from atl_sign.sandbox.person import Person
+from atl_sign.sandbox.problems import RefusalForm
 from atl_sign.sandbox.site import answer, decode_path
 from atl_sign.sandbox.state import REQUEST_TOKEN_LIFE_S, TOKEN_LIFE_S, Consumer, SiteState
 from atl_sign.sandbox.verify import make_base_uri
@@ -72,6 +73,7 @@ class Sandbox:
         token_life_s: float = TOKEN_LIFE_S,
         request_token_life_s: float = REQUEST_TOKEN_LIFE_S,
         token_days_max: int = EXPIRY_DAYS_MAX,
+        refusals: RefusalForm = "both",
     ) -> None:
         """
         Prepare *products*; `start` serves them.
@@ -86,6 +88,7 @@ class Sandbox:
             token_life_s: an access token's life in seconds.
             request_token_life_s: a request token's.
             token_days_max: for how many days an administrator lets Bitbucket's HTTP access tokens live.
+            refusals: how an OAuth problem arrives, as of `problems.make_problem_answer`.
 
         Raises:
             ValueError: the arguments do not go together.
@@ -102,7 +105,7 @@ class Sandbox:
         for name in products:
             state = SiteState(self._now, token_life_s, request_token_life_s)
             path = f"/{name}" if context_path is None else context_path.rstrip("/")
-            sites[name] = Site(PRODUCTS[name], state, path, "", data=PRODUCTS[name].make_data())
+            sites[name] = Site(PRODUCTS[name], state, path, "", refusals=refusals, data=PRODUCTS[name].make_data())
         if "bitbucket" in sites:
             sites["bitbucket"].data.tokens.days_max = token_days_max
         self.state = SandboxState(sites)

@@ -46,7 +46,7 @@ def answer(site: Site, request: Request) -> tuple[Answer, Call]:
         found = _dispatch(call)
     except OAuthProblemError as exc:
         call.verdict = exc.problem
-        found = make_problem_answer(exc, site.base_url)
+        found = make_problem_answer(exc, site.base_url, site.refusals)
     except RefusalError as exc:
         found = site.product.make_error(exc.status, exc.message)
     return _finish(call, found), call
