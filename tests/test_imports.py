@@ -32,6 +32,7 @@ RULES = [
 ]
 EDGES = {
     "clock",
+    "ownership",
     "folders",
     "audit",
     "config",
@@ -87,8 +88,9 @@ PROCESS = [
     "cli",
 ]
 EDGE_USES = {
+    "folders": {"ownership"},
     "audit": {"folders"},
-    "config": {"folders"},
+    "config": {"folders", "ownership"},
     "store": {"secret_service", "store_file", "store_keyring"},
     "unreachable": {"tls_files"},
     "http_out": {"tls_files", "unreachable"},

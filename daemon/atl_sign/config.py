@@ -7,12 +7,15 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from atl_sign import toml_edit
 from atl_sign.errors import ConfigBrokenError, ConfigUnwritableError
-from atl_sign.folders import config_home
+from atl_sign.folders import config_home, explain_failure, make_folder
 from atl_sign.links import TIMEOUT_S_DEFAULT, Link, LinkTable
+from atl_sign.ownership import WeakSpot, find_weak_spot, is_open_to_others, trusted_owners
 from atl_sign.settings import ConfigProblem, Settings, link_to_fields, parse_settings
 
 FILE_BYTES_MAX = 4 << 20  # 10,000 links with every setting; reading ten times as much would hold up every signature for seconds
@@ -25,14 +28,29 @@ def config_path(environment: Mapping[str, str]) -> Path:
     return config_home(environment) / "atl-sign/config.toml"
 
 
+class UntrustedConfigError(Exception):
+    """Another user can change the file, so it is not obeyed; `hint` is the remedy."""
+
+    def __init__(self, spot: WeakSpot) -> None:
+        """Say who can do what."""
+        super().__init__(spot.cause)
+        self.hint = spot.remedy
+
+
 class ConfigFile:
-    """`config.toml`: read again whenever it changed, written whole or not at all."""
+    """
+    `config.toml`: read again whenever it changed, written whole or not at all.
+
+    Links and `proxy` decide where signed requests go, so a file that another user can change or replace is refused: what it said
+    before that goes on.
+    """
 
     def __init__(self, path: Path) -> None:
         """Stand for the file at *path*, which need not exist."""
         self.path = path
         self._name = str(path)  # os.stat takes it in half the time
         self._kept: tuple[object, Settings] = (None, Settings(LinkTable([])))  # in one piece, for many threads read it
+        self._trusted = Settings(LinkTable([]))  # the last one that only we could have written
         self._writing = threading.Lock()  # from reading to replacing: of two changes at once neither may be lost
 
     def settings(self) -> Settings:
@@ -42,7 +60,7 @@ class ConfigFile:
         except FileNotFoundError:
             return Settings(LinkTable([]))
         except OSError as exc:
-            return _unreadable(_reason(exc))
+            return _unreadable(explain_failure(exc, self.path))
         # The change time too: a file that is made readable changes nothing else.
         stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
         kept = self._kept
@@ -54,10 +72,19 @@ class ConfigFile:
             return Settings(LinkTable([]))
         except UnicodeDecodeError as exc:
             settings = _unreadable(f"byte {exc.start} is not UTF-8")
+        except UntrustedConfigError as exc:  # not kept: the way to the file can be closed without a new stamp
+            problem = ConfigProblem(None, "file", f"it is not read while {exc}: {exc.hint}")
+            return replace(self._trusted, problems=(problem, *self._trusted.problems))
         except OSError as exc:
-            return _unreadable(_reason(exc))  # not kept: open files run out and come back without a new stamp
+            return _unreadable(explain_failure(exc, self.path))  # nor this: open files run out and come back
         self._kept = (stamp, settings)
+        self._trusted = settings
         return settings
+
+    def check_trusted(self) -> None:
+        """Raise UntrustedConfigError if the file is there and another user can change it."""
+        with suppress(OSError):  # one that cannot be read is no less ours
+            self._read_bytes()
 
     def forget(self) -> None:
         """Read the file at the next call, though it seems unchanged: what it is mounted from may not tell."""
@@ -89,14 +116,31 @@ class ConfigFile:
         self._rewrite(lambda text: toml_edit.put_setting(text, "store", "backend", backend))
 
     def _read_text(self) -> str:
+        return self._read_bytes().decode()
+
+    def _read_bytes(self) -> bytes:
+        """Return what is in the file; raises OSError, UntrustedConfigError."""
         # Not blocking: a pipe in the file's place would keep us waiting for somebody to write into it.
         with open(self.path, "rb", opener=_open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
+            self._check_owner(status)
             content = file.read(FILE_BYTES_MAX + 1)
         if len(content) > FILE_BYTES_MAX:
             raise OSError(errno.EFBIG, _TOO_LARGE)
-        return content.decode()
+        return content
+
+    def _check_owner(self, status: os.stat_result) -> None:
+        """Raise UntrustedConfigError if others can change the open file with *status*, or put another one in its place."""
+        spot = find_weak_spot(self.path.absolute())
+        if status.st_uid not in trusted_owners():
+            words = f"{self.path} belongs to another user"
+            spot = WeakSpot(words, "run this as that user, or set XDG_CONFIG_HOME to a folder of your own")
+        elif is_open_to_others(status):
+            spot = WeakSpot(f"others may write {self.path}", f"chmod go-w {quote(str(self.path))}")
+        if spot is not None:
+            raise UntrustedConfigError(spot)
 
     def _rewrite(self, change: Callable[[str], str]) -> None:
         with self._writing:
@@ -104,6 +148,8 @@ class ConfigFile:
                 before = self._read_text()
             except FileNotFoundError:
                 before = ""
+            except UntrustedConfigError as exc:
+                raise ConfigBrokenError(f"config.toml is not changed while {exc}", exc.hint) from None
             except (OSError, UnicodeDecodeError):
                 raise self._broken() from None
             mark, text = ("\ufeff", before[1:]) if before.startswith("\ufeff") else ("", before)
@@ -131,9 +177,10 @@ class ConfigFile:
 
     def _write(self, content: bytes) -> None:
         temporary = None
+        path = self.path
         try:
-            path = self.path.resolve()  # a symbolic link stays one: people keep such files elsewhere
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = path.resolve()  # a symbolic link stays one: people keep such files elsewhere
+            make_folder(path.parent)
             descriptor, temporary = tempfile.mkstemp(prefix=".config-", suffix=".toml", dir=path.parent)  # mode 0600
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
@@ -142,15 +189,11 @@ class ConfigFile:
             Path(temporary).replace(path)
             temporary = None
         except OSError as exc:
-            raise self._unwritable(_reason(exc)) from exc
+            raise self._unwritable(explain_failure(exc, path)) from exc
         finally:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
         _sync_folder(path.parent)
-
-
-def _reason(exc: OSError) -> str:
-    return exc.strerror or type(exc).__name__
 
 
 def _unreadable(cause: str) -> Settings:

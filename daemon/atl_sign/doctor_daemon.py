@@ -11,7 +11,7 @@ from typing import Any
 from atl_sign import __version__
 from atl_sign.audit import audit_path
 from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, manager_environment
-from atl_sign.config import ConfigFile, config_path
+from atl_sign.config import ConfigFile, UntrustedConfigError, config_path
 from atl_sign.daemon_call import DaemonAnswer, NoAnswerError, call_daemon
 from atl_sign.errors import DaemonError
 from atl_sign.findings import Finding, skip
@@ -42,6 +42,10 @@ class DaemonView:
 def read_config(environment: Mapping[str, str]) -> tuple[Settings, Path, list[Finding]]:
     """Return what the configuration says, where it is, and the findings on it."""
     config = ConfigFile(config_path(environment))
+    try:
+        config.check_trusted()
+    except UntrustedConfigError as exc:
+        return config.settings(), config.path, [Finding("config", "broken", f"{exc}, and so redirect links", exc.hint)]
     settings = config.settings()
     if settings.problems:
         return (
@@ -53,17 +57,6 @@ def read_config(environment: Mapping[str, str]) -> tuple[Settings, Path, list[Fi
     if count == 0:
         hint = "atl-sign link add NAME URL"
         return settings, config.path, [Finding("config", "warning", f"there is no link in {config.path}", hint)]
-    try:
-        is_open = bool(stat.S_IMODE(config.path.stat().st_mode) & 0o022)
-    except OSError:
-        is_open = False
-    if is_open:
-        hint = f"chmod go-w {quote(str(config.path))}"
-        return (
-            settings,
-            config.path,
-            [Finding("config", "broken", f"others may write {config.path}, and so redirect links", hint)],
-        )
     words = "1 link" if count == 1 else f"{count} links"
     return settings, config.path, [Finding("config", "ok", f"{words} in {config.path}")]
 

@@ -1,7 +1,13 @@
 """Where the user's files are, by the rule of the desktop: the variable that names the folder, else the one below home."""
 
+import errno
+import os
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+
+from atl_sign.ownership import trusted_owners
 
 
 def config_home(environment: Mapping[str, str]) -> Path:
@@ -17,3 +23,53 @@ def state_folder(environment: Mapping[str, str]) -> Path:
 def log_path(environment: Mapping[str, str]) -> Path:
     """Return where a daemon that a client started writes its messages."""
     return state_folder(environment) / "atl-signd.log"
+
+
+def make_folder(folder: Path) -> None:
+    """
+    Make *folder* and what is missing on the way to it, each with mode 0700; what is there stays as it is.
+
+    `Path.mkdir` gives its mode to the last folder only, the rest get the umask's, and any of them loses what the umask forbids.
+
+    Raises:
+        PermissionError: it is in a folder of another user, as with sudo and that user's HOME; nothing was made.
+        OSError: it cannot be made, or cannot be looked at.
+    """
+    missing = []
+    nearest = folder.absolute()
+    while True:
+        try:
+            status = nearest.stat()
+            break
+        except FileNotFoundError:
+            missing.append(nearest)
+            nearest = nearest.parent
+        except PermissionError as exc:
+            raise PermissionError(errno.EACCES, explain_failure(exc, nearest), str(folder)) from exc
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, f"{nearest} is not a folder", str(nearest))
+    nearest = nearest.resolve()
+    owners = trusted_owners()
+    for each in (nearest, *nearest.parents):
+        if each.stat().st_uid not in owners:
+            words = f"{each} belongs to another user: run this as that user, or with a home folder of your own (sudo -H)"
+            raise PermissionError(errno.EPERM, words, str(folder))
+    for each in reversed(missing):
+        with suppress(FileExistsError):
+            each.mkdir(mode=0o700)
+            each.chmod(0o700)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether something is at *path*, as far as we may look; `Path.exists` raises if a folder on the way is closed."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def explain_failure(error: OSError, path: Path) -> str:
+    """Return what *error*, of a call for *path*, says: the folder that cannot be entered by its name, else the system's words."""
+    if isinstance(error, PermissionError):
+        parents = reversed(path.absolute().parents)
+        closed = next((each for each in parents if is_there(each) and not os.access(each, os.X_OK)), None)
+        if closed is not None:
+            return f"the folder {closed} cannot be entered"
+    return error.strerror or type(error).__name__

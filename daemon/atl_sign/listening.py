@@ -5,16 +5,15 @@ import os
 import socket
 import stat
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from atl_sign.ownership import find_weak_spot
 from atl_sign.peer import read_peer
 
 SOCKET_PATH_BYTES_MAX = 107  # sun_path holds 108 with the zero at its end (unix(7))
 BACKLOG = 1024
 _FIRST_INHERITED_FD = 3  # sd_listen_fds(3)
-_SYMLINKS_MAX = 40  # as many as the kernel follows (path_resolution(7))
 
 
 class StartError(Exception):
@@ -134,44 +133,9 @@ def check_way(folder: Path) -> None:
         StartError: somebody can.
         OSError: it cannot be looked at.
     """
-    owners = _trusted_owners()
-    at, names, links = Path("/"), list(reversed(folder.parts[1:])), 0
-    while names:
-        name = names.pop()
-        if name == "..":
-            at = at.parent
-            continue
-        _check_folder_on_way(at, owners)
-        status = (at / name).lstat()
-        if not stat.S_ISLNK(status.st_mode):
-            at /= name
-            continue
-        if status.st_uid not in owners:
-            raise StartError(f"{at / name} is another user's symbolic link", "set ATL_SIGN_SOCK to a path that is yours alone")
-        links += 1
-        if links > _SYMLINKS_MAX:
-            raise StartError(f"{folder} has too many symbolic links", "set ATL_SIGN_SOCK to a path without them")
-        target = (at / name).readlink()
-        if target.is_absolute():
-            at = Path("/")
-        names += reversed([part for part in target.parts if part != "/"])
-
-
-def _check_folder_on_way(folder: Path, owners: set[int]) -> None:
-    status = folder.stat()
-    # A group of one's own, as Debian and Fedora make them, is no "others"; neither is root's.
-    is_open = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid()))
-    if status.st_uid not in owners or (is_open and not status.st_mode & stat.S_ISVTX):
-        raise StartError(f"others may rename what is in {folder}", "set ATL_SIGN_SOCK to a path that only you can change")
-
-
-def _trusted_owners() -> set[int]:
-    """Return who may own a folder on the way: we, and root, whom a user namespace (toolbox, bubblewrap) may show as nobody."""
-    owners = {os.geteuid(), 0}
-    with suppress(OSError):  # no /proc
-        if Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
-            owners.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))
-    return owners
+    spot = find_weak_spot(folder)
+    if spot is not None:
+        raise StartError(spot.cause, "set ATL_SIGN_SOCK to a path that only you can change")
 
 
 def open_lock(path: Path, *, is_default: bool) -> int:

@@ -20,7 +20,7 @@ import uvicorn
 from atl_sign.agent import Agent
 from atl_sign.api import make_app
 from atl_sign.audit import open_audit
-from atl_sign.config import ConfigFile, config_path
+from atl_sign.config import ConfigFile, UntrustedConfigError, config_path
 from atl_sign.connections import ACCEPTS_MAX, IDLE_S, AcceptFailures, Connection
 from atl_sign.dance import Dances
 from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError, StoreUnavailableError
@@ -258,6 +258,10 @@ def _tell_waiting(environment: Mapping[str, str], error: StartError) -> None:
 
 def _make_agent(environment: Mapping[str, str], key_fd: int | None) -> Agent:
     config = ConfigFile(config_path(environment))
+    try:
+        config.check_trusted()  # there is no earlier reading to go on with, and it names the store
+    except UntrustedConfigError as exc:
+        raise StartError(str(exc), exc.hint) from exc
     backend = environment.get("ATL_SIGN_STORE") or config.settings().store_backend or STORE_DEFAULT
     credentials = environment.get("CREDENTIALS_DIRECTORY")
     key_file = Path(credentials) / KEY_CREDENTIAL if credentials else None

@@ -11,13 +11,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from atl_sign.config import FILE_BYTES_MAX, ConfigFile
+from atl_sign.config import FILE_BYTES_MAX, ConfigFile, UntrustedConfigError
 from atl_sign.errors import BadFieldsError, BadUrlError, ConfigBrokenError, ConfigUnwritableError, DaemonError
 from atl_sign.links import Link
 from atl_sign.settings import ConfigProblem, Settings, link_from_fields, link_to_fields, parse_settings
@@ -327,17 +327,78 @@ def test_a_file_that_goes_while_it_is_opened_is_no_file(path: Path, monkeypatch:
     path.parent.mkdir()
     path.write_text(GOOD)
     config = ConfigFile(path)
-    path_type = type(path)
-    look = path_type.stat
+    look = os.stat
 
-    def look_and_remove(self: Path, **kwargs: bool) -> os.stat_result:
-        found = look(self, **kwargs)
-        self.unlink()
+    def look_and_remove(name: str, **kwargs: bool) -> os.stat_result:
+        found = look(name, **kwargs)
+        if name == str(path):  # and nothing else: everything is looked at by this
+            path.unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(path_type, "stat", look_and_remove)
+    monkeypatch.setattr(os, "stat", look_and_remove)
 
-    assert config.settings().problems == ()
+    settings = config.settings()
+
+    monkeypatch.undo()
+    assert not path.exists()
+    assert settings.links.by_name == {}
+    assert settings.problems == ()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (lambda path: path.chmod(0o646), "others may write "),
+        (lambda path: subprocess.run(["sh", "-c", f"chgrp 100 {path} && chmod 664 {path}"], check=True), "others may write "),
+        (lambda path: os.chown(path, 65534, 65534), "belongs to another user"),
+        (lambda path: path.parent.chmod(0o777), "others may rename what is in "),
+        (lambda path: path.parent.parent.chmod(0o777), "others may rename what is in "),
+        (lambda path: os.chown(path.parent, 65534, 65534), "others may rename what is in "),
+    ],
+)
+def test_a_file_that_others_can_change_is_refused(written: Path, spoil: Callable[[Path], object], cause: str) -> None:
+    """What it said while only we could write it goes on, neither reading nor writing obeys it, and the remedy is named."""
+    config = ConfigFile(written)
+    before = config.settings()
+    config.check_trusted()
+    assert set(before.links.by_name) == {"jira", "bamboo"}
+
+    written.write_text('[links.jira]\nurl = "https://h/jira"\nconsumer_key = "ann"\nproxy = "http://evil.example:3128"\n')
+    spoil(written)
+
+    after = config.settings()
+    assert after.links is before.links
+    (problem,) = after.problems
+    assert cause in problem.cause
+    with pytest.raises(UntrustedConfigError, match=cause):
+        config.check_trusted()
+    with pytest.raises(ConfigBrokenError, match=cause):
+        config.put_link(make())
+    assert "evil" in written.read_text()
+    assert ConfigFile(written).settings().links.by_name == {}  # at a start there is nothing to go on with
+    os.chown(written.parent, 0, 0)
+    os.chown(written, 0, 0)
+    for each in (written, written.parent, written.parent.parent):
+        each.chmod(0o700)
+    assert config.settings().links.by_name["jira"].proxy == "http://evil.example:3128"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_ones_own_group_and_one_behind_a_link_are_taken(written: Path, tmp_path: Path) -> None:
+    """People keep such files elsewhere, with the umask 002 of Debian's private groups; another user's link is refused."""
+    kept = tmp_path / "dotfiles/config.toml"
+    kept.parent.mkdir(mode=0o775)
+    written.rename(kept)
+    written.symlink_to("../dotfiles/config.toml")
+    kept.chmod(0o664)
+    assert set(ConfigFile(written).settings().links.by_name) == {"jira", "bamboo"}
+    ConfigFile(written).put_link(make())
+    assert written.is_symlink()
+
+    os.chown(written, 65534, 65534, follow_symlinks=False)
+
+    assert "another user's symbolic link" in ConfigFile(written).settings().problems[0].cause
 
 
 # watching

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign import listening
+from atl_sign import listening, ownership
 from atl_sign.listening import Listener, StartError, is_claimed, open_listener, socket_path, take_inherited_socket
 
 NOBODY = 65_534
@@ -155,9 +155,9 @@ def test_root_as_a_user_namespace_shows_it_is_trusted(monkeypatch: pytest.Monkey
     inside = {"uid_map": "      1000       1000          1\n", "overflowuid": f"{NOBODY}\n"}
     monkeypatch.setattr(Path, "read_text", lambda path: inside[path.name])
 
-    assert listening._trusted_owners() == {os.geteuid(), 0, NOBODY}
+    assert ownership.trusted_owners() == {os.geteuid(), 0, NOBODY}
     inside["uid_map"] = "         0          0 4294967295\n"
-    assert listening._trusted_owners() == {os.geteuid(), 0}
+    assert ownership.trusted_owners() == {os.geteuid(), 0}
 
 
 def test_symbolic_links_without_an_end_are_refused(tmp_path: Path) -> None:

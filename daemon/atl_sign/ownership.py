@@ -1,0 +1,75 @@
+"""Whose a file is: who else could change it, or put another one in its place."""
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+_SYMLINKS_MAX = 40  # as many as the kernel follows (path_resolution(7))
+
+
+@dataclass(frozen=True, slots=True)
+class WeakSpot:
+    """A place on the way to a file where another user can interfere."""
+
+    cause: str
+    remedy: str  # for people
+
+
+def trusted_owners() -> set[int]:
+    """Return who may own a folder on the way: we, and root, whom a user namespace (toolbox, bubblewrap) may show as nobody."""
+    owners = {os.geteuid(), 0}
+    with suppress(OSError):  # no /proc
+        if Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
+            owners.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))
+    return owners
+
+
+def is_open_to_others(status: os.stat_result) -> bool:
+    """Tell whether others may write to what *status* describes."""
+    # A group of one's own, as Debian and Fedora make them, is no "others"; neither is root's.
+    return bool(status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())))
+
+
+def find_weak_spot(path: Path) -> WeakSpot | None:
+    """
+    Return where another user can put something else in the place of *path* or of anything on the way to it, or None.
+
+    What stands at *path* is not looked at. Raises OSError when the way cannot be looked at.
+    """
+    owners = trusted_owners()
+    at, names, links = Path("/"), list(reversed(path.parts[1:])), 0
+    while names:
+        name = names.pop()
+        if name == "..":
+            at = at.parent
+            continue
+        spot = _look_at_folder(at, owners)
+        if spot is not None:
+            return spot
+        status = (at / name).lstat()
+        if not stat.S_ISLNK(status.st_mode):
+            at /= name
+            continue
+        if status.st_uid not in owners:
+            return WeakSpot(f"{at / name} is another user's symbolic link", "choose a path that is yours alone")
+        links += 1
+        if links > _SYMLINKS_MAX:
+            return WeakSpot(f"{path} has too many symbolic links", "choose a path without them")
+        target = (at / name).readlink()
+        if target.is_absolute():
+            at = Path("/")
+        names += reversed([part for part in target.parts if part != "/"])
+    return None
+
+
+def _look_at_folder(folder: Path, owners: set[int]) -> WeakSpot | None:
+    status = folder.stat()
+    cause = f"others may rename what is in {folder}"
+    if status.st_uid not in owners:
+        return WeakSpot(cause, f"{folder} belongs to another user: choose a path that is yours alone")
+    if is_open_to_others(status) and not status.st_mode & stat.S_ISVTX:
+        return WeakSpot(cause, f"chmod go-w {quote(str(folder))}")
+    return None
