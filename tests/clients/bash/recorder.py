@@ -10,6 +10,7 @@ unchanged, so that signatures hold.
 These paths, below any other, it answers by itself:
 
     /recorder/redirect/CODE?TARGET    a redirect; TARGET is an address, percent-encoded
+    /recorder/slow/SECONDS?TARGET     the same with 302, after so many seconds
     /recorder/fail/CODE/COUNT/KEY     CODE for the first COUNT requests with that KEY, then 200; "Retry-After: 1" when KEY says so
     /recorder/anonymous               200, to a user who is not known
     /recorder/problem                 401, as a provider that refuses a signature
@@ -21,6 +22,7 @@ These paths, below any other, it answers by itself:
 import re
 import socket
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from threading import Lock, Thread
@@ -76,6 +78,9 @@ class Recorder:
         if name == "redirect":
             status, headers = f"{rest[0]} Moved", f"Location: {unquote(query, 'latin-1')}\r\n"
             body = b"body of a redirect\n"
+        elif name == "slow":
+            time.sleep(int(rest[0]))
+            status, headers = "302 Moved", f"Location: {unquote(query, 'latin-1')}\r\n"
         elif name == "fail":
             with self._lock:
                 self._failures[what] += 1

@@ -119,6 +119,70 @@ blocked_curl() {
 	[[ $stderr != *oauth_* ]]
 }
 
+# answers ENV-ARGUMENT…: what a fixed set of commands prints, and their statuses, in that environment
+answers() {
+	local -a helper=("$ROOT/clients/git/git-credential-atl-sign")
+	env "$@" atl-sign curl --dry-run -s -d 'a=b c' --data-urlencode 'x=y z' "$URL" | sed 's/_timestamp%3D[0-9]*//'
+	echo "${PIPESTATUS[0]}"
+	env "$@" atl-sign curl -s -u ann:secret "$URL" || echo "$?"
+	env "$@" atl-sign curl -s -H 'Authorization: Basic x' "$URL" || echo "$?"
+	env "$@" atl-sign curl -s -L -w '%{http_code} %{num_redirects}\n' "$RECORDER/bamboo/recorder/redirect/302?/bamboo/recorder/echo" || echo "$?"
+	env "$@" atl-sign link list --json || echo "$?"
+	env "$@" "${helper[@]}" capability </dev/null || echo "$?"
+}
+
+@test "no option of bash that is inherited changes anything" {
+	local expected kind name variable
+	expected=$(answers A=1 2>err)
+	[[ $expected == 'method: POST'*'form: a=b+c'* || $expected == *'form: a=b c&x=y+z'* ]]
+	for kind in BASHOPTS SHELLOPTS; do
+		if [[ $kind == BASHOPTS ]]; then variable=''; else variable=-o; fi
+		# shellcheck disable=SC2086 # none or one
+		for name in $(shopt $variable | cut -f 1); do
+			case $name in
+			noexec | onecmd) continue ;; # of bash's every script nothing is run, so nothing of these either
+			esac
+			echo "$kind=$name"
+			diff <(echo "$expected") <(answers "$kind=$name" 2>"err.$name")
+			case $name in
+			xtrace | verbose | extdebug) run ! grep -F -e "$URL" -e oauth_ "err.$name" ;; # before the first line of the script is run
+			*) diff err "err.$name" ;;
+			esac
+		done
+	done
+}
+
+@test "functions, BASH_ENV and variables of bash's own that are inherited change nothing" {
+	local expected name
+	local -a functions=()
+	expected=$(answers A=1 2>err)
+	for name in printf unset set compgen exec builtin read local declare kill wait trap curl shopt [ source; do
+		functions+=("BASH_FUNC_$name%%=() { builtin echo $name \"\$@\" >>'$PWD/seen'; }")
+		echo "$name"
+		diff <(echo "$expected") <(answers "${functions[@]: -1}" 2>"err.function")
+		diff err err.function
+	done
+	diff <(echo "$expected") <(answers "${functions[@]}" 2>err.function)
+	[[ ! -e seen ]]
+	# It is the user's own program, and is run; what it sets does not stay.
+	# shellcheck disable=SC2016 # for that file
+	echo 'shopt -s nocasematch extglob; set -o noglob; alias printf=echo; shopt -s expand_aliases; printf() { echo "printf $*" >>seen; }; trap "echo \$BASH_COMMAND >>seen" DEBUG' >rc
+	diff <(echo "$expected") <(answers BASH_ENV="$PWD/rc" 2>err.rc)
+	run ! grep -q -e oauth_ -e send_call seen
+	rm seen
+	for name in POSIXLY_CORRECT=1 BASH_COMPAT=31 BASH_COMPAT=4.2 FUNCNEST=1 TMOUT=1 IFS=: CDPATH=/ GLOBIGNORE='*' TMPDIR=/nowhere; do
+		echo "$name"
+		diff <(echo "$expected") <(answers "$name" 2>err.variable)
+		diff err err.variable
+	done
+}
+
+@test "a time limit for bash's read does not cut a slow answer off" {
+	run --separate-stderr env TMOUT=1 atl-sign curl -s -L -o out -w '%{http_code} %{num_redirects}' "$RECORDER/bamboo/recorder/slow/3?/bamboo/recorder/echo"
+	((status == 0))
+	[[ $output == '200 1' ]]
+}
+
 @test "no file is made but curl's own, with the modes that the user wants" {
 	mkdir tmp
 	umask 027
