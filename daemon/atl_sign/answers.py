@@ -18,6 +18,8 @@ from atl_sign.errors import BadRequestError, DaemonError, InternalError, MethodN
 from atl_sign.request_fields import refuse_details
 from atl_sign.text import format_error, format_lines
 
+CODE_HEADER = b"atl-sign-code"
+
 _log = logging.getLogger("atl_sign")
 _Scope = MutableMapping[str, Any]
 
@@ -91,18 +93,20 @@ def answer_text(text: str, status: int = 200) -> Response:
     return Response(text, status, media_type="text/plain")
 
 
-def answer_error(error: DaemonError, *, as_text: bool) -> tuple[bytes, bytes]:
-    """Return body and content type of the one shape that every failure has."""
+def answer_error(error: DaemonError, *, as_text: bool) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Return body and headers of the one shape that every failure has; the code is a header too, for peers without JSON."""
+    headers = [(CODE_HEADER, error.code.encode())]
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if as_text:
-        return format_error(error.message, error.hint).encode(), b"text/plain; charset=utf-8"
+        return format_error(error.message, error.hint).encode(), [(b"content-type", b"text/plain; charset=utf-8"), *headers]
     detail = {"code": error.code, "message": error.message, "hint": error.hint}
-    return json.dumps({"error": detail}).encode(), b"application/json"
+    return json.dumps({"error": detail}).encode(), [(b"content-type", b"application/json"), *headers]
 
 
 def _answer_daemon_error(request: Request, exc: DaemonError) -> Response:
-    body, kind = answer_error(exc, as_text=wants_text(request))
-    headers = {} if exc.retry_after_s is None else {"Retry-After": str(exc.retry_after_s)}
-    return Response(body, exc.status, {"Content-Type": kind.decode(), **headers})
+    body, headers = answer_error(exc, as_text=wants_text(request))
+    return Response(body, exc.status, {name.decode(): value.decode() for name, value in headers})
 
 
 def _answer_http_exception(request: Request, exc: HTTPException) -> Response:
@@ -151,8 +155,8 @@ class _Guard:
 
 
 async def _send_error(error: DaemonError, scope: _Scope, send: Any) -> None:
-    body, kind = answer_error(error, as_text=wants_text(Request(scope)))
-    await send({"type": "http.response.start", "status": error.status, "headers": [(b"content-type", kind)]})
+    body, headers = answer_error(error, as_text=wants_text(Request(scope)))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

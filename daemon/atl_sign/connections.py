@@ -147,11 +147,9 @@ class Connection(HttpToolsProtocol):
         """Answer with *error* behind the answers that are under way, and close."""
         if self.transport.is_closing():
             return
-        body, kind = answer_error(error, as_text=False)
-        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (
-            kind,
-            len(body),
-        )
+        body, headers = answer_error(error, as_text=False)
+        lines = b"".join(b"%b: %b\r\n" % each for each in headers)
+        head = b"HTTP/1.1 400 Bad Request\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n" % (lines, len(body))
         if self._is_answering():
             self._last_words = head + body
             return

@@ -280,7 +280,7 @@ def _check_secrets(path: Path, status: Mapping[str, Any], links: int) -> Iterato
         yield Finding("store", "ok", f"{store} is reachable and unlocked")
     else:
         # What reading the key came to has the store's own words; a key in memory needs no store.
-        is_stores = str(error.get("code", "")).startswith("store_")
+        is_stores = str(error.get("code", "")).startswith(("store_", "keyring_"))
         locked = "atl-sign unlock" if store == "file" else "log in to the desktop, or: gnome-keyring-daemon --replace --unlock"
         hint = error.get("hint") if is_stores else locked if state == "locked" else "look whether the keyring runs"
         yield Finding("store", "broken", f"{store} is {state}" + (f": {error['message']}" if is_stores else ""), hint)

@@ -153,6 +153,13 @@ class StoreUnavailableError(DaemonError):
     status = 503
 
 
+class KeyringMissingError(StoreUnavailableError):
+    """There is no keyring here: no session bus, nothing on it that keeps secrets, or no collection to keep them in."""
+
+    code = "keyring_missing"
+    status = 503
+
+
 class AuditUnavailableError(DaemonError):
     """The audit log cannot be written, and the configuration requires it."""
 
@@ -179,7 +186,14 @@ class TooManyTriesError(DaemonError):
         self.retry_after_s = retry_after_s
 
 
-class StoreMissingError(DaemonError):
+class PassphraseNeededError(StoreLockedError):
+    """The store's file opens with its passphrase, which did not come with the request."""
+
+    code = "passphrase_needed"
+    status = 423
+
+
+class StoreMissingError(StoreLockedError):
     """The store's file is not there yet; making it needs a passphrase of the user's choice."""
 
     code = "store_missing"

@@ -31,10 +31,11 @@ def refuse_waiting(listener: socket.socket, error: DaemonError) -> int:
 
 def _refuse(connection: socket.socket, error: DaemonError) -> None:
     head = _read_head(connection)
-    body, kind = answer_error(error, as_text=_WANTS_TEXT.search(head) is not None)
+    body, headers = answer_error(error, as_text=_WANTS_TEXT.search(head) is not None)
+    lines = b"".join(b"%b: %b\r\n" % each for each in headers)
     connection.sendall(
-        b"HTTP/1.1 %d Service Unavailable\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-        % (error.status, kind, len(body), body)
+        b"HTTP/1.1 %d Service Unavailable\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
+        % (error.status, lines, len(body), body)
     )
 
 

@@ -21,17 +21,14 @@ from keyring.backends.SecretService import Keyring
 from keyring.errors import InitError, KeyringError, KeyringLocked, PasswordDeleteError
 from secretstorage.exceptions import ItemNotFoundException, LockedException, SecretServiceNotAvailableException
 
-from atl_sign.errors import StoreLockedError, StoreUnavailableError
+from atl_sign.errors import KeyringMissingError, StoreLockedError, StoreUnavailableError
 
 SERVICE = "atl-sign"  # every item carries it as its attribute `service`, and its name as `username`
 # Without the Enter after the password: gnome-keyring-daemon takes every byte of its standard input for a part of the password.
 _UNLOCK_COMMAND = "(read -rsp 'password: ' p && printf %s \"$p\" | gnome-keyring-daemon --replace --unlock)"
 LOCKED_HINT = f"log in to the desktop, or unlock the keyring in bash: {_UNLOCK_COMMAND}"
-NO_COLLECTION_HINT = f"log in to the desktop, or create a keyring with a password of your choice in bash: {_UNLOCK_COMMAND}"
-NO_BUS_HINT = (
-    "start the daemon in a desktop session or under dbus-run-session; to keep no secret beyond its end: ATL_SIGN_STORE=memory"
-)
-NO_SERVICE_HINT = "install a keyring, such as gnome-keyring; to keep no secret beyond the daemon's end: ATL_SIGN_STORE=memory"
+NO_KEYRING_HINT = "log in to the desktop, or keep the secrets in an encrypted file: atl-sign store move file"
+NO_COLLECTION_HINT = f"{NO_KEYRING_HINT}; or create a keyring with a password of your choice in bash: {_UNLOCK_COMMAND}"
 FAILED_HINT = "look whether the disk is full, and into the keyring's log"
 DOUBLE_HINT = "look for a second item of that name (service atl-sign) and remove it, and whether the disk is full"
 CHANGED_HINT = "try again"
@@ -156,10 +153,10 @@ def _connect(deadline: float) -> _BoundedConnection:
     except TimeoutError:
         raise
     except KeyError as exc:
-        raise StoreUnavailableError("there is no session bus: DBUS_SESSION_BUS_ADDRESS is not set", NO_BUS_HINT) from exc
+        raise KeyringMissingError("there is no session bus: DBUS_SESSION_BUS_ADDRESS is not set", NO_KEYRING_HINT) from exc
     except (OSError, ValueError, RuntimeError) as exc:  # nobody listens; not the D-Bus protocol; an address that is none
         message = "the session bus that DBUS_SESSION_BUS_ADDRESS names cannot be reached"
-        raise StoreUnavailableError(message, NO_BUS_HINT) from exc
+        raise KeyringMissingError(message, NO_KEYRING_HINT) from exc
 
 
 def _open_collection(deadline: float) -> secretstorage.Collection:
@@ -198,9 +195,9 @@ def _in_our_words() -> Iterator[None]:
     except (KeyringLocked, LockedException) as exc:
         raise StoreLockedError("the keyring is locked", LOCKED_HINT) from exc
     except InitError as exc:
-        raise StoreUnavailableError("the keyring has no default collection", NO_COLLECTION_HINT) from exc
+        raise KeyringMissingError("the keyring has no default collection", NO_COLLECTION_HINT) from exc
     except SecretServiceNotAvailableException as exc:
-        raise StoreUnavailableError(f"no keyring answers on the session bus: {exc}", NO_SERVICE_HINT) from exc
+        raise KeyringMissingError(f"no keyring answers on the session bus: {exc}", NO_KEYRING_HINT) from exc
     except ItemNotFoundException as exc:
         raise StoreUnavailableError("the keyring changed while it was asked", CHANGED_HINT) from exc
     except UnicodeDecodeError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from atl_sign.credentials import Passphrase, Secret, StoreState
-from atl_sign.errors import BadRequestError, StoreLockedError, StoreUnavailableError
+from atl_sign.errors import BadRequestError, KeyringMissingError, StoreLockedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -63,6 +63,7 @@ class Store(Protocol):
         Raises:
             BadRequestError: this store has no passphrase; BadFieldsError when it is empty or too long.
             WrongPassphraseError, TooManyTriesError: it stays as it is.
+            PassphraseNeededError: it has a passphrase, and none was given.
             StoreMissingError, StoreExistsError: there is none, or there is one already.
         """
 
@@ -171,8 +172,8 @@ class SecretServiceStore:
         try:
             from atl_sign import secret_service
         except ImportError as exc:
-            hint = "install it with pip; to keep no secret beyond the daemon's end: ATL_SIGN_STORE=memory"
-            raise StoreUnavailableError(f"the Python package {exc.name} is missing", hint) from exc
+            hint = "install atl-sign again, or keep the secrets in an encrypted file: atl-sign store move file"
+            raise KeyringMissingError(f"the Python package {exc.name} is missing", hint) from exc
         deadline = time.monotonic() + self._timeout_s
         if not self._turn.acquire(timeout=self._timeout_s):
             raise _silent()
@@ -218,7 +219,8 @@ def open_store(backend: str, path: Path | None = None, key_file: Path | None = N
 def refuse_passphrase(backend: str, passphrase: Passphrase | None, new: Passphrase | None) -> None:
     """Raise BadRequestError when a passphrase came for a store that has none."""
     if passphrase is not None or new is not None:
-        raise BadRequestError(f"the store {backend} has no passphrase of atl-sign's", "leave it out; the store file has one")
+        hint = "to keep the secrets in an encrypted file, which has one: atl-sign store move file"
+        raise BadRequestError(f"the store is {backend}, which has no passphrase of atl-sign's", hint)
 
 
 def _silent() -> StoreLockedError:

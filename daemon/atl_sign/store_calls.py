@@ -32,6 +32,8 @@ def add_store_calls(app: FastAPI, agent: Agent) -> None:
             report = agent.store.move(fields.backend, passphrase=passphrase, new=new, volatile=fields.volatile)
         again = f"atl-sign store move {report.backend}"
         warnings = [f"the other store may still have the item {name}: {again}" for name in report.left]
+        if report.unread is not None:
+            warnings = [f"nothing was moved: {report.unread}"]
         return answer_with(request, schemas.MovedAnswer(store=report.backend, warnings=warnings))
 
 

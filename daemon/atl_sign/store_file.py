@@ -19,6 +19,7 @@ from atl_sign.credentials import Passphrase, Secret, StoreState
 from atl_sign.errors import (
     BadFieldsError,
     DaemonError,
+    PassphraseNeededError,
     StoreExistsError,
     StoreLockedError,
     StoreMissingError,
@@ -140,8 +141,8 @@ class FileStore:
             self.unlock_with(self._key_file)
         else:
             if not self._is_there():
-                raise StoreMissingError("there is no store yet: it is made with a passphrase of your choice", NEW_HINT)
-            raise self._locked()
+                raise self._locked()
+            raise PassphraseNeededError("the store is locked", UNLOCK_HINT)
 
     def unlock_with(self, key_file: Path) -> None:
         """
@@ -152,12 +153,13 @@ class FileStore:
         try:
             passphrase = read_key(key_file)
         except DaemonError as exc:
-            raise StoreLockedError(f"the store is locked: {exc.message}", UNLOCK_HINT) from exc
+            raise PassphraseNeededError(f"the store is locked: {exc.message}", UNLOCK_HINT) from exc
         try:
             self.unlock_or_create(passphrase)
             self._is_key_from_file = True
         except WrongPassphraseError as exc:
-            raise StoreLockedError(f"the store is locked: it has another passphrase than {key_file.name}", UNLOCK_HINT) from exc
+            message = f"the store is locked: it has another passphrase than {key_file.name}"
+            raise PassphraseNeededError(message, UNLOCK_HINT) from exc
         finally:
             passphrase.wipe()
 
@@ -339,7 +341,7 @@ class FileStore:
     def _locked(self) -> StoreLockedError:
         if self._is_there():
             return StoreLockedError("the store is locked", UNLOCK_HINT)
-        return StoreLockedError("there is no store yet: it is made with a passphrase of your choice", NEW_HINT)
+        return StoreMissingError("there is no store yet: it is made with a passphrase of your choice", NEW_HINT)
 
     def _gone(self) -> StoreUnavailableError:
         hint = f"{_DAMAGED_HINT}; to begin with an empty one: atl-sign lock, then {NEW_HINT}"

@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from atl_sign.credentials import Passphrase, Secret, StoreState
-from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
+from atl_sign.errors import BadRequestError, DaemonError, KeyringMissingError, StoreLockedError, StoreUnavailableError
 
 SERVICE = "atl-sign"
 TIMEOUT_S = 3.0
@@ -111,7 +111,8 @@ class KeyringStore:
     def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
         """See `Store.unlock`; the back end has ways of its own to be opened."""
         if passphrase is not None or new is not None:
-            raise BadRequestError(f"the store {self.backend} has no passphrase of atl-sign's", "leave it out")
+            hint = "to keep the secrets in an encrypted file, which has one: atl-sign store move file"
+            raise BadRequestError(f"the store is {self.backend}, which has no passphrase of atl-sign's", hint)
         self._ask(lambda keyring: keyring.get_password(SERVICE, _PROBE))
 
     def survives_restart(self) -> bool:
@@ -173,13 +174,13 @@ class KeyringStore:
         try:
             found = getattr(import_module(module), class_name, None)
         except ImportError as exc:
-            raise StoreUnavailableError(
+            raise KeyringMissingError(
                 f"the keyring back end's module {exc.name} is missing", "install it beside atl-sign with pip"
             ) from None
         if not isinstance(found, type) or not issubclass(found, KeyringBackend):
-            raise StoreUnavailableError(f"{self._name} is no keyring back end", "name its class in [store] backend")
+            raise KeyringMissingError(f"{self._name} is no keyring back end", "name its class in [store] backend")
         if issubclass(found, (null.Keyring, fail.Keyring, chainer.ChainerBackend)):
-            raise StoreUnavailableError(
+            raise KeyringMissingError(
                 f"the keyring back end {self._name} keeps nothing by itself", "name the class that keeps the secrets"
             )
         return found()

@@ -9,7 +9,14 @@ from atl_sign.clock import now_s
 from atl_sign.config import ConfigFile
 from atl_sign.credentials import Passphrase, StoreState
 from atl_sign.dance import Dances
-from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError
+from atl_sign.errors import (
+    BadRequestError,
+    DaemonError,
+    KeyringMissingError,
+    PassphraseNeededError,
+    StoreLockedError,
+    StoreMissingError,
+)
 from atl_sign.move_note import MoveNote, MoveNotes
 from atl_sign.renewal import Renewals
 from atl_sign.store import KEYRING, Store
@@ -31,6 +38,7 @@ class MoveReport:
 
     backend: str
     left: tuple[str, ...]  # items that the store before did not let go
+    unread: str | None = None  # why nothing was carried over; None when the store before could be read
 
 
 class StoreKeeper:
@@ -136,6 +144,8 @@ class StoreKeeper:
 
         A crash leaves one of the two complete, and it is the one that the configuration names; what it leaves in the other one
         is noted, and goes with the next start, with the same move or with one back.
+        A store that this machine does not have (no keyring, no file yet) has nothing to carry over; what it may hold where there
+        is one, stays in it.
 
         Args:
             backend: as in `[store] backend`; the one that is used, to remove what a move has left in the other one.
@@ -149,7 +159,8 @@ class StoreKeeper:
         """
         with self._moving:
             if self._pinned_by is not None:
-                hint = f"start the daemon without {self._pinned_by}, so that [store] backend in {self._config.path} says it"
+                hint = f"start the daemon without it, so that [store] backend in {self._config.path} counts: "
+                hint += f"unset {self._pinned_by}; atl-sign restart"
                 raise BadRequestError(f"{self._pinned_by} names the store, and would name the old one at the next start", hint)
             here = self._vault.backend
             note = self._notes.read()
@@ -164,11 +175,30 @@ class StoreKeeper:
             target = self._open_store(backend)
             if backend == "memory" and not volatile:
                 raise BadRequestError("what the memory store keeps ends with the daemon", "if that is meant: --volatile")
-            self._vault.check_store()  # before the other one is made
+            missing = self._why_missing()  # before the other one is made
+            if missing is not None and note is not None:
+                raise missing  # that move has to be finished first, and needs both
             target.unlock(passphrase, new)
-            report = self._move_to(target, note.items if note is not None and left is not None else ())
+            if missing is not None:
+                target.read(KEY_ITEM)  # as the copy would, so that what cannot be read is not named in the configuration
+                self._vault.move_to(
+                    target, (), leftovers=(), begin=lambda: None, commit=lambda: self._config.put_store(target.backend)
+                )
+                report = MoveReport(target.backend, (), missing.message)
+            else:
+                report = self._move_to(target, note.items if note is not None and left is not None else ())
         self._open_since = self._clock()
         return report
+
+    def _why_missing(self) -> KeyringMissingError | StoreMissingError | None:
+        """Return why there is no store to carry anything from, or None when there is one; raises as it does when it gives nothing."""
+        try:
+            self._vault.check_store()
+        except (KeyringMissingError, StoreMissingError) as exc:
+            if not self._vault.is_unread:  # it was there a moment ago
+                raise
+            return exc
+        return None
 
     def _move_to(self, target: Store, leftovers: tuple[str, ...]) -> MoveReport:
         here = self._vault.backend
@@ -213,7 +243,7 @@ class StoreKeeper:
             return ()
         except StoreLockedError as exc:
             if left == "file":
-                raise StoreLockedError("the store's file still holds copies, and wants its passphrase", "give it") from exc
+                raise PassphraseNeededError("the store's file still holds copies, and wants its passphrase", "give it") from exc
             raise StoreLockedError(f"{left} still holds copies, and is locked", exc.hint) from exc
         self._notes.write(replace(note, whole=(self._vault.backend,)))
         names = _remove_items(store, note.items)

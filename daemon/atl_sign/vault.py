@@ -68,6 +68,11 @@ class Vault:
         self._store.read(KEY_ITEM)
 
     @property
+    def is_unread(self) -> bool:
+        """Tell whether nothing was read from the store yet, or written to it."""
+        return self._key is None and not self._tokens and not self._git_records and not self._unsaved
+
+    @property
     def is_locked(self) -> bool:
         """Tell whether `lock` was called and `unlock` not since."""
         return self._is_locked

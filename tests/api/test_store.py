@@ -46,9 +46,9 @@ def unlock(daemon: Daemon, passphrase: str | None = WORD, **fields: str) -> Repl
 
 def test_the_file_is_made_locked_and_opened(kept: Daemon, sandbox: Sandbox) -> None:
     """Without a passphrase nothing; with one a key and a token that outlive a kill; after the start locked, then as before."""
-    assert (sign(kept, sandbox).code, kept.request("GET", "/key").code) == ("unknown_link", "store_locked")
+    assert (sign(kept, sandbox).code, kept.request("GET", "/key").code) == ("unknown_link", "store_missing")
     reply = kept.request("POST", "/key")
-    assert (reply.status, reply.code, reply.hint) == (423, "store_locked", "atl-sign unlock --new")
+    assert (reply.status, reply.code, reply.hint) == (428, "store_missing", "atl-sign unlock --new")
     assert unlock(kept, None).status == 428
     assert unlock(kept).code == "store_missing"
     reply = unlock(kept, None, new_passphrase=WORD)
@@ -63,7 +63,7 @@ def test_the_file_is_made_locked_and_opened(kept: Daemon, sandbox: Sandbox) -> N
     reply = sign(kept, sandbox)
     assert (reply.status, reply.code, reply.hint) == (423, "store_locked", "atl-sign unlock")
     assert kept.request("GET", "/status").json["store_state"] == "locked"
-    assert unlock(kept, None).code == "store_locked"
+    assert unlock(kept, None).code == "passphrase_needed"
     assert unlock(kept).json == {"store": "file", "state": "ready"}
     assert unlock(kept, None).status == 200
     assert sign(kept, sandbox).status == 200
@@ -232,7 +232,7 @@ def test_a_wrong_key_leaves_it_locked_and_is_told(kept: Daemon, key: str, words:
     assert kept.request("GET", "/key").code == "store_locked"
     assert words in kept.log.read_text()
     refused = unlock(kept, None)
-    assert (refused.code, refused.hint) == ("store_locked", "atl-sign unlock")
+    assert (refused.code, refused.hint) == ("passphrase_needed", "atl-sign unlock")
     assert words in refused.message
     assert unlock(kept).status == 200  # at once: nobody has guessed
 
@@ -244,7 +244,7 @@ def test_other_credentials_of_the_unit_do_not_matter(kept: Daemon) -> None:
     kept.environment["CREDENTIALS_DIRECTORY"] = str(kept.folder)
     kept.start()
 
-    assert unlock(kept, None).code == "store_locked"
+    assert unlock(kept, None).code == "passphrase_needed"
     assert unlock(kept).status == 200
 
 
@@ -329,6 +329,55 @@ def test_a_move_carries_everything_over(kept: Daemon, sandbox: Sandbox) -> None:
     kept.start()
     assert unlock(kept, "next").status == 200
     assert sign(kept, sandbox).status == 200
+
+
+@pytest.mark.parametrize(
+    ("named", "code", "why"),
+    [
+        ("secret-service", "keyring_missing", "there is no session bus: DBUS_SESSION_BUS_ADDRESS is not set"),
+        ("keyring:nowhere.Keyring", "keyring_missing", "the keyring back end's module nowhere is missing"),
+        ("file", "store_missing", "there is no store yet: it is made with a passphrase of your choice"),
+    ],
+)
+def test_a_store_that_is_not_there_can_be_left(named: str, code: str, why: str) -> None:
+    """There is nothing to carry over, which the answer says; the next start has the store that was moved to."""
+    with Daemon(ATL_SIGN_STORE="") as daemon:
+        daemon.stop()
+        daemon.config.parent.mkdir(parents=True)
+        daemon.config.write_text(f'[store]\nbackend = "{named}"\n')
+        daemon.start()
+        assert daemon.request("GET", "/key").code == code
+
+        backend = "memory" if named == "file" else "file"
+        fields = {"backend": backend, "volatile": True} if named == "file" else {"backend": backend, "new_passphrase": WORD}
+        moved = daemon.request("POST", "/store/move", fields)
+
+        assert (moved.status, moved.json) == (200, {"store": backend, "warnings": [f"nothing was moved: {why}"]})
+        daemon.make_key()
+        assert f'backend = "{backend}"' in daemon.config.read_text()
+        if named != "file":
+            assert "consumer-key" in read_file(path_of(daemon).read_bytes(), WORD.encode())
+
+
+def test_a_store_that_was_there_a_moment_ago_is_not_left(kept: Daemon) -> None:
+    """The twin: a file that went away while the daemon had read it, is no store without secrets."""
+    unlock(kept, None, new_passphrase=WORD)
+    kept.make_key()
+    path_of(kept).rename(path_of(kept).with_name("elsewhere"))
+
+    reply = kept.request("POST", "/store/move", {"backend": "memory", "volatile": True})
+
+    assert reply.code == "store_unavailable"
+    assert 'backend = "file"' in kept.config.read_text()
+
+
+def test_a_refusal_has_its_code_as_a_header(kept: Daemon) -> None:
+    """For those who ask for text; the twin: an answer that is no refusal has none."""
+    for text in (True, False):
+        refused = kept.request("GET", "/key", text=text)
+        headers = {name.lower(): value for name, value in refused.headers.items()}
+        assert headers["atl-sign-code"] == "store_missing"
+    assert "atl-sign-code" not in {name.lower() for name in kept.request("GET", "/status").headers}
 
 
 @pytest.mark.parametrize("backend", ["file", "nowhere", "keyring:keyring.backends.null.Keyring", "keyring:x"])

@@ -89,8 +89,9 @@ def test_without_a_session_bus_the_hint_names_both_ways_out() -> None:
 
     assert "DBUS_SESSION_BUS_ADDRESS is not set" in caught.value.message
     assert caught.value.hint is not None
-    assert "dbus-run-session" in caught.value.hint
-    assert "ATL_SIGN_STORE=memory" in caught.value.hint
+    assert "log in to the desktop" in caught.value.hint
+    assert "encrypted file: atl-sign store move file" in caught.value.hint
+    assert caught.value.code == "keyring_missing"
     assert store.state() == "unavailable"
 
 
