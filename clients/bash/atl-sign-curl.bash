@@ -14,6 +14,7 @@ unset -v all answer array at attempt authenticate authorization backoff base bef
 	step t_fragments t_indexes t_kinds t_operations t_outs t_typed t_uploads t_urls target text to toggle total transfer typed upload upload_at \
 	uploads url url_at used user value values variable version wants_report why word
 
+FORM_TYPE=application/x-www-form-urlencoded
 INLINE_BYTES_MAX=16384 # curl's config takes lines of 100 kB; a byte can become two
 
 # Every option of curl 7.76 to 8.23: kind (v takes a value, b is switched off by --no-NAME, n has no --no-), the version that
@@ -397,8 +398,7 @@ take_known_header() {
 	content-length) refuse_curl "a Content-Length of your own can cut the body short" "leave it to curl" ;;
 	content-type)
 		[[ -z ${o[content-type]-} ]] || refuse_curl "there are two Content-Type headers"
-		value=${value//[[:blank:]]/}
-		value=${value,,}
+		value=${value#"${value%%[![:blank:]]*}"}
 		o[content-type]=${value:-none}
 		;;
 	accept) o[has-accept]=1 ;;
@@ -482,9 +482,7 @@ add_transfer() {
 			add_file_name "$2"
 			;;
 		esac
-		case ${o[content-type]-} in
-		application/x-www-form-urlencoded*) refuse_curl "-T sends no form that could be signed" "--data-binary @FILE" ;;
-		esac
+		if is_form; then refuse_curl "-T sends no form that could be signed" "--data-binary @FILE"; fi
 	fi
 	if [[ $path == *%[a-f]* || $path == *%?[a-f]* ]]; then raise_escapes; fi
 	if [[ -n ${o[host]-} ]]; then
@@ -558,13 +556,13 @@ squash_path() {
 
 # Sets o[body] (form, sent or mime), o[form] to what is signed of it, and o[get-data] to what -G makes of it.
 describe_body() {
-	local index has_json='' charset body=''
+	local index has_json='' body=''
 	if [[ -n ${o[mime]-} ]]; then
 		for ((index = 0; index < ${#data[@]}; index += 2)); do
 			[[ ${data[index]} == form* ]] || refuse_curl "-F and -d do not go together" "take one of them out"
 		done
 		[[ -z ${o[head]-} ]] || refuse_curl "-I and a body do not go together" "take one of them out"
-		case ${o[content-type]-} in application/x-www-form-urlencoded*) refuse_curl "-F sends no such form as the Content-Type says" "-d" ;; esac
+		if is_form; then refuse_curl "-F sends no such form as the Content-Type says" "-d"; fi
 		o[body]=mime
 		return
 	fi
@@ -583,19 +581,34 @@ describe_body() {
 		return
 	fi
 	o[body]=sent
-	case ${o[content-type]-} in
-	application/x-www-form-urlencoded | application/x-www-form-urlencoded\;*) o[body]=form ;;
-	'') [[ -n $has_json ]] || o[body]=form ;;
-	esac
+	if [[ -z ${o[content-type]-} ]]; then
+		[[ -n $has_json ]] || o[body]=form
+	elif is_form; then
+		o[body]=form
+	fi
 	[[ ${o[body]} == form ]] || return 0
 	[[ -z $has_json ]] || refuse_curl "--json and a form's Content-Type do not go together" "use -d"
-	if [[ ${o[content-type]-} == *charset=* ]]; then
-		charset=${o[content-type]#*charset=}
-		charset=${charset//\"/}
-		[[ ${charset%%;*} == utf-8 ]] || refuse_curl "a form in another encoding than UTF-8 cannot be signed" "take the charset out"
-	fi
 	assemble_data
 	o[form]=$body
+}
+
+# Tells whether the Content-Type says that the body is a form; refuses one that a server may read otherwise: Tomcat before 9.0.98
+# knows the type in lower case only, and a charset other than UTF-8 makes other parameters of the same bytes.
+is_form() {
+	local rest=${o[content-type]-}\; kind
+	kind=${rest%%;*}
+	kind=${kind%"${kind##*[![:blank:]]}"}
+	[[ ${kind,,} == "$FORM_TYPE" ]] || return 1
+	[[ $kind == "$FORM_TYPE" ]] ||
+		refuse_curl "the form's Content-Type is not in lower case, which some servers do not read as a form" "write $FORM_TYPE"
+	rest=${rest#*;}
+	while [[ -n $rest ]]; do
+		kind=${rest%%;*}
+		rest=${rest#*;}
+		kind=${kind//\"/}
+		[[ ! ${kind,,} =~ ^[[:blank:]]*charset[[:blank:]]*(=|$) || ${kind,,} =~ ^[[:blank:]]*charset[[:blank:]]*=[[:blank:]]*utf-?8[[:blank:]]*$ ]] ||
+			refuse_curl "a form in another encoding than UTF-8 cannot be signed" "take the charset out"
+	done
 }
 
 # Joins data[] into body as curl does. curl is given the result, so that what is sent is what was signed.

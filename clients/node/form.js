@@ -2,20 +2,30 @@
 
 import {refusal} from './errors.js';
 
+const FORM_TYPE = 'application/x-www-form-urlencoded';
 const FORM_BYTES_MAX = 1_048_576; // the daemon takes no more
 
-/** Tell whether *contentType* says that the body is a form; throws when it is one in another encoding than UTF-8. */
+/**
+ * Tell whether *contentType* says that the body is a form.
+ *
+ * Throws for one that a server may read otherwise: Tomcat before 9.0.98 knows the type in lower case only, and a charset other than UTF-8
+ * makes other parameters of the same bytes.
+ */
 export function isForm(contentType) {
-	const [type, ...parameters] = (contentType ?? '').split(';');
-	if (type.trim().toLowerCase() !== 'application/x-www-form-urlencoded') return false;
+	const [type, ...parameters] = String(contentType ?? '').split(';').map(trim);
+	if (type.toLowerCase() !== FORM_TYPE) return false;
+	if (type !== FORM_TYPE) throw refusal("the form's Content-Type is not in lower case, which some servers do not read as a form", `write ${FORM_TYPE}`);
 	for (const parameter of parameters) {
-		const [name, value = ''] = parameter.split('=');
-		if (name.trim().toLowerCase() === 'charset' && value.trim().replaceAll('"', '').toLowerCase() !== 'utf-8') {
+		const [name, value = ''] = parameter.toLowerCase().split('=').map(trim);
+		if (name === 'charset' && !/^utf-?8$/.test(value.replaceAll('"', ''))) {
 			throw refusal('a form in another encoding than UTF-8 cannot be signed', 'take the charset out');
 		}
 	}
 	return true;
 }
+
+// Not trim(), which takes more than the blanks of HTTP.
+const trim = text => text.replace(/^[ \t]+|[ \t]+$/g, '');
 
 /** Return the bytes of *chunks*, an iterable of strings or bytes (async or not), which end before a form becomes too long to sign. */
 export async function collectForm(chunks) {

@@ -35,8 +35,9 @@ async function prepare(atlSign, options, ownOrigin) {
 	checkHeaders(headers, base.host);
 	let {body} = options;
 	let form;
-	const type = headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
-	if (body !== undefined && body !== null && isForm(type && String(type))) {
+	const types = headers.filter(([name]) => name.toLowerCase() === 'content-type').map(([, value]) => value);
+	if (types.length > 1) throw refusal('there are two Content-Type headers', 'take one of them out');
+	if (body !== undefined && body !== null && isForm(types[0])) {
 		body = await collectForm(typeof body === 'string' || ArrayBuffer.isView(body) ? [body] : readable(body));
 		form = readFormText(body);
 	}

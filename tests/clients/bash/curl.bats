@@ -131,7 +131,7 @@ signs() {
 		--data-urlencode @file --data-urlencode a@b=c "$QUEUE"
 	stdin=stdin.txt accepted "${headers[@]}" -d @- -d @- -d b=1 "$QUEUE"
 	stdin=stdin.txt accepted "${headers[@]}" --data-urlencode f@- "$QUEUE"
-	accepted "${headers[@]}" -H 'content-TYPE: Application/X-WWW-Form-URLEncoded; charset=UTF-8' -d a=1 "$QUEUE"
+	accepted "${headers[@]}" -H 'content-TYPE: application/x-www-form-urlencoded; charset=UTF-8' -d a=1 "$QUEUE"
 }
 
 @test "a form's data may hold every byte when curl encodes it" {

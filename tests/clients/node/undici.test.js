@@ -48,6 +48,15 @@ test('queries and paths are signed as they are sent', async () => {
 	await lab.tell('requests');
 });
 
+test('of two content types a server would read the first', async () => {
+	await lab.tell('requests');
+	const headers = ['content-type', FORM, 'Content-Type', 'text/plain'];
+	const error = await failure(request(queue, {dispatcher, method: 'POST', headers, body: 'a=1'}));
+	assert.equal(error.code, 'bad_request');
+	assert.match(error.message, /two Content-Type headers/);
+	await allSigned(0);
+});
+
 test('headers in each shape go along', async () => {
 	const {got, url} = await startRecorder();
 	const daemon = await startFakeDaemon({one: url});

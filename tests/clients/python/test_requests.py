@@ -62,14 +62,16 @@ def test_parameters_and_methods_are_signed(lab: Lab, session: requests.Session) 
     [
         {"data": {"summary": "a b&é+", "pid": ["1", "2"]}},
         {"data": "stage&executeAllStages=true", "headers": FORM},
-        {"data": b"a=%C3%A9", "headers": {"content-type": "Application/X-WWW-Form-Urlencoded; charset=UTF-8"}},
+        {"data": b"a=%C3%A9", "headers": {"content-type": "application/x-www-form-urlencoded; charset=UTF-8"}},
+        {"data": "a=%C3%A9", "headers": {b"Content-Type": b"application/x-www-form-urlencoded"}},
+        {"data": "a=1", "headers": {b"Content-Type": b"text/plain"}},
         {"data": "", "headers": FORM},
         {"json": {"a": "é"}},
         {"data": b"\xff\x00", "headers": {"Content-Type": "application/octet-stream"}},
         {"data": iter([b"one", b"two"])},
         {"files": {"file": ("name.txt", b"content")}, "headers": {"X-Atlassian-Token": "no-check"}},
     ],
-    ids=["pairs", "text", "bytes", "empty", "json", "octets", "stream", "multipart"],
+    ids=["pairs", "text", "bytes", "type in bytes", "other type in bytes", "empty", "json", "octets", "stream", "multipart"],
 )
 def test_bodies_are_signed_where_they_must_be(lab: Lab, session: requests.Session, body: dict[str, Any]) -> None:
     """A form is part of the signature, every other body is not."""

@@ -66,7 +66,7 @@ class _Hops:
         is_again = isinstance(previous, _Hops)  # the same request is sent once more, with our old header in it
         if "Authorization" in request.headers and not is_again:
             raise own_header()
-        self.has_form = is_form(request.headers.get("Content-Type"))
+        self.has_form = _has_form(request)
         self._daemon = daemon
         self._callers_trace: Callable[..., Any] | None = previous._callers_trace if isinstance(previous, _Hops) else previous
         self._method = request.method
@@ -153,6 +153,15 @@ class _AsyncHops(_Hops):
             await anyio.to_thread.run_sync(self._sign_hop, *hop)
         if self._callers_trace is not None:
             await self._callers_trace(name, info)
+
+
+def _has_form(request: httpx.Request) -> bool:
+    if request.headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in request.headers:  # no body
+        return False
+    types = request.headers.get_list("Content-Type")
+    if len(types) > 1:
+        raise AtlSignError("bad_request", "there are two Content-Type headers", "take one of them out")
+    return is_form(types[0] if types else None)
 
 
 def _drop_header(request: Any) -> None:

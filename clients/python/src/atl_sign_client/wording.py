@@ -9,12 +9,39 @@ from atl_sign_client.client import AtlSign
 from atl_sign_client.errors import AtlSignError
 
 LOG = logging.getLogger("atl_sign_client")
+_FORM_TYPE = "application/x-www-form-urlencoded"
+_BLANKS = " \t"  # of HTTP; Python's own are more
 _PORTS = {"http": 80, "https": 443}
 
 
-def is_form(content_type: str | None) -> bool:
-    """Say whether a body of this content type is part of what is signed (RFC 5849 §3.4.1.3.1)."""
-    return content_type is not None and content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+def is_form(content_type: str | bytes | None) -> bool:
+    """
+    Say whether a body of this content type is part of what is signed (RFC 5849 §3.4.1.3.1).
+
+    Raises:
+        AtlSignError: a server may read it otherwise. Tomcat before 9.0.98 knows the type in lower case only, and a charset
+            other than UTF-8 makes other parameters of the same bytes.
+    """
+    if isinstance(content_type, bytes):  # requests takes both
+        content_type = content_type.decode("latin-1")
+    kind, *parameters = (part.strip(_BLANKS) for part in (content_type or "").split(";"))
+    if kind.lower() != _FORM_TYPE:
+        return False
+    if kind != _FORM_TYPE:
+        raise AtlSignError(
+            "bad_request",
+            "the form's Content-Type is not in lower case, which some servers do not read as a form",
+            f"write {_FORM_TYPE}",
+        )
+    for parameter in parameters:
+        name, _, value = parameter.lower().partition("=")
+        if name.strip(_BLANKS) == "charset" and value.strip(_BLANKS).replace('"', "") not in ("utf-8", "utf8"):
+            raise AtlSignError(
+                "bad_request",
+                "a form in another encoding than UTF-8 cannot be signed",
+                "take the charset out of the Content-Type",
+            )
+    return True
 
 
 def have_one_origin(url: str, other: str) -> bool:
