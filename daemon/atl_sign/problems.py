@@ -51,6 +51,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "additional_authorization_required": ("the provider wants more from the user first", "log in to the product in the browser"),
 }
 
+ENTER_KEY = "an administrator enters the key that `atl-sign key` prints"
 CLOCK_OFFSET_MAX_S = 86_400.0  # a wrong time zone or a wrong day; more is no clock
 
 KNOWN_PROBLEMS = frozenset({*_WORDS, "signature_invalid"})
@@ -99,6 +100,11 @@ def parse_problem(www_authenticate: str, text: str = "") -> dict[str, str]:
     if not _is_readable("oauth_problem", fields["oauth_problem"]):
         fields["oauth_problem"] = "unreadable"  # it could be our own header, sent back
     return fields
+
+
+def has_oauth_challenge(www_authenticate: str) -> bool:
+    """Tell whether the header's value holds a challenge for OAuth: with a problem, or the bare one of a product's every 401."""
+    return _OAUTH_CHALLENGE.search(www_authenticate) is not None
 
 
 def _is_readable(name: str, value: str) -> bool:
@@ -155,7 +161,7 @@ def _explain_signature(theirs: str | None, ours: str | None, link: Link) -> tupl
     if theirs == ours:
         return (
             f"the provider has another public key for this consumer {problem}",
-            "an administrator enters the key that `atl-sign key` prints",
+            ENTER_KEY,
         )
     their_method, their_uri, their_parameters = theirs.split("&", 2)
     our_method, our_uri, our_parameters = ours.split("&", 2)

@@ -19,7 +19,7 @@ from atl_sign.credentials import RENEW_BEFORE, AccessToken, Consumer, RequestTok
 from atl_sign.errors import BadUrlError, ProviderRefusedError
 from atl_sign.http_out import Answer, fetch, open_session, read_answer, within_deadline
 from atl_sign.links import Link, parse_base_url
-from atl_sign.problems import KNOWN_PROBLEMS, explain_problem, parse_clock_offset, parse_problem
+from atl_sign.problems import ENTER_KEY, KNOWN_PROBLEMS, explain_problem, has_oauth_challenge, parse_clock_offset, parse_problem
 from atl_sign.products import MANIFEST_PATH
 from atl_sign.signing import UnsignedRequest, sign, signature_base_string
 from atl_sign.urls import Pairs, Url, parse_pairs, parse_url
@@ -27,6 +27,7 @@ from atl_sign.urls import Pairs, Url, parse_pairs, parse_url
 REQUEST_TOKEN_PATH = "/plugins/servlet/oauth/request-token"  # noqa: S105 - an address
 AUTHORIZE_PATH = "/plugins/servlet/oauth/authorize"
 ACCESS_TOKEN_PATH = "/plugins/servlet/oauth/access-token"  # noqa: S105 - an address
+_KEY_BITS = (1024, 2048, 3072, 4096, 8192)  # what people make; ours has one of the middle three
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Provider:
     def sign(self, request: UnsignedRequest, token: AccessToken | RequestToken | None) -> tuple[str, str]:
         """Return the header value for *request* with a fresh nonce and the provider's time, and its base string."""
         nonce = secrets.token_hex(16)
-        timestamp = int(self._clock() + self.clock_offset_s)
+        timestamp = self._timestamp()
         header = sign(request, self._consumer, token, nonce=nonce, timestamp=timestamp)
         return header, signature_base_string(request, self._consumer, token, nonce=nonce, timestamp=timestamp)
 
@@ -219,6 +220,8 @@ class Provider:
         if fields and self._is_worth_repeating(fields):
             result, answer, base_string = try_once()
             fields = _parse_problem(answer)
+        if answer.status == 500 and not fields and has_oauth_challenge(answer.headers.get("WWW-Authenticate", "")):
+            raise self._explain_throw()
         if fields:
             # Known words stay: a user can type "denied" as the code, and permission_denied is no secret by that.
             fields = {name: text if text in KNOWN_PROBLEMS else _hide(text, hidden) for name, text in fields.items()}
@@ -229,6 +232,38 @@ class Provider:
             raise unexpected_answer(self._link, answer, "its answer holds no token")
         return result
 
+    def _explain_throw(self) -> ProviderRefusedError:
+        """
+        Return the error for a 500 with an OAuth challenge and no problem: the provider threw while it checked the signature.
+
+        It does so when its public key is of another length than the signature. A random signature as long as that key is merely
+        invalid, so that trying each length proves it; when none is, something else is at fault there.
+        """
+        ours = 8 * len(self._consumer.private_key.sign_sha1(b""))
+        theirs = next((bits for bits in _KEY_BITS if bits != ours and self._takes_signatures_of(bits)), None)
+        if theirs is None:
+            return ProviderRefusedError(
+                f"link {self._link.name}: the provider failed while it checked the signature (status 500, no oauth_problem)",
+                "the provider's log says why",
+            )
+        return ProviderRefusedError(
+            f"link {self._link.name}: the provider has another public key for this consumer: "
+            f"it has {theirs} bits, this machine's has {ours} (signature_invalid)",
+            ENTER_KEY,
+            problem="signature_invalid",
+        )
+
+    def _takes_signatures_of(self, bits: int) -> bool:
+        """Tell whether the provider finds a random signature of *bits* invalid, rather than failing over it."""
+        unsigned = UnsignedRequest("POST", self.as_signed(f"{self._link.url}{REQUEST_TOKEN_PATH}"))
+        consumer = Consumer(self._consumer.key, _NoKey(bits))
+        header = sign(unsigned, consumer, None, nonce=secrets.token_hex(16), timestamp=self._timestamp())
+        answer = fetch(self._link, REQUEST_TOKEN_PATH, {"Authorization": header}, self._clock, method="POST")
+        return _parse_problem(answer).get("oauth_problem") == "signature_invalid"
+
+    def _timestamp(self) -> int:
+        return int(self._clock() + self.clock_offset_s)
+
     def _is_worth_repeating(self, fields: Mapping[str, str]) -> bool:
         """Tell whether one more try can do better; learns the provider's clock on the way (facts section 3)."""
         if fields["oauth_problem"] == "timestamp_refused":
@@ -238,6 +273,18 @@ class Provider:
             self.clock_offset_s = offset
             return True
         return fields["oauth_problem"] == "nonce_used"
+
+
+class _NoKey:
+    """Stands for a key of *bits* whose signatures are random: nobody's."""
+
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+
+    def sign_sha1(self, message: bytes) -> bytes:
+        """Return something as long as a signature."""
+        del message
+        return secrets.token_bytes(self._bits // 8)
 
 
 class _Signer(Client):  # type: ignore[misc]  # oauthlib has no types

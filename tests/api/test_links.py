@@ -8,6 +8,7 @@ import time
 import tomllib
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from atl_sign.sandbox import Sandbox
 from tests.lab import PRODUCTS, Daemon, UnixConnection, revoke_tokens
@@ -277,6 +278,26 @@ def test_check_learns_a_clock_that_is_an_hour_off(daemon: Daemon) -> None:
         assert reply.status == 200, reply.text
         assert reply.json["clock_offset_s"] == pytest.approx(3600, abs=5)
         assert "s ahead" in reply.json["warnings"][0]
+
+
+def test_a_public_key_of_another_length_is_named_everywhere(daemon: Daemon, sandbox: Sandbox) -> None:
+    """The dance, the check and the doctor's diagnosis say the same, though the provider says nothing but 500."""
+    daemon.dance(sandbox, "jira")
+    consumer = sandbox.state.sites["jira"].state.find_consumer(daemon.request("GET", "/links/jira").json["consumer_key"])
+    assert consumer is not None
+    consumer.public_key = rsa.generate_private_key(65_537, 4_096).public_key()
+
+    replies = [daemon.request("POST", "/links/jira/check"), daemon.request("POST", "/dance", {"link": "jira", "callback": "oob"})]
+    findings = {each["check"]: each for each in daemon.request("POST", "/links/jira/diagnosis").json["findings"]}
+
+    words = "the provider has another public key for this consumer: it has 4096 bits, this machine's has 2048"
+    for reply in replies:
+        assert (reply.status, reply.code) == (502, "provider_refused")
+        assert words in reply.message
+        assert "atl-sign key" in reply.hint
+    assert findings["link.consumer"]["result"] == "ok"
+    assert findings["link.signature"]["result"] == "broken"
+    assert words in findings["link.signature"]["cause"]
 
 
 def test_logout_forgets_the_token_and_says_where_to_revoke(daemon: Daemon, sandbox: Sandbox) -> None:

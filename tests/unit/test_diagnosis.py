@@ -20,6 +20,7 @@ from atl_sign.errors import (
 from atl_sign.findings import GRANT_CHECKS, Finding
 from atl_sign.provider import Provider
 from atl_sign.sandbox import Sandbox
+from atl_sign.signing import make_private_key
 from tests.unit.provider_lab import CONSUMER_KEY, make_link, make_provider, make_token, private_key
 from tests.unit.raw_server import RawServer, reply
 
@@ -110,6 +111,17 @@ def test_what_a_provider_says_to_a_request_for_a_token(problem: str, shape: str)
 
     assert results(findings) == shape
     assert problem in next(finding.cause for finding in findings if finding.result == "broken")
+
+
+def test_a_public_key_of_another_length(sandbox: Sandbox) -> None:
+    """The consumer is known, and what differs is the key."""
+    sandbox.register_consumer("jira", CONSUMER_KEY, make_private_key(3072).public_pem(), name="unit tests")
+
+    findings = diagnose(lambda: make_provider(make_link(sandbox.base_url("jira"))))
+
+    assert results(findings) == "obsss"
+    assert "the provider has another public key for this consumer: it has 3072 bits" in findings[1].cause
+    assert findings[1].hint == "an administrator enters the key that `atl-sign key` prints"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """One link's provider: the real sandbox for what it can do, a raw server for what no sandbox would."""
 
+import functools
 import re
 import socket
 import time
@@ -16,7 +17,9 @@ from atl_sign.http_out import Answer
 from atl_sign.links import Link, parse_base_url
 from atl_sign.provider import Manifest, Provider, fetch_manifest
 from atl_sign.sandbox import Sandbox
+from atl_sign.sandbox.keys import parse_public_key
 from atl_sign.sandbox.problems import REFUSAL_FORMS, RefusalForm
+from atl_sign.signing import RsaPrivateKey, make_private_key
 from atl_sign.urls import Url
 from tests.lab import PRODUCTS
 from tests.unit.provider_lab import (
@@ -56,6 +59,13 @@ def dance(sandbox: Sandbox, provider: Provider, product: str = "jira") -> Access
 
 def verdicts(sandbox: Sandbox) -> list[str]:
     return [received.verdict for received in sandbox.state.requests]
+
+
+@functools.cache
+def key_of(bits: int, whose: str = "") -> RsaPrivateKey:
+    """Return a key of *bits*; *whose* tells one from another of the same length."""
+    del whose
+    return make_private_key(bits)
 
 
 def parameters(request: bytes) -> dict[str, str]:
@@ -215,6 +225,59 @@ def test_another_public_key_is_told_as_such(jira: Sandbox) -> None:
 
     assert error.problem == "signature_invalid"
     assert "another public key" in error.message
+
+
+@pytest.mark.parametrize("ours", [2048, 3072, 4096])
+@pytest.mark.parametrize("theirs", [1024, 2048, 3072, 4096])
+def test_a_public_key_of_another_length_is_found_out(jira: Sandbox, ours: int, theirs: int) -> None:
+    """The products' library throws over it: 500, an OAuth challenge and no problem, in every leg, in a renewal and in a check."""
+    mine, other = key_of(ours), key_of(theirs, "other")
+    with jira:
+        jira.register_consumer("jira", CONSUMER_KEY, mine.public_pem())
+        link = make_link(jira.base_url("jira"))
+        provider = Provider(link, Consumer(CONSUMER_KEY, mine))
+        token, request_token = dance(jira, provider), provider.fetch_request_token("oob")
+        code = jira.approve("jira", provider.authorize_url(request_token))
+        consumer = jira.state.sites["jira"].state.find_consumer(CONSUMER_KEY)
+        assert consumer is not None
+        consumer.public_key = parse_public_key(other.public_pem(), may_be_certificate=False)
+        errors = [
+            refusal(lambda: provider.fetch_request_token("oob")),
+            refusal(lambda: provider.fetch_access_token(request_token, Secret(code))),
+            refusal(lambda: provider.renew_access_token(token)),
+            refusal(lambda: provider.fetch_signed(WHO, token)),
+        ]
+        consumer.public_key = parse_public_key(mine.public_pem(), may_be_certificate=False)
+        assert provider.fetch_signed(WHO, token).status == 200  # nothing was spent
+
+    bits = "" if ours == theirs else f": it has {theirs} bits, this machine's has {ours}"
+    for error in errors:
+        assert error.message == f"link jira: the provider has another public key for this consumer{bits} (signature_invalid)"
+        assert error.hint == "an administrator enters the key that `atl-sign key` prints"
+        assert error.problem == "signature_invalid"
+
+
+@pytest.mark.parametrize("challenge", [{}, {"WWW-Authenticate": "Basic realm=x"}])
+def test_a_fault_of_the_provider_is_not_blamed_on_the_key(challenge: dict[str, str]) -> None:
+    """The twin: without an OAuth challenge the signature was not what it failed over, and nothing more is asked."""
+    with RawServer(reply("Internal Server Error", 500, challenge)) as server:
+        error = refusal(lambda: make_provider(make_link(server.url)).fetch_request_token("oob"))
+
+    assert "status 500" in error.message
+    assert "key" not in f"{error.message} {error.hint}"
+    assert error.problem is None
+    assert len(server.requests) == 1
+
+
+def test_a_provider_that_fails_over_every_signature_is_not_blamed_on_the_key() -> None:
+    """The twin: a broken key store, say; a signature of no length is taken."""
+    with RawServer(reply("", 500, {"WWW-Authenticate": 'OAuth realm="x"'})) as server:
+        error = refusal(lambda: make_provider(make_link(server.url)).fetch_signed(WHO, make_token()))
+
+    assert error.message == "link jira: the provider failed while it checked the signature (status 500, no oauth_problem)"
+    assert "key" not in str(error.hint)
+    assert error.problem is None
+    assert all(b"canary" not in request for request in server.requests[1:])  # the token is not what is tried
 
 
 def test_a_revoked_token_needs_a_new_dance(jira: Sandbox) -> None:

@@ -1,6 +1,7 @@
 """OAuth 1.0a verification as Atlassian's servers do it: RFC 5849 by the rules and in the order of facts section 3."""
 
 import binascii
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,6 +24,12 @@ ACCESS_PARAMETERS = (
     "oauth_nonce",
 )
 _SINGLE_PARAMETERS = frozenset(ACCESS_PARAMETERS) | {"oauth_callback", "oauth_token_secret", "oauth_version"}
+# What Java's Long.parseLong and Double.parseDouble take, beyond their range: a sign, leading zeros, digits of any script here and
+# only ASCII there; no blank here, and blanks around the number there.
+_LONG = re.compile(r"[+-]?\d{1,1000}")
+_DOUBLE = re.compile(
+    r"[\0-\x20]*(?P<number>[+-]?(?:NaN|Infinity|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?))(?:(?<=[\d.])[fFdD])?[\0-\x20]*", re.A
+)
 _DEFAULT_PORTS = {"http": b":80", "https": b":443"}
 
 
@@ -97,7 +104,7 @@ def verify(message: OAuthMessage, public_key: RSAPublicKey, nonces: NonceMemory,
 
     Raises:
         OAuthProblemError: it is not.
-        ServerThrowsError: the timestamp or the version is not a number.
+        ServerThrowsError: the timestamp or the version is not a number, or the signature is not as long as the key.
     """
     if message.get("oauth_signature_method") != "RSA-SHA1":
         raise OAuthProblemError("signature_method_rejected")
@@ -128,25 +135,34 @@ def _check_single(parameters: Iterable[tuple[str, str]]) -> None:
 
 
 def _check_version(version: str | None) -> None:
-    try:
-        is_known = version is None or float(version) == 1.0
-    except ValueError:
-        raise ServerThrowsError("the version is not a number") from None
-    if not is_known:
+    if version is None:
+        return
+    match = _DOUBLE.fullmatch(version)
+    if match is None:
+        raise ServerThrowsError("the version is not a number")
+    number = float(match["number"])
+    if number < 1.0 or number > 1.0:  # not "!= 1.0": NaN passes, as it does there
         raise OAuthProblemError("version_rejected", oauth_acceptable_versions="1.0-1.0")
 
 
 def _check_timestamp(timestamp: str, now: float) -> None:
-    if not timestamp.isascii() or not timestamp.isdigit():
+    value = int(timestamp) if _LONG.fullmatch(timestamp) else None
+    if value is None or not -(2**63) <= value < 2**63:
         raise ServerThrowsError("the timestamp is not a number")
     first, last = int(now + 0.5) - WINDOW_S, int(now + 0.5) + WINDOW_S
-    if not first <= int(timestamp[:20]) <= last:
+    if not first <= value <= last:
         raise OAuthProblemError("timestamp_refused", oauth_acceptable_timestamps=f"{first}-{last}")
 
 
 def _is_signed(base_string: str, signature: str, public_key: RSAPublicKey) -> bool:
     try:
         raw = binascii.a2b_base64(signature)
+    except ValueError:
+        raw = b""  # what is no base64 is decoded to less than a signature there
+    if len(raw) * 8 != (public_key.key_size + 7) // 8 * 8:
+        # java.security.Signature.verify: "Bad signature length: got 256 but was expecting 512".
+        raise ServerThrowsError("the signature is not as long as the key")
+    try:
         public_key.verify(raw, base_string.encode("ascii"), padding.PKCS1v15(), hashes.SHA1())  # noqa: S303 - the protocol's
     except (InvalidSignature, ValueError):
         return False
