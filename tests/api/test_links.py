@@ -280,15 +280,15 @@ def test_check_learns_a_clock_that_is_an_hour_off(daemon: Daemon) -> None:
         assert "s ahead" in reply.json["warnings"][0]
 
 
-def test_a_public_key_of_another_length_is_named_everywhere(danced: Daemon, sandbox: Sandbox) -> None:
+def test_a_public_key_of_another_length_is_named_everywhere(daemon: Daemon, sandbox: Sandbox) -> None:
     """The dance, the check and the doctor's diagnosis say the same, though the provider says nothing but 500."""
-    consumer = sandbox.state.sites["jira"].state.find_consumer(danced.request("GET", "/links/jira").json["consumer_key"])
+    daemon.dance(sandbox, "jira")
+    consumer = sandbox.state.sites["jira"].state.find_consumer(daemon.request("GET", "/links/jira").json["consumer_key"])
     assert consumer is not None
-    registered, consumer.public_key = consumer.public_key, rsa.generate_private_key(65_537, 4_096).public_key()
+    consumer.public_key = rsa.generate_private_key(65_537, 4_096).public_key()
 
-    replies = [danced.request("POST", "/links/jira/check"), danced.request("POST", "/dance", {"link": "jira", "callback": "oob"})]
-    findings = {each["check"]: each for each in danced.request("POST", "/links/jira/diagnosis").json["findings"]}
-    consumer.public_key = registered
+    replies = [daemon.request("POST", "/links/jira/check"), daemon.request("POST", "/dance", {"link": "jira", "callback": "oob"})]
+    findings = {each["check"]: each for each in daemon.request("POST", "/links/jira/diagnosis").json["findings"]}
 
     words = "the provider has another public key for this consumer: it has 4096 bits, this machine's has 2048"
     for reply in replies:
