@@ -50,6 +50,7 @@ EDGES = {
     "programs",
     "notify",
     "installed",
+    "user_namespace",
 }
 USE_CASES = [
     "provider",
