@@ -51,6 +51,7 @@ EDGES = {
     "programs",
     "notify",
     "installed",
+    "user_namespace",
 }
 USE_CASES = [
     "provider",

@@ -41,6 +41,7 @@ from atl_sign.signing import RsaPrivateKey, UnsignedRequest, make_private_key, s
 from atl_sign.store import Store, open_store
 from atl_sign.storekeeper import StoreKeeper
 from atl_sign.urls import Pairs, Url, parse_url
+from atl_sign.user_namespace import OPEN_MEMORY, is_owned_by_us
 from atl_sign.vault import NotInMemoryError, Vault
 
 if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first call needs it
@@ -321,6 +322,8 @@ class Agent:
         warnings = [*(str(problem) for problem in settings.problems), *self.store.warnings()]
         if self._audit.failure is not None:
             warnings.append(self._audit.failure)
+        if is_owned_by_us():
+            warnings.append(OPEN_MEMORY)
         return Status(
             started_at=self._started_at,
             uptime_s=now_s() - self._started_s,

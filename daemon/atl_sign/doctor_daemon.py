@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -10,7 +11,7 @@ from typing import Any
 
 from atl_sign import __version__
 from atl_sign.audit import audit_path
-from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, manager_environment
+from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, manager_environment, unit_folders
 from atl_sign.config import ConfigFile, UntrustedConfigError, config_path
 from atl_sign.daemon_call import DaemonAnswer, NoAnswerError, call_daemon
 from atl_sign.errors import DaemonError
@@ -19,6 +20,7 @@ from atl_sign.listening import StartError, check_way, socket_path
 from atl_sign.programs import find_program, run_program
 from atl_sign.settings import Settings
 from atl_sign.store import STORE_DEFAULT, open_store
+from atl_sign.user_namespace import OPEN_MEMORY
 from atl_sign.variables import NAMES, show_variables
 
 CALL_S = 6.0  # a keyring has 3 s
@@ -63,14 +65,14 @@ def read_config(environment: Mapping[str, str]) -> tuple[Settings, Path, list[Fi
 
 def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> DaemonView:
     """
-    Ask the daemon how it is; a view with a finding for socket, daemon, version, store, key and audit.
+    Ask the daemon how it is; a view with a finding for socket, daemon, version, memory, store, key and audit.
 
     Args:
         environment: names the socket.
         settings: what the configuration says; without links a missing key is no fault yet.
     """
     view = DaemonView()
-    asked = ("daemon", "version", "store", "key")
+    asked = ("daemon", "version", "memory", "store", "key")
     audit = _check_audit(environment, {"audit": "off" if settings.audit == "off" else "", "warnings": []})
     try:
         view.path = socket_path(environment)
@@ -84,7 +86,7 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
         view.pid = exc.pid
         view.findings += [
             _no_daemon(exc, view.path),
-            *skip(["version"], "no daemon answers"),
+            *skip(["version", "memory"], "no daemon answers"),
             _check_store_name(environment, settings),
             *skip(["key"], "no daemon answers"),
             audit,
@@ -106,6 +108,7 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
             "daemon", "ok", f"answers with pid {status['pid']}, up for {status['uptime_s']} s, {status['signatures']} signatures"
         ),
         _check_version(str(status["version"]), view.pid),
+        _check_memory(environment, status, view.pid),
         *_check_secrets(view.path, status, len(settings.links.by_name)),
         _check_audit(environment, status),
     ]
@@ -259,6 +262,19 @@ def _check_version(version: str, pid: int) -> Finding:
         return Finding("version", "ok", f"the daemon and this program are {version}")
     hint = f"systemctl --user restart {UNITS[1]}, or kill {pid} and start it anew"
     return Finding("version", "broken", f"the daemon that runs is {version}, this program {__version__}", hint)
+
+
+def _check_memory(environment: Mapping[str, str], status: Mapping[str, Any], pid: int) -> Finding:
+    """Try what a program that wants the daemon's memory would have to be allowed; the daemon may know of one outside of here."""
+    is_open = OPEN_MEMORY in status["warnings"]
+    if not is_open and os.geteuid() != 0:  # root may look into everything
+        with suppress(OSError):
+            is_open = bool(Path(f"/proc/{pid}/exe").readlink())
+    if not is_open:
+        return Finding("memory", "ok", "no other program of yours can read the daemon's memory")
+    has_units = any((folder / SERVICE_UNIT).exists() for folder in unit_folders(environment))
+    hint = "atl-sign service install" if has_units else "start it outside of the container: atl-sign serve &"
+    return Finding("memory", "warning", OPEN_MEMORY, hint)
 
 
 def _check_secrets(path: Path, status: Mapping[str, Any], links: int) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ MACHINE_CHECKS = (
     "socket",
     "daemon",
     "version",
+    "memory",
     "service",
     "environment",
     "store",

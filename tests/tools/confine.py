@@ -2,8 +2,8 @@
 Runs a command as the service unit confines it, as far as that works without a user manager: `confine UNIT COMMAND…`.
 
 What is taken from the unit: SystemCallFilter= and SystemCallErrorNumber=, RestrictAddressFamilies=, RestrictNamespaces=,
-MemoryDenyWriteExecute=, NoNewPrivileges=, CapabilityBoundingSet=, UMask=, LimitCORE=, PrivateUsers=, ProtectSystem=strict with
-ReadWritePaths=%h. The filters are libseccomp's, as systemd's own are; the sets are those that systemd-analyze names.
+RestrictSUIDSGID=, LockPersonality=, MemoryDenyWriteExecute=, NoNewPrivileges=, UMask=, LimitCORE=. The filters are libseccomp's,
+as systemd's own are; the sets are those that systemd-analyze names.
 """
 
 import ctypes
@@ -16,13 +16,12 @@ from pathlib import Path
 
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000  # seccomp.h: SCMP_ACT_ALLOW, SCMP_ACT_ERRNO(x)
 _EPERM, _EAFNOSUPPORT = 1, 97
-_EQ, _MASKED_EQ = 4, 7  # scmp_compare
+_NE, _EQ, _MASKED_EQ = 1, 4, 7  # scmp_compare
 _PR_SET_MDWE, _REFUSE_EXEC_GAIN = 65, 1  # prctl(2)
-_PR_CAPBSET_DROP = 24
-_CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
+_PR_SET_NO_NEW_PRIVS = 38
 _NAMESPACES = 0x7E020080  # every CLONE_NEW* of namespaces(7)
-_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_SLAVE = 1, 32, 4096, 16384, 1 << 19
-_LAST_CAP = Path("/proc/sys/kernel/cap_last_cap")
+_SETUID, _SETGID = 0o4000, 0o2000
+_MODE_ARGUMENT = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "mkdir": 1, "mkdirat": 2, "mknod": 1, "mknodat": 2}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -63,39 +62,17 @@ def _expand(words: list[str]) -> Iterator[str]:
         yield from _expand([line for line in lines if line and not line.startswith("#")])
 
 
-def confine(unit: dict[str, list[str]], home: Path) -> None:
-    """Confine this process and its children, as the unit says; *home* is what stays writable."""
-    assert unit["NoNewPrivileges"] == unit["PrivateUsers"] == ["yes"]
-    assert unit["ProtectSystem"] == ["strict"]
-    assert unit["ReadWritePaths"] == ["%h"]
+def confine(unit: dict[str, list[str]]) -> None:
+    """Confine this process and its children, as the unit says."""
+    for name in ("NoNewPrivileges", "MemoryDenyWriteExecute", "RestrictNamespaces", "RestrictSUIDSGID", "LockPersonality"):
+        assert unit[name] == ["yes"], name
+    assert unit["LimitCORE"] == ["0"]
     calls = allowed_calls(unit["SystemCallFilter"])
     os.umask(int(unit["UMask"][0], 8))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _enter_namespaces(home)
-    assert unit["CapabilityBoundingSet"] == [""]
-    for capability in range(int(_LAST_CAP.read_text()) + 1):
-        _check(_libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0), "PR_CAPBSET_DROP")
-    assert unit["MemoryDenyWriteExecute"] == ["yes"]
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")
     _check(_libc.prctl(_PR_SET_MDWE, _REFUSE_EXEC_GAIN, 0, 0, 0), "PR_SET_MDWE")
     _filter(calls, unit["RestrictAddressFamilies"][0].split())
-
-
-def _enter_namespaces(home: Path) -> None:
-    uid, gid = os.geteuid(), os.getegid()
-    _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS), "unshare")
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1\n")
-    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1\n")
-    _mount(None, "/", None, _MS_REC | _MS_SLAVE)
-    _mount(str(home), str(home), None, _MS_BIND | _MS_REC)
-    flags = os.statvfs("/").f_flag & 0xF & ~_MS_RDONLY  # what was set when the namespace began is locked
-    _mount(None, "/", None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | flags)
-    os.chdir(home)  # the one from before the mount is below it
-
-
-def _mount(source: str | None, target: str, kind: str | None, flags: int) -> None:
-    encode = [None if text is None else text.encode() for text in (source, target, kind)]
-    _check(_libc.mount(*encode, ctypes.c_ulong(flags), None), f"mount {target}")
 
 
 def _filter(calls: set[str], families: list[str]) -> None:
@@ -110,7 +87,12 @@ def _filter(calls: set[str], families: list[str]) -> None:
     for family in set(range(64)) - {int(value) for value in values}:
         _add(library, context, _EAFNOSUPPORT, numbers["socket"], _Compare(0, _EQ, family, 0))
     for flag in (1 << bit for bit in range(32) if _NAMESPACES & 1 << bit):
-        _add(library, context, _EPERM, numbers["unshare"], _Compare(0, _MASKED_EQ, flag, flag))
+        for name in ("unshare", "clone"):
+            _add(library, context, _EPERM, numbers[name], _Compare(0, _MASKED_EQ, flag, flag))
+    for name, argument in _MODE_ARGUMENT.items():
+        for bit in (_SETUID, _SETGID) if name in calls else ():
+            _add(library, context, _EPERM, numbers[name], _Compare(argument, _MASKED_EQ, bit, bit))
+    _add(library, context, _EPERM, numbers["personality"], _Compare(0, _NE, 0, 0))
     _check(library.seccomp_load(context), "seccomp_load")
 
 
@@ -132,5 +114,5 @@ def _check(result: int, what: str) -> None:
 
 
 if __name__ == "__main__":
-    confine(read_unit(Path(sys.argv[1])), Path(os.environ["HOME"]))
+    confine(read_unit(Path(sys.argv[1])))
     os.execv(sys.argv[2], sys.argv[2:])

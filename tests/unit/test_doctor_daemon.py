@@ -36,7 +36,7 @@ def only(findings: list[Finding]) -> Finding:
 
 def look(environment: dict[str, str], text: str = LINKS) -> dict[str, Finding]:
     findings = look_at_daemon(environment, parse_settings(text)).findings
-    assert [finding.check for finding in findings] == ["socket", "daemon", "version", "store", "key", "audit"]
+    assert [finding.check for finding in findings] == ["socket", "daemon", "version", "memory", "store", "key", "audit"]
     return {finding.check: finding for finding in findings}
 
 
