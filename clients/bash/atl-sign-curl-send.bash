@@ -131,7 +131,7 @@ finish_asking() {
 		finish_asking
 		return
 		;;
-	28) die "$NO_DAEMON" "the daemon on $socket did not answer within $LOCAL_S s" "stop that process and start it again: $PROGRAM serve &" ;;
+	28) silent "$LOCAL_S" ;;
 	23 | 27 | 63) no_answer ;; # more than a daemon would say
 	52 | 56) die "$NO_DAEMON" "the daemon on $socket closed the connection" "its log says why; it serves its own user alone" ;;
 	126 | 127) die "$REFUSED" "curl cannot be run" "install curl 7.76 or newer" ;;

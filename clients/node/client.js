@@ -5,7 +5,7 @@ import {inspect} from 'node:util';
 
 import {AtlSignError, checkMethod, checkUrl, refusal} from './errors.js';
 import {sendSigned} from './fetch.js';
-import {findSocket, noDaemon} from './socket.js';
+import {findSocket, hintFor, noDaemon} from './socket.js';
 import {startDaemon} from './start.js';
 
 const ANSWER_LENGTH_MAX = 1_048_576;
@@ -95,7 +95,7 @@ function askOnce(socketPath, body, timeoutMs, signal) {
 				new AtlSignError({
 					code: 'daemon_timeout',
 					message: `the daemon did not answer within ${timeoutMs} ms`,
-					hint: 'is it stopped or overloaded? atl-sign status',
+					hint: hintFor(socketPath, 'is it stopped or overloaded? atl-sign status'),
 				}),
 			);
 			request.destroy();
@@ -126,7 +126,7 @@ function exchange(socketPath, body, done, fail, again) {
 	// Neither this error nor a parser's goes on as a cause: they hold what came in.
 	const give = error => {
 		if (!response && request.reusedSocket && LOST.has(error.code)) again();
-		else if (error.syscall === 'connect') fail(noDaemon(`nobody answers on ${socketPath}: ${error.code}`));
+		else if (error.syscall === 'connect') fail(noDaemon(`nobody answers on ${socketPath}: ${error.code}`, socketPath));
 		else fail(badAnswer(response || LOST.has(error.code) ? 'it ended in the middle' : 'it is no HTTP'));
 	};
 	request.on('error', give);

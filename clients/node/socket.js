@@ -19,7 +19,15 @@ function defaultPath() {
 
 const badSocket = (message, hint) => new AtlSignError({code: 'bad_socket', message, hint});
 
-export const noDaemon = message => new AtlSignError({code: 'no_daemon', message, hint: 'start it: atl-sign serve &'});
+export const noDaemon = (message, path) => new AtlSignError({code: 'no_daemon', message, hint: hintFor(path, 'start it: atl-sign serve &')});
+
+/** Return *hint*, or what to do where `atl-sign service install` linked the unit of the socket at *path*: there systemd starts the daemon. */
+export function hintFor(path, hint) {
+	const run = process.env.XDG_RUNTIME_DIR || `/run/user/${process.getuid()}`;
+	const unit = `${process.env.XDG_CONFIG_HOME || `${homedir()}/.config`}/systemd/user/atl-signd.socket`;
+	const isSystemds = (path ?? defaultPath()) === `${run}/atl-sign/agent.sock` && lstatSync(unit, {throwIfNoEntry: false})?.isSymbolicLink();
+	return isSystemds ? 'atl-sign service status' : hint;
+}
 
 /**
  * Return the path of a socket that is ours.
@@ -39,7 +47,7 @@ export function findSocket(given) {
 		entry = lstatSync(path);
 		target = entry.isSymbolicLink() ? statSync(path) : entry;
 	} catch (error) {
-		if (error.code === 'ENOENT' || error.code === 'ENOTDIR') throw noDaemon(`there is no daemon on ${path}`);
+		if (error.code === 'ENOENT' || error.code === 'ENOTDIR') throw noDaemon(`there is no daemon on ${path}`, path);
 		throw badSocket(`the socket ${path} cannot be looked at: ${error.code}`, 'name another path in ATL_SIGN_SOCK');
 	}
 	const uid = process.geteuid();

@@ -24,6 +24,7 @@ _POLL_S = 0.01
 _AGAIN_S = 0.1
 _SYSTEMCTL_S = 10
 _EX_TEMPFAIL = 75  # of `serve`: another one still has the path
+SERVICE_HINT = "atl-sign service status"
 _BY_HAND = "start it: atl-sign serve &"
 
 
@@ -35,7 +36,8 @@ def autostart(environment: Mapping[str, str]) -> None:
         StartError: none does, within START_S; or `ATL_SIGN_AUTOSTART=0` forbids it.
     """
     if environment.get("ATL_SIGN_AUTOSTART") == "0":
-        raise StartError("ATL_SIGN_AUTOSTART=0 says not to start a daemon", _BY_HAND)
+        hint = SERVICE_HINT if has_unit_at(environment, socket_path(environment)) else _BY_HAND
+        raise StartError("ATL_SIGN_AUTOSTART=0 says not to start a daemon", hint)
     path = socket_path(environment)
     if _answers(path):
         return
@@ -43,7 +45,7 @@ def autostart(environment: Mapping[str, str]) -> None:
     if _start_unit(environment, path):
         while not _answers(path):
             if time.monotonic() > deadline:
-                raise StartError(f"systemd started {SOCKET_UNIT}, and nobody answers at {path}", "atl-sign service status")
+                raise StartError(f"systemd started {SOCKET_UNIT}, and nobody answers at {path}", SERVICE_HINT)
             time.sleep(_POLL_S)
         return
     lock = open_lock(path.with_name(f"{path.name}.start"), is_default=not environment.get("ATL_SIGN_SOCK"))
@@ -70,6 +72,11 @@ def unit_socket_path(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") / "atl-sign/agent.sock"
 
 
+def has_unit_at(environment: Mapping[str, str], path: Path) -> bool:
+    """Tell whether *path* is the socket of an installed unit: whether a daemon starts there is systemd's to know."""
+    return path == unit_socket_path(environment) and any((folder / SOCKET_UNIT).exists() for folder in unit_folders(environment))
+
+
 def manager_environment(environment: Mapping[str, str]) -> Mapping[str, str]:
     """Return *environment* with the runtime folder by which `systemctl --user` finds its manager, and which su and sudo drop."""
     folder = RUNTIME_FOLDERS / str(os.getuid())
@@ -87,9 +94,7 @@ def _answers(path: Path) -> bool:
 
 def _start_unit(environment: Mapping[str, str], path: Path) -> bool:
     """Start the socket unit, if it is installed and for this path; tells whether systemd did."""
-    if path != unit_socket_path(environment):
-        return False
-    if not any((folder / SOCKET_UNIT).exists() for folder in unit_folders(environment)):
+    if not has_unit_at(environment, path):
         return False
     try:
         call_program(manager_environment(environment), "systemctl", "--user", "start", SOCKET_UNIT, timeout_s=_SYSTEMCTL_S)

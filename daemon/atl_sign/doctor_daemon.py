@@ -11,7 +11,7 @@ from typing import Any
 
 from atl_sign import __version__
 from atl_sign.audit import audit_path
-from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, manager_environment, unit_folders
+from atl_sign.autostart import SERVICE_HINT, SERVICE_UNIT, SOCKET_UNIT, has_unit_at, manager_environment, unit_folders
 from atl_sign.config import ConfigFile, UntrustedConfigError, config_path
 from atl_sign.daemon_call import DaemonAnswer, NoAnswerError, call_daemon
 from atl_sign.errors import DaemonError
@@ -20,6 +20,7 @@ from atl_sign.listening import StartError, check_way, socket_path
 from atl_sign.programs import find_program, run_program
 from atl_sign.settings import Settings
 from atl_sign.store import STORE_DEFAULT, open_store
+from atl_sign.systemd_units import PROPERTIES, find_failure
 from atl_sign.user_namespace import OPEN_MEMORY
 from atl_sign.variables import NAMES, show_variables
 
@@ -85,7 +86,7 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
     except NoAnswerError as exc:
         view.pid = exc.pid
         view.findings += [
-            _no_daemon(exc, view.path),
+            _no_daemon(environment, exc, view.path),
             *skip(["version", "memory"], "no daemon answers"),
             _check_store_name(environment, settings),
             *skip(["key"], "no daemon answers"),
@@ -117,7 +118,7 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
 
 def check_service(environment: Mapping[str, str]) -> list[Finding]:
     """Return how systemd's user manager has the units."""
-    shown = ask_manager(environment, "show", *UNITS, "-p", "Id,LoadState,ActiveState,UnitFileState,Result,NeedDaemonReload")
+    shown = ask_manager(environment, "show", *UNITS, "-p", PROPERTIES)
     if shown is None:
         return skip(["service"], "no user manager of systemd answers here: the daemon is started by hand or by its clients")
     units = {}
@@ -128,6 +129,9 @@ def check_service(environment: Mapping[str, str]) -> list[Finding]:
     if sock.get("LoadState") != "loaded" or service.get("LoadState") != "loaded":
         cause = "the units are not installed: no daemon is there after login until a client starts one"
         return [Finding("service", "warning", cause, "atl-sign service install")]
+    failure = find_failure(manager_environment(environment), service)
+    if failure is not None and sock.get("ActiveState") == "active":
+        return [Finding("service", "broken", f"the daemon {failure.cause}", failure.hint)]
     failed = [name for name in UNITS if units[name].get("ActiveState") == "failed"]
     if failed:
         results = ", ".join(f"{name}: {units[name].get('Result')}" for name in failed)
@@ -232,7 +236,11 @@ def _check_socket(path: Path) -> Finding:
     return Finding("socket", "ok", f"{path}: mode {mode:04o}, in {stat.S_IMODE(status.st_mode):04o}")
 
 
-def _no_daemon(exc: NoAnswerError, path: Path) -> Finding:
+def _no_daemon(environment: Mapping[str, str], exc: NoAnswerError, path: Path) -> Finding:
+    if has_unit_at(environment, path) and exc.kind in ("absent", "dead", "silent"):
+        # The kernel's pid is that of the last daemon on this socket, or of systemd itself: neither is to be ended.
+        silence = f"nobody answers at {path}" + (f" within {CALL_S:g} s" if exc.kind == "silent" else "")
+        return Finding("daemon", "broken", f"{silence}, where systemd listens", SERVICE_HINT)
     if exc.kind == "absent":
         return Finding("daemon", "broken", f"no daemon runs: there is no {path}", START_HINT)
     if exc.kind == "dead":

@@ -1,10 +1,13 @@
 """The daemon's units in the user's own systemd: linked, enabled, started and proved; looked at; and removed without a trace."""
 
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from atl_sign import __version__
@@ -12,12 +15,27 @@ from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, autostart, manager_env
 from atl_sign.daemon_call import NoAnswerError, ask_status, describe_status, find_listener
 from atl_sign.installed import INSTALL_AGAIN, find_command, find_units
 from atl_sign.listening import StartError, is_claimed, socket_path
-from atl_sign.programs import ProgramError, call_program, find_program, first_line
+from atl_sign.programs import COMMAND_S, ProgramError, call_program, find_program, first_line, run_program
 from atl_sign.service_files import ServiceError, link_units, unlink_units
 
+LOG_HINT = f"its log says more: journalctl --user -u {SERVICE_UNIT} -n 30"
+# Of a unit, for `find_failure` and for those who show its state.
+PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,NeedDaemonReload,Result,NRestarts,ExecMainStatus"
+
 _END_S = 8.0
+_START_S = 600.0  # systemd ends a start by itself, when the unit's TimeoutStartSec= is over
+_EXEC = "203/EXEC"  # systemd.exec(5), "Process Exit Codes": the command is not there
+_LOG_LINES = "40"
 # What a shell may have and the user manager lacks, so that the daemon there would do something else than the one here.
 _SHELLS_OWN = ("ATL_SIGN_STORE", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the daemon does not start, as what it "does", and what to do."""
+
+    cause: str
+    hint: str
 
 
 class SystemdUnits:
@@ -46,6 +64,8 @@ class SystemdUnits:
         is_first = not (self._folder / SOCKET_UNIT).is_symlink()
         has_changed = link_units(self._folder, units, command)
         try:
+            # An upgrade changes the files behind the links.
+            has_changed = self._show(SERVICE_UNIT)["NeedDaemonReload"] == "yes" or has_changed
             self._systemctl("daemon-reload")
             self._systemctl("reset-failed", SOCKET_UNIT, SERVICE_UNIT, may_fail=True)
             if self._show(SOCKET_UNIT)["ActiveState"] != "active":
@@ -64,9 +84,7 @@ class SystemdUnits:
         """Stop, disable and unlink the units; nothing is left of what `install` made. Raises ProgramError."""
         is_alone = self._why_no_manager() is not None  # as in a container that shares the home folder
         found = unlink_units(self._folder) if is_alone else self._remove()
-        for path in (self._socket.with_name(f"{self._socket.name}{end}") for end in (".lock", ".start")):
-            if find_listener(self._socket) is None:
-                path.unlink(missing_ok=True)
+        self._clear_folder()
         return f"removed the units from {self._folder}" if found else f"there were no units in {self._folder}"
 
     def status(self) -> dict[str, Any]:
@@ -85,11 +103,13 @@ class SystemdUnits:
             fields["unit"] = services["FragmentPath"] or None
             if not is_installed or sockets["ActiveState"] != "active":
                 fields["hint"] = "atl-sign service install"
+            failure = find_failure(self._environment, services)
+            if failure is not None:
+                return fields | {"daemon": failure.cause, "hint": fields["hint"] or failure.hint}
             if services["ActiveState"] != "active":
-                fields["daemon"] = (
-                    "not running; the next request starts it" if sockets["ActiveState"] == "active" else "not running"
-                )
-                return fields
+                can_start = sockets["ActiveState"] == "active"
+                waits = "is starting" if services["ActiveState"] == "activating" else "not running; the next request starts it"
+                return fields | {"daemon": waits if can_start else "not running"}
         return fields | self._ask(fields["hint"])
 
     def _ask(self, hint: str | None) -> dict[str, Any]:
@@ -99,7 +119,7 @@ class SystemdUnits:
         try:
             status = ask_status(path)
         except NoAnswerError as exc:
-            return {"daemon": str(exc), "hint": hint or "its log says more: journalctl --user -u atl-signd"}
+            return {"daemon": str(exc), "hint": hint or LOG_HINT}
         if status["version"] != __version__:
             hint = (
                 hint
@@ -152,10 +172,15 @@ class SystemdUnits:
             time.sleep(0.02)
 
     def _prove(self) -> dict[str, Any]:
+        """Start the service, which may take as long as its unit allows, and ask it how it is."""
+        started = self._systemctl("start", SERVICE_UNIT, may_fail=True, timeout_s=_START_S)
+        failure = find_failure(self._environment, self._show(SERVICE_UNIT)) if started.returncode != 0 else None
+        if failure is not None:
+            raise ServiceError(f"the units are linked, but the daemon {failure.cause}", failure.hint)
         try:
             return ask_status(self._socket)
         except NoAnswerError as exc:
-            raise ServiceError(f"the units are started, but {exc}", "its log says more: journalctl --user -u atl-signd") from exc
+            raise ServiceError(f"the units are started, but {exc}", LOG_HINT) from exc
 
     def _warn(self, status: Mapping[str, Any]) -> list[str]:
         """Return a line for each thing that will be otherwise than the user expects."""
@@ -174,16 +199,63 @@ class SystemdUnits:
         return lines
 
     def _remove(self) -> bool:
-        self._systemctl("disable", "--now", SOCKET_UNIT, SERVICE_UNIT, may_fail=True)
+        # Stopped while they are linked: of a unit that is not, systemd does not know any more to remove the socket.
+        self._systemctl("stop", SOCKET_UNIT, SERVICE_UNIT, may_fail=True)
+        self._systemctl("disable", SOCKET_UNIT, SERVICE_UNIT, may_fail=True)
         found = unlink_units(self._folder)
+        self._clear_folder()
         self._systemctl("daemon-reload")
         self._systemctl("reset-failed", SOCKET_UNIT, SERVICE_UNIT, may_fail=True)
         return found
 
-    def _show(self, unit: str) -> dict[str, str]:
-        names = ("ActiveState", "SubState", "UnitFileState", "FragmentPath")
-        done = self._systemctl("show", f"--property={','.join(names)}", unit)
-        return dict.fromkeys(names, "") | dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    def _clear_folder(self) -> None:
+        """Remove what is left of a socket that nobody serves, and its folder."""
+        if find_listener(self._socket) is not None:
+            return
+        for end in ("", ".lock", ".start"):
+            self._socket.with_name(f"{self._socket.name}{end}").unlink(missing_ok=True)
+        with suppress(OSError):  # other things are in it, or it is not there
+            self._socket.parent.rmdir()
 
-    def _systemctl(self, *arguments: str, may_fail: bool = False) -> "subprocess.CompletedProcess[str]":
-        return call_program(self._environment, "systemctl", "--user", *arguments, may_fail=may_fail)
+    def _show(self, unit: str) -> dict[str, str]:
+        done = self._systemctl("show", f"--property={PROPERTIES}", unit)
+        return dict.fromkeys(PROPERTIES.split(","), "") | dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+
+    def _systemctl(
+        self, *arguments: str, may_fail: bool = False, timeout_s: float = COMMAND_S
+    ) -> "subprocess.CompletedProcess[str]":
+        return call_program(self._environment, "systemctl", "--user", *arguments, timeout_s=timeout_s, may_fail=may_fail)
+
+
+def find_failure(environment: Mapping[str, str], service: Mapping[str, str]) -> Failure | None:
+    """
+    Return why systemd cannot start the daemon, or keeps starting it in vain; None when it does not try, or did it.
+
+    Args:
+        environment: in which `journalctl --user` finds its journal.
+        service: `PROPERTIES` of the service, as systemctl shows them.
+    """
+    state, restarts = service.get("ActiveState"), int(service.get("NRestarts") or 0)
+    is_loop = state == "activating" and (service.get("SubState") == "auto-restart" or restarts > 0)
+    if state != "failed" and not is_loop:
+        return None
+    status = service.get("ExecMainStatus") or "0"
+    words, hint = "", ""
+    log = run_program(environment, "journalctl", "--user", "-u", SERVICE_UNIT, "-o", "cat", "-n", _LOG_LINES, "--no-pager")
+    for line in (log or "").splitlines():
+        # Between two tries systemd shows the status of neither.
+        if found := re.search(r"\bstatus=(\d+/\S+?)\b", line):
+            status = found[1]
+        if line.startswith("atl-signd: "):
+            words = line.removeprefix("atl-signd: ")
+        if line.startswith("hint: "):
+            hint = line.removeprefix("hint: ")
+    result = service.get("Result") or "success"
+    ended = "ended before it was ready" if result == "success" else f"failed ({result})"
+    if not status.startswith("0"):
+        ended = f"ended with status {status}"
+    tries = f", and systemd has started it {restarts} times again" if restarts else ""
+    return Failure(
+        f"does not start: {words}{'; ' if words else ''}it {ended}{tries}",
+        "atl-sign service install" if status == _EXEC else hint or LOG_HINT,
+    )

@@ -3,8 +3,10 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from tests.daemon.activation import end_autostarted, pid_in
 from tests.lab import REPOSITORY, Daemon, wait_for
 
+LIMIT_S = 40.0  # the longest is 15 s
 LINK = '[links.bb]\nurl = "https://bb.example.com"\nconsumer_key = "me"\n'
 ASKED = {
     "git": [str(REPOSITORY / "clients/git/git-credential-atl-sign"), "--link", "bb", "get"],
@@ -59,7 +62,7 @@ def ask(lab: Daemon, client: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         timeout=60,
-        check=True,
+        check=not client.startswith("bash"),  # a command line fails, a credential helper does not
     )
     assert done.stdout == ""
     return done.stderr
@@ -106,3 +109,52 @@ def test_a_socket_that_the_program_names_is_left_to_it(lab: Daemon, client: str,
     assert ask(lab, client).startswith("no_daemon there is no daemon on /nowhere/s")
 
     assert not lab.socket.parent.exists()
+
+
+def link_unit(lab: Daemon) -> None:
+    """Leave what `atl-sign service install` links."""
+    unit = lab.folder / "config/systemd/user/atl-signd.socket"
+    unit.parent.mkdir(parents=True)
+    unit.symlink_to(REPOSITORY / "systemd/atl-signd.socket")
+
+
+@pytest.mark.parametrize("client", [*ASKED, "bash"])
+def test_where_systemd_has_the_socket_it_knows_why(lab: Daemon, client: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hint is `service status`; without the unit, or on another path, the twin starts a daemon by hand."""
+    monkeypatch.setitem(ASKED, "bash", ["atl-sign", "header", "GET", "https://bb.example.com/x"])
+    by_hand = ask(lab, client, ATL_SIGN_AUTOSTART="0")
+    link_unit(lab)
+
+    by_systemd = ask(lab, client, ATL_SIGN_AUTOSTART="0")
+    elsewhere = ask(lab, client, ATL_SIGN_AUTOSTART="0", ATL_SIGN_SOCK=str(lab.folder / "other"))
+
+    assert "atl-sign serve &" in by_hand
+    assert "atl-sign serve &" in elsewhere
+    assert by_systemd.rstrip().endswith("atl-sign service status")
+    assert "serve" not in by_systemd
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", [*ASKED, "bash", "bash with a long call"])
+def test_nobody_waits_longer_where_systemd_starts_no_daemon(
+    lab: Daemon, client: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The connection waits in systemd's queue for ever: each client ends at its own limit, a call of minutes after a short one."""
+    monkeypatch.setitem(ASKED, "bash", ["atl-sign", "header", "GET", "https://bb.example.com/x"])
+    monkeypatch.setitem(ASKED, "bash with a long call", ["atl-sign", "check", "bb"])
+    helper = tmp_path / "git-credential-atl-sign"  # its 65 s are for a provider
+    helper.write_text(Path(ASKED["git"][0]).read_text().replace("\nWAIT_S=65 ", "\nWAIT_S=3 "))
+    helper.chmod(0o755)
+    monkeypatch.setitem(ASKED, "git", [str(helper), *ASKED["git"][1:]])
+    link_unit(lab)
+    lab.socket.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(lab.socket))
+        lab.socket.chmod(0o600)
+        listener.listen(1024)
+        before = time.monotonic()
+
+        said = ask(lab, client)
+
+    assert said.rstrip().endswith("atl-sign service status")
+    assert time.monotonic() - before < LIMIT_S

@@ -37,18 +37,30 @@ enable)
 		eval "command=(${line#ExecStart=})"
 		names=(-E HOME -E PATH -E ATL_SIGN_STORE -E XDG_RUNTIME_DIR -E XDG_CONFIG_HOME -E LANG)
 		for name in $(compgen -e | grep ^COV); do names+=(-E "$name"); done
+		[[ ! -e $LAB/slow ]] || command=(bash -c 'sleep "$0"; exec "$@"' "$(<"$LAB/slow")" "${command[@]}")
 		setsid systemd-socket-activate -l "$XDG_RUNTIME_DIR/atl-sign/agent.sock" "${names[@]}" "${command[@]}" \
 			</dev/null >/dev/null 2>>"$LAB/manager.err" &
 		echo $! >"$LAB/pid"
-		until [[ -S $XDG_RUNTIME_DIR/atl-sign/agent.sock ]]; do sleep 0.02; done
+		until grep -q " 00010000 .* $XDG_RUNTIME_DIR/atl-sign/agent.sock" /proc/net/unix; do sleep 0.02; done # it listens
 	fi
 	;;
+start) # as Type=notify: until it is ready
+	[[ ! -e $LAB/slow ]] || curl -s -o /dev/null --unix-socket "$XDG_RUNTIME_DIR/atl-sign/agent.sock" --max-time 50 http://localhost/status
+	;;
+stop)
+	if pid; then kill "$(<"$LAB/pid")"; while pid; do sleep 0.02; done; fi
+	# systemd forgets a unit that is not linked any more, and with it to remove the socket.
+	[[ ! -L $units/atl-signd.socket ]] || rm -f "$XDG_RUNTIME_DIR/atl-sign/agent.sock"
+	rm -f "$LAB/pid"
+	;;
 disable)
-	rm -f "$units/sockets.target.wants/atl-signd.socket"
-	if pid; then kill "$(<"$LAB/pid")"; fi
-	rm -f "$LAB/pid" "$XDG_RUNTIME_DIR/atl-sign/agent.sock"
+	for link in "$units"/sockets.target.wants/atl-signd.socket "$units"/atl-signd.{socket,service}; do
+		[[ ! -L $link ]] || rm "$link"
+	done
+	[[ "$*" != *--now* ]] || "$0" --user stop
 	;;
 show)
+	[[ ! -e $LAB/shown || $* != *.service ]] || { cat "$LAB/shown"; exit 0; }
 	if pid; then echo ActiveState=active; else echo ActiveState=inactive; fi
 	if pid; then echo SubState=running; else echo SubState=dead; fi
 	if [[ -L $units/sockets.target.wants/atl-signd.socket ]]; then echo UnitFileState=enabled; else echo UnitFileState=; fi
@@ -111,6 +123,7 @@ def test_install_links_enables_starts_and_proves(lab: Daemon) -> None:
     drop_in = (units_of(lab) / "atl-signd.service.d/atl-sign-command.conf").read_text()
     assert drop_in.splitlines()[1:] == ["[Service]", "ExecStart=", f'ExecStart="{sys.prefix}/bin/atl-signd" serve']
     first = ["daemon-reload", "reset-failed atl-signd.socket atl-signd.service", "enable --now atl-signd.socket"]
+    first.append("start atl-signd.service")
     assert calls(lab) == first
 
     pid = lab.request("GET", "/status").json["pid"]
@@ -132,7 +145,9 @@ def test_uninstall_leaves_no_trace(lab: Daemon) -> None:
     assert "removed the units" in done.stdout
     after = everything_in(lab.folder) - {"manager.err"}
     assert after | {"calls"} == before
-    assert [each for each in calls(lab) if "disable" in each] == ["disable --now atl-signd.socket atl-signd.service"]
+    assert not lab.socket.parent.exists()
+    ends = [each.partition(" atl-signd")[0] for each in calls(lab) if each.startswith(("stop", "disable"))]
+    assert ends == ["stop", "disable"]
     again = service(lab, "uninstall")
     assert again.returncode == 0
     assert "there were no units" in again.stdout
@@ -180,6 +195,104 @@ def test_a_failed_install_leaves_nothing(lab: Daemon, failing: str) -> None:
     assert "hint: try it by hand: systemctl --user " in done.stderr
     if failing == "enable":
         assert not units_of(lab).exists() or everything_in(units_of(lab)) == set()
+
+
+NO_COMMAND = """ActiveState=activating
+SubState=auto-restart
+Result=exit-code
+NRestarts=57
+ExecMainStatus=203
+"""
+BETWEEN = """ActiveState=activating
+SubState=start
+Result=success
+NRestarts=57
+ExecMainStatus=0
+"""
+SAID = """Starting atl-signd.service - atl-sign daemon...
+atl-signd.service: Main process exited, code=exited, status=217/USER
+atl-signd.service: Failed with result 'exit-code'.
+"""
+GAVE_UP = "ActiveState=failed\nSubState=failed\nResult=exit-code\nNRestarts=0\nExecMainStatus=78\n"
+OWN_WORDS = """atl-signd: no store is called 'plaintext'
+hint: name one of: file, memory
+atl-signd.service: Main process exited, code=exited, status=78/CONFIG
+"""
+
+
+@pytest.mark.parametrize(
+    ("shown", "said", "cause", "hint"),
+    [
+        (NO_COMMAND, None, "it ended with status 203, and systemd has started it 57 times again", "its log says more: "),
+        (NO_COMMAND, SAID.replace("217/USER", "203/EXEC"), "it ended with status 203/EXEC, and", "atl-sign service install"),
+        (BETWEEN, None, "it ended before it was ready, and systemd has started it 57 times again", "its log says more: "),
+        (BETWEEN, SAID, "it ended with status 217/USER, and systemd has", "its log says more: journalctl --user -u atl-signd"),
+        (GAVE_UP, OWN_WORDS, "no store is called 'plaintext'; it ended with status 78/CONFIG", "name one of: file, memory"),
+    ],
+)
+def test_a_daemon_that_cannot_start_is_reported(lab: Daemon, shown: str, said: str | None, cause: str, hint: str) -> None:
+    """`status` ends with 1 and says why, in a loop between two tries as well; an install fails so, and leaves nothing."""
+    assert service(lab, "install").returncode == 0
+    (lab.folder / "shown").write_text(shown)
+    if said is not None:
+        journalctl = lab.folder / "commands/journalctl"
+        journalctl.write_text(f"#!/bin/sh\ncat <<'E'\n{said}E\n")
+        journalctl.chmod(0o755)
+
+    status = service(lab, "status")
+
+    assert status.returncode == 1
+    assert f"daemon: does not start: {cause}" in status.stdout
+    assert f"hint: {hint}" in status.stdout
+    (lab.folder / "shown").unlink()
+    assert service(lab, "uninstall").returncode == 0
+    (lab.folder / "shown").write_text(shown)
+    (lab.folder / "fail").write_text("start atl-signd.service")
+    failed = service(lab, "install")
+    assert failed.returncode == 1
+    assert f"the daemon does not start: {cause}" in failed.stderr
+    assert everything_in(units_of(lab)) == set()
+    assert not lab.socket.parent.exists()
+
+
+@pytest.mark.parametrize("restarts", [0, 3])
+def test_a_daemon_that_runs_is_not_reported(lab: Daemon, restarts: int) -> None:
+    """The twin: one that is active, whatever happened before."""
+    service(lab, "install")
+    (lab.folder / "shown").write_text(f"ActiveState=active\nSubState=running\nNRestarts={restarts}\n")
+
+    assert service(lab, "status").returncode == 0
+
+
+def test_a_daemon_that_starts_for_the_first_time_is_waited_for(lab: Daemon) -> None:
+    """It is starting, which is no fault."""
+    service(lab, "install")
+    (lab.folder / "shown").write_text("ActiveState=activating\nSubState=start\nNRestarts=0\n")
+
+    status = service(lab, "status")
+
+    assert (status.returncode, "daemon: is starting" in status.stdout) == (0, True)
+
+
+@pytest.mark.slow
+def test_install_waits_as_long_as_the_unit_allows(lab: Daemon) -> None:
+    """A start of seventeen seconds, as on a busy machine: systemctl says when it is over."""
+    (lab.folder / "slow").write_text("17")
+
+    done = service(lab, "install")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_upgrade_restarts_the_daemon(lab: Daemon) -> None:
+    """The links are as they were, but what is behind them changed: a daemon in the old confinement must not stay."""
+    service(lab, "install")
+    calls(lab)
+    (lab.folder / "shown").write_text("ActiveState=active\nSubState=running\nNeedDaemonReload=yes\n")
+
+    assert service(lab, "install").returncode == 0
+
+    assert "try-restart atl-signd.service" in calls(lab)
 
 
 def test_a_daemon_by_hand_with_secrets_in_memory_is_not_ended(lab: Daemon) -> None:

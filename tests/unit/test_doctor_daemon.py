@@ -29,6 +29,12 @@ UNIT = (
 )
 
 
+# What the service's part of a loop adds, between two tries.
+LOOP = UNIT.format(kind="socket", load="loaded", state="active", file="enabled", result="success", reload="no") + (
+    "\nId=atl-signd.service\nLoadState=loaded\nActiveState=activating\nSubState=auto-restart\nNRestarts=9\nExecMainStatus=203\n"
+)
+
+
 def only(findings: list[Finding]) -> Finding:
     (finding,) = findings
     return finding
@@ -193,6 +199,23 @@ def test_daemons_that_are_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert found["store"].result == "skipped"
 
 
+def test_a_socket_that_systemd_has(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody accepts there: systemd knows why. The kernel names a daemon of the past, which is not to be killed."""
+    monkeypatch.setattr(doctor_daemon, "CALL_S", 0.3)
+    environment = {"XDG_RUNTIME_DIR": str(home / "run"), "XDG_CONFIG_HOME": str(home / "config")}
+    unit = home / "config/systemd/user/atl-signd.socket"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    with impostor(home / "run/atl-sign/agent.sock", None):
+        finding = look(environment)["daemon"]
+        unit.unlink()
+        other = look(environment)["daemon"]
+
+    assert (finding.result, finding.hint) == ("broken", "atl-sign service status")
+    assert "where systemd listens" in finding.cause
+    assert str(other.hint).startswith("kill ")
+
+
 @pytest.mark.parametrize(
     ("environment", "text", "result", "hint"),
     [
@@ -251,6 +274,7 @@ def units(**changes: str) -> str:
         (units(file="disabled"), "warning", "atl-signd.socket is disabled"),
         (units(file="linked"), "warning", "atl-signd.socket is linked: it is not there after login"),
         (units(reload="yes"), "warning", "changed since systemd read them"),
+        (LOOP, "broken", "does not start: it ended with status 203, and systemd has started it 9 times again"),
     ],
 )
 def test_service(programs: Programs, output: str, result: str, words: str) -> None:

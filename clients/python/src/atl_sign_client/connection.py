@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from atl_sign_client.errors import AtlSignError
-from atl_sign_client.finding import check_peer, check_socket, no_daemon
+from atl_sign_client.finding import check_peer, check_socket, hint_for, no_daemon
 
 ANSWER_BYTES_MAX = 1_048_576
 _HEAD = (
@@ -112,7 +112,7 @@ def open_connection(path: str, deadline: float) -> Connection:
         raise timed_out(path) from None
     except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError) as exc:
         opened.close()
-        raise no_daemon(f"no daemon answers on {path}") from exc
+        raise no_daemon(f"no daemon answers on {path}", path) from exc
     except OSError as exc:
         opened.close()
         raise AtlSignError(
@@ -126,9 +126,8 @@ def open_connection(path: str, deadline: float) -> Connection:
 
 def timed_out(path: str) -> AtlSignError:
     """Return the error for a daemon that is there and silent."""
-    return AtlSignError(
-        "daemon_timeout", f"the daemon on {path} did not answer in time", "stop that process and start it again: atl-sign serve &"
-    )
+    hint = hint_for(path, "stop that process and start it again: atl-sign serve &")
+    return AtlSignError("daemon_timeout", f"the daemon on {path} did not answer in time", hint)
 
 
 def _connect(opened: _DeadlineSocket, path: str) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from atl_sign_client.errors import AtlSignError
 
 SOCKET_PATH_BYTES_MAX = 107  # sun_path holds 108 with the zero at its end (unix(7))
-_START = "start it: atl-sign serve &"
 
 
 def find_socket(environment: Mapping[str, str]) -> str:
@@ -72,7 +71,7 @@ def check_socket(path: str) -> None:
     try:
         statuses = Path(path).lstat(), Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise no_daemon(f"there is no daemon on {path}") from None
+        raise no_daemon(f"there is no daemon on {path}", path) from None
     except OSError as exc:
         raise AtlSignError("bad_socket", f"{path} cannot be looked at: {exc.strerror}", "name another in ATL_SIGN_SOCK") from exc
     if any(status.st_uid != os.geteuid() for status in statuses):
@@ -96,6 +95,14 @@ def check_peer(connected: socket.socket, path: str) -> None:
         raise AtlSignError("bad_socket", f"another user listens on {path}", "run this as the user whose daemon it is")
 
 
-def no_daemon(message: str) -> AtlSignError:
-    """Return the error for a daemon that is not there."""
-    return AtlSignError("no_daemon", message, _START)
+def no_daemon(message: str, path: str) -> AtlSignError:
+    """Return the error for a daemon that is not there, at *path*."""
+    return AtlSignError("no_daemon", message, hint_for(path, "start it: atl-sign serve &"))
+
+
+def hint_for(path: str, hint: str) -> str:
+    """Return *hint*, or what to do where `atl-sign service install` linked the unit of the socket at *path*."""
+    run = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    config = os.environ.get("XDG_CONFIG_HOME") or f"{os.environ.get('HOME', '')}/.config"
+    is_systemds = path == f"{run}/atl-sign/agent.sock" and Path(config, "systemd/user/atl-signd.socket").is_symlink()
+    return "atl-sign service status" if is_systemds else hint
