@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from atl_sign.folders import runtime_folder
 from atl_sign.peer import read_peer
 
 SOCKET_PATH_BYTES_MAX = 107  # sun_path holds 108 with the zero at its end (unix(7))
@@ -90,12 +91,8 @@ def socket_path(environment: Mapping[str, str]) -> Path:
     """
     if environment.get("ATL_SIGN_SOCK"):
         path = Path(environment["ATL_SIGN_SOCK"])
-    elif environment.get("XDG_RUNTIME_DIR"):
-        path = Path(environment["XDG_RUNTIME_DIR"]) / "atl-sign/agent.sock"
     else:
-        run = Path(f"/run/user/{os.getuid()}")
-        base = run if run.is_dir() and run.stat().st_uid == os.getuid() else Path.home() / ".local/state"
-        path = base / "atl-sign/agent.sock"
+        path = (runtime_folder(environment) or Path.home() / ".local/state") / "atl-sign/agent.sock"
     path = path.absolute()
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
         raise StartError(f"the socket's path is over {SOCKET_PATH_BYTES_MAX} bytes: {path}", "set ATL_SIGN_SOCK to a shorter one")
