@@ -124,6 +124,7 @@ finish_asking() {
 	asker=''
 	case $code in
 	0) ;;
+	1) not_ours ;;
 	2) die "$REFUSED" "the installed curl is too old" "install curl 7.76 or newer" ;;
 	7)
 		autostart "no daemon answers on $socket"

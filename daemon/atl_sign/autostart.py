@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from atl_sign.daemon_call import find_listener
-from atl_sign.folders import config_home, log_path
+from atl_sign.folders import RUNTIME_FOLDERS, config_home, log_path, runtime_folder
 from atl_sign.listening import StartError, open_lock, socket_path
 from atl_sign.programs import ProgramError, call_program
 
 START_S = 12.0  # a start takes 0.4 s; a machine that is busy starting takes longer
 LOG_BYTES_MAX = 1 << 20
 SOCKET_UNIT, SERVICE_UNIT = "atl-signd.socket", "atl-signd.service"
-
-RUNTIME_FOLDERS = Path("/run/user")
 
 _POLL_S = 0.01
 _AGAIN_S = 0.1
@@ -69,7 +67,7 @@ def unit_folders(environment: Mapping[str, str]) -> list[Path]:
 
 def unit_socket_path(environment: Mapping[str, str]) -> Path:
     """Return where the socket unit listens: a unit knows the runtime folder alone, and not what `ATL_SIGN_SOCK` says."""
-    return Path(environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") / "atl-sign/agent.sock"
+    return (runtime_folder(environment) or RUNTIME_FOLDERS / str(os.getuid())) / "atl-sign/agent.sock"
 
 
 def has_unit_at(environment: Mapping[str, str], path: Path) -> bool:
@@ -78,10 +76,14 @@ def has_unit_at(environment: Mapping[str, str], path: Path) -> bool:
 
 
 def manager_environment(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return *environment* with the runtime folder by which `systemctl --user` finds its manager, and which su and sudo drop."""
-    folder = RUNTIME_FOLDERS / str(os.getuid())
-    if environment.get("XDG_RUNTIME_DIR") or not folder.is_dir() or folder.stat().st_uid != os.getuid():
-        return environment
+    """
+    Return *environment* with the runtime folder by which `systemctl --user` finds its manager.
+
+    `su -` and `sudo -i` drop the variable, and `su` leaves the folder of the user before in it: that one is taken out.
+    """
+    folder = runtime_folder(environment)
+    if folder is None:
+        return {name: value for name, value in environment.items() if name != "XDG_RUNTIME_DIR"}
     return {**environment, "XDG_RUNTIME_DIR": str(folder)}
 
 

@@ -16,7 +16,7 @@ _CONNECT_S = 3.0
 _ANSWER_BYTES_MAX = 16 << 20
 _STATUS = {"version", "pid", "store", "store_state"}
 
-Silence = Literal["absent", "dead", "silent", "foreign", "failing"]
+Silence = Literal["absent", "dead", "closed", "silent", "foreign", "failing"]
 
 
 class NoAnswerError(Exception):
@@ -24,9 +24,9 @@ class NoAnswerError(Exception):
 
     def __init__(self, kind: Silence, words: str, pid: int | None = None) -> None:
         """
-        Tell of a socket that is not there (absent), or that nobody serves (dead).
+        Report a socket that is not there (absent), that nobody serves (dead), or that cannot be reached (closed).
 
-        Or one whose holder does not answer (silent), or not as a daemon (foreign), or with an error alone (failing).
+        Or one whose holder does not answer (silent), is another user or not a daemon (foreign), or has only an error (failing).
         """
         super().__init__(words)
         self.kind = kind
@@ -49,14 +49,27 @@ class DaemonAnswer:
 
 
 def call_daemon(path: Path, method: str, target: str, timeout_s: float) -> DaemonAnswer:
-    """Send one request without a body to the socket at *path*; raises NoAnswerError. Each read has *timeout_s*."""
+    """
+    Send one request without a body to the socket at *path*; raises NoAnswerError. Each read has *timeout_s*.
+
+    Nothing is sent to another user's process: the path may lead through a folder that they can change.
+    """
     connection = _Connection(path, timeout_s)
     pid = None
     no_answer = f"no daemon answers at {path}"
     try:
-        connection.connect()
+        try:
+            connection.connect()
+        except (FileNotFoundError, ConnectionRefusedError, TimeoutError, BlockingIOError):
+            raise
+        except OSError as exc:
+            raise NoAnswerError("closed", f"{no_answer}: {(exc.strerror or type(exc).__name__).lower()}") from None
         peer = read_peer(connection.sock)
         pid = None if (peer.program or "").endswith("/systemd") else peer.pid
+        if not peer.is_ours():
+            raise NoAnswerError(
+                "foreign", f"no daemon of yours answers at {path}: the user with uid {peer.uid} listens there", pid
+            )
         connection.request(method, target, headers={"Accept": "application/json"})
         response = connection.getresponse()
         fields = json.loads(response.read(_ANSWER_BYTES_MAX))

@@ -16,6 +16,7 @@ from atl_sign.config import ConfigFile, UntrustedConfigError, config_path
 from atl_sign.daemon_call import DaemonAnswer, NoAnswerError, call_daemon
 from atl_sign.errors import DaemonError
 from atl_sign.findings import Finding, skip
+from atl_sign.folders import runtime_folder
 from atl_sign.listening import StartError, check_way, socket_path
 from atl_sign.programs import find_program, run_program
 from atl_sign.settings import Settings
@@ -80,7 +81,7 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
     except StartError as exc:
         view.findings = [Finding("socket", "broken", str(exc), exc.hint), *skip(asked, "there is no place for its socket"), audit]
         return view
-    view.findings.append(_check_socket(view.path))
+    view.findings += [*_check_runtime_folder(environment, view.path), _check_socket(view.path)]
     try:
         answer = call_daemon(view.path, "GET", "/status", CALL_S)
     except NoAnswerError as exc:
@@ -197,6 +198,15 @@ def ask_manager(environment: Mapping[str, str], *arguments: str) -> str | None:
     return run_program(manager_environment(environment), "systemctl", "--user", "--no-pager", *arguments)
 
 
+def _check_runtime_folder(environment: Mapping[str, str], path: Path) -> Iterator[Finding]:
+    """Report a runtime folder that is not used, as after `su`, which leaves that of the user before in the environment."""
+    named, used = environment.get("XDG_RUNTIME_DIR"), runtime_folder(environment)
+    if named and not environment.get("ATL_SIGN_SOCK") and used != Path(named).absolute():
+        cause = f"XDG_RUNTIME_DIR is not a folder of this user and is ignored: {named}; the socket is {path}"
+        hint = "unset XDG_RUNTIME_DIR" if used is None else f"export XDG_RUNTIME_DIR={used}"
+        yield Finding("socket", "warning", cause, hint)
+
+
 def _check_socket(path: Path) -> Finding:
     folder = path.parent
     try:
@@ -245,13 +255,13 @@ def _no_daemon(environment: Mapping[str, str], exc: NoAnswerError, path: Path) -
         return Finding("daemon", "broken", f"no daemon runs: there is no {path}", START_HINT)
     if exc.kind == "dead":
         return Finding("daemon", "broken", f"no daemon runs: nobody listens at {path}, which a dead one left", START_HINT)
+    if exc.kind == "closed":
+        return Finding("daemon", "broken", str(exc), f"ls -l {quote(str(path))}")
     who = "" if exc.pid is None else f" (pid {exc.pid})"
     end = "look who listens there: ss -xlp" if exc.pid is None else f"kill {exc.pid}; then {START_HINT}"
     if exc.kind == "silent":
         return Finding("daemon", "broken", f"the daemon{who} does not answer within {CALL_S:g} s", end)
-    return Finding(
-        "daemon", "broken", f"what listens at {path}{who} is no atl-signd", "set ATL_SIGN_SOCK to another path, or end that"
-    )
+    return Finding("daemon", "broken", f"{exc}{who}", "set ATL_SIGN_SOCK to another path, or end that")
 
 
 def _check_store_name(environment: Mapping[str, str], settings: Settings) -> Finding:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from atl_sign.folders import runtime_folder
 from atl_sign.ownership import find_weak_spot
 from atl_sign.peer import read_peer
 
@@ -89,12 +90,8 @@ def socket_path(environment: Mapping[str, str]) -> Path:
     """
     if environment.get("ATL_SIGN_SOCK"):
         path = Path(environment["ATL_SIGN_SOCK"])
-    elif environment.get("XDG_RUNTIME_DIR"):
-        path = Path(environment["XDG_RUNTIME_DIR"]) / "atl-sign/agent.sock"
     else:
-        run = Path(f"/run/user/{os.getuid()}")
-        base = run if run.is_dir() and run.stat().st_uid == os.getuid() else Path.home() / ".local/state"
-        path = base / "atl-sign/agent.sock"
+        path = (runtime_folder(environment) or Path.home() / ".local/state") / "atl-sign/agent.sock"
     path = path.absolute()
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
         raise StartError(f"the socket's path is over {SOCKET_PATH_BYTES_MAX} bytes: {path}", "set ATL_SIGN_SOCK to a shorter one")

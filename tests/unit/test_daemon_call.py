@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,7 +85,32 @@ def test_nobody_is_told(tmp_path: Path) -> None:
     with pytest.raises(NoAnswerError, match=r"no daemon answers at .*: not a directory") as other:
         ask_status(path / "below", 1.0)
 
-    assert [each.value.kind for each in (absent, dead, other)] == ["absent", "dead", "foreign"]
+    # Where nothing can be connected to, nothing foreign listens either.
+    assert [each.value.kind for each in (absent, dead, other)] == ["absent", "dead", "closed"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_another_user_who_listens_is_sent_nothing(tmp_path: Path) -> None:
+    """Though the socket's file is ours: the kernel says who listens."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        # The user who calls listen is the one that the kernel names (unix(7), SO_PEERCRED).
+        code = "import os, socket; its = socket.socket(fileno=%d); os.setuid(12345); its.listen(4); its.detach()"
+        subprocess.run([sys.executable, "-c", code % listener.fileno()], pass_fds=[listener.fileno()], check=True)
+
+        found = find_listener(path)
+        with pytest.raises(NoAnswerError, match="the user with uid 12345 listens there") as caught:
+            ask_status(path, 5.0)
+
+        assert caught.value.kind == "foreign"
+        assert found is not None
+        assert not found.is_ours()
+        listener.settimeout(2)
+        for _ in range(2):
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.recv(1) == b""
 
 
 def test_who_keeps_silent_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign import __version__, autostart, doctor_daemon
+from atl_sign import __version__, doctor_daemon, folders
 from atl_sign.audit import FileSink
 from atl_sign.doctor_daemon import DaemonView, check_environment, check_service, look_at_daemon, read_config
 from atl_sign.doctor_link import check_grant
@@ -173,6 +174,49 @@ def test_another_users_socket(daemon: Daemon) -> None:
     assert look(daemon.environment)["socket"].result == "broken"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_runtime_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `su`: it is ignored, which is reported with the command; nothing there is blamed, and the twin has no warning."""
+    theirs, ours = home / "theirs", home / "0"
+    theirs.mkdir(mode=0o700)
+    os.chown(theirs, 65_534, 65_534)
+    monkeypatch.setattr(folders, "RUNTIME_FOLDERS", home)
+    monkeypatch.setenv("HOME", str(home))
+
+    def causes(environment: dict[str, str]) -> list[tuple[str, str, str | None]]:
+        findings = look_at_daemon(environment, parse_settings("")).findings
+        return [(each.check, each.cause, each.hint) for each in findings if each.check in ("socket", "daemon")]
+
+    for used, hint in ((home / ".local/state", "unset XDG_RUNTIME_DIR"), (ours, f"export XDG_RUNTIME_DIR={ours}")):
+        ignored, place, daemon = causes({"XDG_RUNTIME_DIR": str(theirs)})
+        assert str(theirs) in ignored[1]
+        assert ignored[2] == hint
+        assert place == ("socket", f"{used}/atl-sign/agent.sock is made when the daemon starts", None)
+        assert daemon[1] == f"no daemon runs: there is no {used}/atl-sign/agent.sock"
+        ours.mkdir(exist_ok=True)
+    assert [check for check, _, _ in causes({"XDG_RUNTIME_DIR": str(ours)})] == ["socket", "daemon"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_a_socket_in_another_users_folder(tmp_path: Path) -> None:
+    """Which cannot be entered: nothing is said to listen there."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o700)
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from atl_sign.daemon_call import NoAnswerError\n"
+        "from atl_sign.doctor_daemon import _no_daemon, call_daemon\n"
+        "os.setgroups([]); os.setgid(12345); os.setuid(12345)\n"
+        "try: call_daemon(Path(sys.argv[1]), 'GET', '/status', 3)\n"
+        "except NoAnswerError as exc: print(_no_daemon(exc, Path(sys.argv[1])).cause)\n"
+    )
+    path = theirs / "s"
+
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+
+    assert done.stdout == f"no daemon answers at {path}: permission denied\n"
+
+
 def test_daemons_that_are_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Absent, dead, silent, foreign, failing."""
     monkeypatch.setattr(doctor_daemon, "CALL_S", 0.3)
@@ -289,7 +333,7 @@ def test_service(programs: Programs, output: str, result: str, words: str) -> No
 
 def test_a_manager_is_found_after_su(programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`su -` and `sudo -i` set no XDG_RUNTIME_DIR; with the folder it answers, as systemctl needs it, else there is none."""
-    monkeypatch.setattr(autostart, "RUNTIME_FOLDERS", tmp_path)
+    monkeypatch.setattr(folders, "RUNTIME_FOLDERS", tmp_path)
     folder = tmp_path / str(os.getuid())
     programs.add("systemctl", units())
     script = programs.folder / "systemctl"
@@ -299,9 +343,12 @@ def test_a_manager_is_found_after_su(programs: Programs, tmp_path: Path, monkeyp
     without = only(check_service(programs.environment))
     folder.mkdir()
     found = only(check_service(programs.environment))
-    named = only(check_service({**programs.environment, "XDG_RUNTIME_DIR": "/elsewhere"}))
+    missing = only(check_service({**programs.environment, "XDG_RUNTIME_DIR": "/elsewhere"}))
+    other = tmp_path / "other"
+    other.mkdir()
+    named = only(check_service({**programs.environment, "XDG_RUNTIME_DIR": str(other)}))
 
-    assert (without.result, found.result, named.result) == ("skipped", "ok", "skipped")
+    assert (without.result, found.result, missing.result, named.result) == ("skipped", "ok", "ok", "skipped")
 
 
 def test_without_a_user_manager_there_is_no_service(programs: Programs) -> None:

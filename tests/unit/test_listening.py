@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign import listening, ownership
+from atl_sign import autostart, folders, listening, ownership
 from atl_sign.listening import Listener, StartError, is_claimed, open_listener, socket_path, take_inherited_socket
 
 NOBODY = 65_534
@@ -16,11 +16,13 @@ HANDED_OVER = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
 def test_the_socket_is_where_the_design_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """ATL_SIGN_SOCK, then XDG_RUNTIME_DIR, then /run/user when it is ours, then the home (design, section 3)."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    both = {"ATL_SIGN_SOCK": "/a/b", "XDG_RUNTIME_DIR": "/c"}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c").mkdir()
+    both = {"ATL_SIGN_SOCK": "/a/b", "XDG_RUNTIME_DIR": "c"}
 
     assert socket_path(both) == Path("/a/b")
-    assert socket_path({"XDG_RUNTIME_DIR": "/c"}) == Path("/c/atl-sign/agent.sock")
-    assert socket_path({"ATL_SIGN_SOCK": "", "XDG_RUNTIME_DIR": "/c"}) == Path("/c/atl-sign/agent.sock")
+    assert socket_path({"XDG_RUNTIME_DIR": "c"}) == tmp_path / "c/atl-sign/agent.sock"
+    assert socket_path({"ATL_SIGN_SOCK": "", "XDG_RUNTIME_DIR": "c"}) == tmp_path / "c/atl-sign/agent.sock"
     run = Path(f"/run/user/{os.getuid()}")
     is_ours = run.is_dir() and run.stat().st_uid == os.getuid()
     base = run if is_ours else tmp_path / ".local/state"
@@ -33,6 +35,36 @@ def test_a_foreign_run_folder_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
 
     assert socket_path({}) == tmp_path / ".local/state/atl-sign/agent.sock"
+
+
+@pytest.mark.parametrize("folder", ["missing", "file", "file/below"])
+def test_a_runtime_folder_that_is_none_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str) -> None:
+    """The next step of the rule holds, as when the variable is not set."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(folders, "RUNTIME_FOLDERS", tmp_path / "none")
+    (tmp_path / "file").touch()
+
+    assert socket_path({"XDG_RUNTIME_DIR": str(tmp_path / folder)}) == tmp_path / ".local/state/atl-sign/agent.sock"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_runtime_folder_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`su` leaves it in the environment: socket, unit and manager are looked for in our own; ours, by a link too, is used."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(folders, "RUNTIME_FOLDERS", tmp_path)
+    monkeypatch.setattr(autostart, "RUNTIME_FOLDERS", tmp_path)
+    theirs, ours = tmp_path / "theirs", tmp_path / "0"
+    theirs.mkdir()
+    os.chown(theirs, NOBODY, NOBODY)
+    environment = {"XDG_RUNTIME_DIR": str(theirs), "LANG": "C"}
+
+    assert socket_path(environment) == tmp_path / ".local/state/atl-sign/agent.sock"
+    assert autostart.manager_environment(environment) == {"LANG": "C"}
+    ours.mkdir()
+    assert socket_path(environment) == autostart.unit_socket_path(environment) == ours / "atl-sign/agent.sock"
+    assert autostart.manager_environment(environment) == {"LANG": "C", "XDG_RUNTIME_DIR": str(ours)}
+    (tmp_path / "link").symlink_to(ours)
+    assert socket_path({"XDG_RUNTIME_DIR": str(tmp_path / "link")}) == tmp_path / "link/atl-sign/agent.sock"
 
 
 def test_a_path_too_long_for_a_socket_is_refused() -> None:
