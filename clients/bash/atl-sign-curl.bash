@@ -142,8 +142,7 @@ cmd_curl() {
 		*) break ;;
 		esac
 	done
-	{ exec {saved_in}<&0; } 2>/dev/null || exec {saved_in}</dev/null
-	exec {saved_out}>&1
+	exec {saved_in}<&0 {saved_out}>&1
 	trap 'end_pending' EXIT
 	type -P curl >/dev/null || refuse_curl "curl cannot be run" "install curl 7.76 or newer"
 	first=${1-}

@@ -185,6 +185,50 @@ signs() {
 	((status == 23))
 }
 
+@test "closed descriptors: files, status and request are curl's" {
+	local closed options before status_of_curl
+	for closed in '<&-' '>&-' '2>&-' '>&- 2>&-' '<&- >&-' '<&- 2>&-' '<&- >&- 2>&-'; do
+		for options in '-s -o out' '-S -s' '-d a=1 -o out' '-s -L -o out' '-v -o out' '-o out -w %{stderr}%{http_code}'; do
+			# curl alone would write what it prints into a pipe to itself, and call that a success.
+			[[ $options != '-S -s' || $closed != '<&- >&-'* ]] || continue
+			echo "$options $closed"
+			rm -f out
+			status_of_curl=0
+			bash -c "exec curl -q $options '$URL' $closed" >plain.out || status_of_curl=$?
+			if [[ -e out ]]; then mv out plain; fi
+			before=$(last_record)
+			status=0
+			bash -c "exec atl-sign curl $options '$URL' $closed" >signed.out 2>signed.err || status=$?
+			cat signed.err
+			((status == status_of_curl))
+			(($(last_record) == before + 1))
+			[[ -e plain || ! -e out ]]
+			if [[ -e plain ]]; then
+				[[ -s out ]]
+				rm plain
+			fi
+			run ! grep 'atl-sign.*line [0-9]' signed.err signed.out
+		done
+	done
+	# Nothing comes in; curl alone would wait for the end of a pipe to itself.
+	bash -c "exec atl-sign curl -s -o out -H 'Content-Type: text/plain' -d @- '$URL' <&-"
+	tail -n 1 "$RECORDS/$(last_record).request" >body
+	[[ $(<body) == $'\r' ]]
+}
+
+@test "closed descriptors: a header that cannot be printed is an error" {
+	run --separate-stderr bash -c "exec atl-sign header GET '$URL' >&-"
+	((status == 1))
+	[[ $stderr == 'atl-sign: standard output cannot be written' ]]
+	run --separate-stderr bash -c "exec atl-sign header GET '$URL' >/dev/full"
+	((status == 1))
+	[[ $stderr == 'atl-sign: standard output cannot be written' ]]
+	run bash -c "exec atl-sign header GET '$URL' <&- 2>&-"
+	[[ $output == 'Authorization: OAuth '* ]]
+	run bash -c "exec atl-sign link list 2>&- <&-"
+	[[ $output == *bamboo* ]]
+}
+
 @test "-v shows the request with the secrets struck out, and ends like curl" {
 	run --separate-stderr atl-sign curl -v -H 'X-Mine: shown' "$URL"
 	((status == 0))

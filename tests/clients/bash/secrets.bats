@@ -183,6 +183,73 @@ answers() {
 	[[ $output == '200 1' ]]
 }
 
+# keeps_no_core PID: neither a file nor a program that the kernel pipes cores to would get its memory
+keeps_no_core() {
+	grep -q '^Max core file size  *0 ' "/proc/$1/limits"
+	[[ $(<"/proc/$1/coredump_filter") == 00000000 ]]
+}
+
+# waiting_curl COMMAND…: runs it in the background in the folder cores, and sets pid to the curl that waits for its answer
+waiting_curl() {
+	local before
+	mkdir -p cores
+	before=$(find "$RECORDS" -name '*.authorization' | wc -l)
+	(
+		cd cores || exit
+		ulimit -c unlimited
+		exec "$@" >answer.out 2>&1 3>&-
+	) &
+	runner=$!
+	sent_one() { (($(find "$RECORDS" -name '*.authorization' | wc -l) > before)); }
+	wait_for sent_one
+	pid=$runner
+	[[ $(</proc/$runner/comm) == curl ]] || pid=$(pgrep -P "$runner" -x curl)
+}
+
+end_waiting() {
+	kill -ABRT "$pid"
+	wait "$runner" || :
+}
+
+@test "no core file of curl holds a header" {
+	local header slow=$RECORDER/bamboo/recorder/slow/20 runner pid
+	[[ $(ulimit -Hc) == unlimited ]] || skip "core files are limited here: $(ulimit -Hc)"
+	waiting_curl atl-sign curl -s "$slow"
+	keeps_no_core "$pid"
+	keeps_no_core "$runner"
+	end_waiting
+	[[ ! -e cores/core ]] && run ! compgen -G 'cores/core.*'
+
+	[[ $(</proc/sys/kernel/core_pattern) != [/\|]* ]] || skip "cores go to $(</proc/sys/kernel/core_pattern)"
+	# A program that gets cores by a pipe gets them whatever the limit is.
+	waiting_curl atl-sign curl -s "$slow"
+	prlimit --pid "$pid" --core=unlimited
+	end_waiting
+	compgen -G 'cores/core*'
+	run ! grep -l -a -e oauth_token -e "$CONSUMER" cores/core*
+	rm cores/core*
+
+	# The twin: a curl that was not started here.
+	header=$(atl-sign header GET "$slow")
+	waiting_curl curl -q -s -H @<(echo "$header") "$slow"
+	end_waiting
+	grep -l -a oauth_token cores/core*
+}
+
+@test "no core file of the commands holds what they read" {
+	local child
+	for child in "atl-sign unlock --stdin" "atl-sign header POST $URL --form @-" "$ROOT/clients/git/git-credential-atl-sign get"; do
+		mkfifo input
+		# shellcheck disable=SC2086 # words
+		(ulimit -c unlimited && exec $child <input >out 2>&1 3>&-) &
+		exec 9>input
+		wait_for keeps_no_core $!
+		exec 9>&-
+		wait $! || :
+		rm input
+	done
+}
+
 @test "no file is made but curl's own, with the modes that the user wants" {
 	mkdir tmp
 	umask 027
