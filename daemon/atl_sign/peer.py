@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
 
@@ -33,3 +34,16 @@ def _read_program(pid: int) -> str | None:
         return os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 - with each connection, and Path takes four times as long
     except OSError:  # gone, hidden from us, or another system
         return None
+
+
+def read_environment(pid: int) -> dict[str, str]:
+    """Return the environment that the process *pid* of our user was started with; empty when the system does not tell it."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        if folder.stat().st_uid != os.geteuid():  # by now another process may have the number, which root could read
+            return {}
+        content = (folder / "environ").read_bytes()
+    except OSError:  # gone, hidden from us, or another system
+        return {}
+    pairs = (os.fsdecode(each).partition("=") for each in content.split(b"\0"))
+    return {name: value for name, _, value in pairs if name}

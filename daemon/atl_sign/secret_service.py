@@ -15,13 +15,15 @@ from typing import Any, Protocol, cast
 
 import secretstorage
 from jeepney import DBusAddress, DBusErrorResponse, Properties  # type: ignore[import-untyped]  # it has no annotations
-from jeepney.bus import get_bus  # type: ignore[import-untyped]
 from jeepney.io.blocking import DBusConnection, prep_socket  # type: ignore[import-untyped]
 from keyring.backends.SecretService import Keyring
 from keyring.errors import InitError, KeyringError, KeyringLocked, PasswordDeleteError
 from secretstorage.exceptions import ItemNotFoundException, LockedException, SecretServiceNotAvailableException
 
 from atl_sign.errors import KeyringMissingError, StoreLockedError, StoreUnavailableError
+from atl_sign.ownership import trusted_owners
+from atl_sign.peer import read_peer
+from atl_sign.session_bus import SessionBus
 
 SERVICE = "atl-sign"  # every item carries it as its attribute `service`, and its name as `username`
 # Without the Enter after the password: gnome-keyring-daemon takes every byte of its standard input for a part of the password.
@@ -38,50 +40,51 @@ _IS_LOCKED = "org.freedesktop.Secret.Error.IsLocked"
 _DELETES_MAX = 16  # more items of one name than any program leaves behind
 
 
-def read_item(name: str, deadline: float) -> str | None:
+def read_item(name: str, deadline: float, bus: SessionBus) -> str | None:
     """
     Return the text of the item called *name*, or None when there is none.
 
     Args:
         name: the item's name.
         deadline: when to give up, on the clock of `time.monotonic`; the same in the other calls.
+        bus: where to look for the keyring; the same in the other calls.
 
     Raises:
         TimeoutError: the deadline is over.
         StoreLockedError, StoreUnavailableError: the keyring does not give it.
     """
     with _in_our_words():
-        return _backend(deadline).get_password(SERVICE, name)
+        return _backend(deadline, bus).get_password(SERVICE, name)
 
 
-def write_item(name: str, text: str, deadline: float) -> None:
+def write_item(name: str, text: str, deadline: float, bus: SessionBus) -> None:
     """
     Keep *text* as the item called *name* and read it back; raises as `read_item`.
 
     After TimeoutError the keyring may still carry out what it was asked for, once it goes on.
     """
     with _in_our_words():
-        _backend(deadline).set_password(SERVICE, name, text)
-        kept = _backend(deadline).get_password(SERVICE, name)
+        _backend(deadline, bus).set_password(SERVICE, name, text)
+        kept = _backend(deadline, bus).get_password(SERVICE, name)
     if kept is None or not hmac.compare_digest(kept.encode(), text.encode()):
         raise StoreUnavailableError(f"the keyring took the item {name} and does not give it back", DOUBLE_HINT)
 
 
-def delete_item(name: str, deadline: float) -> None:
+def delete_item(name: str, deadline: float, bus: SessionBus) -> None:
     """Remove every item called *name*, another program's copies too; a missing one is fine. Raises as `read_item`."""
     with _in_our_words():
         for _ in range(_DELETES_MAX):
             try:
-                _backend(deadline).delete_password(SERVICE, name)
+                _backend(deadline, bus).delete_password(SERVICE, name)
             except (PasswordDeleteError, ItemNotFoundException):
                 return
     raise StoreUnavailableError(f"the keyring did not remove the item {name}", FAILED_HINT)
 
 
-def check_ready(deadline: float) -> None:
+def check_ready(deadline: float, bus: SessionBus) -> None:
     """Return when the default collection is there and unlocked; raises as `read_item`."""
     with _in_our_words():
-        _open_collection(deadline).connection.close()
+        _open_collection(deadline, bus).connection.close()
 
 
 class _Backend(Protocol):
@@ -92,23 +95,24 @@ class _Backend(Protocol):
     def delete_password(self, service: str, username: str) -> None: ...
 
 
-def _backend(deadline: float) -> _Backend:
-    return cast(_Backend, _PinnedKeyring(deadline))
+def _backend(deadline: float, bus: SessionBus) -> _Backend:
+    return cast(_Backend, _PinnedKeyring(deadline, bus))
 
 
 class _PinnedKeyring(Keyring):
     """keyring's Secret Service back end without its prompts, without its endless waits, and deaf to `KEYRING_PROPERTY_*`."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, bus: SessionBus) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # keyring does not annotate its back ends
         self._deadline = deadline
+        self._bus = bus
 
     def set_properties_from_env(self) -> None:
         """Take nothing from the environment: another scheme or collection would hide the items written before."""
 
     def get_preferred_collection(self) -> secretstorage.Collection:
         """Return the default collection; keyring's own method would create it or unlock it, and wait for the user."""
-        return _open_collection(self._deadline)
+        return _open_collection(self._deadline, self._bus)
 
     def unlock(self, item: secretstorage.Item) -> None:
         """Refuse a locked item; keyring's own method would wait for the user."""
@@ -147,20 +151,38 @@ def _remaining_s(deadline: float) -> float:
     return remaining_s
 
 
-def _connect(deadline: float) -> _BoundedConnection:
+def _connect(address: str, deadline: float) -> _BoundedConnection:
     try:
-        return _BoundedConnection(prep_socket(get_bus("SESSION"), timeout=_remaining_s(deadline)), deadline)
+        sock = prep_socket(address, timeout=_remaining_s(deadline))
+        if read_peer(sock).uid not in trusted_owners():  # it would be given our secrets
+            sock.close()
+            raise PermissionError("the bus is another user's")
+        return _BoundedConnection(sock, deadline)
     except TimeoutError:
         raise
-    except KeyError as exc:
-        raise KeyringMissingError("there is no session bus: DBUS_SESSION_BUS_ADDRESS is not set", NO_KEYRING_HINT) from exc
-    except (OSError, ValueError, RuntimeError) as exc:  # nobody listens; not the D-Bus protocol; an address that is none
+    except (OSError, ValueError) as exc:  # nobody listens; not the D-Bus protocol
         message = "the session bus that DBUS_SESSION_BUS_ADDRESS names cannot be reached"
         raise KeyringMissingError(message, NO_KEYRING_HINT) from exc
 
 
-def _open_collection(deadline: float) -> secretstorage.Collection:
-    connection = _connect(deadline)
+def _open_collection(deadline: float, bus: SessionBus) -> secretstorage.Collection:
+    """Return the default collection of the first place that has one; a locked one counts, a bus without any does not."""
+    failure: Exception | None = None
+    for address in bus.addresses():
+        try:
+            collection = _open_collection_at(address, deadline)
+        except StoreUnavailableError as exc:
+            failure = failure or exc
+        except (InitError, SecretServiceNotAvailableException) as exc:  # says more than a bus that is not there
+            failure = exc if failure is None or isinstance(failure, StoreUnavailableError) else failure
+        else:
+            bus.keep(address)
+            return collection
+    raise failure or KeyringMissingError("there is no session bus: DBUS_SESSION_BUS_ADDRESS is not set", NO_KEYRING_HINT)
+
+
+def _open_collection_at(address: str, deadline: float) -> secretstorage.Collection:
+    connection = _connect(address, deadline)
     try:
         _introduce(connection)
         collection = secretstorage.Collection(connection)  # the one with the alias `default`

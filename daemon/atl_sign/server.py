@@ -11,9 +11,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -72,7 +73,8 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the configuration is about to be read anyway
     notifier = notifier_of(environment)
     try:
-        agent = _make_agent(environment, key_fd)
+        callers = _Callers()
+        agent = _make_agent(environment, key_fd, callers.pids)
     except StartError as exc:
         _tell_waiting(environment, exc)
         raise
@@ -99,6 +101,7 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end:
     if may_end or listener.path is None:
         watch = IdleWatch(lambda: agent.read_settings().idle_exit_s, read_stamp)
     server = _Server(config, agent, notifier, watch, listener)
+    callers.connections = server.server_state.connections
     # Before and after uvicorn's own handlers, which raise the signal once more: its default would end us before the clean-up.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
@@ -256,7 +259,19 @@ def _tell_waiting(environment: Mapping[str, str], error: StartError) -> None:
         refuse_waiting(listener, StoreUnavailableError(str(error), error.hint))
 
 
-def _make_agent(environment: Mapping[str, str], key_fd: int | None) -> Agent:
+class _Callers:
+    """Those that are connected, for the store, which is there before the server is."""
+
+    def __init__(self) -> None:
+        self.connections: set[Any] = set()  # of `Connection`
+
+    def pids(self) -> list[int]:
+        """Return their pids, the youngest process first; from any thread."""
+        peers = [each.app_state["peer"] for each in tuple(self.connections) if "peer" in each.app_state]
+        return sorted({peer.pid for peer in peers if peer.is_ours()}, reverse=True)
+
+
+def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers: Callable[[], list[int]]) -> Agent:
     config = ConfigFile(config_path(environment))
     try:
         config.check_trusted()  # there is no earlier reading to go on with, and it names the store
@@ -269,7 +284,7 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None) -> Agent:
         key_file = None  # the unit loads other credentials
 
     def open_named(name: str) -> Store:
-        return open_store(name, state_folder(environment) / "store", key_file)
+        return open_store(name, state_folder(environment) / "store", key_file, list_callers)
 
     try:
         store = open_named(backend)

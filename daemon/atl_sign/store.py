@@ -1,8 +1,9 @@
 """Where secrets are kept: one named back end, one item per secret, and no call that waits longer than its deadline."""
 
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -11,6 +12,8 @@ from atl_sign.errors import BadRequestError, KeyringMissingError, StoreLockedErr
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from atl_sign.session_bus import SessionBus
 
 BACKENDS = ("secret-service", "file", "memory")
 STORE_DEFAULT = "secret-service"
@@ -124,29 +127,37 @@ class SecretServiceStore:
 
     backend = "secret-service"
 
-    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
-        """Give each call *timeout_s* seconds, its wait for other calls included."""
+    def __init__(self, timeout_s: float = TIMEOUT_S, list_callers: Callable[[], Iterable[int]] = tuple) -> None:
+        """
+        Serve from what is found when it is needed.
+
+        Args:
+            timeout_s: for each call, its wait for other calls included.
+            list_callers: as `SessionBus`.
+        """
         self._timeout_s = timeout_s
+        self._list_callers = list_callers
+        self._bus: SessionBus | None = None
         self._turn = threading.Lock()  # one call at a time: `write` reads back what it wrote itself
         self._silent_until = float("-inf")  # on the clock of `time.monotonic`
 
     def read(self, name: str) -> Secret | None:
         """See `Store.read`."""
-        text = self._ask(lambda service, deadline: service.read_item(name, deadline))
+        text = self._ask(lambda service, deadline, bus: service.read_item(name, deadline, bus))
         return None if text is None else Secret(text)
 
     def write(self, name: str, value: Secret) -> None:
         """See `Store.write`."""
-        self._ask(lambda service, deadline: service.write_item(name, value.reveal(), deadline))
+        self._ask(lambda service, deadline, bus: service.write_item(name, value.reveal(), deadline, bus))
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
-        self._ask(lambda service, deadline: service.delete_item(name, deadline))
+        self._ask(lambda service, deadline, bus: service.delete_item(name, deadline, bus))
 
     def state(self) -> StoreState:
         """See `Store.state`."""
         try:
-            self._ask(lambda service, deadline: service.check_ready(deadline))
+            self._ask(lambda service, deadline, bus: service.check_ready(deadline, bus))
         except StoreLockedError:
             return "locked"
         except StoreUnavailableError:
@@ -159,7 +170,7 @@ class SecretServiceStore:
     def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
         """See `Store.unlock`; the keyring's own lock is the desktop's to open."""
         refuse_passphrase(self.backend, passphrase, new)
-        self._ask(lambda service, deadline: service.check_ready(deadline))
+        self._ask(lambda service, deadline, bus: service.check_ready(deadline, bus))
 
     def survives_restart(self) -> bool:
         """See `Store.survives_restart`: a keyring that is locked or silent keeps what we have in memory from the next daemon."""
@@ -168,9 +179,10 @@ class SecretServiceStore:
     def discard(self) -> None:
         """Do nothing: the collection is the user's."""
 
-    def _ask(self, call: "Callable[[ModuleType, float], _T]") -> _T:
+    def _ask(self, call: "Callable[[ModuleType, float, SessionBus], _T]") -> _T:
         try:
             from atl_sign import secret_service
+            from atl_sign.session_bus import SessionBus
         except ImportError as exc:
             hint = "install atl-sign again, or keep the secrets in an encrypted file: atl-sign store move file"
             raise KeyringMissingError(f"the Python package {exc.name} is missing", hint) from exc
@@ -180,7 +192,9 @@ class SecretServiceStore:
         try:
             if time.monotonic() < self._silent_until:
                 raise _silent()
-            return call(secret_service, deadline)
+            if self._bus is None:
+                self._bus = SessionBus(os.environ, self._list_callers)
+            return call(secret_service, deadline, self._bus)
         except TimeoutError as exc:
             self._silent_until = time.monotonic() + PAUSE_S
             raise _silent() from exc
@@ -188,7 +202,9 @@ class SecretServiceStore:
             self._turn.release()
 
 
-def open_store(backend: str, path: Path | None = None, key_file: Path | None = None) -> Store:
+def open_store(
+    backend: str, path: Path | None = None, key_file: Path | None = None, list_callers: Callable[[], Iterable[int]] = tuple
+) -> Store:
     """
     Return the store that *backend* names; it is not asked anything yet.
 
@@ -196,13 +212,14 @@ def open_store(backend: str, path: Path | None = None, key_file: Path | None = N
         backend: as in `[store] backend`.
         path: the file of the store `file`.
         key_file: holds that one's passphrase.
+        list_callers: returns the pids of those that are connected to the daemon now; of `secret-service`.
 
     Raises:
         BadRequestError: no back end has this name, or it is one that keeps nothing.
     """
     match backend:
         case "secret-service":
-            return SecretServiceStore()
+            return SecretServiceStore(list_callers=list_callers)
         case "memory":
             return MemoryStore()
         case "file" if path is not None:

@@ -83,8 +83,18 @@ class Vault:
         return bool(self._unsaved)
 
     def survives_restart(self) -> bool:
-        """Tell whether a daemon that starts now could sign without asking anybody; asks the store."""
-        return not self._is_locked and self._store.survives_restart()
+        """
+        Tell whether a daemon that starts now would be as able to sign as this one, without asking anybody; asks the store.
+
+        One that never reached its store holds nothing that the next one could lack.
+        """
+        if self._is_locked:
+            return False
+        return self._store.survives_restart() or (self._holds_nothing() and self._store.state() != "ready")
+
+    def _holds_nothing(self) -> bool:
+        kept = (*self._tokens.values(), *self._git_records.values(), *self._unsaved.values())
+        return self._key is None and not any(kept)
 
     def lock(self) -> None:
         """

@@ -129,7 +129,7 @@ def test_it_ends_when_idle_and_comes_back_with_the_next_request(keyring: Keyring
 @pytest.mark.parametrize("reason", ["memory", "locked", "never", "by hand", "dance", "connection"])
 def test_it_does_not_end(keyring: KeyringLab, sandbox: Sandbox, reason: str) -> None:
     """When secrets would go with it, the setting says never, nobody would start it again, or somebody waits."""
-    locked = KeyringLab(unlocked=False) if reason == "locked" else None
+    locked = KeyringLab() if reason == "locked" else None
     if locked is not None:
         locked.start()
     ring = {"memory": None, "locked": locked}.get(reason, keyring)
@@ -144,6 +144,9 @@ def test_it_does_not_end(keyring: KeyringLab, sandbox: Sandbox, reason: str) -> 
                 lab.link(sandbox, "jira")
                 begun = lab.request("POST", "/dance", {"link": "jira", "callback": "oob"})
                 assert begun.status == 201
+            if locked is not None:  # the key is in memory alone now
+                lab.make_key()
+                locked.lock()
             idle = None
             if reason == "connection":
                 idle = UnixConnection(lab.socket)
@@ -164,6 +167,17 @@ def test_it_does_not_end(keyring: KeyringLab, sandbox: Sandbox, reason: str) -> 
             each.close()
         if locked is not None:
             locked.close()
+
+
+def test_one_that_never_reached_its_store_ends() -> None:
+    """It has nothing that the next one would lack, and that one may find what was not there before."""
+    with KeyringLab(unlocked=False) as empty:
+        lab = make_lab(empty)
+        with Activator(lab) as activator:
+            assert lab.request("GET", "/key").code == "store_unavailable"
+
+            wait_for(lambda: activator.statuses == [0])
+        lab.close()
 
 
 @pytest.mark.slow

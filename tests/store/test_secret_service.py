@@ -19,6 +19,7 @@ from secretstorage.exceptions import SecretServiceNotAvailableException
 from atl_sign import secret_service
 from atl_sign.credentials import Passphrase, Secret
 from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
+from atl_sign.session_bus import SessionBus
 from atl_sign.store import SecretServiceStore, Store
 from tests.keyring_lab import PASSWORD, KeyringLab
 from tests.lab import REPOSITORY, build_library
@@ -180,8 +181,8 @@ def test_a_keyring_locked_after_the_look_is_an_error_too(
     store = SecretServiceStore()
     open_collection = secret_service._open_collection
 
-    def open_and_lose(deadline: float) -> secretstorage.Collection:
-        collection = open_collection(deadline)
+    def open_and_lose(deadline: float, bus: SessionBus) -> secretstorage.Collection:
+        collection = open_collection(deadline, bus)
         lab.lock()
         return collection
 

@@ -1,0 +1,78 @@
+"""
+Which session bus has the keyring: looked for anew at each connection, not decided by the environment of the first caller.
+
+A daemon that cron or `su` has started knows no bus, or one of a session that is over; those that call it later know theirs.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]  # it has no annotations
+
+from atl_sign.peer import read_environment
+
+ADDRESS = "DBUS_SESSION_BUS_ADDRESS"
+RUNTIME_FOLDER = "XDG_RUNTIME_DIR"
+
+
+class SessionBus:
+    """The places where the bus can be."""
+
+    def __init__(self, environment: Mapping[str, str], list_callers: Callable[[], Iterable[int]] = tuple) -> None:
+        """
+        Look in *environment* first.
+
+        Args:
+            environment: the daemon's own.
+            list_callers: returns the pids of those that are connected now, all of our user.
+        """
+        self.list_callers = list_callers
+        self._environment = environment
+        self._proven: str | None = None
+
+    def addresses(self) -> Iterator[str]:
+        """
+        Return each place once, the likeliest first, as an address for `connect`.
+
+        The one that had a keyring before; those of our environment; those of the environments of our callers.
+        """
+        seen = set()
+        for address in self._all():
+            if address not in seen:
+                seen.add(address)
+                yield address
+
+    def keep(self, address: str) -> None:
+        """Begin with *address* next time: a keyring has answered there."""
+        self._proven = address
+
+    def _all(self) -> Iterator[str]:
+        if self._proven is not None:
+            yield self._proven
+        yield from addresses_in(self._environment)
+        for pid in self.list_callers():
+            yield from addresses_in(read_environment(pid))
+
+
+def addresses_in(environment: Mapping[str, str]) -> list[str]:
+    """Return where *environment* says that the bus is, and where systemd puts it: in the runtime folder, if that is ours."""
+    found = []
+    with suppress(ValueError, RuntimeError):  # no address, or of a kind that is no Unix socket
+        found += list(get_connectable_addresses(environment.get(ADDRESS, "")))
+    named = environment.get(RUNTIME_FOLDER)
+    folder = Path(named) if named and _is_ours(Path(named)) else Path(f"/run/user/{os.geteuid()}")
+    if _is_ours(folder / "bus"):
+        found.append(str(folder / "bus"))
+    return found
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether *path* is a folder or a socket of ours."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_uid == os.geteuid() and (stat.S_ISDIR(status.st_mode) or stat.S_ISSOCK(status.st_mode))
