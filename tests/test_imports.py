@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "daemon/atl_sign"
 VALUES = {"errors", "credentials"}
 # The rows that are lists build on each other, in this order.
 RULES = [
+    "text",
     "urls",
     "links",
     "link_command",
@@ -50,6 +51,7 @@ EDGES = {
     "peer",
     "daemon_call",
     "programs",
+    "terminal",
     "notify",
     "installed",
     "user_namespace",
@@ -68,7 +70,7 @@ USE_CASES = [
     "storekeeper",
     "agent",
 ]
-SURFACE = ["schemas", "text", "request_fields", "answers", "git_credential", "status_calls", "store_calls", "api"]
+SURFACE = ["schemas", "request_fields", "answers", "git_credential", "status_calls", "store_calls", "api"]
 PROCESS = [
     "listening",
     "connections",

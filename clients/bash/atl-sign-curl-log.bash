@@ -24,7 +24,7 @@ tell_log() {
 # note TEXT: in its place among what curl says
 note() {
 	[[ -z ${all[silent]-} ]] || return 0
-	if [[ -n $log ]]; then printf '%s\n' "$1" >&"$log"; else say "$1"; fi
+	if [[ -n $log ]]; then show "$1" >&"$log"; else say "$1"; fi
 }
 
 end_log() {

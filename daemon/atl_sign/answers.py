@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping, Sequence
 from types import UnionType
 from typing import Any
 
@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from atl_sign import schemas
 from atl_sign.errors import BadRequestError, DaemonError, InternalError, MethodNotAllowedError, NotFoundError
 from atl_sign.request_fields import refuse_details
-from atl_sign.text import format_error, format_lines
+from atl_sign.text import format_error, format_lines, one_line, printable, to_text
 
 CODE_HEADER = b"atl-sign-code"
 
@@ -61,26 +61,26 @@ def documented(
     }
 
 
-def answer_with(request: Request, answer: BaseModel, text: str | None = None, status: int = 200) -> Response:
-    """Answer with *answer* as JSON, or with *text* (else one line a field) when the peer wants text."""
+def answer_with(request: Request, answer: BaseModel, lines: Sequence[str] | None = None, status: int = 200) -> Response:
+    """Answer with *answer* as JSON, or with *lines* (else one line a field) when the peer wants text."""
     if not wants_text(request):
-        return Response(answer.model_dump_json(), status, media_type="application/json")
-    if text is None:
-        text = format_lines(answer.model_dump(mode="json"))
-    return answer_text(f"{text}\n" if text else "", status)
+        return Response(printable(answer.model_dump_json()), status, media_type="application/json")
+    return answer_text(format_lines(answer.model_dump(mode="json")) if lines is None else lines, status)
 
 
-def answer_with_list(request: Request, answer: BaseModel, field: str, items: Iterable[BaseModel], text: str) -> Response:
+def answer_with_list(
+    request: Request, answer: BaseModel, field: str, items: Iterable[BaseModel], lines: Sequence[str]
+) -> Response:
     """
-    Answer with *answer*, whose list *field* is still empty, and *items* in that; with *text* when the peer wants text.
+    Answer with *answer*, whose list *field* is still empty, and *items* in that; with *lines* when the peer wants text.
 
     Each item becomes JSON as it comes: kept as models, ten thousand links would take 20 MB.
     """
     if wants_text(request):
-        return answer_text(f"{text}\n" if text else "")
+        return answer_text(lines)
     listed = ",".join(item.model_dump_json() for item in items)
     body = answer.model_dump_json().replace(f'"{field}":[]', f'"{field}":[{listed}]', 1)  # no text in JSON holds these bytes
-    return Response(body, media_type="application/json")
+    return Response(printable(body), media_type="application/json")
 
 
 def wants_text(request: Request) -> bool:
@@ -88,9 +88,9 @@ def wants_text(request: Request) -> bool:
     return request.headers.get("Accept", "").lstrip().lower().startswith("text/plain")
 
 
-def answer_text(text: str, status: int = 200) -> Response:
-    """Answer with *text*, which ends in a newline when it is not empty."""
-    return Response(text, status, media_type="text/plain")
+def answer_text(lines: Iterable[str], status: int = 200) -> Response:
+    """Answer with *lines* for a terminal: whatever stands in them, each stays one line, and no cursor moves."""
+    return Response(to_text(lines), status, media_type="text/plain")
 
 
 def answer_error(error: DaemonError, *, as_text: bool) -> tuple[bytes, list[tuple[bytes, bytes]]]:
@@ -99,8 +99,10 @@ def answer_error(error: DaemonError, *, as_text: bool) -> tuple[bytes, list[tupl
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if as_text:
-        return format_error(error.message, error.hint).encode(), [(b"content-type", b"text/plain; charset=utf-8"), *headers]
-    detail = {"code": error.code, "message": error.message, "hint": error.hint}
+        text = to_text(format_error(error.message, error.hint))
+        return text.encode(), [(b"content-type", b"text/plain; charset=utf-8"), *headers]
+    # Programs print these two as they are.
+    detail = {"code": error.code, "message": one_line(error.message), "hint": error.hint and one_line(error.hint)}
     return json.dumps({"error": detail}).encode(), [(b"content-type", b"application/json"), *headers]
 
 

@@ -79,8 +79,9 @@ def _add_sign(app: FastAPI, agent: Agent) -> None:
             authorization, link = await run_in_threadpool(agent.sign, fields.method, fields.url, form, fields.link, peer)
         details = _describe_sending(link) if fields.details else {}
         if wants_text(request):
-            lines = format_lines({"link": link.name, **details}) + "\n" if details else ""
-            return answer_text(f"Authorization: {authorization}\n{lines}")
+            return answer_text(
+                [f"Authorization: {authorization}", *(format_lines({"link": link.name, **details}) if details else ())]
+            )
         answer = {"authorization": authorization, "link": link.name, "scheme": "oauth1", **details}
         return Response(json.dumps(answer), media_type="application/json")
 
@@ -126,8 +127,8 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
     def cancel_dance(request: Request, dance_id: str) -> Response:
         dance = agent.dances.get(dance_id)
         dance.cancel()
-        text = f"cancelled the dance with {dance.link.name}" if isinstance(dance.state, Cancelled) else None
-        return answer_with(request, _describe_dance(dance), text)
+        lines = [f"cancelled the dance with {dance.link.name}"] if isinstance(dance.state, Cancelled) else None
+        return answer_with(request, _describe_dance(dance), lines)
 
 
 def _add_links(app: FastAPI, agent: Agent) -> None:
@@ -140,7 +141,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         if wants_text(request):
             rows = [(report.link.name, str(report.link.url), report.token_state) for report in reports]
             lines = [*format_table(rows), *(f"warning: {problem}" for problem in settings.problems)]
-        return answer_with_list(request, answer, "links", map(_describe_link, reports), "\n".join(lines))
+        return answer_with_list(request, answer, "links", map(_describe_link, reports), lines)
 
     @app.get("/links/{name}", **documented("One link", schemas.LinkAnswer))
     def show_link(request: Request, name: str) -> Response:
@@ -168,7 +169,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
     def remove_link(request: Request, name: str) -> Response:
         with agent.recording("link", request.state.peer, name):
             left = agent.links.remove_link(name)
-        words = "\n".join([f"removed link {name}", *_tell_git_left(left)])
+        words = [f"removed link {name}", *_tell_git_left(left)]
         return answer_with(request, schemas.RemovedAnswer(removed=name, git_left=list(left)), words)
 
     @app.get("/links/{name}/setup", **documented("What an administrator enters", schemas.SetupAnswer))
@@ -212,7 +213,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         ]
         answer = schemas.DiagnosisAnswer(link=name, findings=findings)
         rows = [(each.result, each.check, each.cause) for each in findings]
-        return answer_with(request, answer, "\n".join(format_table(rows)))
+        return answer_with(request, answer, format_table(rows))
 
     @app.post("/links/{name}/problem", **documented("A refusal in words", schemas.RefusalAnswer, body=schemas.ProblemFields))
     def explain_problem(
@@ -220,7 +221,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
     ) -> Response:
         problem, message, hint = agent.explain_problem(name, fields.www_authenticate) or (None, None, None)
         answer = schemas.RefusalAnswer(problem=problem, message=message, hint=hint)
-        return answer_with(request, answer, format_error(message, hint).rstrip("\n") if message else "")
+        return answer_with(request, answer, format_error(message, hint) if message else [])
 
     @app.delete("/links/{name}/token", **documented("Log out", schemas.LogoutAnswer))
     def log_out(request: Request, name: str, keep_git_token: bool = False) -> Response:
@@ -234,7 +235,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         answer = schemas.LogoutAnswer(
             link=name, revoke_url=report.revoke_url, git_token=report.git_fate, git_left=list(report.git_left)
         )
-        return answer_with(request, answer, "\n".join([*lines, *_tell_git_left(report.git_left)]))
+        return answer_with(request, answer, [*lines, *_tell_git_left(report.git_left)])
 
 
 def _add_key(app: FastAPI, agent: Agent) -> None:
@@ -291,5 +292,5 @@ def _describe_dance(dance: Dance) -> schemas.DanceAnswer:
 def _answer_key(request: Request, key: RsaPrivateKey, status: int = 200) -> Response:
     pem = key.public_pem()
     return answer_with(
-        request, schemas.KeyAnswer(public_key=pem, fingerprint=key.fingerprint(), bits=key.bits), pem.rstrip("\n"), status
+        request, schemas.KeyAnswer(public_key=pem, fingerprint=key.fingerprint(), bits=key.bits), pem.splitlines(), status
     )

@@ -67,8 +67,8 @@ def make_form(link: Link, product: Product | None, public_key: str, consumer_nam
     )
 
 
-def format_form(form: ApplinkForm, link: Link, product: Product | None) -> str:
-    """Return *form* as the text that `atl-sign link setup` prints."""
+def format_form(form: ApplinkForm, link: Link, product: Product | None) -> list[str]:
+    """Return *form* as the lines that `atl-sign link setup` prints."""
     name = product.name if product else "the product"
     until = f"{name} {form.old_form_until} and older" if form.old_form_until else _all_old_versions()
     lines = [
@@ -90,8 +90,7 @@ def format_form(form: ApplinkForm, link: Link, product: Product | None) -> str:
             lines += [f"  {field.label}:", *field.value.rstrip("\n").split("\n")]
         else:
             lines.append(f"  {field.label}:  {field.value}")
-    lines += ["", *(f"  {text}" for text in form.leave_alone), "", f"Then: atl-sign dance {link.name}"]
-    return "\n".join(lines)
+    return [*lines, "", *(f"  {text}" for text in form.leave_alone), "", f"Then: atl-sign dance {link.name}"]
 
 
 def _all_old_versions() -> str:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from atl_sign import __version__
+from atl_sign.terminal import ArgumentParser, complain, say
 
 _NO_DAEMON = 3  # as the clients' own status for that
 _LAST_THREADS_S = 0.3  # for those that are about to end
@@ -24,7 +25,7 @@ _EX_CONFIG = 78  # sysexits.h: trying again does not help, which our unit tells 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `atl-signd`; returns its exit status: 0 done, 1 refused, 2 usage, 3 no daemon."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(prog="atl-signd", description="The daemon of atl-sign, and what belongs to its own process.")
+    parser = ArgumentParser(prog="atl-signd", description="The daemon of atl-sign, and what belongs to its own process.")
     parser.add_argument("--version", action="version", version=f"atl-signd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -98,7 +99,7 @@ def _serve(key_fd: int | None, *, may_end: bool) -> int:
     try:
         serve(os.environ, key_fd, may_end=may_end)
     except StartError as exc:
-        print(f"atl-signd: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        complain("atl-signd", exc, exc.hint)
         if may_end and isinstance(exc, TakenError):
             return _EX_TEMPFAIL
         return _EX_CONFIG if os.environ.get("NOTIFY_SOCKET") else 1
@@ -110,12 +111,12 @@ def _log(link: str | None, since: str | None, *, as_json: bool, follow: bool) ->
     from atl_sign.log_reader import LogFilter, NothingRecordedError, follow_log, parse_since, show_log
 
     def write(text: str) -> None:
-        print(text, end="", flush=follow)
+        say(text, flush=follow)
 
     try:
         wanted = LogFilter(link, None if since is None else parse_since(since, datetime.now(UTC)))
     except ValueError as exc:
-        print(f"atl-sign: {exc}\nhint: write 30m, 2h or 7d, or a date like 2026-11-25", file=sys.stderr)
+        complain("atl-sign", exc, "write 30m, 2h or 7d, or a date like 2026-11-25")
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a path may hold what the terminal's encoding has not
@@ -126,7 +127,7 @@ def _log(link: str | None, since: str | None, *, as_json: bool, follow: bool) ->
             sys.stdout.flush()
         except NothingRecordedError as exc:
             if not follow:
-                print(f"atl-sign: nothing was recorded yet\nhint: {exc}", file=sys.stderr)
+                complain("atl-sign", "nothing was recorded yet", str(exc))
                 return 1
         if follow:
             follow_log(os.environ, wanted, position, as_json=as_json, write=write)
@@ -137,7 +138,7 @@ def _log(link: str | None, since: str | None, *, as_json: bool, follow: bool) ->
         return _end_quietly()
     except OSError as exc:
         what = "the output cannot be written" if exc.filename is None else f"{exc.filename} cannot be read"
-        print(f"atl-sign: {what}: {exc.strerror}\nhint: atl-sign doctor", file=sys.stderr)
+        complain("atl-sign", f"{what}: {exc.strerror}", "atl-sign doctor")
         return _end_quietly(1)
     return 0
 
@@ -156,7 +157,7 @@ def _autostart() -> int:
     try:
         autostart(os.environ)
     except StartError as exc:
-        print(f"atl-signd: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        complain("atl-signd", exc, exc.hint)
         return _NO_DAEMON
     return 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
 from atl_sign.sandbox import Sandbox
+from atl_sign.terminal import complain, say
 
 PRODUCT = "bamboo"
 _START_S = 10.0
@@ -53,7 +54,7 @@ class Demo:
 
         *refused* says that it must fail. Raises DemoError when it ends otherwise than it must.
         """
-        print(f"\n$ {shlex.join(('atl-sign', *arguments))}", flush=True)
+        say("", f"$ {shlex.join(('atl-sign', *arguments))}", flush=True)
         done = subprocess.run(
             [self.command, *arguments],
             env=self.environment,
@@ -63,7 +64,7 @@ class Demo:
             check=False,
             timeout=60,
         )
-        print(done.stdout.rstrip("\n"), flush=True)
+        say(*done.stdout.rstrip("\n").split("\n"), flush=True)
         if (done.returncode != 0) != refused:
             raise DemoError(f"atl-sign {arguments[0]} ended with status {done.returncode}")
         return done.stdout
@@ -71,7 +72,7 @@ class Demo:
     @contextmanager
     def daemon(self) -> Iterator[None]:
         """Run `atl-signd serve` for the while; raises DemoError when it does not start."""
-        print("\n$ atl-signd serve &", flush=True)
+        say("", "$ atl-signd serve &", flush=True)
         process = subprocess.Popen(
             [sys.executable, "-m", "atl_sign.cli", "serve"], env=self.environment, stderr=subprocess.PIPE, text=True
         )
@@ -98,11 +99,11 @@ def run_demo(*, may_open_browser: bool = True) -> int:
         "atl-sign", path=f"{Path(sys.argv[0]).resolve().parent}:{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
     )
     if command is None:
-        print("atl-sign: the command atl-sign is not beside atl-signd nor on PATH", file=sys.stderr)
+        complain("atl-sign", "the command atl-sign is not beside atl-signd nor on PATH")
         return 1
     with tempfile.TemporaryDirectory(prefix="atl-sign-demo-") as name:
         folder = Path(name)
-        print(f"A sandbox provider, a daemon and its secrets, all in {folder}, which goes away at the end.")
+        say(f"A sandbox provider, a daemon and its secrets, all in {folder}, which goes away at the end.")
         sandbox = Sandbox()
         sandbox.start()
         try:
@@ -110,11 +111,11 @@ def run_demo(*, may_open_browser: bool = True) -> int:
             with demo.daemon():
                 _show_main_job(demo, sandbox, has_person=may_open_browser and _has_person())
         except (DemoError, subprocess.TimeoutExpired) as exc:
-            print(f"\natl-sign demo: {exc}", file=sys.stderr)
+            complain("atl-sign demo", exc)
             return 1
         finally:
             sandbox.stop()
-    print(f"\nDone; {name} is gone. Your own server: atl-sign serve &, then atl-sign link add NAME URL")
+    say("", f"Done; {name} is gone. Your own server: atl-sign serve &, then atl-sign link add NAME URL")
     return 0
 
 
@@ -125,13 +126,13 @@ def _show_main_job(demo: Demo, sandbox: Sandbox, *, has_person: bool) -> None:
     public_key = setup[
         setup.index("-----BEGIN PUBLIC KEY-----") : setup.index("-----END PUBLIC KEY-----") + len("-----END PUBLIC KEY-----\n")
     ]
-    print("\n(The sandbox's administrator enters that now.)", flush=True)
+    say("", "(The sandbox's administrator enters that now.)", flush=True)
     sandbox.register_consumer(PRODUCT, "demo-consumer", public_key, name="atl-sign demo")
     if has_person:
-        print("\nYour browser opens: log in as alice with the password alice, then press Allow.", flush=True)
+        say("", "Your browser opens: log in as alice with the password alice, then press Allow.", flush=True)
         _dance_in_browser(demo)
     else:
-        print("\nNo person with a browser here, so the demo logs in as alice and presses Allow by itself.", flush=True)
+        say("", "No person with a browser here, so the demo logs in as alice and presses Allow by itself.", flush=True)
         _dance_by_itself(demo, sandbox)
     demo.show("check", PRODUCT)
     demo.show(
@@ -154,7 +155,7 @@ def _show_main_job(demo: Demo, sandbox: Sandbox, *, has_person: bool) -> None:
 
 
 def _dance_in_browser(demo: Demo) -> None:
-    print(f"\n$ atl-sign dance {PRODUCT}", flush=True)
+    say("", f"$ atl-sign dance {PRODUCT}", flush=True)
     done = subprocess.run([demo.command, "dance", PRODUCT], env=demo.environment, check=False, timeout=_DANCE_S)
     if done.returncode != 0:
         raise DemoError("the dance was not granted")
@@ -162,7 +163,7 @@ def _dance_in_browser(demo: Demo) -> None:
 
 def _dance_by_itself(demo: Demo, sandbox: Sandbox) -> None:
     """Do with plain HTTP what a person does in the browser: log in, press Allow, follow the redirect to the daemon's listener."""
-    print(f"\n$ atl-sign dance {PRODUCT} --no-browser", flush=True)
+    say("", f"$ atl-sign dance {PRODUCT} --no-browser", flush=True)
     process = subprocess.Popen(
         [demo.command, "dance", PRODUCT, "--no-browser"],
         env=demo.environment,
@@ -172,7 +173,7 @@ def _dance_by_itself(demo: Demo, sandbox: Sandbox) -> None:
     )
     try:
         for line in process.stdout or ():
-            print(line.rstrip("\n"), flush=True)
+            say(line.rstrip("\n"), flush=True)
             if "/plugins/servlet/oauth/authorize?" in line:
                 callback_url = sandbox.approve(PRODUCT, line[line.index("http") :].strip())
                 with build_opener(ProxyHandler({})).open(callback_url, timeout=30) as page:
@@ -186,11 +187,11 @@ def _dance_by_itself(demo: Demo, sandbox: Sandbox) -> None:
 
 def _show_tampering(demo: Demo, url: str) -> None:
     """Sign one address, ask for another with the same header: the provider must refuse it."""
-    print("\nA header is good for one request alone. Signed for one address, sent to another:", flush=True)
+    say("", "A header is good for one request alone. Signed for one address, sent to another:", flush=True)
     header = demo.show("header", "GET", url)
     path = demo.folder / "header"
     path.write_text(header)
-    print(f"\n$ curl -sS -H @header {url}?as=admin", flush=True)
+    say("", f"$ curl -sS -H @header {url}?as=admin", flush=True)
     done = subprocess.run(
         [
             shutil.which("curl") or "curl",
@@ -209,7 +210,7 @@ def _show_tampering(demo: Demo, url: str) -> None:
         check=False,
         timeout=30,
     )
-    print(done.stdout)
+    say(*done.stdout.split("\n"))
     if not done.stdout.endswith("401") or "signature_invalid" not in done.stdout:
         raise DemoError("the sandbox took a tampered request")
 

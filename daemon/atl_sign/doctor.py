@@ -27,9 +27,10 @@ from atl_sign.doctor_machine import (
     check_signing,
 )
 from atl_sign.doctor_report import describe_report, make_report, write_report
-from atl_sign.findings import GRANT_CHECKS, MACHINE_CHECKS, NETWORK_CHECKS, VERDICTS, Finding, Verdict, skip, worst_of
+from atl_sign.findings import GRANT_CHECKS, MACHINE_CHECKS, NETWORK_CHECKS, VERDICTS, Finding, skip, worst_of
 from atl_sign.links import Link
 from atl_sign.settings import Settings
+from atl_sign.terminal import complain, say
 from atl_sign.text import one_line
 
 MACHINE_S = 15.0
@@ -39,7 +40,7 @@ RUN_S = 60.0
 _LINKS_AT_ONCE = 8
 _LINKS_PER_ORIGIN = 2
 
-_COLOURS: Mapping[Verdict, str] = {"ok": "32", "warning": "33", "broken": "31", "skipped": "2"}
+_COLOURS: Mapping[str, str] = {"ok": "32", "warning": "33", "broken": "31", "skipped": "2"}
 _Result = TypeVar("_Result")
 
 _MACHINE: Mapping[str, Callable[[Mapping[str, str]], list[Finding]]] = {
@@ -121,10 +122,11 @@ def run_doctor(
     if report is not None:
         return max(status, _report(environment, examination, report, as_json=as_json, redact=redact, out=out))
     if as_json:
-        print(_format_json(examination.findings), file=out)
+        say(*_format_json(examination.findings).split("\n"), out=out)
     else:
-        for line in format_findings(examination.findings, coloured=out.isatty() and not environment.get("NO_COLOR")):
-            print(line, file=out)
+        is_coloured = out.isatty() and not environment.get("NO_COLOR")
+        for line in format_findings(examination.findings):
+            say(line, out=out, colour=_COLOURS.get(line.partition(" ")[0]) if is_coloured else None)
     return status
 
 
@@ -151,7 +153,7 @@ def examine(environment: Mapping[str, str], name: str | None = None) -> Examinat
     return Examination((*findings, *found_of_links), settings, view)
 
 
-def format_findings(findings: Sequence[Finding], *, coloured: bool = False) -> list[str]:
+def format_findings(findings: Sequence[Finding]) -> list[str]:
     """Return a line for each finding, in columns, with its hint below when it is not well; and a line that counts them."""
     names = [
         finding.check if finding.link is None else f"{finding.link}: {finding.check.removeprefix('link.')}"
@@ -160,9 +162,7 @@ def format_findings(findings: Sequence[Finding], *, coloured: bool = False) -> l
     width = max((len(name) for name in names), default=0)
     lines = []
     for finding, name in zip(findings, names, strict=True):
-        word = f"{finding.result:<7}"
-        shown = f"\033[{_COLOURS[finding.result]}m{word}\033[0m" if coloured else word
-        lines.append(f"{shown}  {one_line(name):<{width}}  {one_line(finding.cause)}")
+        lines.append(f"{finding.result:<7}  {one_line(name):<{width}}  {one_line(finding.cause)}")
         if finding.hint and finding.result in ("warning", "broken"):
             lines.append(f"{'':<{width + 11}}hint: {one_line(finding.hint)}")
     counts = [(verdict, sum(finding.result == verdict for finding in findings)) for verdict in VERDICTS]
@@ -240,14 +240,12 @@ def _report(
     try:
         write_report(report, path)
     except OSError as exc:
-        sys.stderr.write(f"atl-sign: {path} cannot be written: {os.strerror(exc.errno or 0)}\n")
-        sys.stderr.write("hint: name a new file in a folder of yours: --report FILE\n")
+        hint = "name a new file in a folder of yours: --report FILE"
+        complain("atl-sign", f"{path} cannot be written: {os.strerror(exc.errno or 0)}", hint)
         return 1
     if as_json:
-        print(json.dumps({"report": str(path), "result": worst_of(examination.findings)}), file=out)
+        say(json.dumps({"report": str(path), "result": worst_of(examination.findings)}), out=out)
         return 0
-    print(f"wrote {path}, which only you can read. In it are:", file=out)
-    for line in describe_report(report):
-        print(f"  {line}", file=out)
-    print("Secrets are not. Read it before you send it" + ("." if redact else "; --redact leaves hosts and paths out."), file=out)
+    say(f"wrote {path}, which only you can read. In it are:", *(f"  {line}" for line in describe_report(report)), out=out)
+    say("Secrets are not. Read it before you send it" + ("." if redact else "; --redact leaves hosts and paths out."), out=out)
     return 0

@@ -17,7 +17,7 @@ from atl_sign.request_fields import read_body
 from atl_sign.vault import NotInMemoryError
 
 WAIT_S_MAX = 60.0
-CAPABILITIES = "version 0\ncapability authtype\n"
+CAPABILITIES = ("version 0", "capability authtype")
 
 _DESCRIPTION = (
     "The operation is get, erase, store or capability. "
@@ -50,22 +50,22 @@ def add_git_credential(app: FastAPI, agent: Agent) -> None:
                 token = await flights.get(asked)
                 if token is None:
                     decision.outcome = "not_ours"
-            return answer_text("" if token is None else format_token(token, can_authtype=asked.can_authtype))
+            return answer_text([] if token is None else format_token(token, can_authtype=asked.can_authtype))
         if operation == "erase" and asked.credential is not None:
             with agent.recording("git-credential", request.state.peer, link):
                 await run_in_threadpool(agent.erase_git_token, asked, asked.credential)
         # What git wants stored is what it was given here, or is for another helper.
-        return answer_text("")
+        return answer_text([])
 
 
-def format_token(token: GitToken, *, can_authtype: bool) -> str:
+def format_token(token: GitToken, *, can_authtype: bool) -> list[str]:
     """Return *token* as lines for git; with *can_authtype* as the header's scheme and credential, which git will not keep."""
     secret = token.secret.reveal()
     if can_authtype:
         lines = ["capability[]=authtype", "authtype=Bearer", f"credential={secret}", "ephemeral=1"]
     else:
         lines = [f"username={token.user}", f"password={secret}"]
-    return "\n".join([*lines, f"password_expiry_utc={int(token.expires_at.timestamp())}", ""])
+    return [*lines, f"password_expiry_utc={int(token.expires_at.timestamp())}"]
 
 
 class _Flights:

@@ -13,6 +13,7 @@ from atl_sign.http_out import Answer
 from atl_sign.links import Link
 from atl_sign.problems import TOKEN_IS_DEAD
 from atl_sign.provider import Provider, unexpected_answer
+from atl_sign.text import printable
 
 PERMISSIONS: Mapping[GitPermission, str] = {"read": "REPO_READ", "write": "REPO_WRITE"}
 
@@ -161,7 +162,7 @@ def _find_words(answer: Answer) -> str:
     first = errors[0] if isinstance(errors, list) and errors else None
     told = first.get("message") if isinstance(first, dict) else None
     text = told if isinstance(told, str) else ""
-    return "".join(char if char.isprintable() else " " for char in text)[:_TOLD_MAX].strip()
+    return printable(" ".join(text.split())[:_TOLD_MAX])
 
 
 def _parse_object(answer: Answer) -> Mapping[str, Any] | None:

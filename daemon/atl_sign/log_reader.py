@@ -77,7 +77,7 @@ def show_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bool
         environment: names the state folder.
         wanted: which lines.
         as_json: the lines as they were recorded, instead of columns.
-        write: takes the text, newlines included.
+        write: takes one line, without its newline, and cleans it.
 
     Raises:
         NothingRecordedError: there is nothing.
@@ -225,7 +225,7 @@ def _time_of(entry: Mapping[str, Any]) -> datetime:
 
 def _format(entry: Mapping[str, Any], *, as_json: bool) -> str:
     if as_json:
-        return json.dumps(entry) + "\n"
+        return json.dumps(entry)
     peer = (
         f"{Path(str(entry['program'])).name}[{entry.get('pid')}]" if entry.get("program") else f"[{entry.get('pid', 'daemon')}]"
     )
@@ -239,4 +239,4 @@ def _format(entry: Mapping[str, Any], *, as_json: bool) -> str:
         peer,
         request,
     )
-    return "  ".join(one_line(cell) for cell in cells).rstrip() + "\n"
+    return "  ".join(one_line(cell) for cell in cells).rstrip()

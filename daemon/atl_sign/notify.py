@@ -6,6 +6,8 @@ import socket
 import time
 from collections.abc import Mapping
 
+from atl_sign.text import printable
+
 _log = logging.getLogger("atl_sign")
 
 
@@ -66,4 +68,4 @@ def notifier_of(environment: Mapping[str, str]) -> Notifier:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))

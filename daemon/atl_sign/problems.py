@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from atl_sign.errors import BadUrlError
 from atl_sign.link_command import format_link_command
 from atl_sign.links import Link, parse_base_url
+from atl_sign.text import printable
 from atl_sign.urls import parse_pairs
 
 _WORDS: dict[str, tuple[str, str]] = {
@@ -216,4 +217,4 @@ def _different_names(theirs: str, ours: str) -> list[str]:
 
 def _printable(text: str) -> str:
     """Return *text*, which a provider chose, short and without anything that moves a terminal's cursor."""
-    return "".join(char if char.isprintable() else "?" for char in text[:200])
+    return printable(text[:200])

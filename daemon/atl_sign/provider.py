@@ -22,6 +22,7 @@ from atl_sign.links import Link, parse_base_url
 from atl_sign.problems import ENTER_KEY, KNOWN_PROBLEMS, explain_problem, has_oauth_challenge, parse_clock_offset, parse_problem
 from atl_sign.products import MANIFEST_PATH
 from atl_sign.signing import UnsignedRequest, sign, signature_base_string
+from atl_sign.text import printable
 from atl_sign.urls import Pairs, Url, parse_pairs, parse_url
 
 REQUEST_TOKEN_PATH = "/plugins/servlet/oauth/request-token"  # noqa: S105 - an address
@@ -341,7 +342,7 @@ def unexpected_answer(link: Link, answer: Answer, words: str) -> ProviderRefused
     if 300 <= answer.status < 400:
         # Without what follows the path: a login page's address carries where one came from, and session ids.
         where = re.split(r"[?#;]", answer.headers.get("Location", "elsewhere"))[0][:200]
-        where = "".join(char if char.isprintable() else "?" for char in where)
+        where = printable(where)
         message, hint = f"the address redirects to {where}", "give the link the base URL that the product's own pages begin with"
     elif answer.is_html and answer.status < 400:
         message = "a page for people answers, not the product's API"

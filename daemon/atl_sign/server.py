@@ -31,6 +31,7 @@ from atl_sign.installed import read_stamp
 from atl_sign.listening import BACKLOG, Listener, StartError, open_listener, take_inherited_socket
 from atl_sign.notify import Notifier, notifier_of
 from atl_sign.store import STORE_DEFAULT, Store, open_store
+from atl_sign.terminal import LogFormatter
 from atl_sign.vault import Vault
 
 KEY_CREDENTIAL = "atl-sign-store-key"  # in systemd's LoadCredential=
@@ -346,7 +347,9 @@ def _keep_heap_small() -> None:
 
 
 def _set_up_log() -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     _log.setLevel(logging.INFO)
     for name in ("oauthlib", "requests_oauthlib", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)  # at DEBUG they print tokens

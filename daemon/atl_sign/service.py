@@ -9,6 +9,8 @@ from atl_sign.listening import StartError
 from atl_sign.programs import ProgramError
 from atl_sign.service_files import ServiceError
 from atl_sign.systemd_units import SystemdUnits
+from atl_sign.terminal import complain, say
+from atl_sign.text import format_lines
 
 
 def run_service(action: str, environment: Mapping[str, str], *, as_json: bool = False, platform: str = sys.platform) -> int:
@@ -26,14 +28,10 @@ def run_service(action: str, environment: Mapping[str, str], *, as_json: bool = 
     try:
         if action == "status":
             fields = service.status()
-            print(
-                json.dumps(fields)
-                if as_json
-                else "\n".join(f"{name}: {value}" for name, value in fields.items() if value is not None)
-            )
+            say(*([json.dumps(fields)] if as_json else format_lines(fields)))
             return 0 if fields["installed"] and fields["hint"] is None else 1
-        print(service.install() if action == "install" else service.uninstall())
+        say(*(service.install() if action == "install" else service.uninstall()).split("\n"))
     except (ServiceError, ProgramError, StartError) as exc:
-        print(f"atl-sign: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        complain("atl-sign", exc, exc.hint)
         return 1
     return 0

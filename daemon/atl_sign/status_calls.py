@@ -9,7 +9,7 @@ from atl_sign import __version__, schemas
 from atl_sign.agent import Agent
 from atl_sign.answers import answer_with, answer_with_list, documented, wants_text
 from atl_sign.linkbook import LinkReport
-from atl_sign.text import format_lines, format_table, one_line
+from atl_sign.text import format_lines, format_table
 from atl_sign.variables import show_variables
 
 
@@ -43,12 +43,12 @@ def add_status_calls(app: FastAPI, agent: Agent) -> None:
             dance_needed=[each.link.name for each in status.links if each.token_state in ("none", "expired")],
             warnings=[*status.warnings, *_warn_of_unknown(status.links)],
         )
-        return answer_with_list(request, answer, "links", links, _format_status(answer, links) if wants_text(request) else "")
+        return answer_with_list(request, answer, "links", links, _format_status(answer, links) if wants_text(request) else [])
 
     @app.get("/environment", **documented("The daemon's environment", schemas.EnvironmentAnswer))
     def show_environment(request: Request) -> Response:
         variables = show_variables(os.environ)
-        lines = "\n".join(f"{name}={one_line(value)}" for name, value in variables.items())
+        lines = [f"{name}={value}" for name, value in variables.items()]
         return answer_with(request, schemas.EnvironmentAnswer(variables=variables), lines)
 
 
@@ -65,7 +65,7 @@ def _warn_of_unknown(reports: Iterable[LinkReport]) -> list[str]:
     return [f"the store does not say whether {unknown} of the links have tokens: atl-sign unlock"] if unknown else []
 
 
-def _format_status(status: schemas.StatusAnswer, links: Iterable[schemas.LinkStatus]) -> str:
+def _format_status(status: schemas.StatusAnswer, links: Iterable[schemas.LinkStatus]) -> list[str]:
     """Return *status* as lines, *links* as a table."""
     shown = status.model_dump(mode="json", exclude={"links"})
     dance_needed, warnings = shown.pop("dance_needed"), shown.pop("warnings")
@@ -75,5 +75,5 @@ def _format_status(status: schemas.StatusAnswer, links: Iterable[schemas.LinkSta
         token, count = link["token"], link["signatures_last_hour"]
         until = f"until {token['expires_at']}" if token["expires_at"] else ""
         rows.append((f"link: {link['name']}", token["state"], token["user"] or "", until, f"{count} signed in the last hour"))
-    needs = format_lines({"dance_needed": dance_needed, "warnings": warnings}).splitlines()
-    return "\n".join([format_lines(shown), *format_table(rows), *needs])
+    needs = format_lines({"dance_needed": dance_needed, "warnings": warnings})
+    return [*format_lines(shown), *format_table(rows), *needs]

@@ -1,10 +1,37 @@
-"""Answers as the text that a shell would print: a line a field, columns, and errors in two lines."""
+"""Text for a terminal: lines of which none obeys what others wrote in them; a line a field, columns, and errors in two lines."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
-def format_lines(fields: Mapping[str, Any]) -> str:
+def to_text(lines: Iterable[str]) -> str:
+    """Return *lines* as text, each cleaned as by `printable` and ended by a newline: nothing in a line begins another one."""
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def printable(text: str) -> str:
+    """
+    Return *text* with each character that cannot be printed as its visible escape, as in JSON: U+001B becomes `\\u001b`.
+
+    These are the controls C0 and C1, DEL, line and paragraph separators, what turns the direction of writing or is invisible, and
+    halves of surrogate pairs. In a JSON text they stand within strings alone, so that it stays JSON of the same meaning.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+def one_line(value: object) -> str:
+    """Return a field's *value* as one line: `true` for True, 30 for 30.0, and a text as `printable` has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return printable(str(value))
+
+
+def format_lines(fields: Mapping[str, Any]) -> list[str]:
     """Return a `name: value` line a field: null is left out, a list repeats its name in the singular."""
     lines = []
     for name, value in fields.items():
@@ -17,7 +44,7 @@ def format_lines(fields: Mapping[str, Any]) -> str:
             lines += [f"{name if key == 'state' else key}: {one_line(item)}" for key, item in value.items() if item is not None]
         else:
             lines.append(f"{name}: {one_line(value)}")
-    return "\n".join(lines)
+    return lines
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -27,15 +54,6 @@ def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def format_error(message: str, hint: str | None) -> str:
+def format_error(message: str, hint: str | None) -> list[str]:
     """Return the message, and the hint on a line of its own when there is one."""
-    return f"{one_line(message)}\n" + (f"hint: {one_line(hint)}\n" if hint else "")
-
-
-def one_line(value: object) -> str:
-    """Return *value* as one line without control characters, whoever chose it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return "".join(char if char.isprintable() else "?" for char in str(value))
+    return [message, f"hint: {hint}"] if hint else [message]

@@ -12,6 +12,7 @@ from cryptography import x509
 
 from atl_sign.link_command import format_link_command
 from atl_sign.links import Link
+from atl_sign.text import printable
 from atl_sign.tls_files import UnusableFileError, find_ca_bundle, load_files
 
 # OpenSSL's codes (x509_vfy.h); its own words name neither the file nor what to do.
@@ -147,4 +148,4 @@ def _explain_protocol(link: Link, exc: ssl.SSLError) -> TlsError:
 
 
 def _clean(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text[:200])
+    return printable(text[:200])

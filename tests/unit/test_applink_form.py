@@ -4,6 +4,7 @@ import pytest
 
 from atl_sign.applink_form import format_form, make_form
 from atl_sign.products import PRODUCTS, Product
+from atl_sign.text import to_text
 from tests.unit.provider_lab import make_link, private_key
 
 URL = "https://example.com/jira"
@@ -15,7 +16,7 @@ def test_the_text_says_where_and_what_for_each_product(product: Product) -> None
     link = make_link(URL, "tools", consumer_key="ann-desk")
     form = make_form(link, product, private_key().public_pem(), "atl-sign of ann")
 
-    text = format_form(form, link, product)
+    text = to_text(format_form(form, link, product))
 
     assert f"An administrator of {product.name} enters this once, for link tools." in text
     assert "Where: https://example.com/jira/plugins/servlet/applinks/listApplicationLinks\n" in text
@@ -24,7 +25,7 @@ def test_the_text_says_where_and_what_for_each_product(product: Product) -> None
     assert "  Consumer Key:  ann-desk\n" in text
     assert "  Consumer Name:  atl-sign of ann\n" in text
     assert "Consumer Callback URL: leave it blank" in text
-    assert text.endswith("Then: atl-sign dance tools")
+    assert text.endswith("Then: atl-sign dance tools\n")
 
 
 def test_a_product_that_nobody_knows_gets_words_for_all_four() -> None:
@@ -32,7 +33,7 @@ def test_a_product_that_nobody_knows_gets_words_for_all_four() -> None:
     link = make_link(URL, "tools")
     form = make_form(link, None, private_key().public_pem(), "atl-sign")
 
-    text = format_form(form, link, None)
+    text = to_text(format_form(form, link, None))
 
     assert form.old_form_until is None
     assert "An administrator of the product enters this once" in text
@@ -46,7 +47,7 @@ def test_the_public_key_stays_whole_and_can_be_pasted(product: Product | None) -
     link = make_link(URL)
     pem = private_key().public_pem()
 
-    text = format_form(make_form(link, product, pem, "atl-sign"), link, product)
+    text = to_text(format_form(make_form(link, product, pem, "atl-sign"), link, product))
 
     assert f"\n  Public Key:\n{pem}\n" in text
     assert pem.startswith("-----BEGIN PUBLIC KEY-----\n")

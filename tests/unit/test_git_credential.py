@@ -107,7 +107,11 @@ def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_both_forms() -> None:
     """git-credential(1); what ends when."""
-    assert format_token(TOKEN, can_authtype=False) == "username=alice\npassword=canary\npassword_expiry_utc=1900000000\n"
-    assert format_token(TOKEN, can_authtype=True) == (
-        "capability[]=authtype\nauthtype=Bearer\ncredential=canary\nephemeral=1\npassword_expiry_utc=1900000000\n"
-    )
+    assert format_token(TOKEN, can_authtype=False) == ["username=alice", "password=canary", "password_expiry_utc=1900000000"]
+    assert format_token(TOKEN, can_authtype=True) == [
+        "capability[]=authtype",
+        "authtype=Bearer",
+        "credential=canary",
+        "ephemeral=1",
+        "password_expiry_utc=1900000000",
+    ]

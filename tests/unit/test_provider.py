@@ -473,7 +473,7 @@ def test_a_nonce_used_twice_is_told() -> None:
             "to https://sso.example/in",
             "base URL",
         ),
-        (reply(urlencode(TOKEN_FIELDS), 302, {"Location": "/login\x07"}), "the address redirects to /login?", "base URL"),
+        (reply(urlencode(TOKEN_FIELDS), 302, {"Location": "/login\x07"}), "the address redirects to /login\\u0007", "base URL"),
         (reply("", 302), "redirects to elsewhere", "base URL"),
         (reply(b"\xff\xfe\x00canary"), "its answer holds no token", "browser"),
     ],
