@@ -52,6 +52,7 @@ EDGES = {
     "installed",
 }
 USE_CASES = [
+    "unexpected",
     "provider",
     "store_copy",
     "vault",
