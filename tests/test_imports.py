@@ -57,6 +57,7 @@ EDGES = {
     "user_namespace",
 }
 USE_CASES = [
+    "unexpected",
     "provider",
     "store_copy",
     "vault",

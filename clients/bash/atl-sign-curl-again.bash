@@ -309,7 +309,7 @@ resolve() {
 
 # Says what to do after an answer that refuses the signature, or did not look at it.
 explain() {
-	local code_before=$code text
+	local code_before=$code text index
 	if [[ $code == 401 && -n $authenticate ]]; then
 		prefix="$PROGRAM: "
 		add_field www_authenticate "$authenticate"
@@ -318,6 +318,14 @@ explain() {
 		request POST "/links/$shown_link/problem"
 		if [[ $status == 2?? && -n $answer ]]; then say "$prefix$answer"; fi
 		code=$code_before
+	elif [[ $code == 500 ]]; then
+		# A refusal repeats what was signed in one header, where a letter stays one and an escape of three becomes seven; a Tomcat
+		# that cannot fit it into its 8 KiB sends nothing at all. About 1 KiB of it is the rest.
+		text=$signed_url\&$form
+		index=${text//[!%&=]/}
+		((${#text} + 4 * ${#index} > 7000)) || return 0
+		say "$PROGRAM: the product answered 500 with an empty body: it may have refused the signature, and a refusal of a request as long as this does not fit into its headers"
+		say "hint: $PROGRAM check $shown_link; if that succeeds, send fewer or shorter parameters"
 	elif [[ ${user,,} == anonymous ]]; then
 		text="the product took this signed request for anonymous"
 		say "$PROGRAM: $text"

@@ -205,7 +205,7 @@ run_transfer() {
 	fi
 	[[ -z $late ]] || say "$late"
 	if [[ -n $dump ]]; then exec {dump}>&-; fi
-	if [[ -z ${all[silent]-} && -n $shown_link ]] && [[ $code == 401 && -n $authenticate || ${user,,} == anonymous ]]; then
+	if [[ -z ${all[silent]-} && -n $shown_link ]] && [[ $code == 401 && -n $authenticate || $code == 500 && $length == 0 || ${user,,} == anonymous ]]; then
 		load again
 		explain
 	fi
@@ -444,7 +444,7 @@ read_report() {
 		HTTP/*)
 			code=${text#* }
 			code=${code%% *}
-			location='' retry_after='' authenticate='' user=''
+			location='' retry_after='' authenticate='' user='' length=''
 			continue
 			;;
 		*:*) ;;
@@ -459,6 +459,7 @@ read_report() {
 		retry-after) retry_after=$value ;;
 		www-authenticate) [[ $value != *oauth_problem* ]] || authenticate=$value ;;
 		x-ausername) user=$value ;;
+		content-length) length=$value ;;
 		esac
 	done
 }

@@ -7,7 +7,7 @@
 unset -v all answer array at attempt authenticate authorization backoff base before body body_end char charset chosen chunk clock_ms code code_before config_end \
 	config_text content count custom data entries letter_names loaded saved_error data_kept delay digits dump element ends entry extra field file files filter first first_host first_link \
 	first_origin first_transfer form fragment from global_pass has_comments has_json header headers headers_kept held holds_nul hop host in_text index \
-	is_dry_run is_json_bare is_same is_signed item joint kept kind late left letter letters limit line link literal location log mark method ms \
+	is_dry_run is_json_bare is_same is_signed item joint kept kind late left length letter letters limit line link literal location log mark method ms \
 	name needs needs_name node node_count node_kinds node_outs node_uploads node_urls number o o_kept operation operations origin out out_at pad \
 	params part pass pass_kept path pattern pattern_count pending piece place places plain query quoted reason referer reply report report_end \
 	rest result retries retry_after said saved_in saved_out scheme segment shown shown_link signed_url since size sizes start started status \

@@ -8,7 +8,8 @@ from atl_sign.http_out import Answer
 from atl_sign.links import Link
 from atl_sign.problems import CLOCK_OFFSET_MAX_S, TOKEN_IS_DEAD
 from atl_sign.products import PRODUCTS, Product, find_product, is_user_name
-from atl_sign.provider import Manifest, Provider, unexpected_answer
+from atl_sign.provider import Manifest, Provider
+from atl_sign.unexpected import explain_bystander, unexpected_answer
 
 CLOCK_WARNING_S = 60.0
 CLOCK_LIMIT_S = 300.0  # further off the provider refuses
@@ -87,7 +88,10 @@ def _read_user(product: Product, answer: Answer) -> str | None:
     return user if user is not None and is_user_name(user) else None
 
 
-def _nobody(link: Link, answer: Answer) -> ProviderRefusedError:
+def _nobody(link: Link, answer: Answer) -> DaemonError:
+    bystander = explain_bystander(link, answer)
+    if bystander is not None:
+        return bystander
     if answer.status in (401, 403):
         return ProviderRefusedError(
             f"link {link.name}: the provider does not let this user in (status {answer.status}, no oauth_problem)",

@@ -183,6 +183,8 @@ def _connect_through(link: Link, proxy: _Proxy) -> socket.socket:
     status = head[9:12]
     if not head.startswith(b"HTTP/1.") or status[:1] != b"2":
         connection.close()
+        if status == b"407":
+            hint = hint.replace("check ", "check the user name and the password of ", 1)
         words = f"with status {status.decode('ascii', 'replace')}" if status.isdigit() else "not as an HTTP proxy"
         raise _BrokenError("link.proxy", f"{proxy} does not let us through to {place}: it answered {words}", hint)
     return connection

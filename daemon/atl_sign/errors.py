@@ -233,6 +233,18 @@ class ProviderUnreachableError(DaemonError):
     status = 502
 
 
+class ProviderBusyError(DaemonError):
+    """The provider, or a gateway in front of it, asks to be left alone for a while."""
+
+    code = "provider_busy"
+    status = 503
+
+    def __init__(self, message: str, hint: str, *, retry_after_s: int | None) -> None:
+        """Tell the peer to come again in *retry_after_s* seconds, when the provider named a time."""
+        super().__init__(message, hint)
+        self.retry_after_s = retry_after_s
+
+
 class InternalError(DaemonError):
     """Something failed that nobody foresaw; no detail leaves the daemon."""
 

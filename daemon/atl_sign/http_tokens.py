@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import quote
 
 from atl_sign.credentials import AccessToken, GitPermission, Secret
-from atl_sign.errors import DanceNeededError, ProviderRefusedError
+from atl_sign.errors import DaemonError, DanceNeededError, ProviderRefusedError
 from atl_sign.http_out import Answer
 from atl_sign.links import Link
 from atl_sign.problems import TOKEN_IS_DEAD
-from atl_sign.provider import Provider, unexpected_answer
+from atl_sign.provider import Provider
 from atl_sign.text import printable
+from atl_sign.unexpected import explain_bystander, unexpected_answer
 
 PERMISSIONS: Mapping[GitPermission, str] = {"read": "REPO_READ", "write": "REPO_WRITE"}
 
@@ -95,7 +96,7 @@ class HttpTokens:
     def remove(self, token_id: str) -> None:
         """Remove one token; one that is not there is fine; raises as `list`."""
         answer = self._send("DELETE", f"{self._find_path()}/{token_id}")
-        if answer.status not in (200, 204, 404):
+        if answer.status not in (200, 204, 404) or answer.is_html:  # a login page says nothing of the token
             raise self._refused(answer)
 
     def _send_make(self, name: str, permission: GitPermission, days: int) -> Answer:
@@ -132,8 +133,11 @@ class HttpTokens:
             raise self._refused(answer)
         return fields
 
-    def _refused(self, answer: Answer) -> ProviderRefusedError:
+    def _refused(self, answer: Answer) -> DaemonError:
         """Return the error for an answer that is no success; the provider's own words are in it when it has some."""
+        bystander = explain_bystander(self._link, answer)
+        if bystander is not None:
+            return bystander
         told = _find_words(answer)
         if answer.status in (401, 403):
             message = f"the provider does not let this user have HTTP access tokens (status {answer.status})"

@@ -1,7 +1,6 @@
 """One link's provider: the dance's requests through requests-oauthlib, and signed and anonymous GETs."""
 
 import json
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +21,7 @@ from atl_sign.links import Link, parse_base_url
 from atl_sign.problems import ENTER_KEY, KNOWN_PROBLEMS, explain_problem, has_oauth_challenge, parse_clock_offset, parse_problem
 from atl_sign.products import MANIFEST_PATH
 from atl_sign.signing import UnsignedRequest, sign, signature_base_string
-from atl_sign.text import printable
+from atl_sign.unexpected import unexpected_answer
 from atl_sign.urls import Pairs, Url, parse_pairs, parse_url
 
 REQUEST_TOKEN_PATH = "/plugins/servlet/oauth/request-token"  # noqa: S105 - an address
@@ -335,24 +334,6 @@ def read_manifest(link: Link, answer: Answer) -> Manifest:
     if manifest is None:
         raise unexpected_answer(link, answer, "it has no application-link manifest")
     return manifest
-
-
-def unexpected_answer(link: Link, answer: Answer, words: str) -> ProviderRefusedError:
-    """Return the error for an *answer* that is neither what was asked for nor an OAuth problem; *words* say what is missing."""
-    if 300 <= answer.status < 400:
-        # Without what follows the path: a login page's address carries where one came from, and session ids.
-        where = re.split(r"[?#;]", answer.headers.get("Location", "elsewhere"))[0][:200]
-        where = printable(where)
-        message, hint = f"the address redirects to {where}", "give the link the base URL that the product's own pages begin with"
-    elif answer.is_html and answer.status < 400:
-        message = "a page for people answers, not the product's API"
-        hint = "a login page or a proxy stands before the product: ask for a way past it"
-    elif answer.status == 404:
-        message, hint = f"nothing is at this address (404): {words}", "check the base URL and its context path"
-    else:
-        message = f"the provider answered with status {answer.status}: {words}"
-        hint = "open the base URL in a browser and see what is there"
-    return ProviderRefusedError(f"link {link.name}: {message}", hint)
 
 
 def _parse_problem(answer: Answer) -> dict[str, str]:

@@ -19,7 +19,14 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from atl_sign.credentials import AccessToken
-from atl_sign.errors import DaemonError, DanceNeededError, InternalError, ProviderRefusedError, ProviderUnreachableError
+from atl_sign.errors import (
+    DaemonError,
+    DanceNeededError,
+    InternalError,
+    ProviderBusyError,
+    ProviderRefusedError,
+    ProviderUnreachableError,
+)
 from atl_sign.links import Link
 from atl_sign.vault import Vault
 
@@ -29,6 +36,7 @@ if TYPE_CHECKING:  # requests and all that takes 150 ms to load
 DRAIN_S = 2.0  # for headers that were signed with the old token to reach the provider
 RETRY_S = 60.0  # after a renewal that came to nothing, while the old token still holds
 RETRY_EXPIRED_S = 1.0  # the same when everybody waits for it
+RETRY_S_MAX = 3600.0  # however long the provider asks to be left alone
 _SAVE_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries to store a new token; the last one again and again
 
 _log = logging.getLogger("atl_sign")
@@ -147,7 +155,7 @@ class Renewals:
                 raise
             attempt.is_in_doubt = True  # a page from a proxy, or half an answer
             raise
-        except ProviderUnreachableError:
+        except (ProviderBusyError, ProviderUnreachableError):
             attempt.is_in_doubt = True
             raise
         new = replace(new, user=token.user)
@@ -164,7 +172,10 @@ class Renewals:
         self._on_end(link, error.code)
         problem = error.problem if isinstance(error, ProviderRefusedError) else None
         is_expired = attempt.token.is_expired(self._now())
-        attempt.again_at = time.monotonic() + (RETRY_EXPIRED_S if is_expired and problem is None else RETRY_S)
+        wait_s = RETRY_EXPIRED_S if is_expired and problem is None else RETRY_S
+        if error.retry_after_s is not None:
+            wait_s = max(wait_s, min(error.retry_after_s, RETRY_S_MAX))
+        attempt.again_at = time.monotonic() + wait_s
         if problem == "token_rejected" or is_expired:
             attempt.done.set_exception(_explain(link, problem, error, is_in_doubt=attempt.is_in_doubt))
         else:

@@ -1,5 +1,6 @@
 """Why a provider cannot be reached, in words: what requests, urllib3 and OpenSSL mean, without what they say."""
 
+import re
 import ssl
 from collections.abc import Iterator
 
@@ -10,6 +11,8 @@ from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 from atl_sign.errors import ProviderUnreachableError
 from atl_sign.links import Link
 from atl_sign.tls_files import UnusableFileError, load_files
+
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")  # what a proxy answered to CONNECT, as http.client has it
 
 
 class AnswerTooLargeError(requests.RequestException):
@@ -22,14 +25,23 @@ class TooManyWaitError(OSError):
 
 def unreachable(link: Link, exc: BaseException) -> ProviderUnreachableError:
     """Return the error that tells of *exc*, which ended an exchange with the provider of *link*."""
-    cause, hint = _explain(link, exc)
+    return cannot_be_reached(link, *_explain(link, exc))
+
+
+def cannot_be_reached(link: Link, cause: str, hint: str) -> ProviderUnreachableError:
+    """Return the error for a provider from which nothing came, for this *cause*."""
     return ProviderUnreachableError(f"the provider of link {link.name} at {link.url.origin} cannot be reached: {cause}", hint)
+
+
+def name_proxy(link: Link) -> str:
+    """Return the words for the proxy that requests of *link* go through, if they go through one."""
+    return "the link's proxy" if link.proxy else "the proxies in the daemon's environment"
 
 
 def _explain(link: Link, exc: BaseException) -> tuple[str, str]:
     """Return why, and what to do. What the errors themselves say goes no further, but for OpenSSL's word on a certificate."""
     kinds = tuple(_unwrap(exc))
-    proxy = "the link's proxy" if link.proxy else "the proxies in the daemon's environment"
+    proxy = name_proxy(link)
 
     def find(*wanted: type[BaseException]) -> BaseException | None:
         return next((kind for kind in kinds if isinstance(kind, wanted)), None)
@@ -51,7 +63,15 @@ def _explain(link: Link, exc: BaseException) -> tuple[str, str]:
     if find(requests.exceptions.SSLError):
         return "TLS failed", "check that the address is an https one, and whether it wants a client_cert"
     if find(requests.exceptions.ProxyError):
-        return "the proxy does not let us through", f"check {proxy}"
+        tunnel = next((match[1] for kind in kinds if (match := _TUNNEL.search(str(kind)))), None)
+        if tunnel == "407":
+            cause = "the proxy does not let us through: it wants a user name and a password (status 407)"
+            return cause, f"check the user name and the password of {proxy}"
+        words = {"403": ": it forbids this address", "502": ": it does not reach the provider", "503": ": it is not available"}
+        return (
+            f"the proxy does not let us through{words.get(tunnel or '', '')}{f' (status {tunnel})' if tunnel else ''}",
+            f"check {proxy}",
+        )
     if find(requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL):
         return "the proxy's address is of no kind that works here (SOCKS needs the Python package PySocks)", f"check {proxy}"
     if find(NameResolutionError):

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from atl_sign.sandbox import Sandbox
 from tests.lab import PRODUCTS, Daemon, UnixConnection, revoke_tokens
+from tests.unit.raw_server import RawServer, reply
 
 
 def test_a_link_is_added_changed_shown_and_removed(daemon: Daemon, sandbox: Sandbox) -> None:
@@ -291,13 +292,27 @@ def test_a_public_key_of_another_length_is_named_everywhere(daemon: Daemon, sand
     findings = {each["check"]: each for each in daemon.request("POST", "/links/jira/diagnosis").json["findings"]}
 
     words = "the provider has another public key for this consumer: it has 4096 bits, this machine's has 2048"
-    for reply in replies:
-        assert (reply.status, reply.code) == (502, "provider_refused")
-        assert words in reply.message
-        assert "atl-sign key" in reply.hint
+    for each in replies:
+        assert (each.status, each.code) == (502, "provider_refused")
+        assert words in each.message
+        assert "atl-sign key" in each.hint
     assert findings["link.consumer"]["result"] == "ok"
     assert findings["link.signature"]["result"] == "broken"
     assert words in findings["link.signature"]["cause"]
+
+
+def test_a_provider_that_asks_for_patience(daemon: Daemon) -> None:
+    """The code, the hint and Retry-After reach the peer of a dance; the diagnosis has the same words."""
+    daemon.make_key()
+    with RawServer(reply("<html>Maintenance", 503, {"Retry-After": "45", "Content-Type": "text/html"})) as server:
+        assert daemon.request("PUT", "/links/jira", {"url": f"{server.url}/jira"}).json["warnings"] != []
+        begun = daemon.request("POST", "/dance", {"link": "jira", "callback": "oob"})
+        found = daemon.request("POST", "/links/jira/diagnosis").json["findings"][0]
+
+    assert (begun.status, begun.code, begun.headers["retry-after"]) == (503, "provider_busy", "45")
+    assert begun.message == "link jira: the provider is not available for now (status 503)"
+    assert begun.hint == found["hint"] == "try again in 45 s"
+    assert found["result"] == "broken"
 
 
 def test_logout_forgets_the_token_and_says_where_to_revoke(daemon: Daemon, sandbox: Sandbox) -> None:

@@ -96,6 +96,25 @@ def test_changed_request_is_refused(danced: Make, method: str, path: str) -> Non
     assert jira.provider.state.requests[-1].verdict == "signature_invalid"
 
 
+@pytest.mark.parametrize("count", [40, 400])
+def test_a_problem_that_is_too_long_for_a_head_is_an_empty_500(danced: Make, other_key_pair: KeyPair, count: int) -> None:
+    """Tomcat has 8 KiB for an answer's head and gives up one that is longer, with its challenge and its body."""
+    jira = danced("jira")
+    path = f"/rest/api/2/search?jql={'%20OR%20'.join(f'a%3D{number}' for number in range(count))}"
+    header = jira.sign("GET", jira.base + path, rsa_key=other_key_pair.private_pem)
+
+    reply = send("GET", jira.base + path, headers=header)
+
+    assert jira.provider.state.requests[-1].verdict == "signature_invalid"
+    if count == 40:
+        assert_problem(
+            reply, "signature_invalid", 401, **{name: reply.fields[name] for name in reply.fields if name != "oauth_problem"}
+        )
+        assert len(reply.headers["WWW-Authenticate"]) > 1_500
+    else:
+        assert (reply.status, reply.body, reply.headers["WWW-Authenticate"]) == (500, b"", None)
+
+
 def test_host_and_port_are_part_of_the_signature(danced: Make) -> None:
     """Another Host header, another address: that is how a proxy breaks it."""
     jira = danced("jira")

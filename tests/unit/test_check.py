@@ -145,10 +145,16 @@ def test_a_product_that_we_do_not_know_is_named() -> None:
         (reply("", headers={"X-AUSERNAME": "anonymous"}), "the provider answered as to nobody"),
         (reply("<html>Log in"), "a page for people answers"),
         (reply("", 401), "does not let this user in (status 401, no oauth_problem)"),
-        (reply("<html>", 403), "does not let this user in (status 403, no oauth_problem)"),
+        (reply("{}", 403), "does not let this user in (status 403, no oauth_problem)"),
+        (reply("<html>", 403, {"X-AREQUESTID": "1x2x3"}), "does not let this user in (status 403, no oauth_problem)"),
+        (
+            reply("<html>", 401, {"WWW-Authenticate": 'OAuth realm="x"'}),
+            "does not let this user in (status 401, no oauth_problem)",
+        ),
+        (reply("<html>", 403), "a proxy or firewall in front of the product refuses this (status 403)"),
         (reply("", 302, {"Location": "/login.action?os_destination=canary"}), "the address redirects to /login.action"),
         (reply("", 404), "nothing is at this address (404): the product's who-am-I is not there"),
-        (reply("", 503), "the provider answered with status 503"),
+        (reply("", 500), "the provider failed (status 500)"),
     ],
 )
 def test_an_answer_that_names_nobody_is_no_success(answer: bytes, words: str) -> None:

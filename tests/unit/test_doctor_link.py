@@ -301,7 +301,8 @@ def test_a_proxy_that_refuses(script: bytes, words: str) -> None:
 
     assert results(findings) == "bssssss"
     assert words in findings["proxy"].cause
-    assert findings["proxy"].hint == "check the link's proxy"
+    what = "the user name and the password of " if b" 407 " in script else ""
+    assert findings["proxy"].hint == f"check {what}the link's proxy"
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ CONTRACT = {
     "store_conflict": 409,
     "provider_refused": 502,
     "provider_unreachable": 502,
+    "provider_busy": 503,
     "internal": 500,
 }
 

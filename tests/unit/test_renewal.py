@@ -17,13 +17,16 @@ from atl_sign.dance import Dances
 from atl_sign.errors import (
     DanceNeededError,
     InternalError,
+    ProviderBusyError,
     ProviderRefusedError,
     ProviderUnreachableError,
     StoreLockedError,
     StoreUnavailableError,
 )
 from atl_sign.provider import Provider
-from atl_sign.sandbox import Sandbox
+from atl_sign.sandbox import Sandbox, server
+from atl_sign.sandbox.call import Call
+from atl_sign.sandbox.wire import Answer
 from atl_sign.signing import load_private_key
 from atl_sign.store import MemoryStore
 from atl_sign.vault import NotInMemoryError, Vault
@@ -322,6 +325,31 @@ def test_a_strange_answer_leaves_the_matter_open(world: World) -> None:
     assert world.get() == 200
 
 
+def test_a_provider_that_asks_for_patience_gets_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Retry-After is told, and holds the next renewal off; the old token signs on until its end."""
+    monkeypatch.setattr(renewal, "RETRY_S", 0.0)
+    monkeypatch.setattr(renewal, "RETRY_EXPIRED_S", 0.0)
+    monkeypatch.setattr(
+        server, "answer", lambda site, request: (Answer(503, headers=(("Retry-After", "2"),)), Call(site, request, ""))
+    )
+    world.now += 0.9 * LIFE_S + 1
+    assert [world.header() != "" for _ in range(3)] == [True] * 3
+    assert world.renewals() == 1
+
+    world.now += LIFE_S
+    with pytest.raises(ProviderBusyError, match="not available for now") as busy:
+        wait_for(lambda: world.header() == "")
+    assert busy.value.hint == "try again in 2 s"
+    with pytest.raises(ProviderBusyError):
+        world.header()
+    assert world.renewals() == 2
+
+    monkeypatch.undo()
+    wait_for(lambda: _is_signed(world))
+    assert world.get() == 200
+    assert world.renewals() == 3
+
+
 def test_a_logout_during_a_renewal_wins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new token is kept nowhere."""
     world.now += LIFE_S + 1
@@ -544,7 +572,7 @@ def _stored(world: World) -> str:
 def _is_signed(world: World) -> bool:
     try:
         world.header()
-    except (ProviderUnreachableError, StoreLockedError):
+    except (ProviderBusyError, ProviderUnreachableError, StoreLockedError):
         return False
     return True
 

@@ -25,7 +25,6 @@ STATUSES: Mapping[str, int] = {
 # How a refusal arrives: as net.oauth sends it, or as it looks after something on the way had its hands on it.
 RefusalForm = Literal["both", "newline", "header", "body", "page"]
 REFUSAL_FORMS: tuple[RefusalForm, ...] = get_args(RefusalForm)
-HEADER_BYTES_MAX = 8_192  # Tomcat's limit for an answer's head; a longer problem is told by the body alone
 
 
 class OAuthProblemError(Exception):
@@ -66,8 +65,6 @@ def make_problem_answer(error: OAuthProblemError, base_url: str, form: RefusalFo
     fields = {"oauth_problem": error.problem, **error.fields}
     body = "&".join(f"{escape(name)}={escape(value)}" for name, value in fields.items())
     challenge = make_challenge(base_url) + "".join(f', {escape(name)}="{escape(value)}"' for name, value in fields.items())
-    if len(challenge) > HEADER_BYTES_MAX:
-        challenge = f'{make_challenge(base_url)}, oauth_problem="{error.problem}"'
     media_type = "application/x-www-form-urlencoded;charset=UTF-8"
     if form == "newline":
         body += "\n"

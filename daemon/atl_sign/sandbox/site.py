@@ -8,7 +8,7 @@ from atl_sign.sandbox import access, applinks, consent, oauth, people
 from atl_sign.sandbox.call import Call, RefusalError, Site, make_routes
 from atl_sign.sandbox.parameters import ServerThrowsError, has_broken_escape
 from atl_sign.sandbox.problems import OAuthProblemError, make_challenge, make_problem_answer
-from atl_sign.sandbox.wire import Answer, Request, make_text
+from atl_sign.sandbox.wire import ANSWER_HEAD_BYTES_MAX, Answer, Request, head_bytes, make_text
 
 
 def show_user_name(call: Call) -> Answer:
@@ -100,7 +100,8 @@ def _finish(call: Call, found: Answer) -> Answer:
     name = call.user.name if call.user is not None else product.anonymous_name
     if product.tells_user and name is not None:
         found = found.with_headers(("X-AUSERNAME", quote(name)))
-    return found
+    # Tomcat gives up an answer whose head has no room, and sends an empty one: that is what comes of a long signature_invalid.
+    return found if head_bytes(found) <= ANSWER_HEAD_BYTES_MAX else Answer(500)
 
 
 def decode_path(raw_path: bytes) -> str:

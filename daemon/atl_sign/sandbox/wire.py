@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from atl_sign.sandbox.parameters import Pairs, parse_parameters
 
 HEAD_BYTES_MAX = 131_072  # Tomcat takes 8 KiB by default; here a long address shall reach the verification
+ANSWER_HEAD_BYTES_MAX = 8_192  # Tomcat's default, maxHttpHeaderSize
 BODY_BYTES_MAX = 10_485_760  # Jira's and Confluence's default limit for an attachment is of this order
 
 FORM = "application/x-www-form-urlencoded"
@@ -175,6 +176,11 @@ def format_answer(answer: Answer, date: str, *, is_head: bool, closes: bool) -> 
     if closes:
         lines.append("Connection: close")
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + (b"" if is_head else answer.body)
+
+
+def head_bytes(answer: Answer) -> int:
+    """Return the length of the head of *answer*, as it goes out."""
+    return len(format_answer(answer, "Sun, 06 Nov 1994 08:49:37 GMT", is_head=True, closes=False))
 
 
 def format_streamed(answer: StreamedAnswer, date: str, *, is_chunked: bool) -> Iterator[bytes]:
