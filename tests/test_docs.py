@@ -34,6 +34,9 @@ _VARIABLE = re.compile(r"\bATL_SIGN_[A-Z]\w*")
 # A path that only one machine has; `/etc` and `/run/user` are everybody's.
 _MACHINE_PATH = re.compile(r"(?<![\w.~$}/-])/(?:work|root|home|Users|mnt|tmp)/\w[^\s`\"')]*|(?<![\w.~$}/-])/root\b")
 
+_TOOL = r"(?:pipx?3?|uv|npm|pnpm|yarn|bun)(?: pip| tool| global)? (?:install|i|add|run|exec|dlx)|uvx|npx|bunx"
+_INDEX_INSTALL = re.compile(rf"\b(?:{_TOOL})\b(?: -[\w=-]+)* [\"']?atl[-_]sign(?:[-_]client)?\b(?![-\w./]*/).*")
+
 
 def read(name: str) -> str:
     return (DOCS / name).read_text()
@@ -194,6 +197,41 @@ def test_a_path_of_one_machine_is_found() -> None:
     text = "at /home/ann/x, `/mnt/data`, /tmp/atls-1 and /root; not /etc/ssl/x.pem, https://h/home/x, $HOME/home/x or ~/tmp/x"
 
     assert _MACHINE_PATH.findall(text) == ["/home/ann/x,", "/mnt/data", "/tmp/atls-1", "/root"]
+
+
+def test_nothing_is_installed_by_a_name_of_ours() -> None:
+    """Neither package is on an index, so that anybody could register the name; pages, hints and metadata name a folder."""
+    files = [path for folder in ("daemon", "clients", "docs", "systemd") for path in (REPOSITORY / folder).rglob("*")]
+    texts = {path: path.read_text(errors="replace") for path in [*files, *PAGES, REPOSITORY / "Makefile"] if path.is_file()}
+
+    found = {titled(path): _INDEX_INSTALL.findall(text) for path, text in texts.items() if "node_modules" not in path.parts}
+
+    assert {title: lines for title, lines in found.items() if lines} == {}
+
+
+def test_an_installation_by_name_is_found() -> None:
+    """The twin: by whatever tool, with options, extras and versions; a folder is none, nor an environment that is there."""
+    by_name = [
+        "pipx install atl-sign",
+        "pip install --upgrade 'atl-sign-client[httpx]'",
+        "python3 -m pip install -q atl_sign",
+        "uv tool install atl-sign==0.1.0",
+        "uvx atl-sign",
+        "pipx run atl-sign",
+        "npm install --save atl-sign",
+        "npm i atl-sign",
+        "npx atl-sign",
+        "yarn add atl-sign",
+    ]
+    by_folder = [
+        "pipx install .",
+        "pip install './clients/python[httpx]'",
+        "npm install ../atl-sign/clients/node",
+        "pipx inject atl-sign PySocks",
+    ]
+
+    assert [line for line in by_name if not _INDEX_INSTALL.search(line)] == []
+    assert [line for line in by_folder if _INDEX_INSTALL.search(line)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=titled)

@@ -62,7 +62,7 @@ def script_says() -> dict[str, set[str]]:
     for line in re.findall(r"^  (\S.*?)(?:   |$)", ask(ATL_SIGN, "help"), re.M):
         for name in line.split(", ") if ", " in line else [line.split()[0]]:
             found[name] = set()
-    for name in found.keys() - {"log", "serve", "demo", "sandbox", "doctor", "service"}:
+    for name in found.keys() - {"log", "setup", "serve", "stop", "restart", "demo", "sandbox", "doctor", "service"}:
         text = ask(ATL_SIGN, "help", name)
         found[name] = set(_OPTION.findall(text.splitlines()[0] if name == "curl" else text))
     return found

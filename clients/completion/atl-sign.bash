@@ -26,7 +26,7 @@ _atl_sign() {
 		fi
 	done
 	if [[ -z $command ]]; then
-		_atl_sign_offer link key dance check logout git header curl status lock unlock store log doctor help serve demo sandbox service --help --version --json
+		_atl_sign_offer link key dance check logout git header curl status lock unlock store log doctor setup help serve stop restart demo sandbox service --help --version --json
 	elif [[ -n $pending ]]; then
 		_atl_sign_value "$pending" "$current" '' "$1"
 	elif [[ $current == --?*=* ]]; then
@@ -94,6 +94,7 @@ _atl_sign_options() {
 			--token-days-max --refusals --help
 		;;
 	serve:*) _atl_sign_offer --key-fd --idle-exit --help ;;
+	setup:* | stop:* | restart:*) _atl_sign_offer --help ;;
 	service:*) _atl_sign_offer --json --help ;;
 	esac
 }
@@ -117,7 +118,7 @@ _atl_sign_value() {
 _atl_sign_argument() {
 	case $command:$place:$verb in
 	link:0:) _atl_sign_offer add list show remove setup ;;
-	link:1:show | link:1:remove | link:1:setup | dance:0: | check:0: | logout:0: | status:0: | doctor:0: | git:1:setup | git:1:remove) _atl_sign_links "$1" ;;
+	link:1:show | link:1:remove | link:1:setup | dance:0: | check:0: | logout:0: | status:0: | doctor:0: | setup:0: | git:1:setup | git:1:remove) _atl_sign_links "$1" ;;
 	key:0:) _atl_sign_offer new ;;
 	service:0:) _atl_sign_offer install uninstall status ;;
 	git:0:) _atl_sign_offer setup remove ;;
@@ -125,7 +126,7 @@ _atl_sign_argument() {
 	store:1:move) _atl_sign_offer secret-service file memory keyring: ;;
 	header:0:) _atl_sign_offer GET POST PUT DELETE HEAD PATCH OPTIONS ;;
 	header:1:*) _atl_sign_urls "$1" ;;
-	help:0:) _atl_sign_offer link key dance check logout git header curl status lock unlock store log doctor help serve demo sandbox service ;;
+	help:0:) _atl_sign_offer link key dance check logout git header curl status lock unlock store log doctor setup help serve stop restart demo sandbox service ;;
 	esac
 }
 

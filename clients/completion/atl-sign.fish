@@ -130,13 +130,16 @@ complete -c atl-sign -n '__atl_sign_at -' -a unlock -d 'read the store again'
 complete -c atl-sign -n '__atl_sign_at -' -a store -d 'carry the secrets over to another store'
 complete -c atl-sign -n '__atl_sign_at -' -a doctor -d 'what is wrong here, and what mends it'
 complete -c atl-sign -n '__atl_sign_at -' -a help -d 'what a command does'
+complete -c atl-sign -n '__atl_sign_at -' -a setup -d 'from nothing to the first signed request, step by step'
 complete -c atl-sign -n '__atl_sign_at -' -a serve -d 'run the daemon'
+complete -c atl-sign -n '__atl_sign_at -' -a stop -d 'end the daemon'
+complete -c atl-sign -n '__atl_sign_at -' -a restart -d 'end the daemon and start it'
 complete -c atl-sign -n '__atl_sign_at -' -a demo -d 'sandbox, daemon, dance and signed curl in a throw-away folder'
 complete -c atl-sign -n '__atl_sign_at -' -a sandbox -d 'a provider to try against'
 complete -c atl-sign -n '__atl_sign_at -' -a service -d 'have the daemon started at log-in'
 complete -c atl-sign -n '__atl_sign_at -' -l version -d 'print the version'
 
-for command in - link key dance check logout git header status lock unlock store log doctor serve demo sandbox service
+for command in - link key dance check logout git header status lock unlock store log doctor setup serve stop restart demo sandbox service
     complete -c atl-sign -n "__atl_sign_at $command" -s h -l help -d 'print what the command does'
 end
 for command in - link key dance check logout git header status lock unlock store service
@@ -164,7 +167,7 @@ complete -c atl-sign -n '__atl_sign_at key 0' -a new -d 'make a key'
 complete -c atl-sign -n '__atl_sign_at key any new' -x -l bits -a '2048 3072 4096' -d 'bits of the key'
 complete -c atl-sign -n '__atl_sign_at key any new' -l replace -d 'though there is a key'
 
-complete -c atl-sign -n '__atl_sign_at dance 0; or __atl_sign_at check 0; or __atl_sign_at logout 0; or __atl_sign_at status 0; or __atl_sign_at doctor 0' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at dance 0; or __atl_sign_at check 0; or __atl_sign_at logout 0; or __atl_sign_at status 0; or __atl_sign_at doctor 0; or __atl_sign_at setup 0' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at logout' -l keep-git-token -d 'git goes on with its token'
 complete -c atl-sign -n '__atl_sign_at git 0' -a setup -d 'let git ask for a token'
 complete -c atl-sign -n '__atl_sign_at git 0' -a remove -d 'take that out again'
@@ -198,7 +201,7 @@ complete -c atl-sign -n '__atl_sign_at store 0' -a move -d 'to another store'
 complete -c atl-sign -n '__atl_sign_at store 1 move' -a 'secret-service file memory keyring:'
 complete -c atl-sign -n '__atl_sign_at store' -l volatile -d 'to memory, though it ends with the daemon'
 complete -c atl-sign -n '__atl_sign_at store' -l stdin -d 'read the passphrase from standard input'
-complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status lock unlock store log doctor help serve demo sandbox service'
+complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status lock unlock store log doctor setup help serve stop restart demo sandbox service'
 
 complete -c atl-sign -n '__atl_sign_at service 0' -a 'install uninstall status'
 complete -c atl-sign -n '__atl_sign_at serve' -l idle-exit -d 'end when nobody needs it'

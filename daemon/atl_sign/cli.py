@@ -52,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     doctor.add_argument("--redact", action="store_true", help="with --report: without hosts and paths")
     commands.add_parser("sandbox", help="a provider to try against", add_help=False)
     add("autostart", "start the daemon when none answers, and wait until it does; what clients call", "atl-signd")
+    guide = add("setup", "from nothing to the first signed request: address, store, key, form, dance, check")
+    guide.add_argument("name", nargs="?", metavar="NAME", help="the link to go on with")
+    add("stop", "end the daemon; the next command starts it again")
+    add("restart", "end the daemon and start it, for another version or another ATL_SIGN_STORE")
     service = add("service", "have systemd or launchd start it at log-in")
     service.add_argument("action", choices=("install", "uninstall", "status"), help="what to do")
     service.add_argument("--json", action="store_true", help="with status: print it as JSON")
@@ -74,6 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.redact and chosen.report is None:
             parser.error("--redact goes with --report")
         return run_doctor(os.environ, chosen.name, as_json=chosen.json, report=chosen.report, redact=chosen.redact)
+    if chosen.command == "setup":
+        from atl_sign.setup_guide import run_setup
+
+        return run_setup(os.environ, chosen.name)
+    if chosen.command in ("stop", "restart"):
+        from atl_sign.stopping import run_restart, run_stop
+
+        return (run_stop if chosen.command == "stop" else run_restart)(os.environ)
     if chosen.command == "service":
         from atl_sign.service import run_service
 

@@ -109,7 +109,7 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
         Finding(
             "daemon", "ok", f"answers with pid {status['pid']}, up for {status['uptime_s']} s, {status['signatures']} signatures"
         ),
-        _check_version(str(status["version"]), view.pid),
+        _check_version(str(status["version"])),
         _check_memory(environment, status, view.pid),
         *_check_secrets(view.path, status, len(settings.links.by_name)),
         _check_audit(environment, status),
@@ -275,10 +275,10 @@ def _check_store_name(environment: Mapping[str, str], settings: Settings) -> Fin
     return skip(["store"], "no daemon answers")[0]
 
 
-def _check_version(version: str, pid: int) -> Finding:
+def _check_version(version: str) -> Finding:
     if version == __version__:
         return Finding("version", "ok", f"the daemon and this program are {version}")
-    hint = f"systemctl --user restart {UNITS[1]}, or kill {pid} and start it anew"
+    hint = "atl-sign restart"
     return Finding("version", "broken", f"the daemon that runs is {version}, this program {__version__}", hint)
 
 

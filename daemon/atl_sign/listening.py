@@ -187,7 +187,7 @@ def _claim(path: Path, *, is_default: bool) -> int:
         os.close(lock)
         who = _who_answers(path)
         if who is not None:
-            raise TakenError(f"{who} serves at {path} already", "use that one, or end it first") from exc
+            raise TakenError(f"{who} serves at {path} already", "use that one, or end it: atl-sign stop") from exc
         who = f"a daemon with pid {pid}" if pid.isdecimal() else "another daemon, which is just starting,"
         raise TakenError(
             f"{who} has {path}, and does not answer there: it is starting or ending, or its socket was removed",

@@ -191,7 +191,7 @@ class StoreKeeper:
         return report
 
     def _why_missing(self) -> KeyringMissingError | StoreMissingError | None:
-        """Return why there is no store to carry anything from, or None when there is one; raises as it does when it gives nothing."""
+        """Return why there is no store to carry anything from, or None when there is one; raises what that one does."""
         try:
             self._vault.check_store()
         except (KeyringMissingError, StoreMissingError) as exc:

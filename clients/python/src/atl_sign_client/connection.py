@@ -126,8 +126,7 @@ def open_connection(path: str, deadline: float) -> Connection:
 
 def timed_out(path: str) -> AtlSignError:
     """Return the error for a daemon that is there and silent."""
-    hint = hint_for(path, "stop that process and start it again: atl-sign serve &")
-    return AtlSignError("daemon_timeout", f"the daemon on {path} did not answer in time", hint)
+    return AtlSignError("daemon_timeout", f"the daemon on {path} did not answer in time", hint_for(path, "atl-sign restart"))
 
 
 def _connect(opened: _DeadlineSocket, path: str) -> None:

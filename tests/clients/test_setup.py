@@ -1,0 +1,160 @@
+"""`atl-sign setup`: each step is done, passed over when it is done, left and gone on with."""
+
+import json
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from atl_sign.errors import BadUrlError, DaemonError, ProviderRefusedError, ProviderUnreachableError
+from atl_sign.sandbox import Sandbox
+from atl_sign.setup_guide import probe
+from tests.clients.person import Person
+from tests.lab import REPOSITORY, Daemon
+
+ATL_SIGN = REPOSITORY / "clients/bash/atl-sign"
+
+
+def at_terminal(daemon: Daemon, *arguments: str) -> Person:
+    return Person([ATL_SIGN, "setup", *arguments], {**daemon.environment, "SSH_TTY": "/dev/pts/0"})
+
+
+def piped(daemon: Daemon, answers: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ATL_SIGN, "setup", *arguments],
+        env={**daemon.environment, "SSH_TTY": "/dev/pts/0"},
+        input=answers,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=100,
+    )
+
+
+def enter_form(daemon: Daemon, sandbox: Sandbox, name: str) -> None:
+    consumer_key = daemon.request("GET", f"/links/{name}").json["consumer_key"]
+    public_key = daemon.request("GET", "/key").json["public_key"]
+    sandbox.register_consumer("jira", consumer_key, public_key, name="tests")
+
+
+def test_it_is_left_at_the_form_and_gone_on_with_there(daemon: Daemon) -> None:
+    """^C, and the same command passes over address, key and link; the form that was entered meanwhile is seen."""
+    with Sandbox(["jira"]) as sandbox:
+        person = at_terminal(daemon)
+        person.answer("Address: ", sandbox.base_url("jira"))
+        person.answer(r"\[jira\]: ", "mine")
+        person.read_until("Press Enter when it is entered")
+        person.type("\x03")
+
+        assert person.finish() == 130
+        assert person.seen.endswith("atl-sign: left\nhint: to go on: atl-sign setup mine\n")
+        assert "$ atl-sign link add mine http" in person.seen
+        enter_form(daemon, sandbox, "mine")
+        again = at_terminal(daemon)
+        again.answer(r"Go on with link mine \(http\S+\)\? \[Y/n\] ", "")
+        url = again.read_until(r"http\S+oauth_token=\w+")[0]
+        again.answer("The code", sandbox.approve("jira", url))
+
+        assert again.finish() == 0, again.seen
+        assert "link add" not in again.seen
+        assert "form: entered" in again.seen
+        assert f"atl-sign curl -sS {sandbox.base_url('jira')}/rest/api/2/myself" in again.seen
+        done = piped(daemon, "", "mine")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "atl-sign dance" not in done.stdout
+        assert "$ atl-sign check mine" in done.stdout
+
+
+def test_a_dance_that_was_left_is_the_step_to_go_on_with(daemon: Daemon, sandbox: Sandbox) -> None:
+    """The command has cancelled it; the hint names the link."""
+    daemon.link(sandbox, "jira")
+    person = at_terminal(daemon, "jira")
+    person.read_until("The code")
+    person.type("\x03")
+
+    assert person.finish() == 130
+    assert person.seen.endswith("hint: to go on: atl-sign setup jira\n")
+    assert daemon.request("GET", "/links/jira").json["token"]["state"] == "none"
+
+
+def test_piped_answers_go_to_the_steps_and_their_commands(daemon: Daemon) -> None:
+    """Address, name, the form that is entered by then, and the code of the dance: all from standard input."""
+    with Sandbox(["jira"]) as sandbox:
+        first = piped(daemon, f"{sandbox.base_url('jira')}\n\n")
+        assert first.returncode == 1
+        assert first.stderr.endswith(
+            "atl-sign: there is nobody to answer\nhint: go on at a terminal: atl-sign setup jira; or by hand: atl-sign help\n"
+        )
+        assert daemon.request("GET", "/links/jira").status == 200
+        enter_form(daemon, sandbox, "jira")
+
+        second = piped(daemon, "not the code\n", "jira")
+
+        assert second.returncode == 1
+        assert "form: entered" in second.stdout
+        assert "no code was given; the dance is cancelled" in second.stderr
+
+
+def test_without_anybody_it_asks_for_nothing_twice(daemon: Daemon) -> None:
+    """No terminal and no input: status 1 and a way on, and nothing was made."""
+    refused = piped(daemon, "")
+
+    assert (refused.returncode, refused.stderr.startswith("atl-sign: there is nobody to answer\nhint: ")) == (1, True)
+    assert json.loads(daemon.request("GET", "/links").text)["links"] == []
+
+
+def test_a_form_can_be_skipped(daemon: Daemon) -> None:
+    """Then the dance says what is missing."""
+    with Sandbox(["jira"]) as sandbox:
+        done = piped(daemon, f"{sandbox.base_url('jira')}\n\ns\n")
+
+    assert done.returncode == 1
+    assert "$ atl-sign dance jira" in done.stdout
+    assert "consumer_key_unknown" in done.stderr
+    assert done.stderr.endswith("hint: to go on: atl-sign setup jira\n")
+
+
+def test_the_products_own_base_url_is_suggested(daemon: Daemon) -> None:
+    """It is what signatures are checked against; the twin: a wrong address is asked for again."""
+    with Sandbox(["jira"]) as sandbox:
+        real = sandbox.base_url("jira")
+        with Sandbox(["jira"], base_url=real) as other:
+            answers = f"{real}-nowhere\n{other.base_url('jira')}\ny\n\n"
+            done = piped(daemon, answers)
+
+    assert f"there is no product at {real}-nowhere" in done.stdout
+    assert f"It is configured with the base URL {real}\n" in done.stdout
+    assert daemon.request("GET", "/links/jira").json["url"] == real
+
+
+@pytest.mark.parametrize("page", ["", "/", "/secure/Dashboard.jspa", "/rest/api/2", "/browse/WEB-1?focused=1#x"])
+def test_the_base_url_is_found_above_a_page(sandbox: Sandbox, page: str) -> None:
+    """The context path belongs to it, and what comes after it does not."""
+    url, manifest = probe(sandbox.base_url("jira") + page)
+
+    assert (url, manifest.type_id) == (sandbox.base_url("jira"), "jira")
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda base: base.rpartition("/")[0] + "/nothing/here", ProviderRefusedError),
+        (lambda base: "http://127.0.0.1:9/jira/browse", ProviderUnreachableError),
+        (lambda base: "ftp://h.example/", BadUrlError),
+    ],
+)
+def test_an_address_without_a_product_is_refused(sandbox: Sandbox, make: Callable[[str], str], error: type[DaemonError]) -> None:
+    """The twin: nothing there, nobody there, no address."""
+    with pytest.raises(error):
+        probe(make(sandbox.base_url("jira")))
+
+
+def test_a_broken_configuration_is_heard(daemon: Daemon) -> None:
+    """The link may be in the part that cannot be read."""
+    daemon.config.parent.mkdir(parents=True, exist_ok=True)
+    daemon.config.write_text("[links.jira\n")
+
+    refused = piped(daemon, "", "jira")
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("warning: config.toml line 1")
