@@ -170,7 +170,8 @@ take_header_file() {
 	while [[ -n $reply ]]; do
 		line=${reply%%$'\n'*}
 		if [[ $reply == *$'\n'* ]]; then reply=${reply#*$'\n'}; else reply=''; fi
-		[[ -z $line || -n $has_comments && $line == '#'* ]] || take_header "$line"
+		[[ -n $line && ! (-n $has_comments && $line == '#'*) ]] || continue
+		if [[ $name == proxy-header ]]; then take_proxy_header "$line"; else take_header "$line"; fi
 	done
 }
 

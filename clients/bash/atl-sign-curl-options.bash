@@ -59,7 +59,7 @@ take_other_option() {
 	parallel | fail-early) all[$name]=$toggle ;;
 	proxy-header)
 		[[ $value != @- ]] || refuse_curl "--proxy-header @- would need standard input for itself" "--proxy-header @FILE"
-		pass_option pass
+		if [[ $value == @* ]]; then take_header_file "${value#@}"; else take_proxy_header "$value"; fi
 		;;
 	remote-name) if [[ -n $toggle ]]; then take_output remote ''; else take_output '' ''; fi ;;
 	out-null) take_output null '' ;;
@@ -117,7 +117,7 @@ take_other_option() {
 		;;
 	proto-redir) o[proto-redir]=$value ;;
 	proto-default) o[proto-default]=$value ;;
-	connect-to | resolve | unix-socket | abstract-unix-socket)
+	connect-to | resolve | doh-url | dns-servers | unix-socket | abstract-unix-socket)
 		o[elsewhere]=$name
 		pass_option pass
 		;;
@@ -129,7 +129,12 @@ take_other_option() {
 		all[rate]=1
 		pass_option global_pass
 		;;
+	crlf | use-ascii)
+		o[$name]=$toggle
+		pass_option pass
+		;;
 	continue-at)
+		o[continue-at]=1
 		pass_option pass
 		;;
 	stderr)
@@ -145,8 +150,32 @@ take_other_option() {
 	esac
 }
 
-refuse_header() {
-	[[ $1 != *[$'\r\n']* ]] || refuse_curl "a header holds a line break" "give each header its own -H"
-	[[ $1 != [[:blank:]]* ]] || refuse_curl "a header begins with a blank: it would belong to the one before it"
-	refuse_curl "a header begins with @"
+# One rule for every value that can come to stand in a request's head, where a line break begins another header or a second request.
+# Values that are a body, or are only printed, may hold anything, and headers are checked one by one.
+check_control() {
+	case $name in json | form | form-string | url-query | write-out | header | proxy-header) return 0 ;; esac
+	[[ ${value//$'\t'/} == *[[:cntrl:]]* ]] || return 0
+	refuse_curl "the value of $shown holds a line break or another control character" "take it out"
+}
+
+# Of the header that take_header or take_proxy_header has in hand.
+check_header() {
+	[[ $header != *[$'\r\n']* ]] || refuse_curl "a header holds a line break" "give each header its own -H"
+	[[ ${header//$'\t'/} != *[[:cntrl:]]* ]] || refuse_curl "a header holds a control character" "take it out"
+	[[ $header != [[:blank:]]* ]] || refuse_curl "a header begins with a blank: it would belong to the one before it"
+	[[ $header != @* ]] || refuse_curl "a header begins with @"
+}
+
+# take_proxy_header HEADER: an http:// request goes to a proxy with these headers in it, and on to the server with most of them.
+take_proxy_header() {
+	local header=$1 name
+	[[ $header != *[[:cntrl:]]* && $header != [[:blank:]@]* ]] || check_header
+	name=${header%%[:;]*}
+	name=${name,,}
+	case $name in
+	authorization* | host* | content-length* | content-type* | transfer-encoding*)
+		refuse_curl "a proxy would pass $name of --proxy-header on to the server" "take it out"
+		;;
+	esac
+	o[proxy-headers]+=$header$'\n'
 }

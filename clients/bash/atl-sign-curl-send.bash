@@ -266,6 +266,11 @@ send() {
 		fi
 		add_config header "$header"
 	done
+	value=${o[proxy-headers]-}
+	while [[ -n $value ]]; do
+		add_config proxy-header "${value%%$'\n'*}"
+		value=${value#*$'\n'}
+	done
 	if [[ -n $is_json_bare ]]; then
 		[[ -n ${o[content-type]-} ]] || add_config header 'Content-Type: application/json'
 		[[ -n ${o[has-accept]-} ]] || add_config header 'Accept: application/json'

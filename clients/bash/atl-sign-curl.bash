@@ -25,11 +25,11 @@ CURL_OPTIONS='
 	abstract-unix-socket=v:0:own alpn=b:0:pass alt-svc=v:0:pass anyauth=b:0:refuse append=b:0:pass aws-sigv4=v:0:refuse basic=b:0:refuse
 	buffer=b:0:pass ca-native=b:8002:own cacert=v:0:own capath=v:0:own cert=v:0:own cert-status=b:0:pass cert-type=v:0:pass
 	ciphers=v:0:pass clobber=b:7083:own compressed=b:0:pass compressed-ssh=b:0:pass config=v:0:own connect-timeout=v:0:pass
-	connect-to=v:0:own continue-at=v:0:own cookie=v:0:own cookie-jar=v:0:own create-dirs=b:0:pass create-file-mode=v:0:pass crlf=b:0:pass
+	connect-to=v:0:own continue-at=v:0:own cookie=v:0:own cookie-jar=v:0:own create-dirs=b:0:pass create-file-mode=v:0:pass crlf=b:0:own
 	crlfile=v:0:pass curves=v:0:pass data=v:0:own data-ascii=v:0:own data-binary=v:0:own data-raw=v:0:own data-urlencode=v:0:own
 	delegation=v:0:refuse digest=b:0:refuse disable=b:0:own disable-eprt=b:0:pass disable-epsv=b:0:pass disallow-username-in-url=b:0:pass
-	dns-interface=v:0:pass dns-ipv4-addr=v:0:pass dns-ipv6-addr=v:0:pass dns-servers=v:0:pass doh-cert-status=b:0:pass doh-insecure=b:0:pass
-	doh-url=v:0:pass dump-ca-embed=n:8010:own dump-header=v:0:own ech=v:8008:pass egd-file=v:0:pass engine=v:0:pass eprt=b:0:pass
+	dns-interface=v:0:pass dns-ipv4-addr=v:0:pass dns-ipv6-addr=v:0:pass dns-servers=v:0:own doh-cert-status=b:0:pass doh-insecure=b:0:pass
+	doh-url=v:0:own dump-ca-embed=n:8010:own dump-header=v:0:own ech=v:8008:pass egd-file=v:0:pass engine=v:0:pass eprt=b:0:pass
 	epsv=b:0:pass etag-compare=v:0:pass etag-save=v:0:pass expect100-timeout=v:0:pass fail=b:0:own fail-early=b:0:own fail-with-body=b:0:own
 	false-start=b:0:pass follow=b:8016:own form=v:0:own form-escape=b:7081:pass form-string=v:0:own ftp-account=v:0:pass
 	ftp-alternative-to-user=v:0:pass ftp-create-dirs=b:0:pass ftp-method=v:0:pass ftp-pasv=b:0:pass ftp-port=v:0:pass ftp-pret=b:0:pass
@@ -66,7 +66,7 @@ CURL_OPTIONS='
 	tls-max=v:0:pass tls13-ciphers=v:0:pass tlsauthtype=v:0:pass tlspassword=v:0:pass tlsuser=v:0:pass tlsv1=n:0:pass tlsv1.0=n:0:pass
 	tlsv1.1=n:0:pass tlsv1.2=n:0:pass tlsv1.3=n:0:pass tr-encoding=b:0:pass trace=v:0:refuse trace-ascii=v:0:refuse
 	trace-config=v:8003:global trace-ids=b:8002:global trace-time=b:0:global unix-socket=v:0:own upload-file=v:0:own upload-flags=v:8013:pass
-	url=v:0:own url-query=v:7087:own use-ascii=b:0:pass user=v:0:refuse user-agent=v:0:pass variable=v:8003:refuse verbose=b:0:own
+	url=v:0:own url-query=v:7087:own use-ascii=b:0:own user=v:0:refuse user-agent=v:0:pass variable=v:8003:refuse verbose=b:0:own
 	version=b:0:own vlan-priority=v:8009:pass write-out=v:0:own xattr=b:0:own
 '
 CURL_LETTERS='
@@ -105,7 +105,8 @@ read_curl_config() { load config && read_curl_config "$@"; }
 take_header_file() { load config && take_header_file "$@"; }
 refuse_option() { load config && refuse_option; }
 take_changed() { load config && take_changed "$@"; }
-refuse_header() { load options && refuse_header "$@"; }
+check_control() { load options && check_control; }
+check_header() { load options && check_header; }
 take_other_option() { load options && take_other_option; }
 escape_path() { load urls && escape_path; }
 change_escapes() { load urls && change_escapes "$@"; }
@@ -283,6 +284,7 @@ read_curlrc() {
 take_curl_option() {
 	local name=$1 toggle=$2 shown=$3 value=${4-}
 	[[ $entry == ?:0:* ]] || check_since
+	[[ $name == data* || $value != *[[:cntrl:]]* ]] || check_control
 	case $entry:$name in
 	*:pass:*) pass_option pass ;;
 	*:own:data*) data+=("$name" "$value") ;;
@@ -371,7 +373,7 @@ take_upload() {
 # All headers reach curl in their order on one descriptor, so that the lines of a header file stay out of argv.
 take_header() {
 	local header=$1 name value
-	[[ $header != *[$'\r\n']* && $header != [[:blank:]@]* ]] || refuse_header "$header"
+	[[ $header != *[[:cntrl:]]* && $header != [[:blank:]@]* ]] || check_header
 	name=${header%%[:;]*}
 	name=${name,,}
 	case $name in
@@ -587,6 +589,7 @@ describe_body() {
 	fi
 	[[ ${o[body]} == form ]] || return 0
 	[[ -z $has_json ]] || refuse_curl "--json and a form's Content-Type do not go together" "use -d"
+	[[ -z ${o[crlf]-}${o[use-ascii]-}${o[continue-at]-} ]] || refuse_curl "--crlf, -B and -C can change a form after it was signed" "take them out"
 	assemble_data
 	o[form]=$body
 }

@@ -9,6 +9,7 @@ setup_file() {
 	start_recorded
 	# Any resource will do that is answered whatever the query.
 	export URL=$RECORDER/bamboo/rest/api/latest/plan.json
+	export LABEL=$RECORDER/bamboo/rest/api/latest/plan/WEB-BUILD/label
 	export QUEUE=$RECORDER/bamboo/rest/api/latest/queue/WEB-BUILD
 }
 
@@ -296,6 +297,8 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 	[[ ! -e file ]]
 	refused "to another server" --connect-to ::127.0.0.1:1 "$URL"
 	refused "to another server" --resolve x:80:127.0.0.1 "$URL"
+	refused "to another server" --doh-url https://127.0.0.1:1/ --doh-insecure "$URL"
+	refused "to another server" --dns-servers 127.0.0.1 "$URL"
 	refused "to another server" --unix-socket "$ATL_SIGN_SOCK" "$URL"
 	# Switched off, they do no harm.
 	same --no-netrc --no-location-trusted --no-digest "$URL"
@@ -419,6 +422,95 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 	same --http2 "$URL"
 }
 
+# options_of KIND OWNER…: the names in the table of options with that kind and one of those owners
+options_of() {
+	local kind=$1 owner
+	shift
+	for owner; do grep -oE "[a-z0-9.-]+=$kind:[0-9]+:$owner\\b" "$ROOT/clients/bash/atl-sign-curl.bash"; done | cut -d = -f 1
+}
+
+@test "a line break in any value sends nothing" {
+	local name break count=0
+	for name in $(options_of v pass own global); do
+		case $name in
+		data* | json | form | form-string | write-out | url-query) continue ;; # a body, or what is printed here
+		header | proxy-header) continue ;;                                     # below
+		esac
+		refused "the value of --$name holds a line break" "--$name" $'1\r\nX-Evil: 1' "$URL"
+		((count += 1))
+	done
+	((count > 100))
+	for break in $'\r' $'\n' $'\r\n' $'\x01' $'\x7f' $'\v' $'\n '; do
+		for name in -A -e -b -r -z --etag-compare --user-agent --referer --cookie --range --proxy-header; do
+			refused holds "$name" "a=b${break}Host: evil.example" "$URL"
+		done
+		refused 'a header holds a' -H "a: b${break}Host: evil.example" "$URL"
+		refused '' "$URL${break}Host: evil.example"
+		refused '' -X "GET${break}Host:" "$URL"
+	done
+}
+
+@test "a line break in a value of a config file or of ~/.curlrc sends nothing" {
+	local line
+	for line in 'user-agent = "a\r\nHost: evil.example"' '-A "a\nX: y"' 'cookie = "a=b\rX: y"' 'range: "0-1\r\n\r\nGET /y HTTP/1.1"' 'referer="http://a\nX: y"' \
+		'proxy-header = "X: y\r\nAuthorization: Basic eve"' 'header = "X: y\r\nHost: evil"'; do
+		printf '%s\n' "$line" >config
+		refused 'holds a line break' -K config "$URL"
+		cp config "$HOME/.curlrc"
+		refused 'holds a line break' "$URL"
+		rm "$HOME/.curlrc"
+	done
+	# A CR that ends a line of a header file is no part of it, one in the middle is another line, and a zero byte is none of either.
+	printf 'X-One: 1\0\n' >zero
+	refused 'zero byte' -H @zero "$URL"
+	refused 'zero byte' --proxy-header @zero "$URL"
+	printf 'X-One: \001\n' >control
+	refused 'control character' -H @control "$URL"
+	refused 'control character' --proxy-header @control "$URL"
+}
+
+@test "values without line breaks, and bodies with them, go out as curl sends them" {
+	local -a json=(-H 'Content-Type: application/json')
+	printf '"tag"' >etag
+	same -A $'a\tb' -e 'http://r.example/' -b 'a=b; c=d' -r 0-1 -z '2020-01-01' --etag-compare etag "$URL"
+	same "${json[@]}" -d $'{\n"a":\r\n1}' "$LABEL"
+	accepted --data-urlencode $'a=b\r\nc' -d $'d=e\nf' -H 'X-Atlassian-Token: no-check' "$QUEUE"
+	accepted -G --data-urlencode $'a=b\r\nc' "$URL"
+	same -w $'a\nb' "$URL"
+	same -H $'X-Tab: a\tb' "$URL"
+}
+
+@test "a header for a proxy goes on to the server, and must not be one that decides there" {
+	printf 'X-File: 1\n' >file
+	printf 'X-File: 1\nauthorization: Basic eve\n' >eve
+	same -x "$RECORDER" --proxy-header 'X-Proxy: 1' --proxy-header 'Proxy-Authorization: Basic x' --proxy-header @file "$URL"
+	grep -q '^X-File: 1' "$RECORDS/$(last_record).request"
+	refused authorization -x "$RECORDER" --proxy-header 'Authorization: Basic eve' "$URL"
+	refused authorization -x "$RECORDER" --proxy-header 'AUTHORIZATION : Basic eve' "$URL"
+	refused authorization -x "$RECORDER" --proxy-header @eve "$URL"
+	refused host -x "$RECORDER" --proxy-header 'Host: evil.example' "$URL"
+	refused content-length --proxy-header 'content-length: 1' "$URL"
+	refused transfer-encoding --proxy-header 'Transfer-Encoding: chunked' "$URL"
+}
+
+@test "what would change a form after its signature is refused, and leaves other bodies alone" {
+	local option
+	local -a json=(-H 'Content-Type: application/json')
+	head -c 70000 /dev/zero | tr '\0' a >large
+	printf '\n' >>large
+	for option in --crlf -B --use-ascii -C1 --continue-at=1 '-C -'; do
+		[[ $option != --*=* || $(curl_version) -ge 8016 ]] || continue
+		# shellcheck disable=SC2086 # words
+		refused 'change a form' $option -d a=1 "$QUEUE"
+		# shellcheck disable=SC2086
+		refused 'change a form' $option --data-binary @large -H 'Content-Type: application/x-www-form-urlencoded' "$QUEUE"
+	done
+	same --crlf "${json[@]}" --data-binary @large "$LABEL"
+	same -B "${json[@]}" -H 'Expect: 100-continue' -d $'{\n}' "$LABEL"
+	same --no-crlf --no-use-ascii -d a=1 -H 'X-Atlassian-Token: no-check' "$QUEUE"
+	same --crlf -B "$URL"
+}
+
 @test "what is no single address that can be signed is refused" {
 	refused "no URL"
 	refused "no URL" -d a=1
@@ -440,7 +532,8 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 	refused "-G and --url-query" -G -d a=1 --url-query b=2 "$URL"
 	refused "--path-as-is does not hold" --path-as-is -G -d a=1 "$RECORDER/bamboo/x/../y"
 	refused "method is empty" -X '' "$URL"
-	refused "method is no word" -X $'GET\nX: y' "$URL"
+	refused "the value of -X holds a line break" -X $'GET\nX: y' "$URL"
+	refused "method is no word" -X 'GET X' "$URL"
 	refused "pattern" "$URL?a={b"
 	refused "pattern" "$URL?a=b}"
 	refused "pattern" "$URL?a=[9-1]"

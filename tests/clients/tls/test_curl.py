@@ -7,7 +7,7 @@ import pytest
 
 from tests.clients.differential.lab import run
 from tests.clients.tls.conftest import NAME, TlsLab
-from tests.clients.tls.front import PlainPort, TlsFront, TunnelProxy, field_of
+from tests.clients.tls.front import DnsServer, PlainPort, TlsFront, TunnelProxy, field_of
 
 server_alone = pytest.mark.parametrize("lab", ["server alone"], indirect=True)
 mutual = pytest.mark.parametrize("lab", ["mutual"], indirect=True)
@@ -177,6 +177,44 @@ def test_the_users_own_client_certificate_wins(lab: TlsLab) -> None:
 
     assert lab.curl("-sS", "--cert", str(lab.certificates.strange_client), lab.who)[0] not in (0, REFUSED)
     assert lab.front.heads == []
+
+
+# where names lead
+
+
+@server_alone
+@pytest.mark.parametrize("trust", [("--doh-insecure",), ()], ids=" ".join)
+def test_the_line_does_not_say_where_an_http_name_leads(lab: TlsLab, plain: PlainPort, trust: tuple[str, ...]) -> None:
+    """curl alone sends the request to whoever the DNS server of the line names; here it is refused before anyone is asked."""
+    base = f"http://provider.example:{plain.port}/jira"
+    reply = lab.daemon.request("PUT", "/links/plain", {"url": base, "consumer_key": "tls"})
+    assert reply.status in (200, 201), reply.text
+    with DnsServer(lab.certificates.server) as dns:
+        line = ("-sS", *trust, "--doh-url", dns.url, f"{base}/x")
+        status, stdout, stderr = lab.curl(*line)
+
+        assert (status, stdout) == (REFUSED, "")
+        assert "--doh-url would show the signature to another server" in stderr
+        assert (dns.questions, plain.heads) == ([], [])
+
+        environment = {**lab.daemon.environment, "CURL_CA_BUNDLE": str(lab.certificates.authority.path)}
+        alone = run([shutil.which("curl") or "curl", "-q", *line], None, environment, lab.daemon.folder)
+
+        assert alone[:2] == (0, b"plain")
+        assert dns.questions
+        assert field_of(plain.heads[-1], "Host") == f"provider.example:{plain.port}"
+
+
+@server_alone
+def test_an_https_name_may_be_asked_for_anywhere(lab: TlsLab) -> None:
+    """The twin: the server must show that it is the one that is meant, so the request goes out signed."""
+    signatures(lab.front)
+
+    status, stdout, _ = lab.curl("-sS", "--doh-insecure", "--doh-url", "https://127.0.0.1:1/", lab.who)
+
+    assert status == 0
+    assert ALICE in stdout
+    assert [is_signed(value) for value in signatures(lab.front)] == [True]
 
 
 # redirects
