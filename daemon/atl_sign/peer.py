@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
+# macOS: <sys/un.h> and <sys/ucred.h>. struct xucred: version, uid, number of groups, 16 groups.
+_SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
+_XUCRED = struct.Struct("2Ih2x16I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,11 @@ class Peer:
 
 def read_peer(connection: socket.socket) -> Peer:
     """Return the peer of *connection*, a connected Unix stream socket; raises OSError for any other socket."""
-    pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    if hasattr(socket, "SO_PEERCRED"):
+        pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    else:
+        _, uid, _, gid, *_ = _XUCRED.unpack(connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED.size))
+        pid = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID)
     return Peer(pid, uid, gid, _read_program(pid))
 
 

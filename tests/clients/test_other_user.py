@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +79,20 @@ def victim() -> Iterator[Daemon]:
         yield daemon
 
 
-def run(client: Client, daemon: Daemon, *, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(client: Client, daemon: Daemon, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     if client.command[0] == "node" and shutil.which("node") is None:
         pytest.skip("Node is not installed")
     own = {"PYTHONPATH": f"{REPOSITORY / 'clients/python/src'}:{REPOSITORY / 'daemon'}"}
-    env = {name: value for name, value in (daemon.environment | own | environment).items() if value}
+    env = {name: value for name, value in {**daemon.environment, **own, **environment}.items() if value}
     return subprocess.run(
-        client.command, env=env, cwd=cwd, input=client.stdin, capture_output=True, text=True, timeout=100, start_new_session=True
+        client.command,
+        env=env,
+        cwd=daemon.folder,
+        input=client.stdin,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        start_new_session=True,
     )
 
 
@@ -104,7 +111,7 @@ def test_nothing_comes_to_an_impostor(victim: Daemon, name: str, way: str) -> No
     client = CLIENTS[name]
     with Impostor(victim.folder / "run") as impostor:
         for _ in range(client.runs):
-            done = run(client, victim, **ways(impostor)[way])
+            done = run(client, victim, ways(impostor)[way])
 
             assert FORGED not in done.stdout
             assert impostor.captured() == []
@@ -123,7 +130,7 @@ def test_not_even_when_the_link_moves_at_the_worst_moment(victim: Daemon, name: 
             "NEXT": str(impostor.next),
             "LINK": str(impostor.link),
         }
-        done = run(CLIENTS[name], victim, ATL_SIGN_SOCK=str(impostor.socket), **environment)
+        done = run(CLIENTS[name], victim, {"ATL_SIGN_SOCK": str(impostor.socket), **environment})
 
         assert impostor.link.readlink() == impostor.folder / "own"  # it was moved
         assert impostor.captured() == []
@@ -134,7 +141,7 @@ def test_not_even_when_the_link_moves_at_the_worst_moment(victim: Daemon, name: 
 def test_an_impostor_who_stands_still_is_refused(victim: Daemon, name: str) -> None:
     """Their own socket, open to all, at a path that only they can change."""
     with Impostor(victim.folder / "run", period_s=0) as impostor:
-        done = run(CLIENTS[name], victim, ATL_SIGN_SOCK=str(impostor.folder / "own/atl-sign/agent.sock"))
+        done = run(CLIENTS[name], victim, {"ATL_SIGN_SOCK": str(impostor.folder / "own/atl-sign/agent.sock")})
 
         assert impostor.captured() == []
     assert FORGED not in done.stdout
@@ -150,7 +157,7 @@ def test_the_victims_own_daemon_is_asked(victim: Daemon, name: str) -> None:
     if name != "node":  # its program takes a folder called run
         sockets.append("run/atl-sign/agent.sock")
     for path in sockets:
-        done = run(CLIENTS[name], victim, cwd=victim.folder, ATL_SIGN_SOCK=path)
+        done = run(CLIENTS[name], victim, {"ATL_SIGN_SOCK": path})
 
         said = done.stdout + done.stderr
         assert {

@@ -59,8 +59,7 @@ export async function startRecorder(answer = (_, response) => response.end('ok')
 }
 
 /** Listen on a Unix socket and treat each connection with *talk*; returns {path, connections}. */
-export async function startSocket(talk) {
-	const path = join(makeFolder(), 's');
+export async function startSocket(talk, path = join(makeFolder(), 's')) {
 	const state = {path, connections: 0};
 	const open = new Set();
 	const server = net.createServer(socket => {

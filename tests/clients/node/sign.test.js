@@ -137,6 +137,36 @@ test('a socket of another user, itself or behind a link', {skip: process.getuid(
 	assert.equal(server.connections, 0);
 });
 
+test('a way that others can change is refused, and one that they cannot is taken', {skip: process.getuid() !== 0 && 'only root can give a folder away'}, async () => {
+	const {chmodSync, chownSync, mkdirSync} = await import('node:fs');
+	const folder = makeFolder();
+	mkdirSync(join(folder, 'up/own'), {recursive: true, mode: 0o700});
+	const server = await startSocket(() => {}, join(folder, 'up/own/s'));
+	const at = socketPath => new AtlSign({socketPath, timeoutMs: 200}).sign({method: 'GET', url: myself});
+	const set = (name, mode, uid, gid) => {
+		chownSync(join(folder, name), uid, gid);
+		chmodSync(join(folder, name), mode);
+	};
+	symlinkSync(join(folder, 'up'), join(folder, 'link'));
+	const taken = [['up', 0o1777, 0, 0], ['up', 0o775, 0, 0], ['up/own', 0o755, 0, 0]];
+	const refusedOnes = [['up', 0o777, 0, 0], ['up', 0o775, 0, 12345], ['up', 0o755, 12345, 0], ['up/own', 0o1777, 0, 0], ['up/own', 0o770, 0, 0], ['up/own', 0o755, 12345, 0]];
+	for (const [name, ...rest] of taken) {
+		set(name, ...rest);
+		await refused(at(server.path), 'daemon_timeout');
+		set(name, 0o700, 0, 0);
+	}
+	const {connections} = server;
+	assert.equal(connections, taken.length);
+	for (const [name, ...rest] of refusedOnes) {
+		set(name, ...rest);
+		for (const path of [server.path, join(folder, 'link/own/s')]) {
+			assert.match((await refused(at(path), 'bad_socket')).message, /^others can change what is in /);
+		}
+		set(name, 0o700, 0, 0);
+	}
+	assert.equal(server.connections, connections);
+});
+
 test('a server that closed its socket, and one that never answers', async () => {
 	const gone = await startSocket(() => {});
 	const {renameSync} = await import('node:fs');
@@ -223,5 +253,12 @@ test('the socket is found by the rule of every client', async () => {
 	const folder = makeFolder();
 	assert.equal(await run(code, {XDG_RUNTIME_DIR: `${lab.folder}/run`}), 'jira');
 	assert.equal(await run(code, {XDG_RUNTIME_DIR: `${lab.folder}/run`, ATL_SIGN_SOCK: `${folder}/x`}), `there is no daemon on ${folder}/x`);
-	assert.equal(await run(code, {ATL_SIGN_SOCK: '', XDG_RUNTIME_DIR: '', HOME: folder}).then(text => /no daemon on (\/run\/user\/\d+|.*\/\.local\/state)\/atl-sign\/agent.sock$/.test(text)), true);
+	const next = /no daemon on (\/run\/user\/\d+|.*\/\.local\/state)\/atl-sign\/agent.sock$/;
+	assert.match(await run(code, {ATL_SIGN_SOCK: '', XDG_RUNTIME_DIR: '', HOME: folder}), next);
+	assert.match(await run(code, {XDG_RUNTIME_DIR: join(folder, 'missing'), HOME: folder}), next);
+	if (process.getuid() === 0) {
+		const {chownSync} = await import('node:fs');
+		chownSync(folder, 12345, 12345); // what su leaves in the environment
+		assert.match(await run(code, {XDG_RUNTIME_DIR: folder, HOME: folder}), next);
+	}
 });

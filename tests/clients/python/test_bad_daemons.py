@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 import requests
 
 from atl_sign_client import AtlSign, AtlSignAuth, AtlSignError
+from atl_sign_client.connection import _DeadlineSocket
 from tests.clients.bad_daemons import KINDS, BadDaemon
 from tests.clients.python.fake_daemon import SIGNATURE, SIGNED, FakeDaemon, answer
 
@@ -166,6 +168,24 @@ def test_another_user_who_listens_is_refused() -> None:
             accepted, _ = listener.accept()
             with accepted:
                 assert accepted.recv(1) == b""
+
+
+@pytest.mark.parametrize(("uid", "is_taken"), [(os.geteuid(), True), (54_321, False)])
+def test_the_peer_is_asked_for_on_macos_too(monkeypatch: pytest.MonkeyPatch, uid: int, is_taken: bool) -> None:
+    """By LOCAL_PEERCRED, whose struct begins with version and uid (<sys/ucred.h>): no Mac runs these tests."""
+    real = socket.socket.getsockopt
+    monkeypatch.delattr(socket, "SO_PEERCRED")
+    monkeypatch.setattr(
+        _DeadlineSocket,
+        "getsockopt",
+        lambda self, *asked: struct.pack("<IIhxx16I", 0, uid, 1, *[20] * 16) if asked == (0, 1, 76) else real(self, *asked),
+        raising=False,
+    )
+    with FakeDaemon(SIGNED) as fake:
+        if is_taken:
+            assert AtlSign(fake.path).sign("GET", "http://h/") == SIGNATURE
+        else:
+            assert refused(fake.path).code == "bad_socket"
 
 
 @pytest.mark.parametrize("said", [b"", answer({"authorization": "x\r\nX-Injected: 1", "link": "x"})])

@@ -267,12 +267,25 @@ ENVIRONMENTS: list[dict[str, str]] = [
     {"ATL_SIGN_SOCK": "/" + "x" * 107},
     {"ATL_SIGN_SOCK": "/" + "é" * 54},
     {"XDG_RUNTIME_DIR": "/" + "x" * 100},
+    {"XDG_RUNTIME_DIR": "OWN"},
+    {"XDG_RUNTIME_DIR": "THEIRS"},
+    {"XDG_RUNTIME_DIR": "FILE"},
 ]
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=str)
-def test_the_socket_is_where_the_daemon_puts_it(environment: dict[str, str]) -> None:
+def test_the_socket_is_where_the_daemon_puts_it(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One rule; a path that is too long for the one is for the other."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/h")
+    for name in ("OWN", "THEIRS"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "FILE").touch()
+    if os.geteuid() == 0:
+        os.chown("THEIRS", 12_345, 12_345)
+        assert "THEIRS" not in find_socket({"XDG_RUNTIME_DIR": "THEIRS"})
     try:
         expected = str(socket_path(environment))
     except StartError:

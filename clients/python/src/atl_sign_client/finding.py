@@ -12,6 +12,7 @@ from pathlib import Path
 from atl_sign_client.errors import AtlSignError
 
 SOCKET_PATH_BYTES_MAX = 107  # sun_path holds 108 with the zero at its end (unix(7))
+_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES = 0, 1, 76  # <sys/un.h>, <sys/ucred.h> of macOS
 
 
 def find_socket(environment: Mapping[str, str]) -> str:
@@ -25,13 +26,20 @@ def find_socket(environment: Mapping[str, str]) -> str:
     """
     if environment.get("ATL_SIGN_SOCK"):
         path = environment["ATL_SIGN_SOCK"]
-    elif environment.get("XDG_RUNTIME_DIR"):
-        path = f"{environment['XDG_RUNTIME_DIR']}/atl-sign/agent.sock"
     else:
-        run = Path(f"/run/user/{os.getuid()}")
-        is_ours = run.is_dir() and run.stat().st_uid == os.getuid()
-        path = f"{run if is_ours else _find_home() / '.local/state'}/atl-sign/agent.sock"
+        # After `su` the variable names the folder of the user before.
+        runs = [environment.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}"]
+        run = next((each for each in runs if each and _is_own_folder(each)), None)
+        path = f"{run or _find_home() / '.local/state'}/atl-sign/agent.sock"
     return check_path(path)
+
+
+def _is_own_folder(path: str) -> bool:
+    try:
+        status = Path(path).stat()
+    except OSError:  # not there, or below a folder that we cannot enter
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def check_path(path: str | os.PathLike[str]) -> str:
@@ -86,13 +94,23 @@ def check_socket(path: str) -> None:
 
 
 def check_peer(connected: socket.socket, path: str) -> None:
-    """Raise AtlSignError, bad_socket, when it is not this user who listens at the other end: the file may have been changed."""
-    if not hasattr(socket, "SO_PEERCRED"):  # not Linux
-        return
-    credentials = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
-    _, uid, _ = credentials.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
-    if uid != os.geteuid():
+    """
+    Raise AtlSignError, bad_socket, unless it is this user who listens at the other end; OSError where the system does not say.
+
+    Whatever was looked at by name, another user may have changed where the name leads.
+    """
+    if _read_uid(connected) != os.geteuid():
         raise AtlSignError("bad_socket", f"another user listens on {path}", "run this as the user whose daemon it is")
+
+
+def _read_uid(connected: socket.socket) -> int:
+    if hasattr(socket, "SO_PEERCRED"):
+        credentials = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
+        _, uid, _ = credentials.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
+    else:
+        credentials = struct.Struct("2I")  # struct xucred begins with version and uid (macOS, FreeBSD: unix(4))
+        _, uid = credentials.unpack(connected.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES)[: credentials.size])
+    return int(uid)
 
 
 def no_daemon(message: str, path: str) -> AtlSignError:
@@ -102,7 +120,7 @@ def no_daemon(message: str, path: str) -> AtlSignError:
 
 def hint_for(path: str, hint: str) -> str:
     """Return *hint*, or what to do where `atl-sign service install` linked the unit of the socket at *path*."""
-    run = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    folders = (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}")
     config = os.environ.get("XDG_CONFIG_HOME") or f"{os.environ.get('HOME', '')}/.config"
-    is_systemds = path == f"{run}/atl-sign/agent.sock" and Path(config, "systemd/user/atl-signd.socket").is_symlink()
+    is_systemds = path in {f"{run}/atl-sign/agent.sock" for run in folders} and Path(config, "systemd/user/atl-signd.socket").is_symlink()
     return "atl-sign service status" if is_systemds else hint
