@@ -169,7 +169,7 @@ check_answer() {
 		rest=${rest:${#line}+1}
 		[[ $line != *[[:cntrl:]]* && -z ${said[${line%%:*}]+x} ]] || no_answer
 		case $line in
-		'link: '* | 'base_url: '* | 'ca_bundle: '* | 'client_cert: '* | 'proxy: '* | 'allow_insecure: '*) said[${line%%:*}]=${line#*: } ;;
+		'link: '* | 'base_url: '* | 'ca_bundle: '* | 'client_cert: '* | 'proxy: '* | 'allow_insecure: '* | 'warning: '*) said[${line%%:*}]=${line#*: } ;;
 		*) no_answer ;;
 		esac
 	done
@@ -310,6 +310,7 @@ use_answer() {
 	[[ $status == 2?? ]] || refused
 	check_answer
 	[[ -n ${all[sent]-} ]] || check_insecure
+	if [[ -n ${said[warning]-} && (-z ${all[silent]-} || -n ${all[show-error]-}) ]]; then say "$PROGRAM: warning: ${said[warning]}"; fi
 	first_link=${said[link]-}
 	shown_link=$first_link
 	value=${said[ca_bundle]-}

@@ -157,6 +157,7 @@ function readSigned(text) {
 	// A visible header value and nothing else: what is put into a request must not be able to end its line.
 	if (!/^[\x21-\x7e][\x20-\x7e]*$/.test(answer.authorization) || typeof answer.authorization !== 'string') throw badAnswer('it has no header');
 	if (typeof answer.link !== 'string' || typeof answer.scheme !== 'string') throw badAnswer('it names no link or no scheme');
+	if (typeof answer.warning === 'string') process.emitWarning(answer.warning, 'AtlSignWarning');
 	const signed = {authorization: answer.authorization, link: answer.link, scheme: answer.scheme};
 	// A log that prints this prints no header.
 	return Object.defineProperty(signed, inspect.custom, {value: () => ({...signed, authorization: '<secret>'})});

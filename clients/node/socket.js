@@ -27,6 +27,14 @@ function isOwnFolder(path) {
 	}
 }
 
+function isLink(path) {
+	try {
+		return lstatSync(path).isSymbolicLink();
+	} catch {
+		return false; // not there, or below a folder that we cannot enter
+	}
+}
+
 const badSocket = (message, hint) => new AtlSignError({code: 'bad_socket', message, hint});
 
 export const noDaemon = (message, path) => new AtlSignError({code: 'no_daemon', message, hint: hintFor(path, 'start it: atl-sign serve &')});
@@ -35,8 +43,7 @@ export const noDaemon = (message, path) => new AtlSignError({code: 'no_daemon', 
 export function hintFor(path, hint) {
 	const sockets = [process.env.XDG_RUNTIME_DIR, `/run/user/${process.getuid()}`].map(folder => `${folder}/atl-sign/agent.sock`);
 	const unit = `${process.env.XDG_CONFIG_HOME || `${homedir()}/.config`}/systemd/user/atl-signd.socket`;
-	const isSystemds = sockets.includes(path ?? defaultPath()) && lstatSync(unit, {throwIfNoEntry: false})?.isSymbolicLink();
-	return isSystemds ? 'atl-sign service status' : hint;
+	return sockets.includes(path ?? defaultPath()) && isLink(unit) ? 'atl-sign service status' : hint;
 }
 
 /**

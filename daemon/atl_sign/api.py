@@ -3,7 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -20,7 +22,8 @@ from atl_sign.errors import BadFieldsError
 from atl_sign.git_credential import add_git_credential
 from atl_sign.linkbook import LinkReport
 from atl_sign.links import Link
-from atl_sign.request_fields import fields_of, read_fields
+from atl_sign.policy import check_form_length, warn_of
+from atl_sign.request_fields import LOOP_BYTES_MAX, fields_of, read_fields
 from atl_sign.settings import link_to_fields
 from atl_sign.signing import RsaPrivateKey
 from atl_sign.status_calls import add_status_calls, describe_token
@@ -30,6 +33,8 @@ from atl_sign.urls import Pairs, parse_pairs
 from atl_sign.vault import NotInMemoryError
 
 WAIT_S_MAX = 60.0
+# A form of 1 MiB and a URL of 64 KiB of which each byte is escaped (%25), and room for the rest.
+_SIGN_BODY_BYTES_MAX = 1 << 22
 _POLL_S = 0.05  # how late an answer to a waiting peer may be
 # FastAPI would set up OpenTelemetry by itself (facts platform.md).
 _NO_TELEMETRY = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
@@ -62,22 +67,27 @@ def make_app(agent: Agent) -> FastAPI:
 def _add_sign(app: FastAPI, agent: Agent) -> None:
     @app.post("/sign", **documented("Sign one request", schemas.SignAnswer | schemas.DryRunAnswer, body=schemas.SignFields))
     async def sign(request: Request) -> Response:
-        fields = await read_fields(request, schemas.SignFields)
-        if isinstance(fields.form, str):
-            form = parse_pairs(fields.form, "form") if fields.form else None
-        else:
-            form = None if fields.form is None else tuple(fields.form)
+        fields = await read_fields(request, schemas.SignFields, bytes_max=_SIGN_BODY_BYTES_MAX)
+        is_long = sum(map(len, [fields.url, *_texts_of(fields.form)])) > LOOP_BYTES_MAX
+        form = await run_in_threadpool(_read_form, fields.form) if is_long else _read_form(fields.form)
         if fields.dry_run:
             return answer_with(request, await run_in_threadpool(_dry_run, agent, fields, form))
-        peer = request.state.peer
-        # The loop itself signs: a hop to a thread takes longer than the signature, unless the store must be asked first.
+        sign_it = partial(agent.sign, fields.method, fields.url, form, fields.link, request.state.peer)
+        # The loop itself signs: a hop to a thread takes longer than the signature, unless the form is long or the store must be
+        # asked first.
         try:
-            authorization, link = agent.sign(fields.method, fields.url, form, fields.link, peer, from_memory=True)
+            if is_long:
+                authorization, link = await run_in_threadpool(sign_it, from_memory=True)
+            else:
+                authorization, link = sign_it(from_memory=True)
         except NotInMemoryError as exc:
             if exc.renewal is not None:  # here, for any number may wait for it, and threads are few
                 await asyncio.wait([asyncio.wrap_future(exc.renewal)])
-            authorization, link = await run_in_threadpool(agent.sign, fields.method, fields.url, form, fields.link, peer)
+            authorization, link = await run_in_threadpool(sign_it)
         details = _describe_sending(link) if fields.details else {}
+        warning = warn_of(fields.url, form)
+        if warning is not None and (fields.details or not wants_text(request)):
+            details["warning"] = warning
         if wants_text(request):
             return answer_text(
                 [f"Authorization: {authorization}", *(format_lines({"link": link.name, **details}) if details else ())]
@@ -270,6 +280,18 @@ def _describe_sending(link: Link) -> dict[str, Any]:
     settings = link_to_fields(link)
     described = {"base_url": str(link.url), **{name: settings[name] for name in ("ca_bundle", "client_cert", "proxy")}}
     return {name: value for name, value in described.items() if value} | ({"allow_insecure": True} if link.allow_insecure else {})
+
+
+def _texts_of(form: str | list[tuple[str, str]] | None) -> Iterable[str]:
+    return (form,) if isinstance(form, str) else chain.from_iterable(form or ())
+
+
+def _read_form(form: str | list[tuple[str, str]] | None) -> Pairs | None:
+    """Return the form's decoded names and values; None for none. Raises TooLargeError and BadUrlError."""
+    check_form_length(form or "")
+    if isinstance(form, str):
+        return parse_pairs(form, "form") if form else None
+    return None if form is None else tuple(form)
 
 
 def _dry_run(agent: Agent, fields: schemas.SignFields, form: Pairs | None) -> schemas.DryRunAnswer:

@@ -42,7 +42,7 @@ class BadUrlError(DaemonError):
 
 
 class TooLargeError(DaemonError):
-    """The request's body is over 1 MiB."""
+    """The request's body, or a form to sign, is over its limit."""
 
     code = "too_large"
     status = 413

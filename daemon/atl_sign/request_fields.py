@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 
 from atl_sign import schemas
@@ -13,6 +14,7 @@ from atl_sign.credentials import Passphrase
 from atl_sign.errors import BadFieldsError, BadRequestError, DaemonError, TooLargeError
 
 BODY_BYTES_MAX = 1 << 20
+LOOP_BYTES_MAX = 1 << 15  # what takes longer to read is read in a thread, so that the loop goes on for others
 _FORM_FIELDS_MAX = 100
 
 _Model = TypeVar("_Model", bound=schemas.Fields)
@@ -27,10 +29,18 @@ def fields_of(model: type[_Model], form_model: type[_Model] | None = None) -> Ca
     return read
 
 
-async def read_fields(request: Request, model: type[_Model], form_model: type[_Model] | None = None) -> _Model:
+async def read_fields(
+    request: Request, model: type[_Model], form_model: type[_Model] | None = None, *, bytes_max: int = BODY_BYTES_MAX
+) -> _Model:
     """Return the body's fields; raises TooLargeError, BadRequestError, BadFieldsError, never with a value in their words."""
-    body = await read_body(request)
+    body = await read_body(request, bytes_max)
     kind = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
+    if len(body) > LOOP_BYTES_MAX:
+        return await run_in_threadpool(_parse_fields, body, kind, model, form_model)
+    return _parse_fields(body, kind, model, form_model)
+
+
+def _parse_fields(body: bytes, kind: str, model: type[_Model], form_model: type[_Model] | None) -> _Model:
     try:
         if kind == "application/json":
             # Strict: 0 is no false, and "5" no number. In a form every value is a text, and is read as what it should be.
@@ -61,23 +71,23 @@ def passphrases_of(fields: schemas.UnlockFields) -> Iterator[tuple[Passphrase | 
                 passphrase.wipe()
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     """Return the whole body; raises TooLargeError."""
     length = request.headers.get("Content-Length", "0").strip().lstrip("0") or "0"
-    if len(length) > 12 or int(length) > BODY_BYTES_MAX:  # httptools lets digits through alone; int() takes only so many
-        raise _too_large()
+    if len(length) > 12 or int(length) > bytes_max:  # httptools lets digits through alone; int() takes only so many
+        raise _too_large(bytes_max)
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > BODY_BYTES_MAX:
-            raise _too_large()
+        if size > bytes_max:
+            raise _too_large(bytes_max)
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _too_large() -> TooLargeError:
+def _too_large(bytes_max: int) -> TooLargeError:
     return TooLargeError(
-        f"the body is over {BODY_BYTES_MAX} bytes",
+        f"the body is over {bytes_max} bytes",
         "send a shorter one; for /sign, leave out a body that is no form",
     )
 

@@ -33,7 +33,7 @@ class SignFields(Fields):
     form: str | list[tuple[str, str]] | None = Field(
         None,
         description="the body when its content type is application/x-www-form-urlencoded: as it will be sent, or as decoded "
-        "pairs; leave it out for every other body",
+        "pairs, up to 1 MiB; leave it out for every other body",
     )
     link: str | None = Field(None, description="the link to sign for; it must cover the URL")
     details: bool = Field(False, description="answer with what the sender needs to know of the link, too")
@@ -145,6 +145,10 @@ class SignAnswer(BaseModel):
     client_cert: str | None = None
     proxy: str | None = None
     allow_insecure: bool | None = Field(None, description="true when curl's -k may be used; else left out")
+    warning: str | None = Field(
+        None,
+        description="what some providers may make of the request; left out when there is nothing; as text with `details` alone",
+    )
 
 
 class DryRunAnswer(BaseModel):

@@ -14,7 +14,7 @@ def test_every_failure_has_one_shape(danced: Daemon) -> None:
     replies = {
         "not_found": danced.request("GET", "/nothing"),
         "method_not_allowed": danced.request("GET", "/sign"),
-        "too_large": danced.request("POST", "/sign", b"x" * (1 << 20) + b"x", headers={"Content-Type": "application/json"}),
+        "too_large": danced.request("POST", "/dance", b"x" * (1 << 20) + b"x", headers={"Content-Type": "application/json"}),
         "unknown_link": danced.request("GET", "/links/nobody"),
         "unknown_dance": danced.request("GET", "/dance/nothing"),
     }
@@ -132,7 +132,8 @@ def test_a_body_without_a_length_is_bounded_too(danced: Daemon) -> None:
     head += b"Transfer-Encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
 
-    answer = talk(danced, head + chunk * 17 + b"0\r\n\r\n")
+    assert talk(danced, head + chunk * 17 + b"0\r\n\r\n").startswith(b"HTTP/1.1 400 ")  # the twin: 1 MiB and more is taken
+    answer = talk(danced, head + chunk * 65 + b"0\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"too_large" in answer

@@ -220,11 +220,11 @@ def test_a_peer_that_hangs_up_in_mid_body_is_no_internal_error(daemon: Daemon) -
 
 
 def test_leading_zeros_make_no_body_long(daemon: Daemon) -> None:
-    """The number counts, not its digits; one byte over 1 MiB is the twin."""
+    """The number counts, not its digits; one byte over 4 MiB is the twin."""
     for length, code in (
         (b"0000000000002", b"bad_request"),
         (b"0" * 5_000 + b"2", b"bad_request"),
-        (b"00001048577", b"too_large"),
+        (b"00004194305", b"too_large"),
     ):
         request = b"POST /sign HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %b\r\n\r\n{}" % length
         with connect(daemon, request) as peer:

@@ -247,6 +247,29 @@ while True:
 	fails 1 "" atl-sign header PUT "$url" --form a=b
 }
 
+@test "header --form: 1 MiB whatever is in it, and not one byte more" {
+	local url=$BASE/rest/api/latest/queue/WEB-BUILD header
+	local -a post=(curl -q -s -o answer -w '%{http_code}' -H 'X-Atlassian-Token: no-check' -H 'Expect:')
+	python -c 'import sys; sys.stdout.write(("a=" + "%C3%A9" * 174762 + "xxxxxxx")[:1048576])' >form
+	header=$(atl-sign header POST "$url" --form @form)
+	[[ $("${post[@]}" -H "$header" --data-binary @form "$url") == 200 ]]
+	printf x >>form
+	fails 1 "the form is over 1048576 bytes" atl-sign header POST "$url" --form @form
+}
+
+@test "header: more parameters than many servers read give a warning, and one line as ever" {
+	local query
+	query=$(python -c 'print("&".join(f"a{number}=" for number in range(1001)), end="")')
+	run --separate-stderr atl-sign header GET "$BASE/x?$query"
+	((status == 0))
+	[[ ${#lines[@]} == 1 && $output == 'Authorization: OAuth '*'oauth_signature="'* ]]
+	[[ $stderr == 'atl-sign: warning: the request has 1001 parameters; many servers read only the first 1000 '* ]]
+	run --separate-stderr atl-sign header GET "$BASE/x?$query" --json
+	[[ $output == '{"authorization": '*'"warning": "the request has 1001 parameters'* && -z $stderr ]]
+	run --separate-stderr atl-sign header GET "$BASE/x?${query#*&}"
+	[[ ${#lines[@]} == 1 && -z $stderr ]]
+}
+
 @test "dance --oob: the code, the whole address, three tries, and no answer" {
 	begin_dance_oob bamboo
 	end_dance_oob $'\n  '"$(decide "$address" allow)  "

@@ -98,7 +98,7 @@ signs() {
 
 @test "a character that no path has is refused with its escape" {
 	local character
-	for character in '[' ']' '{' '}' '|' '^' '"' '<' '>' '`' '\'; do
+	for character in '[' ']' '{' '}' '|' '^' '"' '<' '>' '`' $'\\'; do
 		printf -v escape '%%%02X' "'$character"
 		refused "the URL's path holds a raw $character"$'\n'"hint: write $escape" -g "$URL/a${character}b"
 		same -g "$URL/a${escape}b?c=$character"
@@ -133,6 +133,26 @@ signs() {
 	stdin=stdin.txt accepted "${headers[@]}" -d @- -d @- -d b=1 "$QUEUE"
 	stdin=stdin.txt accepted "${headers[@]}" --data-urlencode f@- "$QUEUE"
 	accepted "${headers[@]}" -H 'content-TYPE: application/x-www-form-urlencoded; charset=UTF-8' -d a=1 "$QUEUE"
+}
+
+@test "a form of 1 MiB is signed, and of one byte more nothing is sent" {
+	python -c 'import sys; sys.stdout.write(("a=" + "%C3%A9" * 174762 + "xxxxxxx")[:1048576])' >form
+	accepted -H 'X-Atlassian-Token: no-check' -H 'Expect:' -d @form "$QUEUE"
+	printf x >>form
+	refused "the form is over 1048576 bytes" -d @form "$QUEUE"
+}
+
+@test "more parameters than many servers read: a warning on standard error, unless -s" {
+	python -c 'print("&".join(f"a{number}=" for number in range(1001)), end="")' >form
+	run --separate-stderr atl-sign curl -sS -H 'X-Atlassian-Token: no-check' -d @form "$QUEUE"
+	((status == 0))
+	[[ $stderr == 'atl-sign: warning: the request has 1001 parameters; many servers read only the first 1000 '* ]]
+	((${#stderr_lines[@]} == 1))
+	run --separate-stderr atl-sign curl -s -H 'X-Atlassian-Token: no-check' -d @form "$QUEUE"
+	[[ -z $stderr ]]
+	run --separate-stderr atl-sign curl -sS -H 'X-Atlassian-Token: no-check' -d "$(cut -d '&' -f -1000 form)" "$QUEUE"
+	[[ -z $stderr ]]
+	[[ $(<"$RECORDS/$(last_record).status") == 'HTTP/1.1 2'* ]]
 }
 
 @test "a form's data may hold every byte when curl encodes it" {

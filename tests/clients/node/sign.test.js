@@ -26,6 +26,24 @@ async function refused(promise, code, about) {
 	return error;
 }
 
+test('a form of 1 MiB, and more parameters than many servers read', async () => {
+	const warnings = [];
+	const note = warning => warnings.push(warning);
+	process.on('warning', note);
+	const url = `${lab.bamboo}/rest/api/latest/queue/WEB-BUILD`;
+	const form = 'a='.padEnd(1_048_576, '%C3%A9xx');
+	for (const body of [form, new URLSearchParams([['a', 'x'.repeat(1_048_574)]])]) assert.match((await sign({method: 'POST', url, form: body})).authorization, /^OAuth/);
+	await assert.rejects(sign({method: 'POST', url, form: `${form}x`}), {code: 'too_large', message: 'the form is over 1048576 bytes'});
+	await sign({method: 'POST', url, form: Array(1000).fill(['a', 'b'])});
+	await new Promise(setImmediate);
+	assert.equal(warnings.length, 0);
+	await sign({method: 'POST', url, form: Array(1001).fill(['a', 'b'])});
+	await new Promise(setImmediate);
+	process.off('warning', note);
+	assert.deepEqual(warnings.map(({name}) => name), ['AtlSignWarning']);
+	assert.match(warnings[0].message, /^the request has 1001 parameters; many servers read only the first 1000 /);
+});
+
 test('a signature is taken by the product, and another URL with it is not', async () => {
 	const signed = await sign({method: 'GET', url: myself});
 	const send = async url => (await fetch(url, {headers: {authorization: signed.authorization}})).status;
@@ -237,7 +255,7 @@ test('the signed header is not printed', async () => {
 async function run(code, environment) {
 	const done = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], {
 		cwd: import.meta.dirname ?? new URL('.', import.meta.url).pathname,
-		env: {PATH: process.env.PATH, ...environment},
+		env: {PATH: process.env.PATH, ATL_SIGN_AUTOSTART: '0', ...environment},
 		timeout: 20_000,
 	});
 	return done.stdout.trim();

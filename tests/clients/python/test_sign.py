@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import urllib.request
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -345,3 +346,26 @@ def test_the_package_is_typed_and_complete() -> None:
 
     assert (folder / "py.typed").is_file()
     assert atl_sign_client.__version__ == atl_sign.__version__
+
+
+def test_a_form_of_one_mebibyte_is_signed(lab: Lab) -> None:
+    """However it is given; of one byte more nothing is."""
+    url = f"{lab.recorder.base_url}/x"
+    text = "a=" + "é" * ((1 << 19) - 1)
+    for form in (text, text.encode(), {"a": text[2:]}, "a=" + "%C3%A9" * 174_762 + "xx"):
+        assert sign("POST", url, form).startswith("OAuth ")
+    with pytest.raises(AtlSignError) as caught:
+        sign("POST", url, text + "x")
+
+    assert (caught.value.code, caught.value.message) == ("too_large", "the form is over 1048576 bytes")
+
+
+def test_more_parameters_than_many_servers_read_give_a_warning(lab: Lab) -> None:
+    """Of Python's own; 1,000 are nothing to warn of."""
+    url = f"{lab.recorder.base_url}/x"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sign("POST", url, [("a", "b")] * 1_000)
+
+    with pytest.warns(UserWarning, match=r"the request has 1001 parameters; many servers read only the first 1000 "):
+        assert sign("POST", url, [("a", "b")] * 1_001).startswith("OAuth ")

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+import warnings
 import weakref
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -98,6 +99,8 @@ class AtlSign:
         is_header = isinstance(authorization, str) and _HEADER_VALUE.fullmatch(authorization) is not None
         if not is_header or not isinstance(signed_for, str):
             raise _no_daemons_answer()
+        if isinstance(answer.get("warning"), str):
+            warnings.warn(answer["warning"], stacklevel=2)
         return SignedHeader(str(authorization), signed_for)
 
     def explain_refusal(self, link: str, www_authenticate: str) -> str | None:
