@@ -140,7 +140,7 @@ def check_service(environment: Mapping[str, str]) -> list[Finding]:
         hint = f"journalctl --user -u atl-signd; then {reset}"
         return [Finding("service", "broken", f"it failed ({results})", hint)]
     if service.get("NeedDaemonReload") == "yes" or sock.get("NeedDaemonReload") == "yes":
-        return [Finding("service", "warning", "the units changed since systemd read them", "systemctl --user daemon-reload")]
+        return [Finding("service", "warning", "the units changed since systemd read them", "atl-sign service install")]
     if sock.get("ActiveState") != "active":
         return [Finding("service", "broken", f"{UNITS[0]} is {sock.get('ActiveState')}", f"systemctl --user start {UNITS[0]}")]
     if sock.get("UnitFileState") not in ("enabled", "enabled-runtime", "static"):

@@ -101,7 +101,8 @@ class SystemdUnits:
             fields["socket"] = f"{sockets['ActiveState']} ({sockets['SubState']}), {sockets['UnitFileState'] or 'not installed'}"
             fields["service"] = f"{services['ActiveState']} ({services['SubState']})"
             fields["unit"] = services["FragmentPath"] or None
-            if not is_installed or sockets["ActiveState"] != "active":
+            is_changed = "yes" in (sockets["NeedDaemonReload"], services["NeedDaemonReload"])  # by an upgrade
+            if not is_installed or sockets["ActiveState"] != "active" or is_changed:
                 fields["hint"] = "atl-sign service install"
             failure = find_failure(self._environment, services)
             if failure is not None:

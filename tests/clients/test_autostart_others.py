@@ -139,7 +139,7 @@ def test_where_systemd_has_the_socket_it_knows_why(lab: Daemon, client: str, mon
 def test_nobody_waits_longer_where_systemd_starts_no_daemon(
     lab: Daemon, client: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The connection waits in systemd's queue for ever: each client ends at its own limit, a call of minutes after a short one."""
+    """The connection stays in systemd's queue: each client ends at its own limit, a call of minutes after a short one."""
     monkeypatch.setitem(ASKED, "bash", ["atl-sign", "header", "GET", "https://bb.example.com/x"])
     monkeypatch.setitem(ASKED, "bash with a long call", ["atl-sign", "check", "bb"])
     helper = tmp_path / "git-credential-atl-sign"  # its 65 s are for a provider

@@ -289,6 +289,8 @@ def test_an_upgrade_restarts_the_daemon(lab: Daemon) -> None:
     service(lab, "install")
     calls(lab)
     (lab.folder / "shown").write_text("ActiveState=active\nSubState=running\nNeedDaemonReload=yes\n")
+    status = service(lab, "status")
+    assert (status.returncode, "hint: atl-sign service install" in status.stdout) == (1, True)
 
     assert service(lab, "install").returncode == 0
 
