@@ -29,7 +29,7 @@ from atl_sign.findings import Finding
 from atl_sign.git_request import GitRequest
 from atl_sign.git_tokens import GitTokens
 from atl_sign.hourly import HourlyCounts
-from atl_sign.linkbook import LinkBook, LinkReport, user_name
+from atl_sign.linkbook import LinkBook, LinkReport, owner_name, user_name
 from atl_sign.links import Link
 from atl_sign.peer import Peer
 from atl_sign.policy import check_method, check_request
@@ -273,7 +273,8 @@ class Agent:
         link = self.links.get_link(name)
         key = self.get_key()
         product = self.links.find_product(link)
-        return link, product, make_form(link, product, key.public_pem(), f"atl-sign of {user_name()} on {socket.gethostname()}")
+        consumer_name = f"atl-sign of {user_name()} on {socket.gethostname()}"
+        return link, product, make_form(link, product, key.public_pem(), consumer_name, owner_name())
 
     def check(self, name: str) -> "CheckResult":
         """Ask the link's provider who the user is, with a signed request; raises as `check_link` and what a signature lacks."""

@@ -109,6 +109,7 @@ def _add_dances(app: FastAPI, agent: Agent) -> None:
             callback=dance.callback,
             state=dance.state.word,
             expires_at=dance.expires_at,
+            wait_s=int(agent.dances.lifetime_s),
         )
         return answer_with(request, begun, status=201)
 
@@ -172,6 +173,7 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
             version=manifest.version if manifest else None,
             base_url=manifest.url if manifest else None,
             warnings=list(probed.warnings),
+            hint=probed.hint,
         )
         return answer_with(request, answer, status=201 if probed.is_new else 200)
 

@@ -27,7 +27,7 @@ class ApplinkForm:
     old_form_until: str | None  # the last version with the old dialog; None when the product is not known
 
 
-def make_form(link: Link, product: Product | None, public_key: str, consumer_name: str) -> ApplinkForm:
+def make_form(link: Link, product: Product | None, public_key: str, consumer_name: str, owner: str) -> ApplinkForm:
     """
     Return what to enter for *link*.
 
@@ -36,8 +36,10 @@ def make_form(link: Link, product: Product | None, public_key: str, consumer_nam
         product: what the manifest said; None when nobody knows, then the words cover all four.
         public_key: SubjectPublicKeyInfo PEM; the form takes it with its marker lines.
         consumer_name: what the consent page will call us.
+        owner: user and machine in one word. A product refuses a second link with the same application URL or name.
     """
-    any_url = f"https://atl-sign.invalid/{link.name}"
+    any_url = f"https://atl-sign.invalid/{owner}/{link.name}"
+    application_name = f"Application Name: atl-sign {link.name} {owner}; Application Type: Generic Application"
     last_form = "in the form of the incoming link enter the fields below, then press Continue"
     return ApplinkForm(
         page=f"{link.url}{LINKS_PAGE}",
@@ -45,7 +47,7 @@ def make_form(link: Link, product: Product | None, public_key: str, consumer_nam
         old_steps=(
             f"type {any_url} into the box and press Create new link; nothing needs to answer there",
             "pass over the warning that there was no response: Continue",
-            f"Application Name: atl-sign {link.name}; Application Type: Generic Application",
+            application_name,
             "the outgoing fields (service provider name, shared secret, the three URLs) are not used: put anything or nothing",
             "tick Create incoming link and press Continue",
             last_form,
@@ -54,7 +56,7 @@ def make_form(link: Link, product: Product | None, public_key: str, consumer_nam
             "press Create link",
             "choose Atlassian product (OAuth 1.0a). Not External application, and not the one via OAuth 2.0: both are OAuth 2.0",
             f"Application URL: {any_url}; press Continue and pass over the warning that there was no response",
-            f"Application Name: atl-sign {link.name}; Application Type: Generic Application; tick Create incoming link; Continue",
+            f"{application_name}; tick Create incoming link; Continue",
             last_form,
         ),
         fields=(

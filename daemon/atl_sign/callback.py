@@ -33,27 +33,25 @@ _POLL_S = 0.5
 _log = logging.getLogger("atl_sign")
 
 _UNREADABLE = CallbackPage(
-    "Bad request", "This is not a request that atl-sign reads. A dance that waits goes on waiting.", is_good=False
+    "This request cannot be read", "atl-sign does not understand what was sent. The sign-in is still waiting.", is_good=False
 )
 _NOTHING_HERE = CallbackPage(
-    "Nothing here",
-    "Only the provider's own answer is taken here, at its own address. A dance that waits goes on waiting.",
-    is_good=False,
+    "Nothing is at this address", "Only the product's own response is accepted here. The sign-in is still waiting.", is_good=False
 )
 _NO_ANSWER = CallbackPage(
-    "Not an answer",
-    "A provider's answer has one oauth_token and one oauth_verifier; this address has not. The dance goes on waiting.",
+    "This response is incomplete",
+    "A product's response has one oauth_token and one oauth_verifier; this address has not. The sign-in is still waiting.",
     is_good=False,
 )
 _OTHER_DANCE = CallbackPage(
-    "Another dance's answer",
-    "This answer does not belong to the dance that waits here, which goes on waiting. Open the address that the dance printed.",
+    "This response belongs to a different sign-in",
+    "The sign-in that was begun last is still waiting. Open the address that your terminal shows.",
     is_good=False,
 )
 _OVER = CallbackPage(
-    "This dance is over", "Its answer came before. Where you began the dance, it says how it ended.", is_good=False
+    "This sign-in is already over", "A response to it has come before. Your terminal shows how it ended.", is_good=False
 )
-_FAILED = CallbackPage("This did not work", "atl-sign could not finish the dance. Begin a new one.", is_good=False)
+_FAILED = CallbackPage("Sign-in failed", "atl-sign could not finish the sign-in. Begin again in your terminal.", is_good=False)
 
 
 class WrongTokenError(Exception):

@@ -77,7 +77,7 @@ _HTML = """<!DOCTYPE html>
 <h1>{title}</h1>
 </header>
 <p>{message}</p>
-<p>You can close this tab.</p>
+<p>You can close this tab and go back to your terminal.</p>
 <footer>atl-sign</footer>
 </main>
 </body>

@@ -220,16 +220,14 @@ class Dance:
             granted = self.finish(Secret(verifier))
         except DanceRefusedError as exc:
             if isinstance(self.state, Refused):
-                return CallbackPage("Access refused", f"You refused access for {name}. Nothing was changed.", is_good=False)
-            return CallbackPage("This dance is over", f"Nothing was changed: {exc.message}.", is_good=False)
+                return CallbackPage("Access denied", f"You denied access for {name}. Nothing was changed.", is_good=False)
+            return CallbackPage("This sign-in is already over", f"Nothing was changed: {exc.message}.", is_good=False)
         except DanceExpiredError:
-            return CallbackPage(
-                "Too late", f"The dance with {name} took longer than its time. Begin again: atl-sign dance {name}", is_good=False
-            )
+            return CallbackPage("This sign-in has expired", f"To begin again: atl-sign dance {name}", is_good=False)
         except DaemonError as exc:
             # The browser comes here once, so what would let a typed code wait for another try ends this dance.
             self._end(Failed(exc))
-            return CallbackPage("This did not work", f"{exc.message}." + (f"\n{exc.hint}" if exc.hint else ""), is_good=False)
+            return CallbackPage("Sign-in failed", f"{exc.message}." + (f"\n{exc.hint}" if exc.hint else ""), is_good=False)
         except Exception:
             # The verifier may be spent and nobody comes here again: without this the dance would wait until its time is over.
             self._end(Failed(InternalError("the dance failed", f"begin again: atl-sign dance {name}")))

@@ -1,20 +1,23 @@
 """The user's links: added, changed, shown and removed, each with its token's state and what its product says of itself."""
 
 import getpass
+import re
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 from atl_sign.config import ConfigFile
 from atl_sign.credentials import AccessToken
 from atl_sign.dance import Dances
-from atl_sign.errors import ConfigBrokenError, DaemonError, LinkExistsError, UnknownLinkError
+from atl_sign.errors import BadUrlError, ConfigBrokenError, DaemonError, LinkExistsError, ProviderRefusedError, UnknownLinkError
 from atl_sign.git_tokens import GitTokens
-from atl_sign.links import Link
-from atl_sign.products import REVOKE_PATH, Product, find_product
+from atl_sign.link_command import format_link_command
+from atl_sign.links import Link, parse_base_url
+from atl_sign.products import REVOKE_PATH, Product, find_product, guess_base_path, possible_base_paths
 from atl_sign.settings import LINK_SETTINGS, Settings, link_from_fields
 from atl_sign.urls import Url
 from atl_sign.vault import Vault
@@ -43,6 +46,7 @@ class ProbeReport:
     is_new: bool
     manifest: "Manifest | None"
     warnings: tuple[str, ...]
+    hint: str | None = None  # what to do when no product answered: the command with the right base URL, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,10 @@ class LinkBook:
                 raise LinkExistsError(f"link {name} exists already", f"atl-sign link show {name}; to change it: --replace")
             given = {setting: fields[setting] for setting in LINK_SETTINGS if fields.get(setting) is not None}
             given.setdefault("consumer_key", before.consumer_key if before else default_consumer_key())
-            link = link_from_fields(name, given)
+            try:
+                link = link_from_fields(name, given)
+            except BadUrlError as exc:
+                raise _suggest_base_url(exc, name, given["url"]) from None
             self._config.put_link(link)
         warnings = []
         if before is not None and (before.url, before.consumer_key) != (link.url, link.consumer_key):
@@ -139,12 +146,22 @@ class LinkBook:
             except DaemonError as exc:  # harmless: the vault gives the old grant to no other address
                 warnings.append(f"the token of the old address is still in the store: {exc.message}")
         manifest: Manifest | None = None
+        hint = None
         try:
             manifest = self.fetch_manifest(link)
             warnings += _warn_of_manifest(link, manifest)
         except DaemonError as exc:
+            found = self._find_base_url(link) if isinstance(exc, ProviderRefusedError) else None
+            guess = guess_base_path(link.url.path)
             warnings.append(exc.message)
-        return ProbeReport(self.report_link(link), before is None, manifest, tuple(warnings))
+            hint = exc.hint
+            if found is not None:
+                warnings.append(f"the product is at {found}")
+                hint = format_link_command(link, url=found)
+            elif guess != link.url.path:
+                warnings.append(f"{link.url.path} is the path of a page; the base URL ends before it")
+                hint = format_link_command(link, url=replace(link.url, path=guess))
+        return ProbeReport(self.report_link(link), before is None, manifest, tuple(warnings), hint)
 
     def remove_link(self, name: str) -> tuple[str, ...]:
         """
@@ -210,6 +227,19 @@ class LinkBook:
         self._manifests[str(link.url)] = manifest
         return manifest
 
+    def _find_base_url(self, link: Link) -> Url | None:
+        """Return the address above that of *link* where a product says who it is; None when there is none."""
+        for path in possible_base_paths(link.url.path):
+            url = replace(link.url, path=path)
+            try:
+                self.fetch_manifest(replace(link, url=url))
+            except ProviderRefusedError:
+                continue
+            except DaemonError:  # the host itself is gone
+                return None
+            return url
+        return None
+
     def _raise_config_problem(self, settings: Settings, name: str | None) -> None:
         """Say that the link is in a broken part of the file, rather than that there is none."""
         if name is not None and name in settings.links.by_name:
@@ -220,10 +250,25 @@ class LinkBook:
                 raise ConfigBrokenError(str(found), f"mend {self._config.path}") from None
 
 
+def _suggest_base_url(error: BadUrlError, name: str, url: object) -> BadUrlError:
+    """Return *error*, with the whole command as its hint where *url* is a page's address with a base URL before it."""
+    try:
+        page = parse_base_url(re.split("[?#]", str(url), maxsplit=1)[0])
+    except BadUrlError:
+        return error
+    base = replace(page, path=guess_base_path(page.path))
+    return BadUrlError(error.message, f"atl-sign link add {name} {quote(str(base))}")
+
+
 def default_consumer_key() -> str:
     """Return a consumer key that no colleague's atl-sign at the same provider has: the key must be unique there (facts 1.3)."""
-    words = f"atl-sign-{user_name()}-{socket.gethostname().partition('.')[0]}"
-    return "".join(char if char.isascii() and (char.isalnum() or char in "-._") else "-" for char in words)[:255]
+    return f"atl-sign-{owner_name()}"[:255]
+
+
+def owner_name() -> str:
+    """Return user and machine in one word of ASCII letters, digits, "-", "." and "_", for names that are unique at a provider."""
+    words = f"{user_name()}-{socket.gethostname().partition('.')[0]}"
+    return "".join(char if char.isascii() and (char.isalnum() or char in "-._") else "-" for char in words)
 
 
 def user_name() -> str:

@@ -1,7 +1,7 @@
 """What sets the four products apart: who am I, where a link is registered, where a grant is taken back (facts 1.2, 5, 7)."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -18,6 +18,9 @@ class Product:
 
 
 LINKS_PAGE = "/plugins/servlet/applinks/listApplicationLinks"
+# What the paths of the products' own pages and calls begin with below the base URL, and what some of them end in.
+_PAGES = {"admin", "browse", "display", "plugins", "projects", "repos", "rest", "scm", "secure", "spaces", "users"}
+_PAGE_ENDINGS = (".action", ".jsp", ".jspa")
 REVOKE_PATH = "/plugins/servlet/oauth/users/access-tokens"  # where users see and revoke their grants, in all four
 MANIFEST_PATH = "/rest/applinks/1.0/manifest"
 
@@ -84,6 +87,27 @@ PRODUCTS = {
 def is_user_name(text: str) -> bool:
     """Tell whether *text*, which a provider chose, can be shown as a user's name: up to 255 characters that can be printed."""
     return 0 < len(text) <= 255 and text.isprintable()
+
+
+def guess_base_path(path: str) -> str:
+    """Return what stands in *path* before a product's own page begins; *path* itself where no page is known in it."""
+    segments = path.split("/")
+    for place, segment in enumerate(segments):
+        # A context path may have such a name too, but then nothing follows it in a base URL.
+        if segment.endswith(_PAGE_ENDINGS) or (segment in _PAGES and place + 1 < len(segments)):
+            return "/".join(segments[:place])
+    return path
+
+
+def possible_base_paths(path: str) -> Iterator[str]:
+    """Give the shorter paths that a product's base URL may have where *path* is none: the likeliest first, down to ""."""
+    guess = guess_base_path(path)
+    if guess != path:
+        yield guess
+    for _ in range(path.count("/")):
+        path = path.rpartition("/")[0]
+        if path != guess:
+            yield path
 
 
 def find_product(type_id: str | None) -> Product | None:

@@ -184,6 +184,7 @@ class DanceBegun(BaseModel):
     callback: CallbackKind
     state: DanceWord
     expires_at: Moment
+    wait_s: int = Field(description="how many seconds the user has")
 
 
 class DanceAnswer(BaseModel):
@@ -226,6 +227,9 @@ class ProbedLinkAnswer(LinkAnswer):
     version: str | None
     base_url: str | None = Field(description="the base URL that the product is configured with")
     warnings: list[str]
+    hint: str | None = Field(
+        description="what to do when no product answered; the command with the right base URL where that is known"
+    )
 
 
 class ProblemAnswer(BaseModel):

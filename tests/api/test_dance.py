@@ -76,7 +76,7 @@ def test_loopback_deny(linked: Daemon, sandbox: Sandbox) -> None:
     status, page = visit(sandbox.approve("jira", begun["authorize_url"], deny=True))
 
     assert status == 200
-    assert "Access refused" in page
+    assert "Access denied" in page
     assert linked.request("GET", f"/dance/{begun['id']}").json["state"] == "refused"
     assert linked.request("GET", "/links/jira").json["token"]["state"] == "none"
 

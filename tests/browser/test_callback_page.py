@@ -22,12 +22,10 @@ PAGES = {
         "atl-sign may now sign requests as alice for bamboo (https://bamboo.example.com/bamboo).",
         is_good=True,
     ),
-    "refused": CallbackPage("Access refused", "Nothing was changed: the user refused access on link bamboo.", is_good=False),
-    "expired": CallbackPage(
-        "Too late", "The dance with bamboo took longer than its time. Begin again: atl-sign dance bamboo", is_good=False
-    ),
+    "refused": CallbackPage("Access denied", "Nothing was changed: the user refused access on link bamboo.", is_good=False),
+    "expired": CallbackPage("This sign-in has expired", "To begin again: atl-sign dance bamboo", is_good=False),
     "failed": CallbackPage(
-        "This did not work",
+        "Sign-in failed",
         f"link bitbucket: the provider answered 502 at {LONG}.\nTry again when it is back: atl-sign dance bitbucket",
         is_good=False,
     ),
@@ -125,7 +123,7 @@ def test_page_says_what_it_is(browser: Chrome, address: str) -> None:
     text = browser.execute_script("return document.body.innerText")
 
     assert browser.title == f"{heading} - atl-sign"
-    assert "You can close this tab." in text
+    assert "You can close this tab and go back to your terminal." in text
     assert text.rstrip().endswith("atl-sign")
     assert browser.execute_script("return document.documentElement.lang") == "en"
     assert browser.execute_script("return document.querySelector('svg').getAttribute('aria-hidden')") == "true"

@@ -33,7 +33,7 @@ def test_allow_ends_on_the_callback_page(
     take_pictures(browser, tmp_path)
     assert read_heading(browser) == "Access granted"
     assert "alice" in read_text(browser)
-    assert "You can close this tab." in read_text(browser)
+    assert "You can close this tab and go back to your terminal." in read_text(browser)
     assert urlsplit(browser.current_url).hostname == "127.0.0.1"
     assert urlsplit(browser.current_url).path.startswith("/callback/")
     state = ask(daemon, dance)
@@ -51,8 +51,8 @@ def test_deny_ends_on_the_callback_page(browser: Chrome, daemon: Daemon, sandbox
     press(browser, "Deny")
 
     take_pictures(browser, tmp_path)
-    assert read_heading(browser) == "Access refused"
-    assert "You can close this tab." in read_text(browser)
+    assert read_heading(browser) == "Access denied"
+    assert "You can close this tab and go back to your terminal." in read_text(browser)
     assert ask(daemon, dance)["state"] == "refused"
     assert daemon.request("GET", f"/links/{link}").json["token"]["state"] == "none"
     assert sign(daemon, sandbox, "jira").code == "dance_needed"
@@ -92,7 +92,7 @@ def test_answer_of_another_dance_changes_nothing(browser: Chrome, daemon: Daemon
 
     browser.get(f"{callback}?oauth_token={find_request_token(sandbox, 'jira', jira)[0]}&oauth_verifier=abc123")
 
-    assert read_heading(browser) == "Another dance's answer"
+    assert read_heading(browser) == "This response belongs to a different sign-in"
     assert ask(daemon, jira, wait_s=0)["state"] == "waiting"
     assert ask(daemon, bamboo, wait_s=0)["state"] == "waiting"
     log_in(browser, bamboo["authorize_url"])
@@ -111,7 +111,7 @@ def test_forged_verifier_gives_no_token(browser: Chrome, daemon: Daemon, sandbox
 
     browser.get(f"{callback}?oauth_token={token}&oauth_verifier=abc123")
 
-    assert read_heading(browser) == "This did not work"
+    assert read_heading(browser) == "Sign-in failed"
     assert "abc123" not in read_text(browser)
     assert ask(daemon, dance)["state"] == "failed"
     assert daemon.request("GET", f"/links/{link}").json["token"]["state"] == "none"

@@ -122,6 +122,7 @@ def _run_stage(page: Path, sandbox: Sandbox) -> Iterator[Callable[[str], str]]:
                     variables[name] = match[match.re.groups]
             output = done.stdout.replace(real_origin, ORIGIN).replace(quote(real_origin, safe=""), quote(ORIGIN, safe=""))
             output = output.replace(f" on {socket.gethostname()}", f" on {MACHINE}")
+            output = output.replace(f"{USER}-{socket.gethostname().partition('.')[0]}", f"{USER}-{MACHINE}")
             output = output.replace(f"{daemon.folder}/config", "~/.config")
             return output if output.endswith("\n") or not output else f"{output}\n"
 

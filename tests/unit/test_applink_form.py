@@ -14,7 +14,7 @@ URL = "https://example.com/jira"
 def test_the_text_says_where_and_what_for_each_product(product: Product) -> None:
     """The page below the context path, the product's own menu, both dialogs, and the three fields."""
     link = make_link(URL, "tools", consumer_key="ann-desk")
-    form = make_form(link, product, private_key().public_pem(), "atl-sign of ann")
+    form = make_form(link, product, private_key().public_pem(), "atl-sign of ann", "ann-desk")
 
     text = to_text(format_form(form, link, product))
 
@@ -31,7 +31,7 @@ def test_the_text_says_where_and_what_for_each_product(product: Product) -> None
 def test_a_product_that_nobody_knows_gets_words_for_all_four() -> None:
     """The manifest did not answer: no product is guessed."""
     link = make_link(URL, "tools")
-    form = make_form(link, None, private_key().public_pem(), "atl-sign")
+    form = make_form(link, None, private_key().public_pem(), "atl-sign", "ann-desk")
 
     text = to_text(format_form(form, link, None))
 
@@ -47,7 +47,7 @@ def test_the_public_key_stays_whole_and_can_be_pasted(product: Product | None) -
     link = make_link(URL)
     pem = private_key().public_pem()
 
-    text = to_text(format_form(make_form(link, product, pem, "atl-sign"), link, product))
+    text = to_text(format_form(make_form(link, product, pem, "atl-sign", "ann-desk"), link, product))
 
     assert f"\n  Public Key:\n{pem}\n" in text
     assert pem.startswith("-----BEGIN PUBLIC KEY-----\n")
@@ -57,7 +57,7 @@ def test_the_new_dialog_leads_away_from_oauth_2() -> None:
     """The choice "External application" would make an OAuth 2.0 link, which takes no signature of ours."""
     link = make_link(URL)
 
-    form = make_form(link, PRODUCTS["jira"], "PEM", "atl-sign")
+    form = make_form(link, PRODUCTS["jira"], "PEM", "atl-sign", "ann-desk")
 
     assert any("Not External application" in step for step in form.new_steps)
     assert any("tick Create incoming link" in step for step in form.new_steps)
@@ -65,9 +65,18 @@ def test_the_new_dialog_leads_away_from_oauth_2() -> None:
     assert [field.label for field in form.fields] == ["Consumer Key", "Consumer Name", "Public Key"]
 
 
-def test_the_application_address_differs_for_each_link() -> None:
-    """A product refuses two links of one address."""
-    steps = [make_form(make_link(URL, name), None, "PEM", "atl-sign").old_steps[0] for name in ("one", "two")]
+def test_application_address_and_name_are_nobody_elses() -> None:
+    """A product refuses a second link of the same address or name: they differ by link, user and machine, in both forms."""
+    forms = {
+        (name, owner): make_form(make_link(URL, name), None, "PEM", "atl-sign", owner)
+        for name in ("one", "two")
+        for owner in ("ann-desk", "bob-desk", "ann-lap")
+    }
 
-    assert steps[0] != steps[1]
-    assert "https://atl-sign.invalid/one" in steps[0]
+    for number in (0, 2):
+        assert len({form.old_steps[number] for form in forms.values()}) == len(forms)
+    for number in (2, 3):
+        assert len({form.new_steps[number] for form in forms.values()}) == len(forms)
+    steps = forms["one", "ann-desk"].old_steps
+    assert "https://atl-sign.invalid/ann-desk/one" in steps[0]
+    assert steps[2].startswith("Application Name: atl-sign one ann-desk;")

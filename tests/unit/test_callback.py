@@ -150,7 +150,7 @@ def test_answer_reaches_the_dance(dance: Dance) -> None:
     assert answer.status == 200
     assert "<h1>Access granted</h1>" in answer.text
     assert "<p>atl-sign may sign.</p>" in answer.text
-    assert "You can close this tab." in answer.text
+    assert "You can close this tab and go back to your terminal." in answer.text
 
 
 def test_denial_reaches_the_dance_too(dance: Dance) -> None:
@@ -183,7 +183,7 @@ def test_second_use_is_gone(dance: Dance) -> None:
     first, second = dance.call(), dance.call()
 
     assert (first.status, second.status) == (200, 410)
-    assert "<h1>This dance is over</h1>" in second.text
+    assert "<h1>This sign-in is already over</h1>" in second.text
     assert dance.received == [(TOKEN, VERIFIER)]
 
 
@@ -193,7 +193,7 @@ def test_wrong_token_leaves_the_listener_waiting(dance: Dance) -> None:
     right = dance.call()
 
     assert (wrong.status, right.status) == (400, 200)
-    assert "<h1>Another dance&#x27;s answer</h1>" in wrong.text
+    assert "<h1>This response belongs to a different sign-in</h1>" in wrong.text
     assert dance.received == [(TOKEN, VERIFIER)]
 
 
@@ -223,7 +223,7 @@ def test_wrong_path_is_not_found(dance: Dance, target: str) -> None:
     answer = dance.call(target.format(**names))
 
     assert answer.status == 404
-    assert "<h1>Nothing here</h1>" in answer.text
+    assert "<h1>Nothing is at this address</h1>" in answer.text
     assert dance.received == []
     assert dance.call().status == 200
 
@@ -296,7 +296,7 @@ def test_missing_or_repeated_parameters_leave_the_listener_waiting(dance: Dance,
     answer = dance.call(dance.path if query is None else f"{dance.path}?{query}")
 
     assert answer.status == 400
-    assert "<h1>Not an answer</h1>" in answer.text
+    assert "<h1>This response is incomplete</h1>" in answer.text
     assert dance.received == []
     assert dance.call().status == 200
 
@@ -352,7 +352,7 @@ def test_unforeseen_error_shows_no_detail_and_spends_the_answer(dance: Dance, ca
         first, second = dance.call(), dance.call()
 
     assert (first.status, second.status) == (500, 410)
-    assert "<h1>This did not work</h1>" in first.text
+    assert "<h1>Sign-in failed</h1>" in first.text
     assert "RuntimeError" in caplog.text
     assert VERIFIER not in first.text + second.text + caplog.text
     assert TOKEN not in first.text + second.text + caplog.text

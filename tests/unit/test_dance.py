@@ -205,7 +205,7 @@ def test_denied_in_the_browser_ends_refused(jira: Sandbox, dances: Dances, kept:
 
     assert parse_qs(urlsplit(address).query)["oauth_verifier"] == ["denied"]
     assert status == 200
-    assert "Access refused" in page
+    assert "Access denied" in page
     assert "Nothing was changed" in page
     assert isinstance(dance.state, Refused)
     assert not kept.tokens
@@ -238,7 +238,7 @@ def test_a_dance_that_takes_too_long_ends_expired(jira: Sandbox, kept: Kept) -> 
     assert error.hint == "atl-sign dance tools"
     assert not kept.tokens
     page = dance._receive("any", code)  # a browser that was in the door
-    assert page.title == "Too late"
+    assert page.title == "This sign-in has expired"
     assert not page.is_good
 
 
@@ -327,7 +327,7 @@ def test_a_provider_that_is_down_ends_a_browsers_dance(jira: Sandbox, dances: Da
     status, page = visit(address)
 
     assert status == 200
-    assert "This did not work" in page
+    assert "Sign-in failed" in page
     assert "nobody takes the connection there" in page
     assert isinstance(dance.state, Failed)
     assert dance.state.word == "failed"
@@ -476,7 +476,7 @@ def test_a_cancelled_dance_takes_nothing_more(jira: Sandbox, dances: Dances, kep
     if callback == "loopback":
         wait_for(lambda: not is_listening(answer))
         page = dance._receive("any", "abc123")
-        assert page.title == "This dance is over"
+        assert page.title == "This sign-in is already over"
     assert not kept.tokens
 
 

@@ -143,6 +143,36 @@ while True:
 	fails 1 "" atl-sign link add other "$BASE" --timeout soon
 }
 
+# said_last: whether the form is above what is wrong, as on a terminal
+said_last() { [[ ${output##*Then: atl-sign dance other} == *'warning: '*'hint: '*'link other is kept, but no product answered at '* ]]; }
+
+@test "link add: a dead or wrong address is kept, reported below the form, and exits with 1" {
+	run atl-sign link add other http://127.0.0.1:1/jira
+	((status == 1))
+	said_last
+	atl-sign link remove other
+	local page
+	for page in secure/Dashboard.jspa rest/api/2 browse/X-1 projects/P/repos display/X nothing/known; do
+		run atl-sign link add other "$BASE/$page"
+		((status == 1))
+		said_last
+		[[ $output == *"warning: the product is at $BASE"$'\n'* && $output == *"hint: atl-sign link add other $BASE --replace"$'\n'* ]]
+		# It works when it is pasted.
+		eval "$(sed -n 's/^hint: \(atl-sign link add .*\)/\1/p' <<<"$output")" >/dev/null
+		[[ $(atl-sign link show other) == *"url: $BASE"$'\n'* ]]
+		atl-sign link remove other
+	done
+	# The host is down: only the path can be judged, and a context path is none of a page's.
+	run atl-sign link add other http://127.0.0.1:1/jira/secure/Dashboard.jspa
+	[[ $output == *'hint: atl-sign link add other http://127.0.0.1:1/jira --replace'* ]]
+	atl-sign link remove other
+	run atl-sign link add other http://127.0.0.1:1/projects
+	[[ $output == *'hint: '* && $output != *--replace* ]]
+	atl-sign link remove other
+	fails 1 "hint: atl-sign link add other $BASE" atl-sign link add other "$BASE/secure/Dashboard.jspa?selectPageId=1#x"
+	fails 1 "" atl-sign link show other
+}
+
 @test "link add makes files' names absolute" {
 	printf 'no certificate' >ca.pem
 	atl-sign link add files "http://127.0.0.1:1/x" --ca-bundle ca.pem --timeout 1 >/dev/null 2>&1 || :
@@ -189,7 +219,7 @@ while True:
 	[[ $(atl-sign key --json) == *'"bits":3072'* ]]
 	fails 1 "atl-sign dance bamboo" atl-sign header GET "$BASE/x"
 	run --separate-stderr atl-sign link add more "$BASE/more" --json
-	((status == 0))
+	((status == 1))
 	[[ $output == '{"name":"more"'* && $stderr != *made* ]]
 }
 
@@ -198,7 +228,7 @@ while True:
 	((status == 0))
 	[[ $output == *'user: alice'* && $output == *'product: bamboo'* ]]
 	[[ $(atl-sign check bamboo --json) == *'"user":"alice"'* ]]
-	atl-sign link add tokenless "$BASE/rest" >/dev/null 2>&1
+	atl-sign link add tokenless "$BASE/rest" >/dev/null 2>&1 || :
 	fails 1 "hint: atl-sign dance tokenless" atl-sign check tokenless
 	atl-sign link remove tokenless
 }
@@ -273,11 +303,11 @@ while True:
 @test "dance --oob: the code, the whole address, three tries, and no answer" {
 	begin_dance_oob bamboo
 	end_dance_oob $'\n  '"$(decide "$address" allow)  "
-	[[ $printed == *'state: granted'$'\n''user: alice' ]]
+	[[ $printed == *'state: granted'$'\n''user: alice'$'\n''signed in as alice at bamboo' ]]
 
 	begin_dance_oob bamboo
 	end_dance_oob "http://nowhere.example/?x=1&oauth_token=${address##*=}&oauth_verifier=$(decide "$address" allow)"
-	[[ $printed == *'state: granted'$'\n''user: alice' ]]
+	[[ $printed == *'state: granted'$'\n''user: alice'$'\n''signed in as alice at bamboo' ]]
 
 	begin_dance_oob bamboo
 	! end_dance_oob "$(decide "$address" deny >/dev/null)wrong1" || return 1
@@ -299,6 +329,7 @@ while True:
 	((status == 0))
 	[[ $output == 'state: granted'$'\n''user: alice' ]]
 	[[ $stderr == *"$BASE/plugins/servlet/oauth/authorize?oauth_token="* ]]
+	[[ $stderr == *'You have 10 minutes; ^C cancels.'* && $stderr == *'signed in as alice at bamboo' && $stderr != *$'\r'* ]]
 	[[ $(atl-sign dance bamboo --json 2>/dev/null) == '{"state":"granted","user":"alice"'* ]]
 
 	export BROWSER="bash $ROOT/tests/clients/bash/decide.bash %s deny"
@@ -423,7 +454,7 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 @test "status --exit-code: whether a dance is needed, as text and as JSON, for all links and for one" {
 	atl-sign status --exit-code
 	atl-sign status bamboo --exit-code --json
-	atl-sign link add undanced http://127.0.0.1:1/undanced >/dev/null 2>&1
+	atl-sign link add undanced http://127.0.0.1:1/undanced >/dev/null 2>&1 || :
 	for arguments in '' --json; do
 		run --separate-stderr atl-sign status --exit-code $arguments
 		((status == 1))
