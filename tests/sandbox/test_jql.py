@@ -2,7 +2,7 @@
 
 import pytest
 
-from atl_sign.sandbox.jira_data import JiraData, SearchableIssue
+from atl_sign.sandbox.jira_data import Issue, JiraData, SearchableIssue
 from atl_sign.sandbox.jql import JqlError, parse_jql
 
 
@@ -28,13 +28,31 @@ def select(jql: str, user: str | None = "alice") -> list[str]:
         ('summary ~ "A & B"', "WEB-4"),
         (r'summary ~ "\"no\"" ', ""),
         ("project = WEB order by status asc, key DESC", "WEB-4 WEB-2 WEB-3 WEB-1"),
-        ("ORDER BY priority", "WEB-1 OPS-2 OPS-1 WEB-4 WEB-2 WEB-3"),
+        ("ORDER BY priority", "WEB-4 WEB-2 WEB-3 WEB-1 OPS-2 OPS-1"),
+        ("resolution = Unresolved AND assignee = currentUser() ORDER BY priority desc, key", "OPS-1 WEB-1"),
+        ("resolution is not EMPTY", "WEB-4"),
+        ("ORDER BY created", "WEB-4 WEB-1 OPS-2 WEB-3 WEB-2 OPS-1"),
+        ("project = WEB ORDER BY created DESC", "WEB-2 WEB-3 WEB-1 WEB-4"),
+        ("order by updated desc", "OPS-2 WEB-1 WEB-3 OPS-1 WEB-4 WEB-2"),
+        ('ORDER BY "createdDate" ASC, issuekey', "WEB-4 WEB-1 OPS-2 WEB-3 WEB-2 OPS-1"),
+        ("project = OPS ORDER BY duedate, resolutiondate desc, updatedDate ASC", "OPS-1 OPS-2"),
+        ("ORDER BY assignee, id", "OPS-1 WEB-1 WEB-4 OPS-2 WEB-2 WEB-3"),
+        ("project = WEB ORDER BY description, labels, Summary", "WEB-1 WEB-3 WEB-4 WEB-2"),
         ('status = "order"', ""),
     ],
 )
 def test_query_finds(jql: str, expected: str) -> None:
     """Keywords in any case, quoted text never a keyword."""
     assert select(jql) == expected.split()
+
+
+def test_keys_are_sorted_by_their_numbers() -> None:
+    """WEB-10 comes after WEB-9, not after WEB-1."""
+    issues = [SearchableIssue(Issue(n, "WEB", n, "x", "Bug", "Open", "Low", "bob"), "Web shop") for n in (10, 9, 1)]
+
+    found = parse_jql("ORDER BY key", None).select(issues)
+
+    assert [issue("key") for issue in found] == [("web-1",), ("web-9",), ("web-10",)]
 
 
 def test_current_user_of_nobody_is_empty() -> None:
@@ -66,6 +84,8 @@ def test_current_user_of_nobody_is_empty() -> None:
         "ORDER BY colour",
         "ORDER BY",
         "ORDER BY key key",
+        "ORDER BY created sideways",
+        "created = 5",
         'summary ~ "unfinished',
     ],
 )

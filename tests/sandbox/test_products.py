@@ -1,8 +1,10 @@
 """A little of each product's REST, as alice and as nobody."""
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -171,7 +173,52 @@ def test_jira_attachment(danced: Make) -> None:
     )
 
     assert [(found["filename"], found["size"]) for found in reply.json] == [("a.png", 7)]
-    assert jira.call("GET", "/rest/api/2/issue/WEB-1").json["fields"]["attachment"] == reply.json
+    issue = jira.call("GET", "/rest/api/2/issue/WEB-1").json["fields"]
+    assert issue["attachment"] == reply.json
+    assert issue["updated"] == "2023-11-14T22:13:20.000+0000"  # the clock's time
+
+
+NAMES = ("Grüße.png", "файл.png", "日本.png", "\U0001f600 x.png", "a;b=c.png")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("product", ["jira", "confluence"])
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda name: f'filename="{name}"',
+        lambda name: f"filename*=UTF-8''{quote(name, safe='')}",
+        lambda name: f"filename=\"fallback.png\"; filename*=utf-8''{quote(name, safe='')}",
+        lambda name: f'filename="=?UTF-8?B?{b64encode(name.encode()).decode()}?="',
+    ],
+    ids=["RFC 7578", "RFC 8187", "both", "RFC 2047"],
+)
+def test_a_file_name_beyond_ascii_comes_back(danced: Make, product: str, spell: Callable[[str], str], name: str) -> None:
+    """As UTF-8 in quotes, as filename*, or as an encoded word: browsers, curl, requests and form-data differ."""
+    consumer = danced(product)
+    body = f'--cut\r\nContent-Disposition: form-data; name="file"; {spell(name)}\r\n\r\nx\r\n--cut--\r\n'.encode()
+    path = {"jira": "/rest/api/2/issue/WEB-1/attachments", "confluence": "/rest/api/content/65538/child/attachment"}[product]
+
+    reply = consumer.call("POST", path, body, {**MULTIPART, **NO_CHECK})
+
+    if product == "jira":
+        assert [found["filename"] for found in reply.json] == [name]
+    else:
+        (found,) = reply.json["results"]
+        assert found["title"] == name
+        assert consumer.call("GET", found["_links"]["download"]).body == b"x"
+
+
+@pytest.mark.parametrize("name", ['say "hi".png', "back\\slash.png"])
+def test_a_file_name_with_quotes_comes_back(danced: Make, name: str) -> None:
+    """Escaped by a backslash, as curl before 7.81 and Python's libraries do it."""
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+
+    reply = danced("jira").call(
+        "POST", "/rest/api/2/issue/WEB-1/attachments", upload(("file", escaped, b"x")), {**MULTIPART, **NO_CHECK}
+    )
+
+    assert [found["filename"] for found in reply.json] == [name]
 
 
 # Confluence
@@ -208,6 +255,24 @@ def test_confluence_pages(danced: Make) -> None:
     assert confluence.call("GET", "/rest/api/content?spaceKey=NONE").status == 404
     assert [space["key"] for space in confluence.call("GET", "/rest/api/space").json["results"]] == ["PUB", "TEAM"]
     assert [space["key"] for space in anonymous(confluence, "/rest/api/space").json["results"]] == ["PUB"]
+
+
+def test_confluence_pages_follow_each_other(danced: Make) -> None:
+    """By `_links.next`, which keeps the filter, as clients go on with it; the last one has none. Bodies come by expand."""
+    confluence = danced("confluence")
+    path: str | None = "/rest/api/content?spaceKey=TEAM&limit=2&expand=body.view,body.storage"
+    titles = []
+    for _ in range(2):
+        assert path is not None
+        found = confluence.call("GET", path).json
+        titles.append([page["title"] for page in found["results"]])
+        assert all(set(page["body"]) == {"view", "storage"} for page in found["results"])
+        path = found["_links"].get("next")
+
+    assert [len(each) for each in titles] == [2, 1]
+    assert titles[1] == ["Café & kitchen rules"]
+    assert path is None
+    assert "body" not in confluence.call("GET", "/rest/api/content/65538?expand=version").json
 
 
 def test_confluence_create_page(danced: Make) -> None:
@@ -295,7 +360,7 @@ def test_bamboo_who_am_i(danced: Make) -> None:
 
 @pytest.mark.parametrize("suffix", ["", ".json"])
 def test_bamboo_plans(danced: Make, suffix: str) -> None:
-    """Their number, the plans, or everything, by expand; nobody sees the public one alone."""
+    """In short with and without expand=plans, in full with plans.plan; nobody sees the public one alone."""
     bamboo = danced("bamboo")
     path = f"/rest/api/latest/plan{suffix}"
 
@@ -303,7 +368,8 @@ def test_bamboo_plans(danced: Make, suffix: str) -> None:
     plans = bamboo.call("GET", f"{path}?expand=plans&max-results=2&start-index=1").json["plans"]
     full = bamboo.call("GET", f"{path}?expand=plans.plan&max-result=1").json["plans"]
 
-    assert (short["size"], "plan" in short) == (4, False)
+    assert (short["size"], [plan["shortKey"] for plan in short["plan"]]) == (4, ["BUILD", "DEPLOY", "CERTS", "DOCS"])
+    assert "stages" not in short["plan"][0]
     assert [plan["key"] for plan in plans["plan"]] == ["WEB-DEPLOY", "OPS-CERTS"]
     assert "stages" not in plans["plan"][0]
     assert full["plan"][0]["stages"]["size"] == 2
@@ -389,8 +455,9 @@ def test_bitbucket_projects_and_repositories(danced: Make) -> None:
     first = bitbucket.call("GET", f"{api}/projects?limit=1").json
     second = bitbucket.call("GET", f"{api}/projects?limit=1&start=1").json
 
-    assert ([project["key"] for project in first["values"]], first["isLastPage"]) == (["WEB"], False)
+    assert ([project["key"] for project in first["values"]], first["isLastPage"], first["nextPageStart"]) == (["WEB"], False, 1)
     assert ([project["key"] for project in second["values"]], second["isLastPage"]) == (["PUB"], True)
+    assert "nextPageStart" not in second
     assert [project["key"] for project in anonymous(bitbucket, f"{api}/projects").json["values"]] == ["PUB"]
     assert bitbucket.call("GET", f"{api}/projects/web").json["name"] == "Web shop"
     assert bitbucket.call("GET", f"{api}/projects/~alice").json["type"] == "PERSONAL"

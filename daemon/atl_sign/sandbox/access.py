@@ -5,7 +5,7 @@ from base64 import b64decode
 from urllib.parse import urlsplit
 
 from atl_sign.sandbox.call import Call, RefusalError
-from atl_sign.sandbox.parameters import ServerThrowsError, has_broken_escape, parse_authorization
+from atl_sign.sandbox.parameters import parse_authorization
 from atl_sign.sandbox.problems import OAuthProblemError
 from atl_sign.sandbox.state import User
 from atl_sign.sandbox.verify import OAuthMessage, make_base_uri, verify
@@ -62,8 +62,6 @@ def check_signature(call: Call, message: OAuthMessage) -> None:
         OAuthProblemError: it is not.
         ServerThrowsError: as `identify`.
     """
-    if has_broken_escape(call.request.path):
-        raise ServerThrowsError("a percent escape of the path is broken")
     (consumer_key,) = message.require("oauth_consumer_key")
     consumer = call.state.find_consumer(consumer_key)
     if consumer is None:

@@ -20,13 +20,11 @@ def show_info(call: Call) -> Answer:
 
 
 def list_plans(call: Call) -> Answer:
-    """Answer the plans that the caller sees; without `expand=plans` their number alone."""
+    """Answer the plans that the caller sees, in short; with `expand=plans.plan` in full."""
     start, limit = _read_page(call)
     visible = [plan for plan in _data(call).plans if _is_visible(call, plan)]
     plans: dict[str, Any] = {"size": len(visible), "expand": "plan", "start-index": start, "max-result": limit}
-    expand = _expand(call)
-    if expand & {"plans", "plans.plan"}:
-        plans["plan"] = [_plan(call, plan, is_full="plans.plan" in expand) for plan in cut_page(visible, start, limit)]
+    plans["plan"] = [_plan(call, plan, is_full="plans.plan" in _expand(call)) for plan in cut_page(visible, start, limit)]
     return make_json({"expand": "plans", "link": _link(call, "/plan"), "plans": plans})
 
 

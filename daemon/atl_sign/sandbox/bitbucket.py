@@ -139,9 +139,9 @@ def _find_files(call: Call) -> dict[str, str]:
 def _page(call: Call, items: list[Any]) -> Answer:
     start, limit = call.read_page("start", "limit")
     values = cut_page(items, start, limit)
-    return make_json(
-        {"size": len(values), "limit": limit, "isLastPage": start + limit >= len(items), "values": values, "start": start}
-    )
+    is_last = start + limit >= len(items)
+    following = {} if is_last else {"nextPageStart": start + limit}
+    return make_json({"size": len(values), "limit": limit, "isLastPage": is_last, "values": values, "start": start, **following})
 
 
 def _user(call: Call, user: User) -> dict[str, Any]:

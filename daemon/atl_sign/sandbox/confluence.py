@@ -1,6 +1,7 @@
 """Confluence: who am I, spaces, pages and attachments."""
 
 from typing import Any, cast
+from urllib.parse import quote, urlencode
 
 from atl_sign.sandbox.call import Call, Product, RefusalError, cut_page, make_routes, show_running, text_field
 from atl_sign.sandbox.confluence_data import ConfluenceData, Page
@@ -34,7 +35,7 @@ def list_spaces(call: Call) -> Answer:
     """Answer the spaces that the caller sees."""
     start, limit = call.read_page("start", "limit")
     spaces = [{"key": key, "name": name, "type": "global"} for key, name in _data(call).spaces.items() if _is_visible(call, key)]
-    return _page(call, cut_page(spaces, start, limit), start, limit)
+    return _page(call, spaces, start, limit)
 
 
 def list_content(call: Call) -> Answer:
@@ -50,7 +51,7 @@ def list_content(call: Call) -> Answer:
         pages = [page for page in pages if page.title == title]
     if kind not in (None, "page"):
         pages = []
-    return _page(call, [_content(call, page) for page in cut_page(pages, start, limit)], start, limit)
+    return _page(call, [_content(call, page) for page in pages], start, limit)
 
 
 def show_content(call: Call) -> Answer:
@@ -84,7 +85,8 @@ def create_content(call: Call) -> Answer:
 def list_attachments(call: Call) -> Answer:
     """Answer a page's attachments."""
     page = _find_page(call)
-    return _page(call, [_attachment(call, page, *attachment) for attachment in page.attachments], 0, 50)
+    start, limit = call.read_page("start", "limit", 50)
+    return _page(call, [_attachment(call, page, *attachment) for attachment in page.attachments], start, limit)
 
 
 def attach(call: Call) -> Answer:
@@ -130,8 +132,13 @@ def _find_page(call: Call) -> Page:
     raise RefusalError(404, f"No content found with id: ContentId{{id={call.groups['id']}}}")
 
 
-def _page(call: Call, results: list[Any], start: int, limit: int) -> Answer:
+def _page(call: Call, items: list[Any], start: int, limit: int) -> Answer:
+    """Answer *limit* of *items* from *start* on, with the address of what follows."""
+    results = cut_page(items, start, limit)
     links = {"self": call.link_to(call.path), "base": call.site.base_url, "context": call.site.context_path}
+    if limit and start + limit < len(items):
+        query = [pair for pair in call.request.query if pair[0] not in ("start", "limit")]
+        links["next"] = f"{call.path}?{urlencode([*query, ('limit', limit), ('start', start + limit)])}"
     return make_json({"results": results, "start": start, "limit": limit, "size": len(results), "_links": links})
 
 
@@ -144,8 +151,9 @@ def _content(call: Call, page: Page) -> dict[str, Any]:
         "title": page.title,
         "_links": {"webui": f"/pages/viewpage.action?pageId={page.id}", "self": call.link_to(f"/rest/api/content/{page.id}")},
     }
-    if "body.storage" in expand:
-        content["body"] = {"storage": {"value": page.body, "representation": "storage"}}
+    bodies = [name for name in ("storage", "view") if f"body.{name}" in expand]
+    if bodies:
+        content["body"] = {name: {"value": page.body, "representation": name} for name in bodies}
     if "space" in expand:
         content["space"] = {"key": page.space, "name": _data(call).spaces[page.space]}
     if "version" in expand:
@@ -161,7 +169,7 @@ def _attachment(call: Call, page: Page, attachment_id: str, upload: Upload) -> d
         "title": upload.name,
         "extensions": {"mediaType": upload.media_type, "fileSize": len(upload.content)},
         "_links": {
-            "download": f"/download/attachments/{page.id}/{upload.name}",
+            "download": f"/download/attachments/{page.id}/{quote(upload.name)}",
             "self": call.link_to(f"/rest/api/content/{attachment_id}"),
         },
     }

@@ -26,7 +26,7 @@ def show_server_info(call: Call) -> Answer:
             "versionNumbers": [int(number) for number in product.version.split(".")],
             "deploymentType": "Server",
             "buildNumber": int(product.build_number),
-            "serverTime": datetime.fromtimestamp(call.state.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000"),
+            "serverTime": _now(call),
             "serverTitle": "Jira sandbox",
         }
     )
@@ -106,7 +106,7 @@ def create_issue(call: Call) -> Answer:
         user.name,
         labels=labels,
         description=fields.get("description"),
-        created=datetime.fromtimestamp(call.state.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000"),
+        created=_now(call),
     )
     data.issues.append(issue)
     return make_json({"id": str(issue.id), "key": issue.key, "self": call.link_to(f"/rest/api/2/issue/{issue.id}")}, 201)
@@ -133,6 +133,7 @@ def attach(call: Call) -> Answer:
         for number, upload in enumerate(read_uploads(call), len(issue.attachments))
     ]
     issue.attachments += added
+    issue.updated = _now(call)
     return make_json(added)
 
 
@@ -161,6 +162,10 @@ def _check_projects(call: Call, query: Query) -> None:
     known = {text.lower() for pair in projects.items() for text in pair} | {""}
     for value in sorted(query.values_of("project") - known):
         raise JqlError(f"The value '{value.upper()}' does not exist for the field 'project'.")
+
+
+def _now(call: Call) -> str:
+    return datetime.fromtimestamp(call.state.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
 def _data(call: Call) -> JiraData:
@@ -226,6 +231,8 @@ def _issue(call: Call, issue: Issue) -> dict[str, Any]:
             "labels": list(issue.labels),
             "description": issue.description,
             "created": issue.created,
+            "updated": issue.updated or issue.created,
+            "resolution": {"name": issue.resolution} if issue.resolution is not None else None,
             "attachment": issue.attachments,
         },
     }

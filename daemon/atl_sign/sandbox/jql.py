@@ -1,11 +1,24 @@
 """A small part of Jira's query language: clauses joined by AND, and ORDER BY."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-FIELDS = ("project", "key", "status", "issuetype", "assignee", "reporter", "priority", "summary", "labels")
-_ALIASES = {"type": "issuetype", "issue": "key", "issuekey": "key", "text": "summary"}
+FIELDS = ("project", "key", "status", "issuetype", "assignee", "reporter", "priority", "resolution", "summary", "labels")
+# What can be sorted by, and is compared with nothing here.
+ORDER_FIELDS = (*FIELDS, "created", "updated", "resolved", "duedate", "description")
+_ALIASES = {
+    "type": "issuetype",
+    "issue": "key",
+    "issuekey": "key",
+    "id": "key",
+    "text": "summary",
+    "createddate": "created",
+    "updateddate": "updated",
+    "resolutiondate": "resolved",
+    "due": "duedate",
+}
 _TOKEN = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|(!=|!~|=|~|\(|\)|,)|([^\s=!~(),"']+))""")
 
 
@@ -24,7 +37,7 @@ class Query:
         """Return those of *issues* that match, in order."""
         found = [issue for issue in issues if all(_matches(issue, *clause) for clause in self.clauses)]
         for field, is_descending in reversed(self.order_by):
-            found.sort(key=lambda issue: issue(field), reverse=is_descending)
+            found.sort(key=lambda issue: issue.sort_key(field), reverse=is_descending)
         return found
 
     def values_of(self, field: str) -> set[str]:
@@ -32,7 +45,14 @@ class Query:
         return {value for name, _, values in self.clauses if name == field for value in values}
 
 
-Searchable = Callable[[str], tuple[str, ...]]  # field name → what it may be compared with, in lower case
+class Searchable(Protocol):
+    """Something that a query selects."""
+
+    def __call__(self, name: str) -> tuple[str, ...]:
+        """Return what the field *name* (of `FIELDS`) may be compared with, in lower case."""
+
+    def sort_key(self, name: str) -> tuple[Any, ...]:
+        """Return what the field *name* (of `ORDER_FIELDS`) is sorted by; what has no value comes last."""
 
 
 def parse_jql(text: str, user: str | None) -> Query:
@@ -119,7 +139,7 @@ def _parse_value(tokens: list[tuple[str, str]], user: str | None) -> str:
         if meaning != "currentuser":
             raise JqlError(f"Unable to find JQL function '{written}()'.")
         return user or ""
-    return "" if meaning == "empty" else written.lower()
+    return "" if meaning in ("empty", "unresolved") else written.lower()
 
 
 def _parse_order(tokens: list[tuple[str, str]]) -> tuple[tuple[str, bool], ...]:
@@ -129,9 +149,11 @@ def _parse_order(tokens: list[tuple[str, str]]) -> tuple[tuple[str, bool], ...]:
     _expect(tokens, "order")
     _expect(tokens, "by")
     while True:
-        written = _take(tokens)
-        field = _ALIASES.get(written, written)
-        if field not in FIELDS:
+        if not tokens:
+            raise JqlError("Error in the JQL Query: The query ends too early.")
+        written, _ = tokens.pop(0)
+        field = _ALIASES.get(written.lower(), written.lower())
+        if field not in ORDER_FIELDS:
             raise JqlError(f"Field '{written}' does not exist or you do not have permission to view it.")
         direction = _take(tokens) if tokens and tokens[0][1] in ("asc", "desc") else "asc"
         order.append((field, direction == "desc"))

@@ -8,6 +8,7 @@ PARAMETERS_MAX = 10_000  # Tomcat's maxParameterCount: what comes after is not r
 Pairs = tuple[tuple[str, str], ...]
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_BAD_ESCAPE = re.compile(rb"%(?:(?![0-9A-Fa-f]{2})|2[Ff]|5[Cc]|00)")
 _AUTHORIZATION = re.compile(r"\s*(\w*)\s+(.*)", re.S)
 _ITEM = re.compile(r'(\S*?)\s*=\s*"([^"]*)"')
 
@@ -19,6 +20,15 @@ class ServerThrowsError(Exception):
 def has_broken_escape(raw: bytes) -> bool:
     """Tell whether *raw* holds a percent sign without two hex digits."""
     return _BROKEN_ESCAPE.search(raw) is not None
+
+
+def is_bad_path(raw: bytes) -> bool:
+    """
+    Tell whether Tomcat answers 400 to the path before any of the product's code sees it.
+
+    It does to a broken escape and, in its default configuration, to an escaped slash, backslash or NUL.
+    """
+    return _BAD_ESCAPE.search(raw) is not None
 
 
 def parse_parameters(raw: bytes) -> Pairs:

@@ -18,6 +18,7 @@ from atl_sign.sandbox.git_backend import GitRefusalError, Repositories, admit, i
 from atl_sign.sandbox.jira import JIRA
 from atl_sign.sandbox.keys import parse_public_key
 from atl_sign.sandbox.listener import Listener, StreamingHandler
+from atl_sign.sandbox.parameters import is_bad_path
 from atl_sign.sandbox.person import Person
 from atl_sign.sandbox.problems import RefusalForm
 from atl_sign.sandbox.site import answer, decode_path
@@ -185,6 +186,10 @@ class Sandbox:
     def _answer(self, request: Request) -> Answer:
         with self._lock:
             site = self._find_site(request.path)
+            if is_bad_path(request.path):
+                name = site.product.type_id if site is not None else None
+                self.state.add(Received(name, request.method, request.target, "bad path", None, 400))
+                return make_text("<!doctype html><title>HTTP Status 400: Bad Request</title>", 400, "text/html")
             if site is None:
                 self.state.add(Received(None, request.method, request.target, "anonymous", None, 404))
                 there = "".join(f"{self.base_url(name)}/\n" for name in self.state.sites)
@@ -197,7 +202,7 @@ class Sandbox:
     def _find_streaming(self, request: Request) -> StreamingHandler | None:
         """Return what answers *request* while its body still comes: what concerns Bitbucket's repositories."""
         site = self._find_site(request.path)
-        if site is None or site.product is not BITBUCKET:
+        if site is None or site.product is not BITBUCKET or is_bad_path(request.path):
             return None
         path = decode_path(request.path[len(site.context_path) :])
         return (lambda head, body: self._answer_git(Call(site, head, path), body)) if is_for_git(path) else None

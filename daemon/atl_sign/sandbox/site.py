@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote
 
 from atl_sign.sandbox import access, applinks, consent, oauth, people
 from atl_sign.sandbox.call import Call, RefusalError, Site, make_routes
-from atl_sign.sandbox.parameters import ServerThrowsError, has_broken_escape
+from atl_sign.sandbox.parameters import ServerThrowsError
 from atl_sign.sandbox.problems import OAuthProblemError, make_challenge, make_problem_answer
 from atl_sign.sandbox.wire import ANSWER_HEAD_BYTES_MAX, Answer, Request, head_bytes, make_text
 
@@ -55,8 +55,6 @@ def answer(site: Site, request: Request) -> tuple[Answer, Call]:
 def _dispatch(call: Call) -> Answer:
     try:
         access.identify(call)
-        if has_broken_escape(call.request.path):
-            raise RefusalError(400, "A percent escape of the path is broken.")
         refusal = access.refuse_xsrf(call)
         if refusal is not None:
             call.verdict = "xsrf"
