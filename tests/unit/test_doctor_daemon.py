@@ -136,6 +136,7 @@ def test_a_real_daemon(daemon: Daemon) -> None:
         "socket": "ok",
         "daemon": "ok",
         "version": "ok",
+        "memory": "ok",
         "store": "warning",
         "key": "broken",
         "audit": "ok",
@@ -208,7 +209,7 @@ def test_a_socket_in_another_users_folder(tmp_path: Path) -> None:
         "from atl_sign.doctor_daemon import _no_daemon, call_daemon\n"
         "os.setgroups([]); os.setgid(12345); os.setuid(12345)\n"
         "try: call_daemon(Path(sys.argv[1]), 'GET', '/status', 3)\n"
-        "except NoAnswerError as exc: print(_no_daemon(exc, Path(sys.argv[1])).cause)\n"
+        "except NoAnswerError as exc: print(_no_daemon({}, exc, Path(sys.argv[1])).cause)\n"
     )
     path = theirs / "s"
 

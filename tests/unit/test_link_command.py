@@ -43,7 +43,7 @@ def test_a_plain_link_has_a_plain_command() -> None:
 
 
 def test_what_others_chose_is_quoted() -> None:
-    """A base URL out of a provider's answer may hold what a shell would do."""
-    url = parse_base_url("https://h/$(touch%20x)'`id`&;"[:-1])
+    """A base URL out of a provider's answer may hold what a shell would do; a raw backtick it may not."""
+    url = parse_base_url("https://h/$(touch%20x)'$(id)&;"[:-1])
 
     assert shlex.split(format_link_command(make_link(URL), url=url))[4] == str(url)
