@@ -13,6 +13,7 @@ use_operation() {
 
 run_transfers() {
 	local result=0
+	set_traps
 	[[ -z ${all[parallel]-} || ${#t_urls[@]} -eq 1 ]] ||
 		refuse_curl "-Z would send several requests at a time" "take it out: they go one after the other"
 	[[ -z ${all[parallel]-} ]] || global_pass+=(--parallel)
@@ -26,6 +27,13 @@ run_transfers() {
 		run_transfer 0
 	fi
 	exit "$result"
+}
+
+set_traps() {
+	trap 'end_pending' EXIT
+	trap 'catch INT' INT
+	trap 'catch TERM' TERM
+	trap 'catch HUP' HUP
 }
 
 # catch SIGNAL: whatever is under way, nothing more is sent. KILL is for a child that still ignores the signal. Nothing is waited
@@ -235,14 +243,14 @@ send() {
 	build_line "$1"
 	exec {saved_error}>&2
 	# curl starts while the daemon signs, and waits for its configuration. Until it has that, there is no URL that it could ask.
-	# The traps come after it: what it starts with is what it can go back to. bash 4 would warn of the other coprocess.
-	trap - INT TERM HUP
+	# The traps come after it: what it starts with is what it can go back to. No trap for EXIT either: bash runs that for a signal that
+	# is not trapped before the coprocess has its name, and any command in it then waits for the coprocess, which waits for bash.
+	# bash 4 would warn of the other coprocess.
+	trap - EXIT INT TERM HUP
 	{ coproc CURL { become_curl; }; } 2>/dev/null
 	pending=$!
 	exec {saved_error}>&-
-	trap 'catch INT' INT
-	trap 'catch TERM' TERM
-	trap 'catch HUP' HUP
+	set_traps
 	ends=("${CURL[@]}")
 	if ((${#ends[@]} == 2)); then
 		{ exec {report}<&"${ends[0]}" {config_end}>&"${ends[1]}"; } 2>/dev/null || report='' config_end=''

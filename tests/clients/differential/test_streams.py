@@ -167,6 +167,37 @@ def test_an_interrupt_between_two_requests_ends_everything(
     lab.recorder.take()
 
 
+@pytest.mark.parametrize("number", ["INT", "TERM", "HUP"])
+@pytest.mark.parametrize("arguments", [("{}/x", "{}/y"), ("-L", "{}/redirect/302/absolute/x"), ("-v", "{}/x")], ids=" ".join)
+def test_a_signal_while_a_child_is_made_ends_everything(
+    lab: Lab, arguments: tuple[str, ...], number: str, tmp_path: Path
+) -> None:
+    """
+    Wherever bash makes a child, a signal comes, and the children before it end at that moment: the program ends by the signal.
+
+    strace sends the signal as the n-th child is made, and holds bash there until the curl that asks the daemon has ended.
+    """
+    strace = shutil.which("strace")
+    if strace is None or subprocess.run([strace, "-qq", "true"], capture_output=True).returncode != 0:
+        pytest.skip("strace is not installed, or may trace nothing here")
+    given = [argument.format("http://SERVER/jira") for argument in arguments]
+    statuses = []
+
+    for count in range(1, 20):
+        lab.recorder.take()
+        inject = f"inject=clone,clone3:signal={number}:delay_exit=400000:when={count}"
+        tracing = [strace, "-qq", "-o", "/dev/null", "-e", "trace=clone,clone3", "-e", inject]
+        with started([*tracing, *_command(lab, "-s", *given)], lab.environment, tmp_path) as process:
+            statuses.append(process.wait(15))
+            wait_for(lambda: not members(process.pid), lambda: f"{members(process.pid)} outlive it", 5)
+        if statuses[-1] == 0:
+            break
+
+    assert statuses.pop() == 0, "a signal that no child is made for changes nothing"
+    assert len(statuses) >= 3  # both curls of the first request, and what finds the program's file
+    assert set(statuses) == {-signal.Signals[f"SIG{number}"]}
+
+
 def _folder_of_tools(folder: Path, curl: str | None) -> str:
     """Return a PATH with bash and, if given, a curl that is this script."""
     folder.mkdir()
