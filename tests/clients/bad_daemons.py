@@ -12,6 +12,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -294,11 +296,16 @@ def long_path(folder: Path) -> Path:
 
 @contextmanager
 def foreign_socket() -> Iterator[Path]:
-    """Give the path of a socket of another user's that answers and that anybody may open; for root alone."""
+    """Give the path of a socket of another user's, who listens there, and that anybody may open; for root alone."""
     with BadDaemon("never_answers") as daemon:
         daemon.folder.chmod(0o755)
         daemon.socket.chmod(0o666)
         os.chown(daemon.socket, FOREIGN_UID, FOREIGN_UID)
+        # The user who calls listen is the one that the kernel names (unix(7), SO_PEERCRED).
+        descriptor = daemon.listener.fileno()
+        code = "import os, socket; os.setuid(%d); its = socket.socket(fileno=%d); its.listen(128); its.detach()"
+        command = [sys.executable, "-c", code % (FOREIGN_UID, descriptor)]
+        subprocess.run(command, pass_fds=[descriptor], check=True)
         yield daemon.socket
 
 

@@ -168,3 +168,14 @@ def test_the_victims_own_daemon_is_asked(victim: Daemon, name: str) -> None:
             "python": "key",
             "node": "key",
         }[name] in said, said
+
+
+@pytest.mark.parametrize("name", BY_CURL)
+def test_a_folder_that_others_may_write_into_is_refused(victim: Daemon, name: str) -> None:
+    """They could exchange the socket in it; the twin that they may only enter is asked."""
+    folder = victim.socket.parent
+    for mode, is_refused in ((0o777, True), (0o720, True), (0o702, True), (0o755, False)):
+        folder.chmod(mode)
+        done = run(CLIENTS[name], victim, {"ATL_SIGN_SOCK": str(victim.socket)})
+
+        assert ("others can change the folder of the socket" in done.stderr) == is_refused, done.stderr

@@ -14,13 +14,15 @@ import pytest
 
 from atl_sign.sandbox import Sandbox
 from tests.clients.bad_daemons import BadDaemon, foreign_symlink, long_path
+from tests.clients.impostor import FORGED, Impostor
 from tests.lab import REPOSITORY, Daemon
 
 LANGUAGES = {"go": "sign.go", "rust": "sign.rs", "java": "Sign.java", "ruby": "sign.rb"}
-LINES_MAX = 25
+LINES_MAX = 30
 COLUMNS_MAX = 120
 ASK_S = 5.0
 COMPILE_S = 400  # Go has to compile its own library first, a minute of one core
+RUNS = 12  # Java takes half a second
 SLOW_START_S = 15.0  # a virtual machine on a busy computer
 # Each of these is signed or sent wrongly by some library; none is refused by a URL parser.
 TRICKY = "?a=%2B+%20;&b=c%5B%5D&b=&x=%C3%A4~*'()!&%7e=%2f&y=a=b"
@@ -215,3 +217,16 @@ def test_another_users_socket_is_not_asked(command: list[str]) -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "no_daemon: " in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+@pytest.mark.parametrize("way", ["ATL_SIGN_SOCK", "XDG_RUNTIME_DIR"])
+def test_nothing_comes_to_an_impostor(danced: Daemon, command: list[str], way: str) -> None:
+    """Whose link leads to the user's own folder and to theirs by turns of a few milliseconds."""
+    with Impostor(danced.folder / "run") as impostor:
+        for _ in range(RUNS):
+            named = impostor.socket if way == "ATL_SIGN_SOCK" else impostor.link
+            done, _ = run(command, "http://127.0.0.1:1/", **{way: str(named)})
+
+            assert FORGED not in done.stdout
+            assert impostor.captured() == []
