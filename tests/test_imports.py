@@ -52,6 +52,7 @@ EDGES = {
     "programs",
     "notify",
     "installed",
+    "own_process",
 }
 USE_CASES = [
     "provider",
@@ -94,6 +95,8 @@ EDGE_USES = {
     "config": {"folders", "ownership"},
     "session_bus": {"peer"},
     "secret_service": {"ownership", "peer", "session_bus"},
+    "move_note": {"folders"},
+    "store_file": {"folders"},
     "store": {"secret_service", "session_bus", "store_file", "store_keyring"},
     "unreachable": {"tls_files"},
     "http_out": {"tls_files", "unreachable"},
