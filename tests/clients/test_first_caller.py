@@ -296,7 +296,7 @@ def test_a_folder_that_cannot_be_entered_is_named(memory: Daemon, arguments: tup
     said = done.stdout + done.stderr
     assert "Traceback" not in said
     assert "please report" not in said
-    if arguments != ("service", "status"):
+    if arguments[0] != "service":  # without a user manager it does not get as far as its folder
         assert f"the folder {config} cannot be entered" in said, said
     if arguments == ("status",):
         assert done.returncode == 0
