@@ -55,6 +55,7 @@ EDGES = {
     "notify",
     "installed",
     "user_namespace",
+    "own_process",
 }
 USE_CASES = [
     "unexpected",
@@ -100,6 +101,8 @@ EDGE_USES = {
     "config": {"folders", "ownership"},
     "session_bus": {"peer"},
     "secret_service": {"ownership", "peer", "session_bus"},
+    "move_note": {"folders"},
+    "store_file": {"folders"},
     "store": {"secret_service", "session_bus", "store_file", "store_keyring"},
     "unreachable": {"tls_files"},
     "http_out": {"tls_files", "unreachable"},

@@ -14,11 +14,17 @@ export async function startDaemon(missing, signal) {
 			else if (signal?.aborted) reject(signal.reason);
 			else if (error.code === 'ENOENT') reject(missing);
 			else {
-				const [, why, hint] = /^atl-signd: (.*)\nhint: (.*)/.exec(said) ?? [null, error.killed ? `atl-signd took longer than ${START_MS / 1000} s` : 'atl-signd failed', 'see why: atl-signd serve'];
+				const [, why, hint] = /^atl-signd: (.*)\nhint: (.*)/.exec(said) ?? [null, error.killed ? `atl-signd took longer than ${START_MS / 1000} s` : ['atl-signd failed', lastError(said)].filter(Boolean).join(': '), 'see why: atl-signd autostart'];
 				reject(new AtlSignError({code: 'no_daemon', message: `${missing.message}, and none could be started: ${why}`, hint}));
 			}
 		});
 		child.stdin?.on('error', () => {});
 		child.stdin?.end();
 	});
+}
+
+/** What failed in words that are not ours, such as a broken Python's: its last line that names an error. */
+function lastError(said) {
+	const lines = said.trim().split('\n').reverse();
+	return lines.find(line => /error:/i.test(line)) ?? lines[0];
 }

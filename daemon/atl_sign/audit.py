@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from atl_sign.errors import AuditUnavailableError
-from atl_sign.folders import state_folder
+from atl_sign.folders import explain_failure, make_folder, state_folder
 from atl_sign.settings import AuditMode
 
 FILE_NAME = "audit.jsonl"
@@ -92,8 +92,11 @@ class FileSink:
                 descriptor, size = self._find_open()
             written = os.write(descriptor, data)
             if written != len(data):
-                os.ftruncate(descriptor, size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                try:
+                    os.write(descriptor, data[written:])  # which says why
+                except OSError:
+                    os.ftruncate(descriptor, size)
+                    raise
 
     def _find_open(self) -> tuple[int, int]:
         """Return the descriptor of the file that has the name now, and its size."""
@@ -119,7 +122,7 @@ class FileSink:
         try:
             return os.open(self._path, flags, 0o600)
         except FileNotFoundError:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             return os.open(self._path, flags, 0o600)
 
     def _rotate(self) -> None:
@@ -181,7 +184,7 @@ class AuditLog:
         try:
             self._sink.write(format_decision(decision, datetime.now(UTC)))
         except OSError as exc:
-            self._failure = f"the audit log cannot be written ({self.place}): {exc.strerror or type(exc).__name__}"
+            self._failure = f"the audit log cannot be written ({self.place}): {explain_failure(exc)}"
             if self._told_at is None or time.monotonic() - self._told_at > _TELL_AGAIN_S:
                 self._told_at = time.monotonic()
                 _log.warning("%s", self._failure)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from atl_sign.daemon_call import find_listener
-from atl_sign.folders import RUNTIME_FOLDERS, config_home, log_path, runtime_folder
+from atl_sign.folders import RUNTIME_FOLDERS, config_home, is_there, log_path, make_folder, runtime_folder
 from atl_sign.listening import StartError, open_lock, socket_path
 from atl_sign.programs import ProgramError, call_program
+from atl_sign.variables import choose_variables
 
 START_S = 12.0  # a start takes 0.4 s; a machine that is busy starting takes longer
 LOG_BYTES_MAX = 1 << 20
@@ -72,7 +73,7 @@ def unit_socket_path(environment: Mapping[str, str]) -> Path:
 
 def has_unit_at(environment: Mapping[str, str], path: Path) -> bool:
     """Tell whether *path* is the socket of an installed unit: whether a daemon starts there is systemd's to know."""
-    return path == unit_socket_path(environment) and any((folder / SOCKET_UNIT).exists() for folder in unit_folders(environment))
+    return path == unit_socket_path(environment) and any(is_there(folder / SOCKET_UNIT) for folder in unit_folders(environment))
 
 
 def manager_environment(environment: Mapping[str, str]) -> Mapping[str, str]:
@@ -145,8 +146,8 @@ def _start_process(environment: Mapping[str, str], path: Path, deadline: float) 
 def _spawn(environment: Mapping[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:
     """Start `atl-signd serve` so that nothing of the client's session holds it or is held by it."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "atl_sign.cli", "serve", "--idle-exit"],
-        env=dict(environment),
+        [sys.executable, *(["-B"] if sys.dont_write_bytecode else []), "-P", "-m", "atl_sign.cli", "serve", "--idle-exit"],
+        env=choose_variables(environment),
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -160,7 +161,7 @@ def _open_log(environment: Mapping[str, str]) -> tuple[BinaryIO, Path | None]:
     """Return the log, at its end, and its path; the bin when it cannot be written, as in a container's read-only home."""
     path = log_path(environment)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
             path.replace(path.with_name(f"{path.name}.1"))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -182,4 +183,5 @@ def _read_reason(log: Path | None, start: int) -> tuple[str, str] | None:
         if line.startswith("atl-signd: "):
             following = lines[number + 1] if number + 1 < len(lines) else ""
             return line.removeprefix("atl-signd: "), following.removeprefix("hint: ") or _BY_HAND
-    return None
+    last = next((line.strip() for line in reversed(lines) if line.strip()), None)
+    return None if last is None else (f"the daemon failed: {last}", f"its log says more: {log}")

@@ -5,6 +5,7 @@ import gc
 import io
 import logging
 import os
+import resource
 import sys
 import threading
 import time
@@ -24,6 +25,8 @@ _EX_CONFIG = 78  # sysexits.h: trying again does not help, which our unit tells 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `atl-signd`; returns its exit status: 0 done, 1 refused, 2 usage, 3 no daemon."""
+    _allow_large_files()
+    os.umask(0o077)  # all that we make is for our user alone, and an inherited umask could even keep us from our own folders
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = ArgumentParser(prog="atl-signd", description="The daemon of atl-sign, and what belongs to its own process.")
     parser.add_argument("--version", action="version", version=f"atl-signd {__version__}")
@@ -95,6 +98,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_demo(may_open_browser=not chosen.no_browser)
 
 
+def _allow_large_files() -> None:
+    """
+    Raise an inherited file size limit, before Python writes what it compiles.
+
+    What it cannot write whole it leaves in parts (3.11), and no later start can read them: `EOFError: marshal data too short`.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    if hard != resource.RLIM_INFINITY:
+        sys.dont_write_bytecode = True
+
+
 def _descriptor(text: str) -> int:
     """Return the number of a file descriptor; ValueError, which argparse tells, when it is none."""
     number = int(text)
@@ -107,7 +122,9 @@ def _serve(key_fd: int | None, *, may_end: bool) -> int:
     gc.set_threshold(*_GC_WHILE_LOADING)  # before the imports
     from atl_sign.listening import StartError, TakenError
     from atl_sign.server import serve
+    from atl_sign.variables import absolute_paths
 
+    os.environ.update(absolute_paths(os.environ))  # the daemon leaves this folder
     try:
         serve(os.environ, key_fd, may_end=may_end)
     except StartError as exc:
@@ -165,9 +182,10 @@ def _end_quietly(status: int = 0) -> int:
 def _autostart() -> int:
     from atl_sign.autostart import autostart
     from atl_sign.listening import StartError
+    from atl_sign.variables import absolute_paths
 
     try:
-        autostart(os.environ)
+        autostart({**os.environ, **absolute_paths(os.environ)})
     except StartError as exc:
         complain("atl-signd", exc, exc.hint)
         return _NO_DAEMON

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Generic, TextIO, TypeVar
 
 from atl_sign import __version__
@@ -27,7 +28,8 @@ from atl_sign.doctor_machine import (
     check_signing,
 )
 from atl_sign.doctor_report import describe_report, make_report, write_report
-from atl_sign.findings import GRANT_CHECKS, MACHINE_CHECKS, NETWORK_CHECKS, VERDICTS, Finding, skip, worst_of
+from atl_sign.findings import GRANT_CHECKS, MACHINE_CHECKS, NETWORK_CHECKS, VERDICTS, Finding, Verdict, skip, worst_of
+from atl_sign.folders import explain_failure
 from atl_sign.links import Link
 from atl_sign.settings import Settings
 from atl_sign.terminal import complain, say
@@ -218,6 +220,8 @@ def _explain(checks: Sequence[str], link: str | None, exc: Exception) -> list[Fi
     """Return findings for *checks*, which *exc* ended: the first is broken, the others could not be made."""
     if isinstance(exc, LateError):
         cause, hint = "no result in time", "look what hangs there, then try again"
+    elif isinstance(exc, OSError) and isinstance(exc.filename, str):
+        cause, hint = f"{exc.filename}: {explain_failure(exc, Path(exc.filename))}", f"ls -ld {quote(exc.filename)}"
     else:
         cause, hint = f"the check itself failed: {type(exc).__name__}", "please report it"
     return [Finding(checks[0], "broken", cause, hint, link), *skip(checks[1:], cause, link)]

@@ -16,8 +16,9 @@ from atl_sign.config import ConfigFile, UntrustedConfigError, config_path
 from atl_sign.daemon_call import DaemonAnswer, NoAnswerError, call_daemon
 from atl_sign.errors import DaemonError
 from atl_sign.findings import Finding, skip
-from atl_sign.folders import runtime_folder
+from atl_sign.folders import is_there, runtime_folder
 from atl_sign.listening import StartError, check_way, socket_path
+from atl_sign.own_process import describe_inherited
 from atl_sign.programs import find_program, run_program
 from atl_sign.settings import Settings
 from atl_sign.store import STORE_DEFAULT, open_store
@@ -106,15 +107,25 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
     view.pid = int(status["pid"])
     view.variables = _ask_variables(view.path)
     view.findings += [
-        Finding(
-            "daemon", "ok", f"answers with pid {status['pid']}, up for {status['uptime_s']} s, {status['signatures']} signatures"
-        ),
+        _check_running(status),
         _check_version(str(status["version"])),
         _check_memory(environment, status, view.pid),
         *_check_secrets(view.path, status, len(settings.links.by_name)),
         _check_audit(environment, status),
     ]
     return view
+
+
+def _check_running(status: Mapping[str, Any]) -> Finding:
+    pid = int(status["pid"])
+    words = f"answers with pid {pid}, up for {status['uptime_s']} s, {status['signatures']} signatures"
+    held = describe_inherited(pid)
+    if not held:
+        return Finding("daemon", "ok", words)
+    cause = f"{words}; the program that started it left it {', '.join(held)}"
+    return Finding(
+        "daemon", "warning", cause, "atl-sign restart  # from a shell without that"
+    )
 
 
 def check_service(environment: Mapping[str, str]) -> list[Finding]:
@@ -290,7 +301,7 @@ def _check_memory(environment: Mapping[str, str], status: Mapping[str, Any], pid
             is_open = bool(Path(f"/proc/{pid}/exe").readlink())
     if not is_open:
         return Finding("memory", "ok", "no other program of yours can read the daemon's memory")
-    has_units = any((folder / SERVICE_UNIT).exists() for folder in unit_folders(environment))
+    has_units = any(is_there(folder / SERVICE_UNIT) for folder in unit_folders(environment))
     hint = "atl-sign service install" if has_units else "start it outside of the container: atl-sign serve &"
     return Finding("memory", "warning", OPEN_MEMORY, hint)
 
@@ -350,10 +361,10 @@ def _check_audit(environment: Mapping[str, str], status: Mapping[str, Any]) -> F
     if place == "journal":
         return Finding("audit", "ok", "decisions go to the journal: atl-sign log")
     path = audit_path(environment)
-    nearest = next(each for each in (path, *path.parents) if each.exists())
-    if not os.access(nearest, os.W_OK):
+    nearest = next(each for each in (path, *path.parents) if is_there(each))
+    if not os.access(nearest, os.W_OK | (os.X_OK if nearest.is_dir() else 0)):
         return Finding("audit", "broken", f"{nearest} cannot be written", f"ls -ld {quote(str(nearest))}; it must be yours")
-    if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    if is_there(path) and stat.S_IMODE(path.stat().st_mode) & 0o077:
         return Finding("audit", "warning", f"others may read {path}", f"chmod 600 {quote(str(path))}")
     filesystem = os.statvfs(nearest)
     if filesystem.f_bavail * filesystem.f_frsize < ROOM_BYTES:

@@ -12,6 +12,12 @@ from atl_sign.ownership import trusted_owners
 RUNTIME_FOLDERS = Path("/run/user")
 
 
+class ForeignFolderError(PermissionError):
+    """A file of ours would be in another user's folder."""
+
+    hint = "run this as that user, or with a home folder of your own: sudo -H"
+
+
 def config_home(environment: Mapping[str, str]) -> Path:
     """Return where programs have their configuration: `$XDG_CONFIG_HOME`, `~/.config` when that is not set."""
     return Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
@@ -55,7 +61,7 @@ def make_folder(folder: Path) -> None:
     `Path.mkdir` gives its mode to the last folder only, the rest get the umask's, and any of them loses what the umask forbids.
 
     Raises:
-        PermissionError: it is in a folder of another user, as with sudo and that user's HOME; nothing was made.
+        ForeignFolderError: it is in a folder of another user, as with sudo and that user's HOME; nothing was made.
         OSError: it cannot be made, or cannot be looked at.
     """
     missing = []
@@ -73,10 +79,9 @@ def make_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, f"{nearest} is not a folder", str(nearest))
     nearest = nearest.resolve()
     owners = trusted_owners()
-    for each in (nearest, *nearest.parents):
+    for each in (*reversed(nearest.parents), nearest):
         if each.stat().st_uid not in owners:
-            words = f"{each} belongs to another user: run this as that user, or with a home folder of your own (sudo -H)"
-            raise PermissionError(errno.EPERM, words, str(folder))
+            raise ForeignFolderError(errno.EPERM, f"{each} belongs to another user", str(folder))
     for each in reversed(missing):
         with suppress(FileExistsError):
             each.mkdir(mode=0o700)
@@ -88,9 +93,16 @@ def is_there(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
-def explain_failure(error: OSError, path: Path) -> str:
+def is_link(path: Path) -> bool:
+    """Tell whether a symbolic link is at *path*, as far as we may look; `Path.is_symlink` raises like `Path.exists`."""
+    return os.path.islink(path)  # noqa: PTH114
+
+
+def explain_failure(error: OSError, path: Path | None = None) -> str:
     """Return what *error*, of a call for *path*, says: the folder that cannot be entered by its name, else the system's words."""
-    if isinstance(error, PermissionError):
+    if error.errno == errno.EFBIG and error.strerror == os.strerror(errno.EFBIG):
+        return "the file size limit of the daemon's process (ulimit -f) is reached"
+    if path is not None and isinstance(error, PermissionError) and not isinstance(error, ForeignFolderError):
         parents = reversed(path.absolute().parents)
         closed = next((each for each in parents if is_there(each) and not os.access(each, os.X_OK)), None)
         if closed is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from atl_sign import __version__
 from atl_sign.daemon_call import NoAnswerError, ask_status, describe_status, find_listener
+from atl_sign.folders import is_there
 from atl_sign.installed import INSTALL_AGAIN, find_command
 from atl_sign.listening import socket_path
 from atl_sign.programs import call_program
@@ -51,7 +52,7 @@ class LaunchAgent:
         """Stop the agent and remove it; raises ProgramError."""
         if self._is_loaded():
             self._launchctl("bootout", f"{self._domain}/{LABEL}")
-        found = self._path.exists()
+        found = is_there(self._path)
         self._path.unlink(missing_ok=True)
         return f"removed {self._path}" if found else f"there was no {self._path}"
 
@@ -59,7 +60,7 @@ class LaunchAgent:
         """Return how the agent and the daemon are."""
         is_loaded = self._is_loaded()
         path = socket_path(self._environment)
-        fields: dict[str, Any] = {"installed": self._path.exists(), "agent": "loaded" if is_loaded else "not loaded"}
+        fields: dict[str, Any] = {"installed": is_there(self._path), "agent": "loaded" if is_loaded else "not loaded"}
         fields |= {"daemon": "not running", "version": None, "package": __version__}
         fields["hint"] = None if fields["installed"] and is_loaded else "atl-sign service install"
         if find_listener(path) is not None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from atl_sign.folders import runtime_folder
+from atl_sign.folders import ForeignFolderError, explain_failure, make_folder, runtime_folder
 from atl_sign.ownership import find_weak_spot
 from atl_sign.peer import read_peer
 
@@ -98,6 +98,14 @@ def socket_path(environment: Mapping[str, str]) -> Path:
     return path
 
 
+def passed_descriptors(environment: Mapping[str, str]) -> set[int]:
+    """Return the descriptors that systemd has passed to this process (sd_listen_fds(3))."""
+    count = environment.get("LISTEN_FDS", "")
+    if environment.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal():
+        return set()
+    return set(range(_FIRST_INHERITED_FD, _FIRST_INHERITED_FD + min(int(count), 1024)))
+
+
 def take_inherited_socket(environment: Mapping[str, str]) -> socket.socket | None:
     """Return the listening socket that systemd handed over (sd_listen_fds(3)), or None; raises StartError."""
     if environment.get("LISTEN_PID") != str(os.getpid()):
@@ -148,7 +156,7 @@ def open_lock(path: Path, *, is_default: bool) -> int:
     """
     folder = path.parent
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         check_way(folder)
         status = folder.stat()
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
@@ -158,8 +166,12 @@ def open_lock(path: Path, *, is_default: bool) -> int:
         if is_default and stat.S_IMODE(status.st_mode) != 0o700:
             folder.chmod(0o700)  # it is for us alone; a folder that the user named may be for more than the socket
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except ForeignFolderError as exc:
+        raise StartError(f"{folder} cannot be used: {exc.strerror}", exc.hint) from exc
     except OSError as exc:
-        raise StartError(f"{folder} cannot be used: {exc.strerror}", "set ATL_SIGN_SOCK to a path in a folder of yours") from exc
+        raise StartError(
+            f"{folder} cannot be used: {explain_failure(exc, path)}", "set ATL_SIGN_SOCK to a path in a folder of yours"
+        ) from exc
 
 
 def is_claimed(path: Path) -> bool:

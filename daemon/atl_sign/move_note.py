@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atl_sign.errors import ConfigUnwritableError
+from atl_sign.folders import explain_failure, make_folder
 
 _FILE_BYTES_MAX = 4 << 20
 _NAME = "store-move.json"
@@ -55,7 +56,7 @@ class MoveNotes:
         content = json.dumps({"stores": note.stores, "whole": note.whole, "items": note.items}) + "\n"
         temporary = self.path.with_name(f".{_NAME}.new")
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             temporary.unlink(missing_ok=True)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "w") as file:
@@ -67,7 +68,7 @@ class MoveNotes:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             hint = "make room or mend the permissions; nothing was changed"
-            raise ConfigUnwritableError(f"{self.path} cannot be written: {exc.strerror or type(exc).__name__}", hint) from exc
+            raise ConfigUnwritableError(f"{self.path} cannot be written: {explain_failure(exc, self.path)}", hint) from exc
 
     def remove(self) -> None:
         """Take the note away: the move is over."""

@@ -4,7 +4,6 @@ import asyncio
 import ctypes
 import gc
 import logging
-import os
 import resource
 import select
 import signal
@@ -28,8 +27,9 @@ from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, Stor
 from atl_sign.folders import state_folder
 from atl_sign.idle import IdleWatch
 from atl_sign.installed import read_stamp
-from atl_sign.listening import BACKLOG, Listener, StartError, open_listener, take_inherited_socket
+from atl_sign.listening import BACKLOG, Listener, StartError, open_listener, passed_descriptors, take_inherited_socket
 from atl_sign.notify import Notifier, notifier_of
+from atl_sign.own_process import become_independent
 from atl_sign.store import STORE_DEFAULT, Store, open_store
 from atl_sign.terminal import LogFormatter
 from atl_sign.vault import Vault
@@ -62,7 +62,7 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end:
     Raises:
         StartError: another daemon is there, or the socket's folder cannot be used, or the store's name is unknown.
     """
-    os.umask(0o077)
+    become_independent(passed_descriptors(environment) | ({key_fd} if key_fd is not None else set()))
     _keep_memory_private()
     _allow_open_files()
     _keep_heap_small()
@@ -293,7 +293,10 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
         raise StartError(exc.message, exc.hint or "name another store") from exc
     _unlock_at_start(store, key_fd)
     pinned_by = "ATL_SIGN_STORE" if environment.get("ATL_SIGN_STORE") else None
-    return Agent(config, Vault(store), Dances(), open_audit(environment), open_store=open_named, store_pinned_by=pinned_by)
+    neighbours = Neighbours(None if store.backend == "memory" else state_folder(environment))
+    return Agent(
+        config, Vault(store, neighbours), Dances(), open_audit(environment), open_store=open_named, store_pinned_by=pinned_by
+    )
 
 
 def _unlock_at_start(store: Store, key_fd: int | None) -> None:

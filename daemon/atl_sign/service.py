@@ -3,7 +3,10 @@
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
 
+from atl_sign.folders import explain_failure
 from atl_sign.launch_agent import LaunchAgent
 from atl_sign.listening import StartError
 from atl_sign.programs import ProgramError
@@ -33,5 +36,9 @@ def run_service(action: str, environment: Mapping[str, str], *, as_json: bool = 
         say(*(service.install() if action == "install" else service.uninstall()).split("\n"))
     except (ServiceError, ProgramError, StartError) as exc:
         complain("atl-sign", exc, exc.hint)
+        return 1
+    except OSError as exc:
+        what = exc.filename or "the service"
+        print(f"atl-sign: {what}: {explain_failure(exc, Path(what))}\nhint: ls -ld {quote(str(what))}", file=sys.stderr)
         return 1
     return 0

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT
+from atl_sign.folders import explain_failure, is_link, is_there, make_folder
 
 LABEL = "atl-signd"  # launchd's name for it
 DROP_IN = f"{SERVICE_UNIT}.d/atl-sign-command.conf"
@@ -60,11 +61,13 @@ def link_units(folder: Path, units: Path, command: Path) -> bool:
     """
     drop_in = format_drop_in(command)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         changes = [_link(folder / name, units / name) for name in (SOCKET_UNIT, SERVICE_UNIT)]
         return any([*changes, _write(folder / DROP_IN, drop_in.encode())])
     except OSError as exc:
-        raise ServiceError(f"{exc.filename or folder}: {exc.strerror}", "mend the folder, then try again") from exc
+        raise ServiceError(
+            f"{exc.filename or folder}: {explain_failure(exc, folder / SOCKET_UNIT)}", "mend the folder, then try again"
+        ) from exc
 
 
 def unlink_units(folder: Path) -> bool:
@@ -73,7 +76,7 @@ def unlink_units(folder: Path) -> bool:
     drop_in = folder / DROP_IN
     # Enabling makes the second; a systemd that is not there cannot remove it.
     for path in (folder / SOCKET_UNIT, folder / "sockets.target.wants" / SOCKET_UNIT, folder / SERVICE_UNIT, drop_in):
-        if path.is_symlink() or (path == drop_in and path.exists()):
+        if is_link(path) or (path == drop_in and is_there(path)):
             path.unlink()
             found = True
     for path in (drop_in.parent, folder / "sockets.target.wants"):
@@ -87,11 +90,11 @@ def write_launch_agent(path: Path, command: Path, log: Path) -> bool:
     try:
         return _write(path, format_launch_agent(command, log))
     except OSError as exc:
-        raise ServiceError(f"{path}: {exc.strerror}", "mend the folder, then try again") from exc
+        raise ServiceError(f"{path}: {explain_failure(exc, path)}", "mend the folder, then try again") from exc
 
 
 def _link(path: Path, target: Path) -> bool:
-    if path.exists() and not path.is_symlink():
+    if is_there(path) and not path.is_symlink():
         raise ServiceError(f"{path} is a file of your own", "move it away, or start the daemon by it yourself")
     if path.is_symlink():
         if path.readlink() == target:
@@ -104,6 +107,6 @@ def _link(path: Path, target: Path) -> bool:
 def _write(path: Path, content: bytes) -> bool:
     if path.is_file() and path.read_bytes() == content:
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     path.write_bytes(content)
     return True

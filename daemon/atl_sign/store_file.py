@@ -26,6 +26,7 @@ from atl_sign.errors import (
     StoreUnavailableError,
     WrongPassphraseError,
 )
+from atl_sign.folders import explain_failure, is_there, make_folder
 from atl_sign.sealing import (
     NONCE_BYTES,
     SALT_BYTES,
@@ -173,7 +174,7 @@ class FileStore:
     def survives_restart(self) -> bool:
         """See `Store.survives_restart`: only when a key file has opened it that the next process finds too."""
         is_kept = self._key is not None and self._is_key_from_file
-        return is_kept and self._key_file is not None and self._key_file.exists()
+        return is_kept and self._key_file is not None and is_there(self._key_file)
 
     def discard(self) -> None:
         """See `Store.discard`: the file goes, unless something is still in it."""
@@ -312,7 +313,7 @@ class FileStore:
         """Keep other processes from changing the file meanwhile."""
         folder = self.path.parent
         with self._in_our_words("written"):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder)
             status = folder.stat()
             descriptor = os.open(
                 self.path.with_name(f"{self.path.name}.lock"),
@@ -357,7 +358,7 @@ class FileStore:
         return StoreUnavailableError(f"{self.path} cannot be opened: {exc}", hint)
 
     def _failed(self, what: str, exc: OSError) -> StoreUnavailableError:
-        reason = exc.strerror or type(exc).__name__
+        reason = explain_failure(exc, self.path)
         return StoreUnavailableError(
             f"{self.path} cannot be {what}: {reason}", "make room or mend the permissions; what stood there before still stands"
         )

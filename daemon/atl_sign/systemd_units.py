@@ -13,6 +13,7 @@ from typing import Any
 from atl_sign import __version__
 from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, autostart, manager_environment, unit_folders, unit_socket_path
 from atl_sign.daemon_call import NoAnswerError, ask_status, describe_status, find_listener
+from atl_sign.folders import is_link, is_there
 from atl_sign.installed import INSTALL_AGAIN, find_command, find_units
 from atl_sign.listening import StartError, is_claimed, socket_path
 from atl_sign.programs import COMMAND_S, ProgramError, call_program, find_program, first_line, run_program
@@ -61,7 +62,7 @@ class SystemdUnits:
         units, command = find_units(), find_command()
         if units is None or command is None:
             raise ServiceError("the package's unit files or its command are not where they were installed", INSTALL_AGAIN)
-        is_first = not (self._folder / SOCKET_UNIT).is_symlink()
+        is_first = not is_link(self._folder / SOCKET_UNIT)
         has_changed = link_units(self._folder, units, command)
         try:
             # An upgrade changes the files behind the links.
@@ -89,7 +90,7 @@ class SystemdUnits:
 
     def status(self) -> dict[str, Any]:
         """Return how the units and the daemon are, and in `hint` what to do when something is wrong."""
-        is_installed = any((folder / SOCKET_UNIT).exists() for folder in unit_folders(self._environment))
+        is_installed = any(is_there(folder / SOCKET_UNIT) for folder in unit_folders(self._environment))
         fields: dict[str, Any] = {"installed": is_installed, "socket": None, "service": None, "unit": None, "daemon": None}
         fields |= {"version": None, "package": __version__, "hint": None}
         missing = self._why_no_manager()

@@ -28,7 +28,7 @@ def start_daemon(missing: AtlSignError) -> None:
     command = _find_command()
     if command is None:
         raise missing
-    hint = "see why: atl-signd serve"
+    hint = "see why: atl-signd autostart"
     try:
         done = subprocess.run(  # noqa: S603  # our own program, and no word of the command comes from outside
             [command, "autostart"],
@@ -46,7 +46,7 @@ def start_daemon(missing: AtlSignError) -> None:
         if done.returncode == 0:
             return
         said, _, told = done.stderr.decode(errors="replace").strip().partition("\nhint: ")
-        why = said[len("atl-signd: ") :] if said.startswith("atl-signd: ") and told else "atl-signd failed"
+        why = said[len("atl-signd: ") :] if said.startswith("atl-signd: ") and told else _last_line(said)
         hint = told or hint
     raise AtlSignError("no_daemon", f"{missing.message}, and none could be started: {why}", hint)
 
@@ -55,3 +55,10 @@ def _find_command() -> str | None:
     """Return the path of atl-signd: beside this Python, where an environment has both, else on PATH."""
     beside = Path(sys.executable).with_name("atl-signd")
     return str(beside) if os.access(beside, os.X_OK) else shutil.which("atl-signd")
+
+
+def _last_line(said: str) -> str:
+    """Return what failed in words that are not ours, such as a broken Python's: its last line that names an error."""
+    lines = said.splitlines()
+    last = next((line for line in reversed(lines) if "rror:" in line), lines[-1] if lines else "")
+    return f"atl-signd failed: {last}" if last else "atl-signd failed"

@@ -1,0 +1,117 @@
+"""
+What the daemon's process chooses instead of inheriting it: whoever calls first must not decide for those who come later.
+
+Sources: execve(2) (what stays across it), getrlimit(2), sched(7), proc_pid_oom_score_adj(5).
+"""
+
+import fcntl
+import os
+import resource
+import signal
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+_STACK_BYTES = 8 << 20  # Linux's own default; more, or no limit, would change the size of every thread's
+_WANTED = {
+    resource.RLIMIT_FSIZE: resource.RLIM_INFINITY,  # the logs grow over the life of the daemon
+    resource.RLIMIT_CPU: resource.RLIM_INFINITY,
+    resource.RLIMIT_DATA: resource.RLIM_INFINITY,
+    resource.RLIMIT_AS: resource.RLIM_INFINITY,
+    resource.RLIMIT_NPROC: resource.RLIM_INFINITY,
+    resource.RLIMIT_STACK: _STACK_BYTES,
+}
+_NAMES = {
+    resource.RLIMIT_FSIZE: "a file size limit (ulimit -f)",
+    resource.RLIMIT_CPU: "a CPU time limit (ulimit -t)",
+    resource.RLIMIT_DATA: "a memory limit (ulimit -d)",
+    resource.RLIMIT_AS: "a memory limit (ulimit -v)",
+}
+_SET_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}  # it ignores both, so that a write fails instead
+_FIRST_FOREIGN_FD = 3
+
+
+def become_independent(kept: Collection[int] = ()) -> None:
+    """
+    Leave what the caller had behind: umask, folder, signals, limits, priority and descriptors.
+
+    What the system does not allow stays as it is, such as a hard limit or a user's nice value; `describe_inherited` reports it.
+
+    Args:
+        kept: descriptors above 2 that were passed on purpose.
+    """
+    os.umask(0o077)
+    os.chdir("/")
+    _reset_signals()
+    for limit, wanted in _WANTED.items():
+        _raise_limit(limit, wanted)
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, min(0, os.getpriority(os.PRIO_PROCESS, 0)))
+    if hasattr(os, "sched_setscheduler"):  # Linux
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        with suppress(OSError):
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("0")
+    _leave_descriptors(kept)
+
+
+def describe_inherited(pid: int) -> list[str]:
+    """Return what holds the daemon with *pid* back that it could not shake off, for people."""
+    found = []
+    with suppress(OSError):
+        nice = os.getpriority(os.PRIO_PROCESS, pid)
+        if nice > 0:
+            found.append(f"nice {nice}")
+    if hasattr(resource, "prlimit"):
+        for limit, words in _NAMES.items():
+            with suppress(OSError):
+                if resource.prlimit(pid, limit)[0] != resource.RLIM_INFINITY:
+                    found.append(words)
+    return found
+
+
+def _reset_signals() -> None:
+    for number in signal.valid_signals() - _SET_BY_PYTHON:
+        with suppress(OSError):  # SIGKILL and SIGSTOP
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _raise_limit(limit: int, wanted: int) -> None:
+    soft, hard = resource.getrlimit(limit)
+    if soft == resource.RLIM_INFINITY:
+        return
+    best = hard if wanted == resource.RLIM_INFINITY else wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    if best == resource.RLIM_INFINITY or best > soft:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(limit, (best, hard))
+
+
+def _leave_descriptors(kept: Collection[int]) -> None:
+    """Close what was open at the start (a lock, a pipe that somebody reads to its end), and fill what was closed of 0 to 2."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for number in range(_FIRST_FOREIGN_FD):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(null, number)
+    if null >= _FIRST_FOREIGN_FD:
+        os.close(null)
+    if 0 not in kept:
+        _replace_input()
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208 - its own descriptor is closed by the end of the call
+        number = int(name)
+        if number >= _FIRST_FOREIGN_FD and number not in kept:
+            with suppress(OSError):
+                # What this process has opened itself is closed on exec, all that came through one is not.
+                if not fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC:
+                    os.close(number)
+
+
+def _replace_input() -> None:
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.close(null)
