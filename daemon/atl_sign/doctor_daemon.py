@@ -51,7 +51,7 @@ def read_config(environment: Mapping[str, str]) -> tuple[Settings, Path, list[Fi
         )
     count = len(settings.links.by_name)
     if count == 0:
-        hint = "atl-sign link add NAME URL"
+        hint = "atl-sign help link"
         return settings, config.path, [Finding("config", "warning", f"there is no link in {config.path}", hint)]
     try:
         is_open = bool(stat.S_IMODE(config.path.stat().st_mode) & 0o022)
