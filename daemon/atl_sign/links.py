@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from shlex import quote
 from types import MappingProxyType
@@ -159,7 +159,7 @@ class LinkTable:
         """Return a name that no link has, after the host of *url*."""
         first = url.host.partition(".")[0]
         name = first if is_name(first) and not first.isdigit() else "product"
-        return next(each for each in (name, *(f"{name}-{number}" for number in count(2))) if each not in self._by_name)
+        return next(each for each in chain((name,), (f"{name}-{number}" for number in count(2))) if each not in self._by_name)
 
     def at_origin(self, url: Url) -> list[Link]:
         """Return the links at the scheme, host and port of *url*, whatever their paths."""
