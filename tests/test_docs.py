@@ -1,8 +1,10 @@
 """The pages name everything there is, lead somewhere, and show what the program answers."""
 
+import ast
 import difflib
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -136,6 +138,70 @@ def test_every_variable_is_named() -> None:
 
     assert {"ATL_SIGN_SOCK", "ATL_SIGN_STORE"} <= used
     assert used - rows == set()
+
+
+def hints_in_python() -> Iterator[tuple[str, str]]:
+    """Place and text of each hint in the source of daemon and Python client; what is filled in stands as `{}`."""
+    folders = (REPOSITORY / "daemon/atl_sign", REPOSITORY / "clients/python/src/atl_sign_client")
+    for path in [path for folder in folders for path in folder.glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            found: list[ast.expr] = []
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func).rpartition(".")[2]
+                places = {"Finding": 3, "complain": 2, "AtlSignError": 2}
+                place = places.get(name, 1 if name.endswith("Error") else 99)
+                found = [*node.args[place : place + 1], *(word.value for word in node.keywords if word.arg == "hint")]
+            elif isinstance(node, ast.Assign) and any("hint" in ast.unparse(target) for target in node.targets):
+                found = [node.value]
+            for text in found:
+                parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+                shown = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
+                if shown.strip("{}") and shown != "None":
+                    yield f"{path.name}:{text.lineno}", shown
+
+
+def hints_in_bash() -> Iterator[tuple[str, str]]:
+    """The same of the bash command and git's helper: the last text of a line that ends with a message and its hint."""
+    for path in [*(REPOSITORY / "clients/bash").glob("*"), *(REPOSITORY / "clients/git").glob("*")]:
+        text = path.read_text().replace("\\\n", " ")
+        for line in text.splitlines():
+            found = re.search(r"(?:\bdie \S+|refuse_curl|no_daemon|give_up) (?:\".*?[^\\]\" +)?\"(.*)\"", line.split(" #")[0])
+            if found is not None:
+                yield path.name, found[1]
+
+
+def is_pasteable(hint: str) -> bool:
+    """Tell whether *hint* has no ellipsis, no placeholder where a name belongs, and is more than a bare address."""
+    return not re.search(r"…|\.\.\.|\bNAME\b|^\S+://\S+$", hint)
+
+
+def test_hints_work_when_they_are_pasted() -> None:
+    """No ellipsis, no NAME, no bare address; the rows of problems.py have NAME, which is filled in where they are used."""
+    hints = [*hints_in_python(), *hints_in_bash()]
+
+    assert len(hints) > 150
+    assert any(place.startswith("links.py") for place, _ in hints)
+    assert [(place, hint) for place, hint in hints if not is_pasteable(hint)] == []
+    for hint in ("atl-sign link add NAME {}", "atl-sign link add jira {}/…", "https://h/jira", "add ... --replace"):
+        assert not is_pasteable(hint)
+
+
+def test_every_option_of_link_add_is_documented() -> None:
+    """Those that the command takes stand in its help, in commands.md, in the manual page, and in each completion."""
+    script = (REPOSITORY / "clients/bash/atl-sign").read_text()
+    parsed = re.search(r"parse link '([^']*)' '([^']*)'", script)
+    assert parsed is not None
+    options = {f"--{name}" for name in f"{parsed[1]} {parsed[2]}".split()}
+    section = read("commands.md").partition("## link:")[2].partition("\n## ")[0]
+    manual = read("man/atl-sign.1").replace("\\-", "-").partition("Options of\n.Cm link add")[2].partition(".Ss ")[0]
+    completions = [path.read_text() for path in (REPOSITORY / "clients/completion").iterdir()]
+
+    assert {"--replace", "--git-days"} <= options
+    assert options == set(re.findall(r"^\| `(--[a-z-]+)", section, re.M))
+    assert options == {f"-{option}" for option in re.findall(r"^\.It Fl (-[a-z-]+)", manual, re.M)}
+    assert options <= set(re.findall(r"^  (--[a-z-]+)", script.partition("HELP[link]=")[2].partition("cmd_link()")[0], re.M))
+    for completion in completions:
+        assert all(option in completion or f"-l {option[2:]}" in completion for option in options)
 
 
 def test_every_module_and_target_is_named() -> None:

@@ -10,10 +10,10 @@ VALUES = {"errors", "credentials"}
 RULES = [
     "text",
     "urls",
+    "products",
     "links",
     "link_command",
     "git_request",
-    "products",
     "signing",
     "store_items",
     "policy",

@@ -84,6 +84,9 @@ find_abbreviation() {
 			((count < 2)) || refuse_curl "curl's option $3 is ambiguous" "write its whole name"
 		fi
 	fi
+	case ${word%%=*} in
+	dry-run | link) refuse_curl "--${word%%=*} is an option of atl-sign's own and must come first, before curl's" "$PROGRAM help curl" ;;
+	esac
 	[[ -n $chosen ]] || refuse_curl "curl's option $3 is not known here" "$PROGRAM help curl"
 	reply=$chosen
 }

@@ -185,7 +185,7 @@ check_answer() {
 
 check_insecure() {
 	[[ -z ${o[insecure]-} || ${said[allow_insecure]-} == true ]] || refuse_curl "-k would show the signature to anyone who answers" \
-		"give the link its authority: $PROGRAM link add … --ca-bundle FILE, or --allow-insecure"
+		"see which authority the link needs: $PROGRAM doctor ${said[link]}"
 }
 
 # add_config NAME VALUE: a line of curl's config

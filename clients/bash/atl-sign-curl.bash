@@ -87,7 +87,7 @@ CURL_REVERSIBLE='
 declare -A o=() all=() entries=() letter_names=() said=()
 declare -a pass=() headers=() data=() global_pass=() node_urls=() node_outs=() node_kinds=() node_uploads=()
 declare -a t_urls=() t_fragments=() t_typed=() t_outs=() t_kinds=() t_uploads=() t_operations=() t_indexes=()
-node_count=0 url_at=0 out_at=0 upload_at=0 operations=0 link='' is_dry_run='' version='' needs=0 needs_name='' pending='' log='' mark='' late='' dump='' loaded=' '
+node_count=0 url_at=0 out_at=0 upload_at=0 operations=0 link=${ATL_SIGN_LINK-} is_dry_run='' version='' needs=0 needs_name='' pending='' log='' mark='' late='' dump='' loaded=' '
 
 # --- what is read when it is needed first ---
 

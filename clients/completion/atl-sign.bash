@@ -117,8 +117,8 @@ _atl_sign_value() {
 # _atl_sign_argument PROGRAM: what may stand where no option does
 _atl_sign_argument() {
 	case $command:$place:$verb in
-	link:0:) _atl_sign_offer add list show remove setup ;;
-	link:1:show | link:1:remove | link:1:setup | dance:0: | check:0: | logout:0: | status:0: | doctor:0: | setup:0: | git:1:setup | git:1:remove) _atl_sign_links "$1" ;;
+	link:0:) _atl_sign_offer add list show remove setup default ;;
+	link:1:show | link:1:remove | link:1:setup | link:1:default | dance:0: | check:0: | logout:0: | status:0: | doctor:0: | setup:0: | git:1:setup | git:1:remove) _atl_sign_links "$1" ;;
 	key:0:) _atl_sign_offer new ;;
 	service:0:) _atl_sign_offer install uninstall status ;;
 	git:0:) _atl_sign_offer setup remove ;;
@@ -182,7 +182,7 @@ _atl_sign_ask() {
 	exec {from}< <(ATL_SIGN_AUTOSTART=0 exec "$program" link list </dev/null 2>/dev/null)
 	asked=$!
 	while IFS= read -r -t 2 -u "$from" line || ! status=$?; do
-		if [[ $line == [A-Za-z0-9]* && $line != warning:* ]]; then found+=("$line"); fi
+		if [[ $line == [A-Za-z0-9]* && $line != warning:* && $line != NAME*" URL "* ]]; then found+=("$line"); fi
 	done
 	# Over 128: the time was up, and nobody waits for that process any more.
 	if ((status > 128)); then kill "$asked" 2>/dev/null; fi

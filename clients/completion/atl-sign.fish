@@ -47,7 +47,7 @@ function __atl_sign_ask
     bash -c '
         exec 3< <(ATL_SIGN_AUTOSTART=0 exec atl-sign link list </dev/null 2>/dev/null)
         while IFS= read -r -t 2 -u 3 line || ! status=$?; do
-            if [[ $line == [A-Za-z0-9]* && $line != warning:* ]]; then printf "%s\n" "$line"; fi
+            if [[ $line == [A-Za-z0-9]* && $line != warning:* && $line != NAME*" URL "* ]]; then printf "%s\n" "$line"; fi
         done
         if ((status > 128)); then kill "$!"; fi' 2>/dev/null
 end
@@ -151,7 +151,8 @@ complete -c atl-sign -n '__atl_sign_at link 0' -a list -d 'every link and its to
 complete -c atl-sign -n '__atl_sign_at link 0' -a show -d 'one link'
 complete -c atl-sign -n '__atl_sign_at link 0' -a remove -d 'forget the link and its token'
 complete -c atl-sign -n '__atl_sign_at link 0' -a setup -d 'what an administrator enters'
-complete -c atl-sign -n '__atl_sign_at link 1 show remove setup' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at link 0' -a default -d 'take this one of several with its address'
+complete -c atl-sign -n '__atl_sign_at link 1 show remove setup default' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l consumer-key -d 'name that the product knows you by'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l signing-url -d 'base URL that the product believes it has'
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l ca-bundle -d 'PEM file of authorities'

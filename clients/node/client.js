@@ -27,7 +27,7 @@ export class AtlSign {
 	}
 
 	/** Return {authorization, link, scheme} for one request; `authorization` is good for it alone, once. */
-	async sign({method, url, form, link = this.#link, signal} = {}) {
+	async sign({method, url, form, link = this.#link ?? (process.env.ATL_SIGN_LINK || undefined), signal} = {}) {
 		const body = JSON.stringify({method: checkMethod(method), url: readUrl(url), form: readForm(form), link});
 		const {status, text} = await ask(this.#socketPath, body, readTimeout(this.#timeoutMs), signal);
 		if (status !== 200) throw readError(text);

@@ -30,7 +30,7 @@ from atl_sign.git_request import GitRequest
 from atl_sign.git_tokens import GitTokens
 from atl_sign.hourly import HourlyCounts
 from atl_sign.linkbook import LinkBook, LinkReport, owner_name, user_name
-from atl_sign.links import Link
+from atl_sign.links import Link, prefer_default
 from atl_sign.peer import Peer
 from atl_sign.policy import check_method, check_request
 from atl_sign.problems import explain_problem, parse_clock_offset, parse_problem
@@ -230,6 +230,7 @@ class Agent:
             DaemonError: as `GitTokens.get`, and as the product says who it is.
         """
         links = [link for link in self._find_git_links(asked) if self._is_bitbucket(link, from_memory=from_memory)]
+        links = prefer_default(links)
         if len(links) > 1:
             names = ", ".join(link.name for link in links)
             raise AmbiguousLinkError(f"several links could be meant: {names}", f"atl-sign git setup {links[0].name}")

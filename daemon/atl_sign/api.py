@@ -151,7 +151,8 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
         lines = []
         if wants_text(request):
             rows = [(report.link.name, str(report.link.url), report.token_state) for report in reports]
-            lines = [*format_table(rows), *(f"warning: {problem}" for problem in settings.problems)]
+            heads = [("NAME", "URL", "TOKEN")] if rows else []
+            lines = [*format_table([*heads, *rows]), *(f"warning: {problem}" for problem in settings.problems)]
         return answer_with_list(request, answer, "links", map(_describe_link, reports), lines)
 
     @app.get("/links/{name}", **documented("One link", schemas.LinkAnswer))
@@ -199,6 +200,13 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
             leave_alone=list(form.leave_alone),
         )
         return answer_with(request, answer, format_form(form, link, product))
+
+    @app.post("/links/{name}/default", **documented("Make a link its address's default", schemas.LinkAnswer))
+    def make_default(request: Request, name: str) -> Response:
+        with agent.recording("link", request.state.peer, name):
+            report = agent.links.make_default(name)
+        lines = [f"{name} is the default of {report.link.url}"]
+        return answer_with(request, _describe_link(report), lines)
 
     @app.post("/links/{name}/check", **documented("Who am I there", schemas.CheckAnswer))
     def check_link(request: Request, name: str) -> Response:

@@ -119,7 +119,7 @@ class CallbackListener:
             listener = socket.create_server((ADDRESS, 0))
         except OSError as exc:
             message = f"cannot listen on {ADDRESS} for the browser's answer: {exc.strerror}"
-            raise BadRequestError(message, "type the provider's code instead: atl-sign dance NAME --oob") from exc
+            raise BadRequestError(message) from exc
         listener.settimeout(_POLL_S)
         host = f"{ADDRESS}:{listener.getsockname()[1]}"
         path = f"/callback/{secrets.token_urlsafe(16)}"

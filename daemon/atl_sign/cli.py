@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = add("log", "the decisions that were recorded")
     log.add_argument("--follow", action="store_true", help="go on with what comes")
     log.add_argument("--link", metavar="NAME", help="of one link alone")
-    log.add_argument("--since", metavar="TIME", help="30m, 2h or 7d ago, or a date or time like 2026-11-25T08:00")
+    log.add_argument("--since", metavar="TIME", help="30m, 2h or 7d ago, or a date or time like 2026-11-25T08:00 (UTC)")
     log.add_argument("--json", action="store_true", help="the lines as they were recorded")
     doctor = add("doctor", "what is wrong here, and the command that mends it")
     doctor.add_argument("name", nargs="?", metavar="NAME", help="look at this link alone")

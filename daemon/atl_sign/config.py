@@ -103,8 +103,9 @@ class ConfigFile:
             del fields["timeout_s"]
         elif link.timeout_s.is_integer():
             fields["timeout_s"] = int(link.timeout_s)
-        if not link.allow_insecure:
-            del fields["allow_insecure"]
+        for setting in ("allow_insecure", "default"):
+            if not fields[setting]:
+                del fields[setting]
         self._rewrite(lambda text: toml_edit.put_link(text, link.name, fields))
 
     def remove_link(self, name: str) -> None:

@@ -111,7 +111,11 @@ class Dance:
             if isinstance(self._state, Waiting):
                 self._listener = listener  # from here on the dance's end closes it
         self._raise_if_over()
-        listener.open()
+        try:
+            listener.open()
+        except BadRequestError as exc:
+            hint = f"type the provider's code instead: atl-sign dance {self.link.name} --oob"
+            raise BadRequestError(exc.message, hint) from exc
         return listener.url
 
     @property
@@ -330,7 +334,10 @@ class Dances:
         """Return the dance; raises UnknownDanceError."""
         dance = self._dances.get(dance_id)
         if dance is None or dance.ended_s_ago >= KEPT_S:
-            raise UnknownDanceError("no dance has this id", "finished dances are forgotten after a while: atl-sign dance NAME")
+            raise UnknownDanceError(
+                "no dance has this id",
+                "finished dances are forgotten after a while; atl-sign status lists the links that need one",
+            )
         return dance
 
     def count_waiting(self) -> int:

@@ -115,7 +115,8 @@ def run_demo(*, may_open_browser: bool = True) -> int:
             return 1
         finally:
             sandbox.stop()
-    say("", f"Done; {name} is gone. Your own server: atl-sign serve &, then atl-sign link add NAME URL")
+    shown = "atl-sign" if shutil.which("atl-sign") == command else shlex.quote(command)
+    say("", f"Done; {name} is gone. How to add your own product: {shown} help link")
     return 0
 
 

@@ -134,6 +134,8 @@ class LinkBook:
                 link = link_from_fields(name, given)
             except BadUrlError as exc:
                 raise _suggest_base_url(exc, name, given["url"]) from None
+            if "default" not in given and before is not None and before.url == link.url:
+                link = replace(link, default=before.default)
             self._config.put_link(link)
         warnings = []
         if before is not None and (before.url, before.consumer_key) != (link.url, link.consumer_key):
@@ -162,6 +164,18 @@ class LinkBook:
                 warnings.append(f"{link.url.path} is the path of a page; the base URL ends before it")
                 hint = format_link_command(link, url=replace(link.url, path=guess))
         return ProbeReport(self.report_link(link), before is None, manifest, tuple(warnings), hint)
+
+    def make_default(self, name: str) -> LinkReport:
+        """Make the link called *name* the default among those with its base URL; raises as `get_link`, and as the file does."""
+        with self._changing:
+            link = self.get_link(name)
+            others = [each for each in self._config.settings().links.at_origin(link.url) if each.url == link.url and each != link]
+            # The others first: with two defaults, and with none, a request for one is refused rather than signed as another user.
+            for other in others:
+                if other.default:
+                    self._config.put_link(replace(other, default=False))
+            self._config.put_link(replace(link, default=True))
+        return self.show_link(name)
 
     def remove_link(self, name: str) -> tuple[str, ...]:
         """

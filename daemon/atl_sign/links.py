@@ -4,12 +4,15 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
+from shlex import quote
 from types import MappingProxyType
 from urllib.parse import unquote
 
 from atl_sign.credentials import GitPermission
 from atl_sign.errors import AmbiguousLinkError, BadUrlError, UnknownLinkError
+from atl_sign.products import guess_base_path
 from atl_sign.urls import Url, parse_url
 
 TIMEOUT_S_DEFAULT = 30.0
@@ -37,6 +40,7 @@ class Link:
     timeout_s: float = TIMEOUT_S_DEFAULT
     allow_insecure: bool = False  # whether `atl-sign curl` may be given curl's -k; the daemon itself always verifies
     git: GitPermission | None = None  # what git's token may do at a Bitbucket; None: `GIT_PERMISSION_DEFAULT`
+    default: bool = False  # whether it is taken among several links with its base URL, when nobody names one
     git_days: int | None = None  # how many days that token lives; None: `GIT_DAYS_DEFAULT`
 
     @property
@@ -77,6 +81,12 @@ def parse_base_url(text: str) -> Url:
     return Url(sys.intern(url.scheme), sys.intern(url.host), url.port, path)
 
 
+def suggest_base_url(url: Url) -> str:
+    """Return what the base URL of *url* may be: what stands before a product's own page, else its origin."""
+    path = guess_base_path(url.path)
+    return f"{url.origin}{'' if path == url.path else path}"
+
+
 def is_name(text: str) -> bool:
     """Tell whether *text* can name a link: 1 to 64 ASCII letters, digits and ". _ -", beginning with a letter or digit."""
     return _NAME.fullmatch(text) is not None
@@ -115,7 +125,7 @@ class LinkTable:
 
         Raises:
             UnknownLinkError: no link of this name, or none covers the URL.
-            AmbiguousLinkError: two links have the same base URL, and *name* does not say which.
+            AmbiguousLinkError: several links have the same base URL, none of them alone is its default, and *name* is None.
             BadUrlError: the URL climbs out of the link's context path by dot segments or encoded slashes.
         """
         candidates = self._covering(url)
@@ -125,10 +135,13 @@ class LinkTable:
                 raise UnknownLinkError(f"link {name} does not cover this URL", f"its base URL is {named.url}")
             candidates = [named]
         if not candidates:
-            raise UnknownLinkError("no application link covers this URL", f"atl-sign link add NAME {url.origin}/…")
+            raise UnknownLinkError(
+                "no application link covers this URL", f"atl-sign link add {self._free_name(url)} {quote(suggest_base_url(url))}"
+            )
+        candidates = prefer_default(candidates)
         if len(candidates) > 1:
             names = ", ".join(link.name for link in candidates)
-            raise AmbiguousLinkError(f"several links have this base URL: {names}", "name one: --link NAME")
+            raise AmbiguousLinkError(f"several links have this base URL: {names}", f"atl-sign link default {candidates[0].name}")
         if _climbs_out(url.path, candidates[0].url.path):
             raise BadUrlError(
                 "the URL's path climbs out of the link's context path, or may", "take the .. and the encoded slashes out"
@@ -141,6 +154,12 @@ class LinkTable:
             return self._by_name[name]
         except KeyError:
             raise UnknownLinkError(f"no application link is called {name}", "atl-sign link list") from None
+
+    def _free_name(self, url: Url) -> str:
+        """Return a name that no link has, after the host of *url*."""
+        first = url.host.partition(".")[0]
+        name = first if is_name(first) and not first.isdigit() else "product"
+        return next(each for each in chain((name,), (f"{name}-{number}" for number in count(2))) if each not in self._by_name)
 
     def at_origin(self, url: Url) -> list[Link]:
         """Return the links at the scheme, host and port of *url*, whatever their paths."""
@@ -160,6 +179,12 @@ class LinkTable:
             if path in by_path:
                 return by_path[path]
         return []
+
+
+def prefer_default(links: list[Link]) -> list[Link]:
+    """Return the one of *links* that is the default, when it is one alone; else all of them."""
+    defaults = [link for link in links if link.default]
+    return defaults if len(defaults) == 1 else links
 
 
 def _covers(link: Link, url: Url) -> bool:

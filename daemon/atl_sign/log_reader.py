@@ -23,6 +23,7 @@ from atl_sign.text import one_line
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _POLL_S = 0.2
+_WIDTHS = (19, 12, 6, 12, 0, 0)
 _JOURNAL_S = 30.0  # for a journal that holds years
 _JOURNAL_OPTIONS = ("--user", "--quiet", "--no-pager", "--output=cat", f"--identifier={IDENTIFIER}")
 
@@ -43,7 +44,7 @@ class LogFilter:
 
 def parse_since(text: str, now: datetime) -> datetime:
     """
-    Return the moment that *text* names: `30m`, `2h`, `7d` ago, or an ISO 8601 date or time (local when it names no zone).
+    Return the moment that *text* names: `30m`, `2h`, `7d` ago, or an ISO 8601 date or time (UTC when it names no zone).
 
     Raises:
         ValueError: it is neither.
@@ -52,7 +53,8 @@ def parse_since(text: str, now: datetime) -> datetime:
     try:
         if ago is not None:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        return datetime.fromisoformat(text).astimezone(UTC)
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (OverflowError, ValueError):
         raise ValueError(f"this is no time: {text}") from None
 
@@ -90,6 +92,8 @@ def show_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bool
         raise NothingRecordedError(f"the daemon writes to {path}, or to the journal when systemd runs it")
     lines = [*(recorded or ()), *(journal or ())]
     entries = [entry for line in lines if (entry := _parse(line)) is not None]
+    if not as_json:
+        write(_HEADS)
     for entry in sorted(entries, key=_time_of):
         if wanted.wants(entry):
             write(_format(entry, as_json=as_json))
@@ -220,7 +224,7 @@ def _time_of(entry: Mapping[str, Any]) -> datetime:
     moment = datetime.fromisoformat(entry["time"])
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
-    return moment.astimezone()  # OverflowError at the ends of the calendar
+    return moment.astimezone(UTC)  # OverflowError at the ends of the calendar
 
 
 def _format(entry: Mapping[str, Any], *, as_json: bool) -> str:
@@ -231,12 +235,12 @@ def _format(entry: Mapping[str, Any], *, as_json: bool) -> str:
     )
     # git's helper names a host without a method and a path.
     request = f"{entry.get('method', '')} {entry.get('host', '')}{entry.get('path', '')}".strip()
-    cells: Iterable[object] = (
-        _time_of(entry).strftime("%Y-%m-%d %H:%M:%S"),
-        f"{entry.get('outcome', '')!s:<12}",
-        f"{entry.get('action', '')!s:<6}",
-        f"{entry.get('link', '-')!s:<12}",
-        peer,
-        request,
-    )
-    return "  ".join(one_line(cell) for cell in cells).rstrip()
+    moment = _time_of(entry).strftime("%Y-%m-%d %H:%M:%S")
+    return _in_columns(moment, entry.get("outcome", ""), entry.get("action", ""), entry.get("link", "-"), peer, request)
+
+
+def _in_columns(*cells: object) -> str:
+    return "  ".join(one_line(cell).ljust(width) for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
+
+
+_HEADS = _in_columns("TIME (UTC)", "OUTCOME", "ACTION", "LINK", "PROGRAM[PID]", "REQUEST")

@@ -75,6 +75,9 @@ class LinkFields(Fields):
         None, description="what git's token may do at a Bitbucket; write when left out", examples=["read"]
     )
     git_days: int | None = Field(None, description="days that git's token lives, 1 to 90; 7 when left out")
+    default: bool | None = Field(
+        None, description="whether it is taken among several links with its base URL; left out: as before, false for a new link"
+    )
 
 
 class KeyFields(Fields):
@@ -217,6 +220,7 @@ class LinkAnswer(BaseModel):
     allow_insecure: bool
     git: GitPermission | None = Field(description="null: write")
     git_days: int | None = Field(description="null: 7")
+    default: bool = Field(description="whether it is taken among several links with its base URL")
     token: TokenAnswer
 
 

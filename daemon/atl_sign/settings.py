@@ -38,6 +38,7 @@ LINK_SETTINGS = (
     "allow_insecure",
     "git",
     "git_days",
+    "default",
 )
 STORE_SETTINGS = ("backend", "lock_after_minutes")
 LOCK_MINUTES_MIN, LOCK_MINUTES_MAX = 1, 525_600  # to a year
@@ -199,6 +200,9 @@ def link_from_fields(name: str, fields: Mapping[str, object]) -> Link:
     git_days = fields.get("git_days")
     if git_days is not None and (type(git_days) is not int or not 1 <= git_days <= GIT_DAYS_MAX):
         raise BadFieldsError(f"git_days is not a whole number from 1 to {GIT_DAYS_MAX}")
+    default = fields.get("default")
+    if default is not None and not isinstance(default, bool):
+        raise BadFieldsError("default is neither true nor false")
     return Link(
         name=name,
         url=_base_url("url", url),
@@ -211,6 +215,7 @@ def link_from_fields(name: str, fields: Mapping[str, object]) -> Link:
         allow_insecure=bool(allow_insecure),
         git=git,
         git_days=git_days,
+        default=bool(default),
     )
 
 
@@ -227,6 +232,7 @@ def link_to_fields(link: Link) -> dict[str, str | float | bool | None]:
         "allow_insecure": link.allow_insecure,
         "git": link.git,
         "git_days": link.git_days,
+        "default": link.default,
     }
 
 

@@ -76,4 +76,5 @@ def _format_status(status: schemas.StatusAnswer, links: Iterable[schemas.LinkSta
         until = f"until {token['expires_at']}" if token["expires_at"] else ""
         rows.append((f"link: {link['name']}", token["state"], token["user"] or "", until, f"{count} signed in the last hour"))
     needs = format_lines({"dance_needed": dance_needed, "warnings": warnings})
-    return [*format_lines(shown), *format_table(rows), *needs]
+    # What people look for comes first.
+    return [*format_table(rows), *needs, *format_lines(shown)]

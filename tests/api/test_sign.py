@@ -300,6 +300,14 @@ def test_two_links_with_one_address_are_ambiguous(daemon: Daemon, sandbox: Sandb
     reply = refusal(daemon, url=url)
     assert (reply.status, reply.code) == (409, "ambiguous_link")
     assert daemon.request("POST", "/sign", {"method": "GET", "url": url, "link": "one"}).status == 200
+    for name in ("two", "one"):
+        assert daemon.request("POST", f"/links/{name}/default").json["default"] is True
+        links = {link["name"]: link["default"] for link in daemon.request("GET", "/links").json["links"]}
+        assert links == {"one": name == "one", "two": name == "two"}
+    assert daemon.request("POST", "/sign", {"method": "GET", "url": url}).json["link"] == "one"
+    assert daemon.request("POST", "/links/three/default").code == "unknown_link"
+    daemon.request("PUT", "/links/one", {"url": sandbox.base_url("jira")})
+    assert daemon.request("POST", "/sign", {"method": "GET", "url": url}).json["link"] == "one", "a change elsewhere leaves it"
 
 
 def test_details_tell_the_sender_about_the_link(daemon: Daemon, sandbox: Sandbox) -> None:

@@ -188,7 +188,7 @@ def options_of(command: str) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("atl-sign link ", {"add", "list", "show", "remove", "setup"}),
+        ("atl-sign link ", {"add", "list", "show", "remove", "setup", "default"}),
         ("atl-sign li", {"link"}),
         ("atl-sign service ", {"install", "uninstall", "status"}),
         ("atl-sign link show ", {"bamboo", "jira"}),

@@ -1,7 +1,9 @@
 """Links: the right one is chosen, and no path gets out of its context path however a server reads it."""
 
 import contextlib
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from atl_sign.links import Link, LinkTable, is_consumer_key, is_name, parse_base
 from atl_sign.urls import URL_BYTES_MAX, Url, parse_url
 
 
-def _link(name: str, url: str, signing_url: str | None = None) -> Link:
-    return Link(name, parse_base_url(url), "consumer", None if signing_url is None else parse_base_url(signing_url))
+def _link(name: str, url: str, signing_url: str | None = None, *, default: bool = False) -> Link:
+    seen = None if signing_url is None else parse_base_url(signing_url)
+    return Link(name, parse_base_url(url), "consumer", seen, default=default)
 
 
 ROOT = _link("root", "https://example.com")
@@ -86,7 +89,8 @@ def test_a_url_that_no_link_covers_is_unknown(url: str) -> None:
     with pytest.raises(UnknownLinkError, match="no application link covers this URL") as caught:
         WITHOUT_ROOT.choose(parse_url(url))
 
-    assert caught.value.hint == f"atl-sign link add NAME {parse_url(url).origin}/…"
+    parsed = parse_url(url)
+    assert re.fullmatch(f"atl-sign link add [a-z0-9-]+ {re.escape(parsed.origin)}(/jira)?", caught.value.hint or "")
 
 
 def test_without_links_nothing_is_covered() -> None:
@@ -103,10 +107,39 @@ def test_two_links_with_one_base_url_are_ambiguous_until_one_is_named() -> None:
     with pytest.raises(AmbiguousLinkError, match="several links have this base URL: jira, twin") as caught:
         _choose("/jira/rest", table)
 
-    assert caught.value.hint == "name one: --link NAME"
+    assert caught.value.hint == "atl-sign link default jira"
     assert _choose("/jira/rest", table, "twin") is twin
     assert _choose("/jira/rest", table, "jira") is JIRA
     assert _choose("/other", table) is ROOT
+
+
+def test_a_default_is_taken_among_links_with_one_base_url() -> None:
+    """A name still wins, another address does not feel it, and two defaults are none."""
+    one, two = _link("one", "https://example.com/jira", default=True), _link("two", "https://example.com/jira")
+    table = LinkTable([two, one, ROOT])
+
+    assert _choose("/jira/rest", table) is one
+    assert _choose("/jira/rest", table, "two") is two
+    assert _choose("/other", table) is ROOT
+    with pytest.raises(AmbiguousLinkError):
+        _choose("/jira/rest", LinkTable([replace(two, default=True), one]))
+
+
+@pytest.mark.parametrize(
+    ("url", "command"),
+    [
+        ("https://jira.example.com/rest/api/2/myself", "atl-sign link add jira https://jira.example.com"),
+        ("https://wiki.example.com/conf/display/X", "atl-sign link add wiki https://wiki.example.com/conf"),
+        ("https://192.0.2.1/x/y", "atl-sign link add product https://192.0.2.1"),
+        ("https://taken.example.com/", "atl-sign link add taken-2 https://taken.example.com"),
+    ],
+)
+def test_the_hint_for_an_address_without_a_link_can_be_pasted(url: str, command: str) -> None:
+    """With a name that no link has, and without the path of the product's own page."""
+    with pytest.raises(UnknownLinkError) as caught:
+        LinkTable([_link("taken", "https://other.example")]).choose(parse_url(url))
+
+    assert caught.value.hint == command
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from atlassian import Bamboo, Bitbucket, Confluence, Jira
 
 from atl_sign_client import AtlSignAuth
 
+if len(sys.argv) != 5:
+    sys.exit("usage: python atlassian_client.py JIRA-URL CONFLUENCE-URL BITBUCKET-URL BAMBOO-URL")
 jira_url, confluence_url, bitbucket_url, bamboo_url = sys.argv[1:]
 session = requests.Session()
 session.auth = AtlSignAuth()

@@ -20,4 +20,6 @@ async def main(server: str, keys: list[str]) -> None:
         print(f"{key}: {answer.raise_for_status().json()['fields']['summary']}")
 
 
+if len(sys.argv) < 3:
+    sys.exit("usage: python httpx_async.py BASE-URL ISSUE...")
 asyncio.run(main(sys.argv[1], sys.argv[2:]))

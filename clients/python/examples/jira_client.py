@@ -10,6 +10,8 @@ from jira import JIRA
 
 from atl_sign_client import AtlSignAuth
 
+if len(sys.argv) != 3:
+    sys.exit("usage: python jira_client.py BASE-URL PROJECT")
 server, project = sys.argv[1:]
 client = JIRA(server, get_server_info=False)  # with it, a first request would go out unsigned
 client._session.auth = AtlSignAuth()

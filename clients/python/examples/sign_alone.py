@@ -9,6 +9,8 @@ import urllib.request
 
 from atl_sign_client import sign
 
+if len(sys.argv) != 2:
+    sys.exit("usage: python sign_alone.py URL")
 url = sys.argv[1]
 request = urllib.request.Request(url, headers={"Authorization": sign("GET", url)})  # noqa: S310  # the daemon signs for http(s) alone
 with urllib.request.urlopen(request) as response:  # noqa: S310

@@ -66,7 +66,7 @@ class AtlSign:
 
         Args:
             socket_path: where the daemon listens; None finds it anew for each call (docs/configuration.md).
-            link: sign for this link alone; None lets the daemon choose by the URL.
+            link: sign for this link alone; None for that of `ATL_SIGN_LINK`, else the daemon chooses by the URL.
             timeout_s: deadline for one call: connection, request and the whole answer.
         """
         self.socket_path = socket_path
@@ -92,8 +92,9 @@ class AtlSign:
         fields: dict[str, Any] = {"method": method, "url": url}
         if form is not None:
             fields["form"] = _make_form(form)
-        if link is not None or self.link is not None:
-            fields["link"] = link if link is not None else self.link
+        name = link if link is not None else self.link if self.link is not None else os.environ.get("ATL_SIGN_LINK") or None
+        if name is not None:
+            fields["link"] = name
         answer = self._call("/sign", fields)
         authorization, signed_for = answer.get("authorization"), answer.get("link")
         is_header = isinstance(authorization, str) and _HEADER_VALUE.fullmatch(authorization) is not None
