@@ -234,7 +234,7 @@ class ProviderUnreachableError(DaemonError):
 
 
 class ProviderBusyError(DaemonError):
-    """The provider, or a gateway in front of it, asks to be left alone for a while."""
+    """The provider, or a gateway in front of it, asks to try again later."""
 
     code = "provider_busy"
     status = 503

@@ -32,7 +32,7 @@ _MOVED = re.compile(r"(https?://[^?#;]+?)/(?:plugins/servlet|rest)/")
 
 def explain_bystander(link: Link, answer: Answer) -> DaemonError | None:
     """
-    Return the error for an *answer* by which the product says "later", or that something before the product gave in its place.
+    Return the error for an *answer* that asks to try again later, or that something before the product gave in its place.
 
     None when it may be the product's own word. The error's `retry_after_s` is set when the answer names a time.
     """
@@ -48,7 +48,7 @@ def explain_bystander(link: Link, answer: Answer) -> DaemonError | None:
     if status in (502, 504) or 520 <= status <= 530:  # the last ones are a large content network's own
         return cannot_be_reached(
             link,
-            f"a gateway in front of it answers, and does not reach it (status {status})",
+            f"a gateway in front of it answered, and does not reach it (status {status})",
             "try again in a moment; then ask the administrator whether the product is running",
         )
     if status == 511:
@@ -81,8 +81,8 @@ def unexpected_answer(link: Link, answer: Answer, words: str) -> DaemonError:
 
 
 def _busy(link: Link, status: int, retry_after_s: int | None) -> ProviderBusyError:
-    cause = {429: "the provider takes no more requests for now", 503: "the provider is not available for now"}
-    message = f"link {link.name}: {cause.get(status, 'the provider failed and asks for patience')} (status {status})"
+    cause = {429: "the provider has received too many requests", 503: "the provider is not available at the moment"}
+    message = f"link {link.name}: {cause.get(status, 'the provider failed and names a time to try again')} (status {status})"
     return ProviderBusyError(message, _say_when(retry_after_s), retry_after_s=retry_after_s)
 
 
@@ -136,10 +136,14 @@ def _explain_gatekeeper(link: Link, answer: Answer) -> DaemonError | None:
         message = f"a proxy or firewall in front of the product refuses this (status {answer.status}{name})"
     else:
         return None
-    hint = f"ask its administrator to let requests to {link.url}/plugins/servlet/oauth and {link.url}/rest pass"
+    hint = f"ask the administrator to let {_paths(link)} pass"
     if find_proxy(link) is not None:
         hint = f"check {name_proxy(link)}, or {hint}"
     return ProviderRefusedError(f"link {link.name}: {message}", hint)
+
+
+def _paths(link: Link) -> str:
+    return f"{link.url}/plugins/servlet/oauth and {link.url}/rest"
 
 
 def _explain_redirect(link: Link, answer: Answer) -> tuple[str, str]:
@@ -147,8 +151,8 @@ def _explain_redirect(link: Link, answer: Answer) -> tuple[str, str]:
     where = re.split(r"[?#;]", answer.headers.get("Location", "elsewhere"))[0][:200]
     where = printable(where)
     hint = (
-        "give the link the base URL that the product's own pages begin with; or a login page stands before the product: "
-        "ask its administrator to let signed requests pass"
+        "give the link the base URL that the product's own pages begin with; "
+        f"if it is a login page, ask the administrator to let {_paths(link)} pass"
     )
     moved = _MOVED.match(where)
     if moved is not None:  # to the same call below another base URL

@@ -310,7 +310,7 @@ def test_a_provider_that_asks_for_patience(daemon: Daemon) -> None:
         found = daemon.request("POST", "/links/jira/diagnosis").json["findings"][0]
 
     assert (begun.status, begun.code, begun.headers["retry-after"]) == (503, "provider_busy", "45")
-    assert begun.message == "link jira: the provider is not available for now (status 503)"
+    assert begun.message == "link jira: the provider is not available at the moment (status 503)"
     assert begun.hint == found["hint"] == "try again in 45 s"
     assert found["result"] == "broken"
 

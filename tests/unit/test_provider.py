@@ -468,7 +468,7 @@ def test_a_nonce_used_twice_is_told() -> None:
         (reply("<html>gone</html>", 404, {"Content-Type": "text/html"}), "nothing is at this address (404)", "context path"),
         (reply("no", 500), "the provider failed (status 500)", "the provider's log"),
         (reply("no", 401), "status 401: its answer holds no token", "browser"),
-        (reply("no", 401, {"WWW-Authenticate": "Basic realm=x"}), "status 401, Basic", "ask its administrator"),
+        (reply("no", 401, {"WWW-Authenticate": "Basic realm=x"}), "status 401, Basic", "ask the administrator"),
         (
             reply("", 302, {"Location": "https://sso.example/in;s=canary?x=canary#canary"}),
             "to https://sso.example/in",

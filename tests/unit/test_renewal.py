@@ -337,7 +337,7 @@ def test_a_provider_that_asks_for_patience_gets_it(world: World, monkeypatch: py
     assert world.renewals() == 1
 
     world.now += LIFE_S
-    with pytest.raises(ProviderBusyError, match="not available for now") as busy:
+    with pytest.raises(ProviderBusyError, match="not available at the moment") as busy:
         wait_for(lambda: world.header() == "")
     assert busy.value.hint == "try again in 2 s"
     with pytest.raises(ProviderBusyError):

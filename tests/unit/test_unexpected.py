@@ -38,7 +38,7 @@ def failure(answer: bytes, call: str = "request-token") -> DaemonError:
     with RawServer(answer) as server:
         with pytest.raises(DaemonError) as raised:
             CALLS[call](make_link(f"{server.url}/jira", "tools"))
-        assert len(server.requests) == 1  # whoever asks for patience is not asked twice
+        assert len(server.requests) == 1  # no second try at something that is overloaded
     assert "canary" not in everything_shown(raised.value)
     return raised.value
 
@@ -47,17 +47,27 @@ def failure(answer: bytes, call: str = "request-token") -> DaemonError:
 @pytest.mark.parametrize(
     ("answer", "kind", "words", "hint"),
     [
-        (reply("slow down", 429, {"Retry-After": "30"}), ProviderBusyError, "takes no more requests", "try again in 30 s"),
-        (reply("<html>", 503, {**HTML, "Retry-After": "7"}), ProviderBusyError, "is not available for now", "try again in 7 s"),
-        (reply("", 503), ProviderBusyError, "not available for now (status 503)", "try again in a moment"),
-        (reply("", 500, {"Retry-After": "9"}), ProviderBusyError, "asks for patience (status 500)", "try again in 9 s"),
+        (
+            reply("slow down", 429, {"Retry-After": "30"}),
+            ProviderBusyError,
+            "has received too many requests (status 429)",
+            "try again in 30 s",
+        ),
+        (
+            reply("<html>", 503, {**HTML, "Retry-After": "7"}),
+            ProviderBusyError,
+            "is not available at the moment",
+            "try again in 7 s",
+        ),
+        (reply("", 503), ProviderBusyError, "not available at the moment (status 503)", "try again in a moment"),
+        (reply("", 500, {"Retry-After": "9"}), ProviderBusyError, "names a time to try again (status 500)", "try again in 9 s"),
         (
             reply("<html>", 407, {**HTML, "Proxy-Authenticate": "Basic realm=x"}),
             ProviderUnreachableError,
             "the proxy wants a user name and a password (status 407)",
             "user name and the password of the proxies in",
         ),
-        (reply("<html>", 502, HTML), ProviderUnreachableError, "a gateway in front of it answers", "product is running"),
+        (reply("<html>", 502, HTML), ProviderUnreachableError, "a gateway in front of it answered", "product is running"),
         (reply("", 504), ProviderUnreachableError, "does not reach it (status 504)", "try again in a moment"),
         (reply("<html>", 522, HTML), ProviderUnreachableError, "does not reach it (status 522)", "try again in a moment"),
         (reply("<html>", 511, HTML), ProviderUnreachableError, "this network wants a login first", "in a browser"),
@@ -71,14 +81,14 @@ def failure(answer: bytes, call: str = "request-token") -> DaemonError:
             reply("<html>", 403, {**HTML, "Server": "cloudflare"}),
             ProviderRefusedError,
             "a proxy or firewall in front of the product refuses this (status 403, cloudflare)",
-            "ask its administrator",
+            "ask the administrator",
         ),
-        (reply("no", 403, {"Via": "1.1 squid"}), ProviderRefusedError, "a proxy or firewall in front", "ask its administrator"),
+        (reply("no", 403, {"Via": "1.1 squid"}), ProviderRefusedError, "a proxy or firewall in front", "ask the administrator"),
         (
             reply("", 302, {"Location": "https://sso.example/login?from=canary"}),
             ProviderRefusedError,
             "redirects to https://sso.example/login",
-            "a login page stands before the product",
+            "if it is a login page, ask the administrator to let",
         ),
         (reply("<html>Log in", headers=HTML), ProviderRefusedError, "a page for people answers", "captive portal"),
     ],
@@ -199,7 +209,7 @@ def test_a_proxy_that_refuses_is_named_with_whose_it_is() -> None:
         fetch_manifest(make_link("http://jira.invalid", proxy=proxy.url))
 
     assert wants.value.hint == "check the user name and the password of the link's proxy"
-    assert str(refuses.value.hint).startswith("check the link's proxy, or ask its administrator")
+    assert str(refuses.value.hint).startswith("check the link's proxy, or ask the administrator")
 
 
 @pytest.mark.parametrize(
@@ -230,7 +240,7 @@ def test_a_proxy_that_makes_no_tunnel_says_why(status: int, words: str) -> None:
         ("http://127.0.0.1:8080/plugins/servlet/oauth/request-token", "atl-sign link add tools http://127.0.0.1:8080 --timeout"),
         ("https://elsewhere.example/jira/rest/x", "give the link the base URL"),
         ("https://[broken/rest/x", "give the link the base URL"),
-        ("/login.action", "a login page stands before the product"),
+        ("/login.action", "if it is a login page"),
     ],
 )
 def test_a_product_that_has_moved_is_told_from_a_login_page(location: str, hint: str) -> None:
