@@ -37,6 +37,7 @@ DRAIN_S = 2.0  # for headers that were signed with the old token to reach the pr
 RETRY_S = 60.0  # after a renewal that came to nothing, while the old token still holds
 RETRY_EXPIRED_S = 1.0  # the same when everybody waits for it
 RETRY_S_MAX = 3600.0  # however long the provider asks to be left alone
+_NEIGHBOURS_S = 10.0  # on top of a link's `timeout_s`, for a renewal of another daemon to end and be stored
 _SAVE_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries to store a new token; the last one again and again
 
 _log = logging.getLogger("atl_sign")
@@ -139,8 +140,13 @@ class Renewals:
 
     def _renew(self, link: Link, attempt: _Attempt, make_provider: Callable[[], "Provider"]) -> AccessToken | None:
         """Return what the vault has now instead of the attempt's token; None when that was forgotten or replaced meanwhile."""
-        token = attempt.token
         provider = make_provider()
+        with self._vault.renewing(link, attempt.token, link.timeout_s + _NEIGHBOURS_S) as token:
+            return None if token is None else self._renew_alone(link, attempt, token, provider)
+
+    def _renew_alone(self, link: Link, attempt: _Attempt, token: AccessToken, provider: "Provider") -> AccessToken | None:
+        """As `_renew`, while no other daemon renews the same *token*."""
+        attempt.is_in_doubt = attempt.is_in_doubt or token.is_in_doubt  # another daemon's renewal may have been cut off
         # First what can fail without harm: a store that cannot keep the note could not keep the token either.
         if not self._vault.mark_renewal(link, token, is_in_doubt=True):
             return None

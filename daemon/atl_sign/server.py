@@ -28,6 +28,7 @@ from atl_sign.folders import state_folder
 from atl_sign.idle import IdleWatch
 from atl_sign.installed import read_stamp
 from atl_sign.listening import BACKLOG, Listener, StartError, open_listener, passed_descriptors, take_inherited_socket
+from atl_sign.neighbours import Neighbours
 from atl_sign.notify import Notifier, notifier_of
 from atl_sign.own_process import become_independent
 from atl_sign.store import STORE_DEFAULT, Store, open_store

@@ -1,15 +1,16 @@
 """Credentials between the store and memory: one JSON item each, read once and kept."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
 
 from atl_sign.credentials import AccessToken, GitRecord, Passphrase, Secret, StoreState
 from atl_sign.errors import DaemonError, StoreLockedError, StoreUnavailableError
 from atl_sign.links import Link
+from atl_sign.neighbours import Neighbours
 from atl_sign.signing import RsaPrivateKey
 from atl_sign.store import Store
 from atl_sign.store_copy import copy_items
@@ -42,9 +43,10 @@ class NotInMemoryError(Exception):
 class Vault:
     """The consumer's private key and each link's access token."""
 
-    def __init__(self, store: Store) -> None:
-        """Keep everything in *store*, and in memory what was read from it."""
+    def __init__(self, store: Store, neighbours: Neighbours | None = None) -> None:
+        """Keep everything in *store*, which *neighbours* may change as well, and in memory what was read from it."""
         self._store = store
+        self._neighbours = neighbours or Neighbours(None)
         self._lock = threading.RLock()  # many first requests at once read an item once
         self._is_locked = False  # by `lock`: nothing is read until `unlock`, though the store would answer
         self._key: RsaPrivateKey | None = None
@@ -147,6 +149,7 @@ class Vault:
             copy_items(before, target, names, frozenset(leftovers), begin)
             commit()
             self._store = target
+            self._neighbours.tell()
         return before
 
     def key(self, *, from_memory: bool = False) -> RsaPrivateKey | None:
@@ -157,6 +160,7 @@ class Vault:
             NotInMemoryError: *from_memory* is set and the store was not asked yet.
             StoreLockedError, StoreUnavailableError: the store does not give it, or gave something else.
         """
+        self._drop_what_changed()
         key = self._key
         if key is None:
             if from_memory:
@@ -172,6 +176,7 @@ class Vault:
         with self._lock:
             self._raise_if_locked()
             self._store.write(KEY_ITEM, format_key(key))
+            self._neighbours.tell()
             self._key = key
 
     def token(self, link: Link, *, from_memory: bool = False) -> AccessToken | None:
@@ -180,6 +185,7 @@ class Vault:
 
         A token of a link whose base URL or consumer key has changed since counts as none: it belongs to another grant.
         """
+        self._drop_what_changed()
         try:
             kept = self._tokens[link.name]
         except KeyError:
@@ -203,6 +209,22 @@ class Vault:
             self._write_token(link.name, kept)
             self._tokens[link.name] = kept
             self._unsaved.pop(link.name, None)
+
+    @contextmanager
+    def renewing(self, link: Link, token: AccessToken, timeout_s: float) -> Iterator[AccessToken | None]:
+        """
+        Keep other daemons from renewing the token of *link*, and give what the store has in place of *token* now.
+
+        None when that is another token, or none: it is what the next caller gets, and *token* is nobody's any more.
+        Waits up to *timeout_s* for another daemon's renewal. Raises as the store does.
+        """
+        with self._neighbours.alone(link.name, timeout_s):
+            with self._lock:
+                kept: KeptToken | None = self._unsaved.get(link.name)
+                if kept is None:
+                    kept = self._tokens[link.name] = self._read(token_item(link.name), parse_token)
+                same = kept[2] if kept is not None and kept[2].is_same_as(token) else None
+            yield same
 
     def mark_renewal(self, link: Link, token: AccessToken, *, is_in_doubt: bool) -> bool:
         """
@@ -258,6 +280,7 @@ class Vault:
 
     def _write_token(self, name: str, kept: KeptToken) -> None:
         self._store.write(token_item(name), format_token(kept))
+        self._neighbours.tell()
 
     def name_user(self, link: Link, token: AccessToken, user: str) -> None:
         """Add the name of its *user* to *token* of *link*, unless it was forgotten or replaced meanwhile."""
@@ -277,11 +300,13 @@ class Vault:
             self._tokens.pop(name, None)
             self._raise_if_locked()
             self._store.delete(token_item(name))
+            self._neighbours.tell()
             self._tokens[name] = None
             self._unsaved.pop(name, None)
 
     def git_record(self, link: Link, *, from_memory: bool = False) -> GitRecord | None:
         """Return what is known of the tokens for git of *link*, or None; raises and forgets other grants as `token`."""
+        self._drop_what_changed()
         try:
             kept = self._git_records[link.name]
         except KeyError:
@@ -307,6 +332,7 @@ class Vault:
                 return False
             kept = (str(link.url), link.consumer_key, after)
             self._store.write(git_item(link.name), format_git_record(kept))
+            self._neighbours.tell()
             self._git_records[link.name] = kept
         return True
 
@@ -320,7 +346,16 @@ class Vault:
             self._git_records.pop(name, None)
             self._raise_if_locked()
             self._store.delete(git_item(name))
+            self._neighbours.tell()
             self._git_records[name] = None
+
+    def _drop_what_changed(self) -> None:
+        """Read everything again that another daemon may have changed in the store."""
+        if self._neighbours.have_changed_it():
+            with self._lock:
+                self._key = None  # not wiped: somebody may be signing with it
+                self._tokens.clear()
+                self._git_records.clear()
 
     def _forget(self) -> None:
         if self._key is not None:
