@@ -50,7 +50,8 @@ def test_the_files_are_shown_in_order(path: Path, capsys: pytest.CaptureFixture[
 
     assert main(["log"]) == 0
 
-    lines = capsys.readouterr().out.splitlines()
+    heads, *lines = capsys.readouterr().out.splitlines()
+    assert heads.split("  ")[0] == "TIME (UTC)"
     assert [line.rpartition("/")[2] for line in lines] == [str(minute) for minute in range(10)]
     assert lines[3] == "2026-11-25 12:03:00  ok            sign    jira          curl[42]  GET jira.example.com/3"
 
@@ -67,6 +68,7 @@ def test_lines_without_a_request_are_shown(path: Path, capsys: pytest.CaptureFix
     assert main(["log"]) == 0
 
     assert capsys.readouterr().out.splitlines() == [
+        "TIME (UTC)           OUTCOME       ACTION  LINK          PROGRAM[PID]  REQUEST",
         "2026-11-25 12:00:00  ok            git-credential  bitbucket     [42]  git.example.com",
         "2026-11-25 12:00:00  ok            lock    -             [42]",
         "2026-11-25 12:00:00                        -             [daemon]  5",
