@@ -69,6 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen, unknown = parser.parse_known_args(given)
     if unknown:
         commands.choices[chosen.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+    if chosen.command == "doctor" and chosen.redact and chosen.report is None:
+        parser.error("--redact goes with --report")
+    return _run(chosen)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    """Run the command that was chosen; each imports what it needs, and no more."""
     if chosen.command == "serve":
         return _serve(chosen.key_fd, may_end=chosen.idle_exit)
     if chosen.command == "autostart":
@@ -78,8 +85,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "doctor":
         from atl_sign.doctor import run_doctor
 
-        if chosen.redact and chosen.report is None:
-            parser.error("--redact goes with --report")
         return run_doctor(os.environ, chosen.name, as_json=chosen.json, report=chosen.report, redact=chosen.redact)
     if chosen.command == "setup":
         from atl_sign.setup_guide import run_setup

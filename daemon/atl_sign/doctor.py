@@ -28,7 +28,7 @@ from atl_sign.doctor_machine import (
     check_signing,
 )
 from atl_sign.doctor_report import describe_report, make_report, write_report
-from atl_sign.findings import GRANT_CHECKS, MACHINE_CHECKS, NETWORK_CHECKS, VERDICTS, Finding, Verdict, skip, worst_of
+from atl_sign.findings import GRANT_CHECKS, MACHINE_CHECKS, NETWORK_CHECKS, VERDICTS, Finding, skip, worst_of
 from atl_sign.folders import explain_failure
 from atl_sign.links import Link
 from atl_sign.settings import Settings

@@ -123,9 +123,7 @@ def _check_running(status: Mapping[str, Any]) -> Finding:
     if not held:
         return Finding("daemon", "ok", words)
     cause = f"{words}; the program that started it left it {', '.join(held)}"
-    return Finding(
-        "daemon", "warning", cause, "atl-sign restart  # from a shell without that"
-    )
+    return Finding("daemon", "warning", cause, "atl-sign restart  # from a shell without that")
 
 
 def check_service(environment: Mapping[str, str]) -> list[Finding]:
