@@ -477,3 +477,8 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 	[[ $(atl-sign log --json) == *'"path": "/bamboo/rest/log-me"'* ]]
 	fails 2 "this is no time" atl-sign log --since soon
 }
+
+@test "the second URL of a line is asked for by a second curl, in the same place" {
+	run -0 --separate-stderr atl-sign curl -sS -o /dev/null -w '%{http_code}\n' "$BASE/rest/api/latest/{plan,currentUser}.json"
+	[[ $output == $'200\n200' ]]
+}
