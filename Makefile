@@ -21,7 +21,7 @@ demo: $(VENV)/.installed  ## sandbox, daemon, dance and signed curl in a throw-a
 	@PATH="$(CURDIR)/$(BIN):$$PATH" atl-sign demo
 
 test: system-packages newer-git $(VENV)/.installed-dev tests/interop/node_modules/.installed tests/clients/node/node_modules/.installed  ## everything that CI runs
-	$(MAKE) --no-print-directory -j3 --output-sync=line lint bats pytest
+	$(MAKE) --no-print-directory -j3 lint bats pytest
 	$(BIN)/pytest -m alone
 
 check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests

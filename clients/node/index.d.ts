@@ -23,7 +23,7 @@ export interface Signed {
 export interface AtlSignOptions {
 	/** Instead of the usual place. */
 	socketPath?: string | undefined;
-	/** The name of the link to sign for, instead of the one whose address covers the URL. */
+	/** The name of the link to sign for, instead of that of `ATL_SIGN_LINK`, or the one whose address covers the URL. */
 	link?: string | undefined;
 	/** For connecting, asking and the answer together; 5000 by default. */
 	timeoutMs?: number | undefined;

@@ -26,6 +26,7 @@ PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,NeedD
 _END_S = 8.0
 _START_S = 600.0  # systemd ends a start by itself, when the unit's TimeoutStartSec= is over
 _EXEC = "203/EXEC"  # systemd.exec(5), "Process Exit Codes": the command is not there
+_INSTALL = "atl-sign service install"  # enters the command anew
 _LOG_LINES = "40"
 # What a shell may have and the user manager lacks, so that the daemon there would do something else than the one here.
 _SHELLS_OWN = ("ATL_SIGN_STORE", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -123,10 +124,7 @@ class SystemdUnits:
         except NoAnswerError as exc:
             return {"daemon": str(exc), "hint": hint or LOG_HINT}
         if status["version"] != __version__:
-            hint = (
-                hint
-                or f"the daemon is another version than the package until it is idle, or: systemctl --user restart {SERVICE_UNIT}"
-            )
+            hint = hint or "the daemon is another version than the package until it is idle, or: atl-sign restart"
         return {"daemon": f"runs with pid {status['pid']}", "version": status["version"], "hint": hint}
 
     def _why_no_manager(self) -> str | None:
@@ -163,9 +161,7 @@ class SystemdUnits:
             ) from exc
         if status["pid"] != listener.pid or status["store"] == "memory":
             cause = "its secrets, which are in memory alone, would go with it"
-            raise ServiceError(
-                f"a daemon with pid {listener.pid} runs already, and {cause}", f"end it first: kill {listener.pid}"
-            )
+            raise ServiceError(f"a daemon with pid {listener.pid} runs already, and {cause}", "end it first: atl-sign stop")
         os.kill(listener.pid, signal.SIGTERM)
         deadline = time.monotonic() + _END_S
         while find_listener(self._socket) is not None or is_claimed(self._socket):
@@ -178,7 +174,9 @@ class SystemdUnits:
         started = self._systemctl("start", SERVICE_UNIT, may_fail=True, timeout_s=_START_S)
         failure = find_failure(self._environment, self._show(SERVICE_UNIT)) if started.returncode != 0 else None
         if failure is not None:
-            raise ServiceError(f"the units are linked, but the daemon {failure.cause}", failure.hint)
+            # The command has just been entered: another file of the unit, such as a drop-in of the user's, names another one.
+            hint = f"see what the unit runs: systemctl --user cat {SERVICE_UNIT}" if failure.hint == _INSTALL else failure.hint
+            raise ServiceError(f"the units are linked, but the daemon {failure.cause}", hint)
         try:
             return ask_status(self._socket)
         except NoAnswerError as exc:
@@ -259,5 +257,5 @@ def find_failure(environment: Mapping[str, str], service: Mapping[str, str]) -> 
     tries = f", and systemd has started it {restarts} times again" if restarts else ""
     return Failure(
         f"does not start: {words}{'; ' if words else ''}it {ended}{tries}",
-        "atl-sign service install" if status == _EXEC else hint or LOG_HINT,
+        _INSTALL if status == _EXEC else hint or LOG_HINT,
     )

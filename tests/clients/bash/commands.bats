@@ -111,7 +111,7 @@ while True:
 @test "status, as text and as JSON" {
 	run --separate-stderr atl-sign status
 	((status == 0))
-	[[ $output == *'store: memory'* && $output == *'store_state: ready'* ]]
+	[[ $output == 'link: bamboo  active'* && $output == *'store: memory'* && $output == *'store_state: ready'* ]]
 	[[ $(atl-sign status --json) == '{"version":'* ]]
 	[[ $(atl-sign --json status) == '{"version":'* ]]
 }
@@ -183,7 +183,7 @@ said_last() { [[ ${output##*Then: atl-sign dance other} == *'warning: '*'hint: '
 
 @test "link list, show, setup and remove" {
 	run --separate-stderr atl-sign link list
-	[[ $output == "bamboo  $BASE  active" ]]
+	[[ ${lines[0]} =~ ^NAME\ +URL\ +TOKEN$ && ${lines[1]} == "bamboo  $BASE  active" ]]
 	[[ $(atl-sign link list --json) == '{"links":[{"name":"bamboo"'* ]]
 	run --separate-stderr atl-sign link show bamboo
 	[[ $output == *"url: $BASE"* && $output == *'token: active'* && $output == *'user: alice'* ]]
@@ -481,4 +481,31 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 @test "the second URL of a line is asked for by a second curl, in the same place" {
 	run -0 --separate-stderr atl-sign curl -sS -o /dev/null -w '%{http_code}\n' "$BASE/rest/api/latest/{plan,currentUser}.json"
 	[[ $output == $'200\n200' ]]
+}
+
+@test "two accounts at one address: a default, ATL_SIGN_LINK, and --link before both" {
+	local url=$BASE/rest/api/latest/plan
+	atl-sign link add other "$BASE" >/dev/null
+	fails 1 'several links' atl-sign header GET "$url"
+
+	atl-sign link default bamboo
+	atl-sign header GET "$url"
+	atl-sign curl -sS -o /dev/null "$url"
+	fails 1 'no access token for link other' env ATL_SIGN_LINK=other atl-sign header GET "$url"
+	fails 125 'no access token for link other' env ATL_SIGN_LINK=other atl-sign curl -sS "$url"
+	ATL_SIGN_LINK=other atl-sign header GET "$url" --link bamboo
+	ATL_SIGN_LINK=other atl-sign curl --link bamboo -sS -o /dev/null "$url"
+
+	atl-sign link default other # one at a time
+	fails 1 'no access token for link other' atl-sign header GET "$url"
+	fails 1 'no application link is called nothing' atl-sign link default nothing
+	atl-sign link remove other
+	atl-sign header GET "$url"
+}
+
+@test "an option of our own behind curl's: it must come first" {
+	fails 125 '--dry-run is an option of atl-sign' atl-sign curl -sS --dry-run "$BASE"
+	[[ $stderr == *'must come first'* ]]
+	fails 125 '--link is an option of atl-sign' atl-sign curl -sS --link bamboo "$BASE"
+	atl-sign curl --dry-run -sS "$BASE"
 }

@@ -141,6 +141,18 @@ def describe(lab: Lab) -> str:
     return f"protocol=http\nhost={lab.base.split('/')[2]}"
 
 
+def test_the_environment_names_a_link(lab: Lab) -> None:
+    """`ATL_SIGN_LINK` counts for the helper without --link, which goes before it."""
+    lab.more = {"ATL_SIGN_LINK": "other"}
+
+    unnamed = lab.run(HELPER, "get", text=f"{describe(lab)}\n")
+    named = lab.run(HELPER, "--link", "bitbucket", "get", text=f"{describe(lab)}\n")
+
+    assert (unnamed.returncode, unnamed.stdout) == (0, "")
+    assert "no application link is called other" in unnamed.stderr
+    assert "password=" in named.stdout
+
+
 def test_another_host_is_another_helpers(lab: Lab) -> None:
     """Its helpers are asked as before, and ours says nothing."""
     lab.works("config", "--global", "credential.helper", "!f() { echo username=other; echo password=theirs; }; f")

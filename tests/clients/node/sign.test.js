@@ -107,6 +107,18 @@ test('what the daemon refuses keeps its code and hint', async () => {
 	await refused(new AtlSign({link: 'nothing'}).sign({method: 'GET', url: myself}), 'unknown_link');
 });
 
+test('ATL_SIGN_LINK names a link; one that is given goes before it, and an empty value is none', async t => {
+	t.after(() => delete process.env.ATL_SIGN_LINK);
+
+	process.env.ATL_SIGN_LINK = 'nothing';
+
+	await refused(sign({method: 'GET', url: myself}), 'unknown_link');
+	assert.equal((await new AtlSign({link: 'jira'}).sign({method: 'GET', url: myself})).link, 'jira');
+	assert.equal((await sign({method: 'GET', url: myself, link: 'jira'})).link, 'jira');
+	process.env.ATL_SIGN_LINK = '';
+	assert.equal((await sign({method: 'GET', url: myself})).link, 'jira');
+});
+
 test('what could smuggle is refused before the daemon is asked', async () => {
 	const server = await startSocket(() => {});
 	const client = new AtlSign({socketPath: server.path});

@@ -132,6 +132,20 @@ def test_a_link_is_chosen_by_name(lab: Lab) -> None:
     assert caught.value.code == "unknown_link"
 
 
+def test_the_environment_names_a_link(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ATL_SIGN_LINK` counts as if it were given; a link that is given goes before it, and an empty value is none."""
+    url = f"{lab.recorder.base_url}/x"
+
+    monkeypatch.setenv("ATL_SIGN_LINK", "other")
+
+    with pytest.raises(AtlSignError, match="other") as caught:
+        AtlSign().sign("GET", url)
+    assert caught.value.code == "unknown_link"
+    assert AtlSign(link="jira").sign("GET", url).link == AtlSign().sign("GET", url, link="jira").link == "jira"
+    monkeypatch.setenv("ATL_SIGN_LINK", "")
+    assert AtlSign().sign("GET", url).link == "jira"
+
+
 def test_a_thousand_calls_in_threads(lab: Lab) -> None:
     """Every one has a signature of its own, over a few connections."""
     daemon = AtlSign()
