@@ -161,8 +161,7 @@ def _connect(address: str, deadline: float) -> _BoundedConnection:
     except TimeoutError:
         raise
     except (OSError, ValueError) as exc:  # nobody listens; not the D-Bus protocol
-        message = "the session bus that DBUS_SESSION_BUS_ADDRESS names cannot be reached"
-        raise KeyringMissingError(message, NO_KEYRING_HINT) from exc
+        raise KeyringMissingError(f"the session bus at {address} cannot be reached", NO_KEYRING_HINT) from exc
 
 
 def _open_collection(deadline: float, bus: SessionBus) -> secretstorage.Collection:
@@ -178,6 +177,10 @@ def _open_collection(deadline: float, bus: SessionBus) -> secretstorage.Collecti
         else:
             bus.keep(address)
             return collection
+    if bus.is_named:
+        raise failure or KeyringMissingError(
+            "the session bus that DBUS_SESSION_BUS_ADDRESS names cannot be reached", NO_KEYRING_HINT
+        )
     raise failure or KeyringMissingError("there is no session bus: DBUS_SESSION_BUS_ADDRESS is not set", NO_KEYRING_HINT)
 
 

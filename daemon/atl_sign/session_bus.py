@@ -45,6 +45,11 @@ class SessionBus:
                 seen.add(address)
                 yield address
 
+    @property
+    def is_named(self) -> bool:
+        """Whether our environment names a bus, though perhaps one that cannot be."""
+        return ADDRESS in self._environment
+
     def keep(self, address: str) -> None:
         """Begin with *address* next time: a keyring has answered there."""
         self._proven = address

@@ -308,7 +308,7 @@ class _Backend:
 
 
 def _use(monkeypatch: pytest.MonkeyPatch, backend: _Backend) -> SecretServiceStore:
-    monkeypatch.setattr(secret_service, "_backend", lambda deadline: backend)
+    monkeypatch.setattr(secret_service, "_backend", lambda deadline, bus: backend)
     return SecretServiceStore()
 
 
