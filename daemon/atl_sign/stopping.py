@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,6 +11,7 @@ from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, autostart, manager_env
 from atl_sign.daemon_call import NoAnswerError, ask_status, describe_status, find_listener
 from atl_sign.listening import StartError, is_claimed, socket_path
 from atl_sign.programs import ProgramError, call_program, find_program
+from atl_sign.terminal import complain, say
 
 END_S = 15.0  # a clean end takes 3 s at most, and a busy machine longer
 _POLL_S = 0.02
@@ -23,9 +23,9 @@ def run_stop(environment: Mapping[str, str]) -> int:
         path = socket_path(environment)
         has_ended = _end(environment, path)
     except (StartError, ProgramError) as exc:
-        print(f"atl-sign: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        complain("atl-sign", exc, exc.hint)
         return 1
-    print("the daemon has ended; the next command starts it again" if has_ended else f"no daemon runs at {path}")
+    say("the daemon has ended; the next command starts it again" if has_ended else f"no daemon runs at {path}")
     return 0
 
 
@@ -33,19 +33,19 @@ def run_restart(environment: Mapping[str, str]) -> int:
     """End the daemon, start one as a client does, and print how it is; returns the exit status, 3 without a daemon."""
     if environment.get("ATL_SIGN_AUTOSTART") == "0":
         message = "ATL_SIGN_AUTOSTART=0 says not to start a daemon; nothing was ended"
-        print(f"atl-sign: {message}\nhint: atl-sign stop, then: atl-sign serve &", file=sys.stderr)
+        complain("atl-sign", message, "atl-sign stop, then: atl-sign serve &")
         return 1
     try:
         path = socket_path(environment)
         _end(environment, path)
     except (StartError, ProgramError) as exc:
-        print(f"atl-sign: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        complain("atl-sign", exc, exc.hint)
         return 1
     try:
         autostart(environment)
-        print(describe_status(ask_status(path), path))
+        say(describe_status(ask_status(path), path))
     except (StartError, NoAnswerError) as exc:
-        print(f"atl-sign: {exc}\nhint: {exc.hint if isinstance(exc, StartError) else 'atl-sign doctor'}", file=sys.stderr)
+        complain("atl-sign", exc, exc.hint if isinstance(exc, StartError) else "atl-sign doctor")
         return 3
     return 0
 
