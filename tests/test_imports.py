@@ -100,7 +100,7 @@ EDGE_USES = {
     "folders": {"ownership"},
     "audit": {"folders"},
     "config": {"folders", "ownership"},
-    "session_bus": {"peer"},
+    "session_bus": {"folders", "peer"},
     "secret_service": {"ownership", "peer", "session_bus"},
     "move_note": {"folders"},
     "neighbours": {"folders"},
