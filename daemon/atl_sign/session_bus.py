@@ -1,5 +1,5 @@
 """
-Which session bus has the keyring: looked for anew at each connection, not decided by the environment of the first caller.
+Which session bus has the keyring: looked for at each connection, not fixed by the environment of the first caller.
 
 A daemon that cron or `su` has started knows no bus, or one of a session that is over; those that call it later know theirs.
 """
@@ -32,6 +32,11 @@ class SessionBus:
         self.list_callers = list_callers
         self._environment = environment
         self._proven: str | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Tell whether our environment names an address."""
+        return bool(self._environment.get(ADDRESS))
 
     def addresses(self) -> Iterator[str]:
         """

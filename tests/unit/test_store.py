@@ -98,7 +98,6 @@ def test_without_a_session_bus_the_hint_names_both_ways_out() -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        "",
         "nonsense",
         "unix:path",
         "unix:abstract=",
@@ -308,7 +307,7 @@ class _Backend:
 
 
 def _use(monkeypatch: pytest.MonkeyPatch, backend: _Backend) -> SecretServiceStore:
-    monkeypatch.setattr(secret_service, "_backend", lambda deadline: backend)
+    monkeypatch.setattr(secret_service, "_backend", lambda deadline, bus: backend)
     return SecretServiceStore()
 
 
