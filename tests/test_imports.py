@@ -110,6 +110,7 @@ EDGE_USES = {
     "http_out": {"tls_files", "unreachable"},
     "tls_probe": {"tls_files"},
     "daemon_call": {"peer"},
+    "user_namespace": {"ownership"},
 }
 FOREIGN = {
     "uvicorn": {"server", "connections"},
