@@ -1,8 +1,8 @@
 """
 `atl-sign setup`: from nothing to the first signed request, one step after the other, each by the command that does it.
 
-What is done is seen in what exists (a store, a key, a link, a token), so that whoever leaves comes back to the first step that
-is not done.
+The steps that are done show in what exists (a store, a key, a link, a token), so a user who leaves continues with the first
+step that is not done.
 """
 
 import os
@@ -24,8 +24,7 @@ from atl_sign.listening import StartError, socket_path
 from atl_sign.products import PRODUCTS, Product, find_product
 from atl_sign.programs import find_program
 from atl_sign.provider import Manifest, fetch_manifest
-from atl_sign.terminal import complain, say
-from atl_sign.text import printable
+from atl_sign.terminal import complain, prompt, say
 
 _CALL_S = 30.0
 _PROVIDER_S = 330.0  # as in the command: a link's own time limit is at most 300 s
@@ -39,10 +38,10 @@ _STORE_COMMANDS = {
 
 
 class LeftError(Exception):
-    """A step was not done; says which and why, and in `hint` how to go on."""
+    """A step was not done; says which and why, and in `hint` how to continue."""
 
     def __init__(self, message: str, hint: str) -> None:
-        """Say why and how to go on."""
+        """Say why and how to continue."""
         super().__init__(message)
         self.hint = hint
 
@@ -76,7 +75,7 @@ def run_setup(environment: Mapping[str, str], name: str | None) -> int:
         return 3
     except KeyboardInterrupt:
         say("", out=sys.stderr)
-        complain("atl-sign", "left", f"to go on: {guide.again}")
+        complain("atl-sign", "interrupted", f"to continue: {guide.again}")
         return 130
     return 0
 
@@ -115,7 +114,7 @@ class Guide:
         links = {each["name"]: each for each in answer["links"]}
         if name is None:
             open_links = [each for each, link in links.items() if link["token"]["state"] != "active"]
-            if open_links and self._agrees(f"Go on with link {open_links[0]} ({links[open_links[0]]['url']})?"):
+            if open_links and self._agrees(f"Continue with link {open_links[0]} ({links[open_links[0]]['url']})?"):
                 name = open_links[0]
         if name is not None and name in links:
             return Target(name, links[name]["url"], is_added=True)
@@ -143,12 +142,12 @@ class Guide:
             say(f"{product.name if product else manifest.type_id} {manifest.version} at {url}")
             if manifest.url and not manifest.is_at(parse_base_url(url)):
                 say(f"It is configured with the base URL {manifest.url}")
-                if self._agrees("Use that one, which signatures are checked against?"):
+                if self._agrees("Use that one, because signatures are checked against it?"):
                     try:
                         url = str(parse_base_url(manifest.url))
                     except BadUrlError as exc:
                         say(exc.message)
-            if product is not None or self._agrees("atl-sign does not know this product. Go on with it?"):
+            if product is not None or self._agrees("atl-sign does not know this product. Continue?"):
                 return url, product
 
     # --- store and key ---
@@ -172,10 +171,10 @@ class Guide:
         answer = call_daemon(self._path, "GET", "/key", _CALL_S)
         if answer.error.get("code") == "key_missing":
             self._ask("POST", "/key", _PROVIDER_S)
-            _show("key", "made, one for all links")
+            _show("key", "created, one for all links")
         else:
             self._ask("GET", "/key")
-            _show("key", "there, one for all links")
+            _show("key", "exists, one for all links")
 
     # --- link and form ---
 
@@ -197,7 +196,7 @@ class Guide:
                 self._command("link", "setup", target.name)
                 is_shown = True
             say("", f"form: {broken['cause']}")
-            if self._answer(f"Press Enter when it is entered, {_SKIP} to go on without, or ^C to leave: ") == _SKIP:
+            if self._answer(f"Press Enter when it is entered, {_SKIP} to skip, or ^C to leave: ") == _SKIP:
                 return
 
     # --- how it is done ---
@@ -214,7 +213,7 @@ class Guide:
         if done.returncode == 130:
             raise KeyboardInterrupt
         if done.returncode != 0:
-            raise LeftError(f"{shown} ended with status {done.returncode}", f"to go on: {self.again}")
+            raise LeftError(f"{shown} ended with status {done.returncode}", f"to continue: {self.again}")
 
     def _ask(self, method: str, target: str, timeout_s: float = _CALL_S) -> dict[str, Any]:
         answer = call_daemon(self._path, method, target, timeout_s)
@@ -227,15 +226,15 @@ class Guide:
 
     def _answer(self, question: str) -> str:
         """Return the line that the user types; raises LeftError when there is no more input."""
-        print(printable(question), end="", flush=True)
+        prompt(question)
         # Byte by byte: what follows in a pipe is for the commands.
         line = bytearray()
         while (byte := os.read(0, 1)) not in (b"", b"\n"):
             line += byte
         if not byte and not line:
             say("")
-            hint = f"go on at a terminal: {self.again}; or by hand: atl-sign help"
-            raise LeftError("there is nobody to answer", hint)
+            hint = f"to continue at a terminal: {self.again}; or by hand: atl-sign help"
+            raise LeftError("standard input has ended", hint)
         if not os.isatty(0):
             say(line.decode(errors="replace"))
         return line.decode(errors="replace").strip()
