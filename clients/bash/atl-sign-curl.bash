@@ -594,7 +594,7 @@ describe_body() {
 	o[form]=$body
 }
 
-# Tells whether the Content-Type says that the body is a form; refuses one that a server may read otherwise: Tomcat before 9.0.98
+# Succeeds when the Content-Type says that the body is a form; refuses one that a server may read differently: Tomcat before 9.0.98
 # knows the type in lower case only, and a charset other than UTF-8 makes other parameters of the same bytes.
 is_form() {
 	local rest=${o[content-type]-}\; kind

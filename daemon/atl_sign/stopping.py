@@ -1,4 +1,4 @@
-"""`atl-sign stop` and `restart`: the daemon ended by whoever started it, systemd or a signal, and another one in its place."""
+"""`atl-sign stop` and `restart`: end the daemon through systemd or by a signal, and start another one."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ _POLL_S = 0.02
 
 
 def run_stop(environment: Mapping[str, str]) -> int:
-    """End the daemon and print what came of it; returns the exit status: 0 also when none ran."""
+    """End the daemon and print the result; returns the exit status: 0 also when none ran."""
     try:
         path = socket_path(environment)
         has_ended = _end(environment, path)
@@ -30,7 +30,7 @@ def run_stop(environment: Mapping[str, str]) -> int:
 
 
 def run_restart(environment: Mapping[str, str]) -> int:
-    """End the daemon, start one as a client does, and print how it is; returns the exit status, 3 without a daemon."""
+    """End the daemon, start one as a client does, and print its state; returns the exit status, 3 without a daemon."""
     if environment.get("ATL_SIGN_AUTOSTART") == "0":
         message = "ATL_SIGN_AUTOSTART=0 says not to start a daemon; nothing was ended"
         complain("atl-sign", message, "atl-sign stop, then: atl-sign serve &")
@@ -52,10 +52,10 @@ def run_restart(environment: Mapping[str, str]) -> int:
 
 def _end(environment: Mapping[str, str], path: Path) -> bool:
     """
-    Return when no daemon runs at *path* any more; tells whether one did.
+    Return when no daemon runs at *path* any longer, and whether one did.
 
     Raises:
-        StartError: what listens there is no daemon of ours, or it does not end.
+        StartError: what listens there is not our daemon, or it does not end.
         ProgramError: systemd does not end it.
     """
     is_units = _end_unit(environment, path)
@@ -68,7 +68,7 @@ def _end(environment: Mapping[str, str], path: Path) -> bool:
         raise StartError(f"the socket {path} belongs to another user", "run this as the user whose daemon it is")
     # The lock alone may be from a container that shares the folder, where the number means another process.
     if listener is None:
-        raise StartError(f"a daemon with pid {pid} has {path}, and does not listen there", f"if that is atl-signd: kill {pid}")
+        raise StartError(f"a daemon with pid {pid} holds {path}, but does not listen there", f"if that is atl-signd: kill {pid}")
     if listener.pid != pid:
         cause = f"the process {listener.pid} listens at {path}, and is not a daemon of atl-sign"
         raise StartError(cause, "name another socket in ATL_SIGN_SOCK")

@@ -152,7 +152,7 @@ def test_a_new_passphrase_for_another_store_is_not_even_asked_for(lab: Daemon) -
 
     assert person.finish() == 1
     assert person.seen == (
-        "atl-sign: the store is secret-service, which has no passphrase of atl-sign's\n"
+        "atl-sign: the store is secret-service, which has no passphrase\n"
         "hint: to keep the secrets in an encrypted file instead: atl-sign store move file\n"
     )
 
