@@ -359,7 +359,7 @@ def test_status_tells_units_versions_and_what_to_do(lab: Daemon) -> None:
     """Before, during and after; as text and as JSON."""
     before = service(lab, "status")
     assert before.returncode == 1
-    assert "installed: False" in before.stdout
+    assert "installed: false" in before.stdout
     assert "hint: atl-sign service install" in before.stdout
     service(lab, "install")
 
