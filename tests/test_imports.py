@@ -100,7 +100,7 @@ EDGE_USES = {
     "folders": {"ownership"},
     "audit": {"folders"},
     "config": {"folders", "ownership"},
-    "session_bus": {"peer"},
+    "session_bus": {"folders", "peer"},
     "secret_service": {"ownership", "peer", "session_bus"},
     "move_note": {"folders"},
     "neighbours": {"folders"},
@@ -110,6 +110,7 @@ EDGE_USES = {
     "http_out": {"tls_files", "unreachable"},
     "tls_probe": {"tls_files"},
     "daemon_call": {"peer"},
+    "user_namespace": {"ownership"},
 }
 FOREIGN = {
     "uvicorn": {"server", "connections"},

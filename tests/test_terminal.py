@@ -191,6 +191,7 @@ def test_paths_of_the_environment_move_no_cursor() -> None:
         outputs = [run(daemon, signd, "serve"), run(daemon, BASH, "status"), run(daemon, GIT_HELPER, "get", input=b"host=h\n\n")]
         daemon.environment["ATL_SIGN_AUTOSTART"] = "1"
         outputs += [run(daemon, signd, "autostart"), run(daemon, BASH, "status"), run(daemon, signd, "doctor")]
+        outputs += [run(daemon, signd, "stop"), run(daemon, signd, "restart"), run(daemon, signd, "setup")]
 
     assert [text for text in outputs if unprintable(text)] == []
     assert all("pwned" in text for text in outputs)
@@ -234,4 +235,8 @@ def test_one_function_of_the_bash_command_writes_messages() -> None:
         if re.search(r"(printf|echo)\b.*>&2", line) and not line.strip().startswith(("say()", "#"))
     ]
 
-    assert past == ["""printf '%s' "The code, or the whole address the browser ended on: " >&2"""]
+    assert past == [
+        """printf '\\rwaiting for your consent, %d:%02d left ' $((left / 60)) $((left % 60)) >&2""",
+        """if ((poll == 1)); then printf '\\r%40s\\r' '' >&2; fi""",
+        """printf '%s' "The code, or the whole address the browser ended on: " >&2""",
+    ]

@@ -4,11 +4,11 @@
 # beside it, whose helpers it uses. docs/decisions/0010-curl-wrapper.md says why so.
 
 # Names that are filled in here: an inherited one would pass what it holds on to every child.
-unset -v all answer array at attempt authenticate authorization backoff base before body body_end char charset chosen chunk clock_ms code code_before config_end \
-	config_text content count custom data entries letter_names loaded saved_error data_kept delay digits dump element ends entry extra field file files filter first first_host first_link \
+unset -v all answer array at attempt authenticate authorization backoff base before body body_end char chosen chunk clock_ms code code_before config_end \
+	config_text content count custom data entries letter_names loaded saved_error data_kept delay digits dump element ends entry extra file files filter first first_link \
 	first_origin first_transfer form fragment from global_pass has_comments has_json header headers headers_kept held holds_nul hop host in_text index \
-	is_dry_run is_json_bare is_same is_signed item joint kept kind late left length letter letters limit line link literal location log mark method ms \
-	name needs needs_name node node_count node_kinds node_outs node_uploads node_urls number o o_kept operation operations origin out out_at pad \
+	is_dry_run is_json_bare is_same is_signed item kept kind late left length letter letters limit line link literal location log mark method ms \
+	name needs needs_name node node_count node_kinds node_outs node_uploads node_urls number o o_kept operation operations out out_at pad \
 	params part pass pass_kept path pattern pattern_count pending piece place places plain query quoted reason referer reply report report_end \
 	rest result retries retry_after said saved_in saved_out scheme segment shown shown_link signed_url since size sizes start started status \
 	step t_fragments t_indexes t_kinds t_operations t_outs t_typed t_uploads t_urls target text to toggle total transfer typed upload upload_at \
@@ -594,7 +594,7 @@ describe_body() {
 	o[form]=$body
 }
 
-# Tells whether the Content-Type says that the body is a form; refuses one that a server may read otherwise: Tomcat before 9.0.98
+# Succeeds when the Content-Type says that the body is a form; refuses one that a server may read differently: Tomcat before 9.0.98
 # knows the type in lower case only, and a charset other than UTF-8 makes other parameters of the same bytes.
 is_form() {
 	local rest=${o[content-type]-}\; kind

@@ -89,7 +89,7 @@ def wants_text(request: Request) -> bool:
 
 
 def answer_text(lines: Iterable[str], status: int = 200) -> Response:
-    """Answer with *lines* for a terminal: whatever stands in them, each stays one line, and no cursor moves."""
+    """Answer with *lines* for a terminal: each stays one line, and control characters are escaped."""
     return Response(to_text(lines), status, media_type="text/plain")
 
 

@@ -44,7 +44,7 @@ def autostart(environment: Mapping[str, str]) -> None:
     if _start_unit(environment, path):
         while not _answers(path):
             if time.monotonic() > deadline:
-                raise StartError(f"systemd started {SOCKET_UNIT}, and nobody answers at {path}", SERVICE_HINT)
+                raise StartError(f"systemd started {SOCKET_UNIT}, but no daemon answers at {path}", SERVICE_HINT)
             time.sleep(_POLL_S)
         return
     lock = open_lock(path.with_name(f"{path.name}.start"), is_default=not environment.get("ATL_SIGN_SOCK"))

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("sandbox", help="a provider to try against", add_help=False)
     add("autostart", "start the daemon when none answers, and wait until it does; what clients call", "atl-signd")
     guide = add("setup", "from nothing to the first signed request: address, store, key, form, dance, check")
-    guide.add_argument("name", nargs="?", metavar="NAME", help="the link to go on with")
+    guide.add_argument("name", nargs="?", metavar="NAME", help="the link to continue with")
     add("stop", "end the daemon; the next command starts it again")
     add("restart", "end the daemon and start it, for another version or another ATL_SIGN_STORE")
     service = add("service", "have systemd or launchd start it at log-in")

@@ -122,7 +122,7 @@ def _check_running(status: Mapping[str, Any]) -> Finding:
     held = describe_inherited(pid)
     if not held:
         return Finding("daemon", "ok", words)
-    cause = f"{words}; the program that started it left it {', '.join(held)}"
+    cause = f"{words}; inherited from the program that started it: {', '.join(held)}"
     return Finding("daemon", "warning", cause, "atl-sign restart  # from a shell without that")
 
 

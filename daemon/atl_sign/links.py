@@ -40,7 +40,7 @@ class Link:
     timeout_s: float = TIMEOUT_S_DEFAULT
     allow_insecure: bool = False  # whether `atl-sign curl` may be given curl's -k; the daemon itself always verifies
     git: GitPermission | None = None  # what git's token may do at a Bitbucket; None: `GIT_PERMISSION_DEFAULT`
-    default: bool = False  # whether it is taken among several links with its base URL, when nobody names one
+    default: bool = False  # whether it is the default among links with its base URL
     git_days: int | None = None  # how many days that token lives; None: `GIT_DAYS_DEFAULT`
 
     @property

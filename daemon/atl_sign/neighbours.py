@@ -1,7 +1,7 @@
 """
-The user's other daemons that keep their secrets in the same store: told of each change, and kept out of a renewal.
+The user's other daemons with the same store: each learns of the others' changes, and only one renews a token at a time.
 
-There are two when one was started before the log-in, at another socket, and goes on beside the one of the session.
+There are two when one was started before the log-in, at another socket, and keeps running beside that of the session.
 """
 
 import fcntl
@@ -23,11 +23,11 @@ class Neighbours:
     """
     Two kinds of files beside the logs: one that grows by a byte with each change of the store, and a lock for each renewal.
 
-    Where the folder cannot be written nobody is told, and a renewal still reads the store before it asks the provider.
+    If the folder cannot be written, changes are not announced, and a renewal still reads the store before it asks the provider.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        """Meet them in *folder*; None when nobody shares the store."""
+        """Exchange changes and locks in *folder*; None when the store is not shared."""
         self._folder = folder
         self._changes = None if folder is None else str(folder / _CHANGES)  # os.stat takes it in half the time
         self._seen = self._size()
@@ -37,12 +37,12 @@ class Neighbours:
         """Tell, once, whether another daemon has changed the store since the last call."""
         if self._size() == self._seen:
             return False
-        with self._lock:  # else a change of ours could count that is just being told
+        with self._lock:  # else a change of ours that is just being announced could count
             before, self._seen = self._seen, self._size()
             return before != self._seen
 
     def tell(self) -> None:
-        """Tell them that the store was changed by us."""
+        """Announce that we have changed the store."""
         if self._folder is None or self._changes is None:
             return
         with suppress(OSError), self._lock:

@@ -1,5 +1,5 @@
 """
-What the daemon's process chooses instead of inheriting it: whoever calls first must not decide for those who come later.
+What the daemon's process sets instead of inheriting it: the first caller must not decide for later callers.
 
 Sources: execve(2) (what stays across it), getrlimit(2), sched(7), proc_pid_oom_score_adj(5).
 """
@@ -33,9 +33,9 @@ _FIRST_FOREIGN_FD = 3
 
 def become_independent(kept: Collection[int] = ()) -> None:
     """
-    Leave what the caller had behind: umask, folder, signals, limits, priority and descriptors.
+    Drop what was inherited from the caller: umask, folder, signals, limits, priority and descriptors.
 
-    What the system does not allow stays as it is, such as a hard limit or a user's nice value; `describe_inherited` reports it.
+    What the system does not allow stays, such as a hard limit or a user's nice value; `describe_inherited` reports it.
 
     Args:
         kept: descriptors above 2 that were passed on purpose.
@@ -58,7 +58,7 @@ def become_independent(kept: Collection[int] = ()) -> None:
 
 
 def describe_inherited(pid: int) -> list[str]:
-    """Return what holds the daemon with *pid* back that it could not shake off, for people."""
+    """Return the inherited restrictions that the daemon with *pid* could not remove, for people."""
     found = []
     with suppress(OSError):
         nice = os.getpriority(os.PRIO_PROCESS, pid)

@@ -1,4 +1,4 @@
-"""Whose a file is: who else could change it, or put another one in its place."""
+"""Who owns a file, and whether another user can change or replace it."""
 
 import os
 import stat
@@ -21,10 +21,18 @@ class WeakSpot:
 def trusted_owners() -> set[int]:
     """Return who may own a folder on the way: we, and root, whom a user namespace (toolbox, bubblewrap) may show as nobody."""
     owners = {os.geteuid(), 0}
-    with suppress(OSError):  # no /proc
-        if Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
+    if not is_in_first_namespace():
+        with suppress(OSError):
             owners.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))
     return owners
+
+
+def is_in_first_namespace() -> bool:
+    """Tell whether we run in the machine's first user namespace, which maps each uid to itself; True without /proc."""
+    try:
+        return Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
+    except OSError:
+        return True
 
 
 def is_open_to_others(status: os.stat_result) -> bool:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from atl_sign.errors import BadUrlError
 from atl_sign.link_command import format_link_command
 from atl_sign.links import Link, parse_base_url
-from atl_sign.text import printable
+from atl_sign.text import shorten
 from atl_sign.urls import parse_pairs
 
 _WORDS: dict[str, tuple[str, str]] = {
@@ -129,8 +129,8 @@ def explain_problem(problem: str, fields: Mapping[str, str], link: Link, base_st
         if fields.get(field):
             # Parts of the form name=value, joined by "&"; a value can be the token.
             names = {unquote(part.partition("=")[0]): None for part in fields[field].split("&")}
-            message = f"{message}: {_printable(', '.join(names))}"
-    return f"{message} ({_printable(problem)})", hint.replace("NAME", link.name)
+            message = f"{message}: {shorten(', '.join(names))}"
+    return f"{message} ({shorten(problem)})", hint.replace("NAME", link.name)
 
 
 def parse_clock_offset(fields: Mapping[str, str], now: float) -> float | None:
@@ -168,16 +168,16 @@ def _explain_signature(theirs: str | None, ours: str | None, link: Link) -> tupl
     our_method, our_uri, our_parameters = ours.split("&", 2)
     if their_method != our_method:
         return (
-            f"the provider got the method {_printable(their_method)}, signed was {our_method} {problem}",
+            f"the provider got the method {shorten(their_method)}, signed was {our_method} {problem}",
             "a proxy in front changes the method",
         )
     if their_uri != our_uri:
-        seen, signed = _printable(unquote(their_uri)), unquote(our_uri)
+        seen, signed = shorten(unquote(their_uri)), unquote(our_uri)
         return (
             f"the provider believes it was called at {seen}, signed was {signed}: {_different_part(seen, signed)} {problem}",
             f"a proxy hides its real address: {_sign_as_seen(link, unquote(their_uri), unquote(our_uri))}",
         )
-    names = ", ".join(_printable(name) for name in _different_names(their_parameters, our_parameters))
+    names = ", ".join(shorten(name) for name in _different_names(their_parameters, our_parameters))
     return (
         f"the provider read other parameters than were signed: {names or 'their order'} {problem}",
         "a proxy in front changes the query or the form",
@@ -213,8 +213,3 @@ def _different_names(theirs: str, ours: str) -> list[str]:
     except BadUrlError:
         return []  # a provider can write what it likes
     return sorted({name for name, _ in (their_pairs - our_pairs) + (our_pairs - their_pairs)})
-
-
-def _printable(text: str) -> str:
-    """Return *text*, which a provider chose, short and without anything that moves a terminal's cursor."""
-    return printable(text[:200])

@@ -76,7 +76,7 @@ class LinkFields(Fields):
     )
     git_days: int | None = Field(None, description="days that git's token lives, 1 to 90; 7 when left out")
     default: bool | None = Field(
-        None, description="whether it is taken among several links with its base URL; left out: as before, false for a new link"
+        None, description="whether it is the default among links with its base URL; left out: unchanged, false for a new link"
     )
 
 
@@ -150,7 +150,8 @@ class SignAnswer(BaseModel):
     allow_insecure: bool | None = Field(None, description="true when curl's -k may be used; else left out")
     warning: str | None = Field(
         None,
-        description="what some providers may make of the request; left out when there is nothing; as text with `details` alone",
+        description="why some providers may still refuse the signature; left out if there is no reason; as text only with "
+        "`details`",
     )
 
 
@@ -220,7 +221,7 @@ class LinkAnswer(BaseModel):
     allow_insecure: bool
     git: GitPermission | None = Field(description="null: write")
     git_days: int | None = Field(description="null: 7")
-    default: bool = Field(description="whether it is taken among several links with its base URL")
+    default: bool = Field(description="whether it is the default among links with its base URL")
     token: TokenAnswer
 
 

@@ -31,6 +31,7 @@ _UNLOCK_COMMAND = "(read -rsp 'password: ' p && printf %s \"$p\" | gnome-keyring
 LOCKED_HINT = f"log in to the desktop, or unlock the keyring in bash: {_UNLOCK_COMMAND}"
 NO_KEYRING_HINT = "log in to the desktop, or keep the secrets in an encrypted file: atl-sign store move file"
 NO_COLLECTION_HINT = f"{NO_KEYRING_HINT}; or create a keyring with a password of your choice in bash: {_UNLOCK_COMMAND}"
+_UNREACHABLE = "the session bus cannot be reached"
 FAILED_HINT = "look whether the disk is full, and into the keyring's log"
 DOUBLE_HINT = "look for a second item of that name (service atl-sign) and remove it, and whether the disk is full"
 CHANGED_HINT = "try again"
@@ -161,7 +162,7 @@ def _connect(address: str, deadline: float) -> _BoundedConnection:
     except TimeoutError:
         raise
     except (OSError, ValueError) as exc:  # nobody listens; not the D-Bus protocol
-        raise KeyringMissingError(f"the session bus at {address} cannot be reached", NO_KEYRING_HINT) from exc
+        raise KeyringMissingError(_UNREACHABLE, NO_KEYRING_HINT) from exc
 
 
 def _open_collection(deadline: float, bus: SessionBus) -> secretstorage.Collection:
@@ -177,11 +178,10 @@ def _open_collection(deadline: float, bus: SessionBus) -> secretstorage.Collecti
         else:
             bus.keep(address)
             return collection
-    if bus.is_named:
-        raise failure or KeyringMissingError(
-            "the session bus that DBUS_SESSION_BUS_ADDRESS names cannot be reached", NO_KEYRING_HINT
-        )
-    raise failure or KeyringMissingError("there is no session bus: DBUS_SESSION_BUS_ADDRESS is not set", NO_KEYRING_HINT)
+    if failure is None:
+        words = _UNREACHABLE if bus.is_named else "there is no session bus: DBUS_SESSION_BUS_ADDRESS is not set"
+        failure = KeyringMissingError(words, NO_KEYRING_HINT)
+    raise failure
 
 
 def _open_collection_at(address: str, deadline: float) -> secretstorage.Collection:

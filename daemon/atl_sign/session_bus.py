@@ -1,5 +1,5 @@
 """
-Which session bus has the keyring: looked for anew at each connection, not decided by the environment of the first caller.
+Which session bus has the keyring: looked for at each connection, not fixed by the environment of the first caller.
 
 A daemon that cron or `su` has started knows no bus, or one of a session that is over; those that call it later know theirs.
 """
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]  # it has no annotations
 
+from atl_sign.folders import runtime_folder
 from atl_sign.peer import read_environment
 
 ADDRESS = "DBUS_SESSION_BUS_ADDRESS"
-RUNTIME_FOLDER = "XDG_RUNTIME_DIR"
 
 
 class SessionBus:
@@ -32,6 +32,11 @@ class SessionBus:
         self.list_callers = list_callers
         self._environment = environment
         self._proven: str | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Tell whether our environment names an address."""
+        return bool(self._environment.get(ADDRESS))
 
     def addresses(self) -> Iterator[str]:
         """
@@ -65,19 +70,17 @@ class SessionBus:
 def addresses_in(environment: Mapping[str, str]) -> list[str]:
     """Return where *environment* says that the bus is, and where systemd puts it: in the runtime folder, if that is ours."""
     found = []
-    with suppress(ValueError, RuntimeError):  # no address, or of a kind that is no Unix socket
+    with suppress(ValueError, RuntimeError):  # not an address, or not one of a Unix socket
         found += list(get_connectable_addresses(environment.get(ADDRESS, "")))
-    named = environment.get(RUNTIME_FOLDER)
-    folder = Path(named) if named and _is_ours(Path(named)) else Path(f"/run/user/{os.geteuid()}")
-    if _is_ours(folder / "bus"):
+    folder = runtime_folder(environment)
+    if folder is not None and _is_own_socket(folder / "bus"):
         found.append(str(folder / "bus"))
     return found
 
 
-def _is_ours(path: Path) -> bool:
-    """Tell whether *path* is a folder or a socket of ours."""
+def _is_own_socket(path: Path) -> bool:
     try:
         status = path.stat()
     except OSError:
         return False
-    return status.st_uid == os.geteuid() and (stat.S_ISDIR(status.st_mode) or stat.S_ISSOCK(status.st_mode))
+    return stat.S_ISSOCK(status.st_mode) and status.st_uid == os.geteuid()

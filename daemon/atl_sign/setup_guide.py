@@ -1,8 +1,8 @@
 """
 `atl-sign setup`: from nothing to the first signed request, one step after the other, each by the command that does it.
 
-What is done is seen in what exists (a store, a key, a link, a token), so that whoever leaves comes back to the first step that
-is not done.
+The steps that are done show in what exists (a store, a key, a link, a token), so a user who leaves continues with the first
+step that is not done.
 """
 
 import os
@@ -24,7 +24,7 @@ from atl_sign.listening import StartError, socket_path
 from atl_sign.products import PRODUCTS, Product, find_product
 from atl_sign.programs import find_program
 from atl_sign.provider import Manifest, fetch_manifest
-from atl_sign.text import one_line
+from atl_sign.terminal import complain, prompt, say
 
 _CALL_S = 30.0
 _PROVIDER_S = 330.0  # as in the command: a link's own time limit is at most 300 s
@@ -38,10 +38,10 @@ _STORE_COMMANDS = {
 
 
 class LeftError(Exception):
-    """A step was not done; says which and why, and in `hint` how to go on."""
+    """A step was not done; says which and why, and in `hint` how to continue."""
 
     def __init__(self, message: str, hint: str) -> None:
-        """Say why and how to go on."""
+        """Say why and how to continue."""
         super().__init__(message)
         self.hint = hint
 
@@ -62,19 +62,20 @@ def run_setup(environment: Mapping[str, str], name: str | None) -> int:
         if find_listener(path) is None:
             autostart(environment)
     except StartError as exc:
-        print(f"atl-sign: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        complain("atl-sign", exc, exc.hint)
         return 3
     guide = Guide(environment, path)
     try:
         guide.run(name)
     except (LeftError, DaemonError) as exc:
-        print(f"atl-sign: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        complain("atl-sign", exc, exc.hint)
         return 1
     except NoAnswerError as exc:
-        print(f"atl-sign: {exc}\nhint: atl-sign doctor", file=sys.stderr)
+        complain("atl-sign", exc, "atl-sign doctor")
         return 3
     except KeyboardInterrupt:
-        print(f"\natl-sign: left\nhint: to go on: {guide.again}", file=sys.stderr)
+        say("", out=sys.stderr)
+        complain("atl-sign", "interrupted", f"to continue: {guide.again}")
         return 130
     return 0
 
@@ -101,7 +102,7 @@ class Guide:
             self._await_form(target)
             self._command("dance", target.name)
         self._command("check", target.name)
-        print(f"\n{target.name} is set up. Put atl-sign before your curl lines:\n  atl-sign curl -sS {self._example(target)}")
+        say("", f"{target.name} is set up. Put atl-sign before your curl lines:", f"  atl-sign curl -sS {self._example(target)}")
 
     # --- product and address ---
 
@@ -109,21 +110,21 @@ class Guide:
         answer = self._ask("GET", "/links")
         for problem in answer["problems"]:
             place = "config.toml" if problem["line"] is None else f"config.toml line {problem['line']}"
-            print(f"warning: {place}, {problem['part']}: {problem['cause']}", file=sys.stderr)
+            say(f"warning: {place}, {problem['part']}: {problem['cause']}", out=sys.stderr)
         links = {each["name"]: each for each in answer["links"]}
         if name is None:
             open_links = [each for each, link in links.items() if link["token"]["state"] != "active"]
-            if open_links and self._agrees(f"Go on with link {open_links[0]} ({links[open_links[0]]['url']})?"):
+            if open_links and self._agrees(f"Continue with link {open_links[0]} ({links[open_links[0]]['url']})?"):
                 name = open_links[0]
         if name is not None and name in links:
             return Target(name, links[name]["url"], is_added=True)
-        print("Which product? Its address in the browser is enough, such as https://jira.example.com/secure/Dashboard.jspa")
+        say("Which product? Its address in the browser is enough, such as https://jira.example.com/secure/Dashboard.jspa")
         url, product = self._ask_address()
         suggested = product.type_id if product else "link"
         chosen = name or ""
         while not chosen or chosen in links:
             if chosen:
-                print(f"There is a link {chosen} already, at {links[chosen]['url']}")
+                say(f"There is a link {chosen} already, at {links[chosen]['url']}")
             chosen = self._answer(f"A name for this link [{suggested}]: ") or suggested
         return Target(chosen, url, is_added=False)
 
@@ -135,18 +136,18 @@ class Guide:
             try:
                 url, manifest = probe(typed if "://" in typed else f"https://{typed}")
             except DaemonError as exc:
-                print(f"{one_line(exc.message)}\n  {one_line(exc.hint or '')}")
+                say(exc.message, f"  {exc.hint or ''}")
                 continue
             product = find_product(manifest.type_id)
-            print(f"{product.name if product else one_line(manifest.type_id)} {one_line(manifest.version)} at {url}")
+            say(f"{product.name if product else manifest.type_id} {manifest.version} at {url}")
             if manifest.url and not manifest.is_at(parse_base_url(url)):
-                print(f"It is configured with the base URL {one_line(manifest.url)}")
-                if self._agrees("Use that one, which signatures are checked against?"):
+                say(f"It is configured with the base URL {manifest.url}")
+                if self._agrees("Use that one, because signatures are checked against it?"):
                     try:
                         url = str(parse_base_url(manifest.url))
                     except BadUrlError as exc:
-                        print(one_line(exc.message))
-            if product is not None or self._agrees("atl-sign does not know this product. Go on with it?"):
+                        say(exc.message)
+            if product is not None or self._agrees("atl-sign does not know this product. Continue?"):
                 return url, product
 
     # --- store and key ---
@@ -159,7 +160,7 @@ class Guide:
         if not str(code).startswith(("store_", "keyring_")):
             _show("store", f"{status['store']}, {status['store_state']}")
             return
-        print(f"store: {one_line(answer.error['message'])}")
+        _show("store", answer.error["message"])
         if code == "keyring_missing" and not self._agrees("Keep the secrets in an encrypted file instead?"):
             raise LeftError("there is no store yet", str(answer.error["hint"]))
         if code not in _STORE_COMMANDS or (code == "store_locked" and status["store"] != "file"):
@@ -170,10 +171,10 @@ class Guide:
         answer = call_daemon(self._path, "GET", "/key", _CALL_S)
         if answer.error.get("code") == "key_missing":
             self._ask("POST", "/key", _PROVIDER_S)
-            _show("key", "made, one for all links")
+            _show("key", "created, one for all links")
         else:
             self._ask("GET", "/key")
-            _show("key", "there, one for all links")
+            _show("key", "exists, one for all links")
 
     # --- link and form ---
 
@@ -194,8 +195,8 @@ class Guide:
             if not is_shown:
                 self._command("link", "setup", target.name)
                 is_shown = True
-            print(f"\nform: {one_line(broken['cause'])}")
-            if self._answer(f"Press Enter when it is entered, {_SKIP} to go on without, or ^C to leave: ") == _SKIP:
+            say("", f"form: {broken['cause']}")
+            if self._answer(f"Press Enter when it is entered, {_SKIP} to skip, or ^C to leave: ") == _SKIP:
                 return
 
     # --- how it is done ---
@@ -203,7 +204,7 @@ class Guide:
     def _command(self, *arguments: str) -> None:
         """Show and run one of our commands, which asks and prints by itself; raises LeftError when it fails."""
         shown = shlex.join(("atl-sign", *arguments))
-        print(f"\n$ {shown}", flush=True)
+        say("", f"$ {shown}", flush=True)
         beside = Path(sys.executable).parent / "atl-sign"
         program = str(beside) if beside.is_file() else find_program(self._environment, "atl-sign")
         if program is None:
@@ -212,12 +213,12 @@ class Guide:
         if done.returncode == 130:
             raise KeyboardInterrupt
         if done.returncode != 0:
-            raise LeftError(f"{shown} ended with status {done.returncode}", f"to go on: {self.again}")
+            raise LeftError(f"{shown} ended with status {done.returncode}", f"to continue: {self.again}")
 
     def _ask(self, method: str, target: str, timeout_s: float = _CALL_S) -> dict[str, Any]:
         answer = call_daemon(self._path, method, target, timeout_s)
         if answer.error:
-            raise LeftError(one_line(answer.error.get("message")), one_line(answer.error.get("hint") or "atl-sign doctor"))
+            raise LeftError(str(answer.error.get("message")), str(answer.error.get("hint") or "atl-sign doctor"))
         return answer.fields
 
     def _agrees(self, question: str) -> bool:
@@ -225,17 +226,17 @@ class Guide:
 
     def _answer(self, question: str) -> str:
         """Return the line that the user types; raises LeftError when there is no more input."""
-        print(question, end="", flush=True)
+        prompt(question)
         # Byte by byte: what follows in a pipe is for the commands.
         line = bytearray()
         while (byte := os.read(0, 1)) not in (b"", b"\n"):
             line += byte
         if not byte and not line:
-            print()
-            hint = f"go on at a terminal: {self.again}; or by hand: atl-sign help"
-            raise LeftError("there is nobody to answer", hint)
+            say("")
+            hint = f"to continue at a terminal: {self.again}; or by hand: atl-sign help"
+            raise LeftError("standard input has ended", hint)
         if not os.isatty(0):
-            print(line.decode(errors="replace"))
+            say(line.decode(errors="replace"))
         return line.decode(errors="replace").strip()
 
     def _example(self, target: Target) -> str:
@@ -276,4 +277,4 @@ def _ancestors(typed: str) -> Iterator[str]:
 
 
 def _show(step: str, words: str) -> None:
-    print(f"{step}: {words}")
+    say(f"{step}: {words}")

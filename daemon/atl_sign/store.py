@@ -237,7 +237,7 @@ def refuse_passphrase(backend: str, passphrase: Passphrase | None, new: Passphra
     """Raise BadRequestError when a passphrase came for a store that has none."""
     if passphrase is not None or new is not None:
         hint = "to keep the secrets in an encrypted file, which has one: atl-sign store move file"
-        raise BadRequestError(f"the store is {backend}, which has no passphrase of atl-sign's", hint)
+        raise BadRequestError(f"the store is {backend}, which has no passphrase", hint)
 
 
 def _silent() -> StoreLockedError:

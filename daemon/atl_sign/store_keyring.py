@@ -112,7 +112,7 @@ class KeyringStore:
         """See `Store.unlock`; the back end has ways of its own to be opened."""
         if passphrase is not None or new is not None:
             hint = "to keep the secrets in an encrypted file, which has one: atl-sign store move file"
-            raise BadRequestError(f"the store is {self.backend}, which has no passphrase of atl-sign's", hint)
+            raise BadRequestError(f"the store is {self.backend}, which has no passphrase", hint)
         self._ask(lambda keyring: keyring.get_password(SERVICE, _PROBE))
 
     def survives_restart(self) -> bool:
@@ -178,7 +178,7 @@ class KeyringStore:
                 f"the keyring back end's module {exc.name} is missing", "install it beside atl-sign with pip"
             ) from None
         if not isinstance(found, type) or not issubclass(found, KeyringBackend):
-            raise KeyringMissingError(f"{self._name} is no keyring back end", "name its class in [store] backend")
+            raise KeyringMissingError(f"{self._name} is not a keyring back end", "name its class in [store] backend")
         if issubclass(found, (null.Keyring, fail.Keyring, chainer.ChainerBackend)):
             raise KeyringMissingError(
                 f"the keyring back end {self._name} keeps nothing by itself", "name the class that keeps the secrets"

@@ -243,7 +243,7 @@ class StoreKeeper:
             return ()
         except StoreLockedError as exc:
             if left == "file":
-                raise PassphraseNeededError("the store's file still holds copies, and wants its passphrase", "give it") from exc
+                raise PassphraseNeededError("the store's file still holds copies, and needs its passphrase", "give it") from exc
             raise StoreLockedError(f"{left} still holds copies, and is locked", exc.hint) from exc
         self._notes.write(replace(note, whole=(self._vault.backend,)))
         names = _remove_items(store, note.items)

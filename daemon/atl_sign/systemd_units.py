@@ -254,7 +254,7 @@ def find_failure(environment: Mapping[str, str], service: Mapping[str, str]) -> 
     ended = "ended before it was ready" if result == "success" else f"failed ({result})"
     if not status.startswith("0"):
         ended = f"ended with status {status}"
-    tries = f", and systemd has started it {restarts} times again" if restarts else ""
+    tries = f", and systemd has restarted it {restarts} times" if restarts else ""
     return Failure(
         f"does not start: {words}{'; ' if words else ''}it {ended}{tries}",
         _INSTALL if status == _EXEC else hint or LOG_HINT,

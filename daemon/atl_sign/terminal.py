@@ -1,4 +1,4 @@
-"""What people read of `atl-signd`: its output, its errors, its log. A terminal obeys nothing that others wrote in them."""
+"""What `atl-signd` prints: output, errors, log. Control sequences from elsewhere do not reach the terminal."""
 
 import argparse
 import logging
@@ -22,6 +22,12 @@ def say(*lines: str, out: TextIO | None = None, colour: str | None = None, flush
     if colour is not None:
         text = "".join(_paint(line, colour) for line in text.splitlines(keepends=True))
     print(text, end="", file=sys.stdout if out is None else out, flush=flush)
+
+
+def prompt(question: str) -> None:
+    """Print *question*, cleaned as by `printable`, and stay on its line."""
+    sys.stdout.write(printable(question))
+    sys.stdout.flush()
 
 
 def complain(program: str, message: object, hint: str | None = None) -> None:

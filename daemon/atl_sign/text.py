@@ -1,8 +1,10 @@
-"""Text for a terminal: lines of which none obeys what others wrote in them; a line a field, columns, and errors in two lines."""
+"""Text for a terminal, without control sequences from elsewhere: a line a field, columns, and errors in two lines."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+_FOREIGN_MAX = 200  # characters of others' in a sentence of ours
 
 
 def to_text(lines: Iterable[str]) -> str:
@@ -20,6 +22,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+def shorten(text: str) -> str:
+    """Return the beginning of *text*, which a provider chose, as `printable` has it."""
+    return printable(text[:_FOREIGN_MAX])
 
 
 def one_line(value: object) -> str:

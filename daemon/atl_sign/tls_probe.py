@@ -12,7 +12,7 @@ from cryptography import x509
 
 from atl_sign.link_command import format_link_command
 from atl_sign.links import Link
-from atl_sign.text import printable
+from atl_sign.text import shorten
 from atl_sign.tls_files import UnusableFileError, find_ca_bundle, load_files
 
 # OpenSSL's codes (x509_vfy.h); its own words name neither the file nor what to do.
@@ -130,8 +130,8 @@ def _parse(der: bytes | None) -> Certificate:
     names: list[str] = []
     with suppress(x509.ExtensionNotFound, ValueError):
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = [_clean(str(name.value)) for name in extension if isinstance(name, x509.DNSName | x509.IPAddress)]
-    issuer = _clean(certificate.issuer.rfc4514_string())
+        names = [shorten(str(name.value)) for name in extension if isinstance(name, x509.DNSName | x509.IPAddress)]
+    issuer = shorten(certificate.issuer.rfc4514_string())
     return Certificate(tuple(names[:8]), issuer, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
@@ -145,7 +145,3 @@ def _explain_protocol(link: Link, exc: ssl.SSLError) -> TlsError:
     if "PROTOCOL" in reason or "VERSION" in reason:
         return TlsError("the server speaks only versions of TLS that this machine refuses", "the administrator turns TLS 1.2 on")
     return TlsError(f"TLS failed ({reason or 'no reason given'})", "check that this is the https port")
-
-
-def _clean(text: str) -> str:
-    return printable(text[:200])

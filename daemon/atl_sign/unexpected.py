@@ -1,4 +1,4 @@
-"""Answers that are neither what was asked for nor an OAuth problem: what they are, who gives them, and when to try again."""
+"""Answers that are neither the expected one nor an OAuth problem: what they are, where they come from, and when to try again."""
 
 import re
 import time
@@ -11,11 +11,11 @@ from atl_sign.http_out import Answer, find_proxy
 from atl_sign.link_command import format_link_command
 from atl_sign.links import Link, parse_base_url
 from atl_sign.problems import has_oauth_challenge
-from atl_sign.text import printable
+from atl_sign.text import shorten
 from atl_sign.unreachable import cannot_be_reached, name_proxy
 
 RETRY_AFTER_S_MAX = 86_400  # a day; what says more does not know
-_SOON_S = 120  # up to here a wait is told in seconds, and beyond as the time of day
+_SOON_S = 120  # up to here a wait is given in seconds, beyond as the time of day
 
 # Names that the products' own answers carry, and nothing before them makes up.
 _PRODUCT_HEADERS = (
@@ -43,16 +43,16 @@ def explain_bystander(link: Link, answer: Answer) -> DaemonError | None:
     if status == 407:
         proxy = name_proxy(link)
         return cannot_be_reached(
-            link, "the proxy wants a user name and a password (status 407)", f"check the user name and the password of {proxy}"
+            link, "the proxy requires a user name and a password (status 407)", f"check the user name and the password of {proxy}"
         )
     if status in (502, 504) or 520 <= status <= 530:  # the last ones are a large content network's own
         return cannot_be_reached(
             link,
-            f"a gateway in front of it answered, and does not reach it (status {status})",
+            f"a gateway in front of it answered, and cannot reach it (status {status})",
             "try again in a moment; then ask the administrator whether the product is running",
         )
     if status == 511:
-        cause = "this network wants a login first (status 511)"
+        cause = "this network requires a login first (status 511)"
         return cannot_be_reached(link, cause, "log in to the network in a browser, then try again")
     if status in (401, 403) and not _is_of_product(answer):
         return _explain_gatekeeper(link, answer)
@@ -106,7 +106,7 @@ def _parse_retry_after(answer: Answer) -> int | None:
         then = _parse_date(text)
         if then is None:
             return None
-        # By the clock that the date was made with, where the answer tells it.
+        # By the provider's clock, if the answer has a Date.
         seconds = then - (_parse_date(answer.headers.get("Date", "")) or time.time())
     return int(min(max(seconds, 1), RETRY_AFTER_S_MAX))
 
@@ -126,12 +126,12 @@ def _is_of_product(answer: Answer) -> bool:
 
 
 def _explain_gatekeeper(link: Link, answer: Answer) -> DaemonError | None:
-    """Return the error for a 401 or 403 of a proxy, a gateway or a firewall; None when nothing shows that it is one's."""
+    """Return the error for a 401 or 403 of a proxy, a gateway or a firewall; None if nothing shows that it is."""
     scheme = re.match(r"\s*([A-Za-z][\w-]*)", answer.headers.get("WWW-Authenticate", ""))
     server = _SERVER_NAME.fullmatch(answer.headers.get("Server", "").split(" ")[0])
     name = f", {server[1]}" if server else ""
     if scheme is not None:
-        message = f"something in front of the product wants a login of its own (status {answer.status}, {scheme[1][:20]}{name})"
+        message = f"something in front of the product requires its own login (status {answer.status}, {scheme[1][:20]}{name})"
     elif answer.is_html or ("Via" in answer.headers and "json" not in answer.headers.get("Content-Type", "")):
         message = f"a proxy or firewall in front of the product refuses this (status {answer.status}{name})"
     else:
@@ -148,8 +148,8 @@ def _paths(link: Link) -> str:
 
 def _explain_redirect(link: Link, answer: Answer) -> tuple[str, str]:
     # Without what follows the path: a login page's address carries where one came from, and session ids.
-    where = re.split(r"[?#;]", answer.headers.get("Location", "elsewhere"))[0][:200]
-    where = printable(where)
+    where = re.split(r"[?#;]", answer.headers.get("Location", "elsewhere"))[0]
+    where = shorten(where)
     hint = (
         "give the link the base URL that the product's own pages begin with; "
         f"if it is a login page, ask the administrator to let {_paths(link)} pass"

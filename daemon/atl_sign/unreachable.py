@@ -65,9 +65,9 @@ def _explain(link: Link, exc: BaseException) -> tuple[str, str]:
     if find(requests.exceptions.ProxyError):
         tunnel = next((match[1] for kind in kinds if (match := _TUNNEL.search(str(kind)))), None)
         if tunnel == "407":
-            cause = "the proxy does not let us through: it wants a user name and a password (status 407)"
+            cause = "the proxy does not let us through: it requires a user name and a password (status 407)"
             return cause, f"check the user name and the password of {proxy}"
-        words = {"403": ": it forbids this address", "502": ": it does not reach the provider", "503": ": it is not available"}
+        words = {"403": ": it forbids this address", "502": ": it cannot reach the provider", "503": ": it is not available"}
         return (
             f"the proxy does not let us through{words.get(tunnel or '', '')}{f' (status {tunnel})' if tunnel else ''}",
             f"check {proxy}",

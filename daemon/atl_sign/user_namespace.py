@@ -4,14 +4,14 @@ import fcntl
 import os
 import struct
 from functools import cache
-from pathlib import Path
+
+from atl_sign.ownership import is_in_first_namespace
 
 OPEN_MEMORY = (
     "other programs of yours can read the daemon's memory: it runs in a user namespace that you own, "
     "as in a rootless container or under a unit with PrivateUsers="
 )
 _NS_GET_OWNER_UID = 0xB704  # ioctl_ns(2)
-_WHOLE_MAP = ["0", "0", "4294967295"]
 _UID = struct.Struct("I")
 
 
@@ -23,9 +23,9 @@ def is_owned_by_us() -> bool:
     Outside of it that user then has every capability over us, also CAP_SYS_PTRACE, against which PR_SET_DUMPABLE does nothing
     (user_namespaces(7), ptrace(2)). In the first one of the machine, which is root's, it is False.
     """
+    if is_in_first_namespace():
+        return False
     try:
-        if Path("/proc/self/uid_map").read_text().split() == _WHOLE_MAP:
-            return False
         descriptor = os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # another system, or no /proc
         return False

@@ -47,11 +47,11 @@ def test_it_is_left_at_the_form_and_gone_on_with_there(daemon: Daemon) -> None:
         person.type("\x03")
 
         assert person.finish() == 130
-        assert person.seen.endswith("atl-sign: left\nhint: to go on: atl-sign setup mine\n")
+        assert person.seen.endswith("atl-sign: interrupted\nhint: to continue: atl-sign setup mine\n")
         assert "$ atl-sign link add mine http" in person.seen
         enter_form(daemon, sandbox, "mine")
         again = at_terminal(daemon)
-        again.answer(r"Go on with link mine \(http\S+\)\? \[Y/n\] ", "")
+        again.answer(r"Continue with link mine \(http\S+\)\? \[Y/n\] ", "")
         url = again.read_until(r"http\S+oauth_token=\w+")[0]
         again.answer("The code", sandbox.approve("jira", url))
 
@@ -73,7 +73,7 @@ def test_a_dance_that_was_left_is_the_step_to_go_on_with(daemon: Daemon, sandbox
     person.type("\x03")
 
     assert person.finish() == 130
-    assert person.seen.endswith("hint: to go on: atl-sign setup jira\n")
+    assert person.seen.endswith("hint: to continue: atl-sign setup jira\n")
     assert daemon.request("GET", "/links/jira").json["token"]["state"] == "none"
 
 
@@ -83,7 +83,8 @@ def test_piped_answers_go_to_the_steps_and_their_commands(daemon: Daemon) -> Non
         first = piped(daemon, f"{sandbox.base_url('jira')}\n\n")
         assert first.returncode == 1
         assert first.stderr.endswith(
-            "atl-sign: there is nobody to answer\nhint: go on at a terminal: atl-sign setup jira; or by hand: atl-sign help\n"
+            "atl-sign: standard input has ended\n"
+            "hint: to continue at a terminal: atl-sign setup jira; or by hand: atl-sign help\n"
         )
         assert daemon.request("GET", "/links/jira").status == 200
         enter_form(daemon, sandbox, "jira")
@@ -99,7 +100,7 @@ def test_without_anybody_it_asks_for_nothing_twice(daemon: Daemon) -> None:
     """No terminal and no input: status 1 and a way on, and nothing was made."""
     refused = piped(daemon, "")
 
-    assert (refused.returncode, refused.stderr.startswith("atl-sign: there is nobody to answer\nhint: ")) == (1, True)
+    assert (refused.returncode, refused.stderr.startswith("atl-sign: standard input has ended\nhint: ")) == (1, True)
     assert json.loads(daemon.request("GET", "/links").text)["links"] == []
 
 
@@ -111,7 +112,7 @@ def test_a_form_can_be_skipped(daemon: Daemon) -> None:
     assert done.returncode == 1
     assert "$ atl-sign dance jira" in done.stdout
     assert "consumer_key_unknown" in done.stderr
-    assert done.stderr.endswith("hint: to go on: atl-sign setup jira\n")
+    assert done.stderr.endswith("hint: to continue: atl-sign setup jira\n")
 
 
 def test_the_products_own_base_url_is_suggested(daemon: Daemon) -> None:

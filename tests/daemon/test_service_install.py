@@ -223,9 +223,9 @@ atl-signd.service: Main process exited, code=exited, status=78/CONFIG
 @pytest.mark.parametrize(
     ("shown", "said", "cause", "hint"),
     [
-        (NO_COMMAND, None, "it ended with status 203, and systemd has started it 57 times again", "its log says more: "),
+        (NO_COMMAND, None, "it ended with status 203, and systemd has restarted it 57 times", "its log says more: "),
         (NO_COMMAND, SAID.replace("217/USER", "203/EXEC"), "it ended with status 203/EXEC, and", "atl-sign service install"),
-        (BETWEEN, None, "it ended before it was ready, and systemd has started it 57 times again", "its log says more: "),
+        (BETWEEN, None, "it ended before it was ready, and systemd has restarted it 57 times", "its log says more: "),
         (BETWEEN, SAID, "it ended with status 217/USER, and systemd has", "its log says more: journalctl --user -u atl-signd"),
         (GAVE_UP, OWN_WORDS, "no store is called 'plaintext'; it ended with status 78/CONFIG", "name one of: file, memory"),
     ],
@@ -360,7 +360,7 @@ def test_status_tells_units_versions_and_what_to_do(lab: Daemon) -> None:
     """Before, during and after; as text and as JSON."""
     before = service(lab, "status")
     assert before.returncode == 1
-    assert "installed: False" in before.stdout
+    assert "installed: false" in before.stdout
     assert "hint: atl-sign service install" in before.stdout
     service(lab, "install")
 

@@ -247,8 +247,8 @@ def test_an_item_of_somebody_else_is_named_and_not_shown(text: str) -> None:
     ("name", "words"),
     [
         ("no_such_module_anywhere.Keyring", "module no_such_module_anywhere is missing"),
-        (f"{__name__}.NoSuchClass", "is no keyring back end"),
-        (f"{__name__}.NoBackend", "is no keyring back end"),
+        (f"{__name__}.NoSuchClass", "is not a keyring back end"),
+        (f"{__name__}.NoBackend", "is not a keyring back end"),
         (f"{__name__}.Hidden", "keeps nothing by itself"),
     ],
 )

@@ -831,6 +831,7 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
         "allow_insecure": True,
         "git": "read",
         "git_days": 30,
+        "default": True,
     }
 
     link = link_from_fields("jira", fields)
@@ -838,7 +839,7 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
     assert link_to_fields(link) == fields
     assert link_from_fields("jira", link_to_fields(link)) == link
     minimal = link_from_fields("jira", {"url": "https://h/", "consumer_key": "ann"})
-    defaults = {"timeout_s": 30.0, "allow_insecure": False}
+    defaults = {"timeout_s": 30.0, "allow_insecure": False, "default": False}
     assert link_to_fields(minimal) == {**dict.fromkeys(fields), "url": "https://h", "consumer_key": "ann"} | defaults
     assert link_from_fields("jira", link_to_fields(minimal)) == minimal
 

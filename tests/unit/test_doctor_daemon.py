@@ -319,7 +319,7 @@ def units(**changes: str) -> str:
         (units(file="disabled"), "warning", "atl-signd.socket is disabled"),
         (units(file="linked"), "warning", "atl-signd.socket is linked: it is not there after login"),
         (units(reload="yes"), "warning", "changed since systemd read them"),
-        (LOOP, "broken", "does not start: it ended with status 203, and systemd has started it 9 times again"),
+        (LOOP, "broken", "does not start: it ended with status 203, and systemd has restarted it 9 times"),
     ],
 )
 def test_service(programs: Programs, output: str, result: str, words: str) -> None:

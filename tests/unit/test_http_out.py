@@ -585,7 +585,7 @@ def test_https_goes_through_a_tunnel() -> None:
     with RawServer(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n") as proxy:
         error = refusal(make_link("https://provider.invalid", proxy=proxy.url))
 
-    assert "the proxy does not let us through: it wants a user name and a password (status 407)" in error.message
+    assert "the proxy does not let us through: it requires a user name and a password (status 407)" in error.message
     assert error.hint == "check the user name and the password of the link's proxy"
     assert proxy.requests[0].startswith(b"CONNECT provider.invalid:443 HTTP/1.")
     assert CANARY.encode() not in proxy.requests[0]

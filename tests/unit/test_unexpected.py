@@ -64,17 +64,17 @@ def failure(answer: bytes, call: str = "request-token") -> DaemonError:
         (
             reply("<html>", 407, {**HTML, "Proxy-Authenticate": "Basic realm=x"}),
             ProviderUnreachableError,
-            "the proxy wants a user name and a password (status 407)",
+            "the proxy requires a user name and a password (status 407)",
             "user name and the password of the proxies in",
         ),
         (reply("<html>", 502, HTML), ProviderUnreachableError, "a gateway in front of it answered", "product is running"),
-        (reply("", 504), ProviderUnreachableError, "does not reach it (status 504)", "try again in a moment"),
-        (reply("<html>", 522, HTML), ProviderUnreachableError, "does not reach it (status 522)", "try again in a moment"),
-        (reply("<html>", 511, HTML), ProviderUnreachableError, "this network wants a login first", "in a browser"),
+        (reply("", 504), ProviderUnreachableError, "cannot reach it (status 504)", "try again in a moment"),
+        (reply("<html>", 522, HTML), ProviderUnreachableError, "cannot reach it (status 522)", "try again in a moment"),
+        (reply("<html>", 511, HTML), ProviderUnreachableError, "this network requires a login first", "in a browser"),
         (
             reply("", 401, {"WWW-Authenticate": 'Negotiate, Basic realm="x"', "Server": "Microsoft-IIS/10.0"}),
             ProviderRefusedError,
-            "wants a login of its own (status 401, Negotiate, Microsoft-IIS)",
+            "requires its own login (status 401, Negotiate, Microsoft-IIS)",
             "/jira/plugins/servlet/oauth and http://127.0.0.1:",
         ),
         (
@@ -216,8 +216,8 @@ def test_a_proxy_that_refuses_is_named_with_whose_it_is() -> None:
     ("status", "words"),
     [
         (403, "the proxy does not let us through: it forbids this address (status 403)"),
-        (407, "the proxy does not let us through: it wants a user name and a password (status 407)"),
-        (502, "the proxy does not let us through: it does not reach the provider (status 502)"),
+        (407, "the proxy does not let us through: it requires a user name and a password (status 407)"),
+        (502, "the proxy does not let us through: it cannot reach the provider (status 502)"),
         (418, "the proxy does not let us through (status 418)"),
     ],
 )

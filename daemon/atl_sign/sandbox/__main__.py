@@ -81,7 +81,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--refusals",
         choices=REFUSAL_FORMS,
         default="both",
-        help="how an OAuth problem arrives: in header and body, with a newline after the body, in one alone, or behind a page",
+        help="how an OAuth problem arrives: in header and body, with a newline after the body, only in one, or with an HTML page",
     )
     return parser
 

@@ -158,7 +158,7 @@ def _is_signed(base_string: str, signature: str, public_key: RSAPublicKey) -> bo
     try:
         raw = binascii.a2b_base64(signature)
     except ValueError:
-        raw = b""  # what is no base64 is decoded to less than a signature there
+        raw = b""  # what is not base64 is decoded to less than a signature there
     if len(raw) * 8 != (public_key.key_size + 7) // 8 * 8:
         # java.security.Signature.verify: "Bad signature length: got 256 but was expecting 512".
         raise ServerThrowsError("the signature is not as long as the key")

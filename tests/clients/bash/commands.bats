@@ -59,7 +59,7 @@ fails() {
 	fails 2 "unknown option -x" atl-sign status -x
 	fails 2 "option --exit-code takes no value" atl-sign status --exit-code=1
 	fails 2 "--form needs a value" atl-sign header GET "$BASE" --form
-	fails 2 "link needs to be told what" atl-sign link
+	fails 2 "link needs a verb" atl-sign link
 	fails 2 "there is no link rename" atl-sign link rename a b
 	fails 2 "link show does not take --replace" atl-sign link show bamboo --replace
 	fails 2 "a link's name is" atl-sign link show ../status
