@@ -33,11 +33,6 @@ class SessionBus:
         self._environment = environment
         self._proven: str | None = None
 
-    @property
-    def is_named(self) -> bool:
-        """Tell whether our environment names an address."""
-        return bool(self._environment.get(ADDRESS))
-
     def addresses(self) -> Iterator[str]:
         """
         Return each place once, the likeliest first, as an address for `connect`.

@@ -98,6 +98,7 @@ def test_without_a_session_bus_the_hint_names_both_ways_out() -> None:
 @pytest.mark.parametrize(
     "address",
     [
+        "",
         "nonsense",
         "unix:path",
         "unix:abstract=",
