@@ -39,6 +39,6 @@ def run_service(action: str, environment: Mapping[str, str], *, as_json: bool = 
         return 1
     except OSError as exc:
         what = exc.filename or "the service"
-        print(f"atl-sign: {what}: {explain_failure(exc, Path(what))}\nhint: ls -ld {quote(str(what))}", file=sys.stderr)
+        complain("atl-sign", f"{what}: {explain_failure(exc, Path(what))}", f"ls -ld {quote(str(what))}")
         return 1
     return 0

@@ -24,6 +24,7 @@ from atl_sign.listening import StartError, socket_path
 from atl_sign.products import PRODUCTS, Product, find_product
 from atl_sign.programs import find_program
 from atl_sign.provider import Manifest, fetch_manifest
+from atl_sign.terminal import complain, prompt, say
 from atl_sign.text import one_line
 
 _CALL_S = 30.0
@@ -62,19 +63,20 @@ def run_setup(environment: Mapping[str, str], name: str | None) -> int:
         if find_listener(path) is None:
             autostart(environment)
     except StartError as exc:
-        print(f"atl-sign: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        complain("atl-sign", exc, exc.hint)
         return 3
     guide = Guide(environment, path)
     try:
         guide.run(name)
     except (LeftError, DaemonError) as exc:
-        print(f"atl-sign: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        complain("atl-sign", exc, exc.hint)
         return 1
     except NoAnswerError as exc:
-        print(f"atl-sign: {exc}\nhint: atl-sign doctor", file=sys.stderr)
+        complain("atl-sign", exc, "atl-sign doctor")
         return 3
     except KeyboardInterrupt:
-        print(f"\natl-sign: left\nhint: to go on: {guide.again}", file=sys.stderr)
+        say("", out=sys.stderr)
+        complain("atl-sign", "left", f"to go on: {guide.again}")
         return 130
     return 0
 
@@ -101,7 +103,7 @@ class Guide:
             self._await_form(target)
             self._command("dance", target.name)
         self._command("check", target.name)
-        print(f"\n{target.name} is set up. Put atl-sign before your curl lines:\n  atl-sign curl -sS {self._example(target)}")
+        say("", f"{target.name} is set up. Put atl-sign before your curl lines:", f"  atl-sign curl -sS {self._example(target)}")
 
     # --- product and address ---
 
@@ -109,7 +111,7 @@ class Guide:
         answer = self._ask("GET", "/links")
         for problem in answer["problems"]:
             place = "config.toml" if problem["line"] is None else f"config.toml line {problem['line']}"
-            print(f"warning: {place}, {problem['part']}: {problem['cause']}", file=sys.stderr)
+            say(f"warning: {place}, {problem['part']}: {problem['cause']}", out=sys.stderr)
         links = {each["name"]: each for each in answer["links"]}
         if name is None:
             open_links = [each for each, link in links.items() if link["token"]["state"] != "active"]
@@ -117,13 +119,13 @@ class Guide:
                 name = open_links[0]
         if name is not None and name in links:
             return Target(name, links[name]["url"], is_added=True)
-        print("Which product? Its address in the browser is enough, such as https://jira.example.com/secure/Dashboard.jspa")
+        say("Which product? Its address in the browser is enough, such as https://jira.example.com/secure/Dashboard.jspa")
         url, product = self._ask_address()
         suggested = product.type_id if product else "link"
         chosen = name or ""
         while not chosen or chosen in links:
             if chosen:
-                print(f"There is a link {chosen} already, at {links[chosen]['url']}")
+                say(f"There is a link {chosen} already, at {links[chosen]['url']}")
             chosen = self._answer(f"A name for this link [{suggested}]: ") or suggested
         return Target(chosen, url, is_added=False)
 
@@ -135,17 +137,17 @@ class Guide:
             try:
                 url, manifest = probe(typed if "://" in typed else f"https://{typed}")
             except DaemonError as exc:
-                print(f"{one_line(exc.message)}\n  {one_line(exc.hint or '')}")
+                say(exc.message, *([f"  {exc.hint}"] if exc.hint else []))
                 continue
             product = find_product(manifest.type_id)
-            print(f"{product.name if product else one_line(manifest.type_id)} {one_line(manifest.version)} at {url}")
+            say(f"{product.name if product else one_line(manifest.type_id)} {one_line(manifest.version)} at {url}")
             if manifest.url and not manifest.is_at(parse_base_url(url)):
-                print(f"It is configured with the base URL {one_line(manifest.url)}")
+                say(f"It is configured with the base URL {one_line(manifest.url)}")
                 if self._agrees("Use that one, which signatures are checked against?"):
                     try:
                         url = str(parse_base_url(manifest.url))
                     except BadUrlError as exc:
-                        print(one_line(exc.message))
+                        say(exc.message)
             if product is not None or self._agrees("atl-sign does not know this product. Go on with it?"):
                 return url, product
 
@@ -159,7 +161,7 @@ class Guide:
         if not str(code).startswith(("store_", "keyring_")):
             _show("store", f"{status['store']}, {status['store_state']}")
             return
-        print(f"store: {one_line(answer.error['message'])}")
+        say(f"store: {one_line(answer.error['message'])}")
         if code == "keyring_missing" and not self._agrees("Keep the secrets in an encrypted file instead?"):
             raise LeftError("there is no store yet", str(answer.error["hint"]))
         if code not in _STORE_COMMANDS or (code == "store_locked" and status["store"] != "file"):
@@ -194,7 +196,7 @@ class Guide:
             if not is_shown:
                 self._command("link", "setup", target.name)
                 is_shown = True
-            print(f"\nform: {one_line(broken['cause'])}")
+            say("", f"form: {one_line(broken['cause'])}")
             if self._answer(f"Press Enter when it is entered, {_SKIP} to go on without, or ^C to leave: ") == _SKIP:
                 return
 
@@ -203,7 +205,7 @@ class Guide:
     def _command(self, *arguments: str) -> None:
         """Show and run one of our commands, which asks and prints by itself; raises LeftError when it fails."""
         shown = shlex.join(("atl-sign", *arguments))
-        print(f"\n$ {shown}", flush=True)
+        say("", f"$ {shown}", flush=True)
         beside = Path(sys.executable).parent / "atl-sign"
         program = str(beside) if beside.is_file() else find_program(self._environment, "atl-sign")
         if program is None:
@@ -225,17 +227,17 @@ class Guide:
 
     def _answer(self, question: str) -> str:
         """Return the line that the user types; raises LeftError when there is no more input."""
-        print(question, end="", flush=True)
+        prompt(question)
         # Byte by byte: what follows in a pipe is for the commands.
         line = bytearray()
         while (byte := os.read(0, 1)) not in (b"", b"\n"):
             line += byte
         if not byte and not line:
-            print()
+            say("")
             hint = f"go on at a terminal: {self.again}; or by hand: atl-sign help"
             raise LeftError("there is nobody to answer", hint)
         if not os.isatty(0):
-            print(line.decode(errors="replace"))
+            say(line.decode(errors="replace"))
         return line.decode(errors="replace").strip()
 
     def _example(self, target: Target) -> str:
@@ -276,4 +278,4 @@ def _ancestors(typed: str) -> Iterator[str]:
 
 
 def _show(step: str, words: str) -> None:
-    print(f"{step}: {words}")
+    say(f"{step}: {words}")

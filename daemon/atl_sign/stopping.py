@@ -2,16 +2,17 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, autostart, manager_environment, unit_socket_path
 from atl_sign.daemon_call import NoAnswerError, ask_status, describe_status, find_listener
 from atl_sign.listening import StartError, is_claimed, socket_path
 from atl_sign.programs import ProgramError, call_program, find_program
+from atl_sign.terminal import complain, say
 
 END_S = 15.0  # a clean end takes 3 s at most, and a busy machine longer
 _POLL_S = 0.02
@@ -23,9 +24,9 @@ def run_stop(environment: Mapping[str, str]) -> int:
         path = socket_path(environment)
         has_ended = _end(environment, path)
     except (StartError, ProgramError) as exc:
-        print(f"atl-sign: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        complain("atl-sign", exc, exc.hint)
         return 1
-    print("the daemon has ended; the next command starts it again" if has_ended else f"no daemon runs at {path}")
+    say("the daemon has ended; the next command starts it again" if has_ended else f"no daemon runs at {path}")
     return 0
 
 
@@ -33,19 +34,19 @@ def run_restart(environment: Mapping[str, str]) -> int:
     """End the daemon, start one as a client does, and print how it is; returns the exit status, 3 without a daemon."""
     if environment.get("ATL_SIGN_AUTOSTART") == "0":
         message = "ATL_SIGN_AUTOSTART=0 says not to start a daemon; nothing was ended"
-        print(f"atl-sign: {message}\nhint: atl-sign stop, then: atl-sign serve &", file=sys.stderr)
+        complain("atl-sign", message, "atl-sign stop, then: atl-sign serve &")
         return 1
     try:
         path = socket_path(environment)
         _end(environment, path)
     except (StartError, ProgramError) as exc:
-        print(f"atl-sign: {exc}\nhint: {exc.hint}", file=sys.stderr)
+        complain("atl-sign", exc, exc.hint)
         return 1
     try:
         autostart(environment)
-        print(describe_status(ask_status(path), path))
+        say(describe_status(ask_status(path), path))
     except (StartError, NoAnswerError) as exc:
-        print(f"atl-sign: {exc}\nhint: {exc.hint if isinstance(exc, StartError) else 'atl-sign doctor'}", file=sys.stderr)
+        complain("atl-sign", exc, exc.hint if isinstance(exc, StartError) else "atl-sign doctor")
         return 3
     return 0
 
@@ -68,7 +69,9 @@ def _end(environment: Mapping[str, str], path: Path) -> bool:
         raise StartError(f"the socket {path} belongs to another user", "run this as the user whose daemon it is")
     # The lock alone may be from a container that shares the folder, where the number means another process.
     if listener is None:
-        raise StartError(f"a daemon with pid {pid} has {path}, and does not listen there", f"if that is atl-signd: kill {pid}")
+        # 0 is no pid: `kill 0` would end the shell that it is typed into.
+        hint = f"if that is atl-signd: kill {pid}" if pid else "see who has it: fuser " + quote(f"{path}.lock")
+        raise StartError(f"a daemon{f' with pid {pid}' if pid else ''} has {path}, and does not listen there", hint)
     if listener.pid != pid:
         cause = f"the process {listener.pid} listens at {path}, and is not a daemon of atl-sign"
         raise StartError(cause, "name another socket in ATL_SIGN_SOCK")

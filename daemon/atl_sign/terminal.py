@@ -24,6 +24,12 @@ def say(*lines: str, out: TextIO | None = None, colour: str | None = None, flush
     print(text, end="", file=sys.stdout if out is None else out, flush=flush)
 
 
+def prompt(question: str) -> None:
+    """Print *question*, cleaned, and leave the cursor behind it."""
+    sys.stdout.write(printable(question))
+    sys.stdout.flush()
+
+
 def complain(program: str, message: object, hint: str | None = None) -> None:
     """Print why *program* failed, and the hint on a line of its own, on standard error."""
     say(*format_error(f"{program}: {message}", hint), out=sys.stderr)
