@@ -86,9 +86,12 @@ def socket_path(environment: Mapping[str, str]) -> Path:
     Return where the socket is, by the one rule that every client follows (design, section 3).
 
     Raises:
-        StartError: the path is longer than a socket's address can be.
+        StartError: the path is longer than a socket's address can be, or names a folder.
     """
     if environment.get("ATL_SIGN_SOCK"):
+        if environment["ATL_SIGN_SOCK"].endswith("/"):  # Path would drop it, and no client finds a socket there
+            message = f"ATL_SIGN_SOCK ends in a slash, which names a folder: {environment['ATL_SIGN_SOCK']}"
+            raise StartError(message, "name a file in it, such as agent.sock")
         path = Path(environment["ATL_SIGN_SOCK"])
     else:
         path = (runtime_folder(environment) or Path.home() / ".local/state") / "atl-sign/agent.sock"

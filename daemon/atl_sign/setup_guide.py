@@ -136,7 +136,7 @@ class Guide:
             try:
                 url, manifest = probe(typed if "://" in typed else f"https://{typed}")
             except DaemonError as exc:
-                say(exc.message, f"  {exc.hint or ''}")
+                say(exc.message, *([f"  {exc.hint}"] if exc.hint else []))
                 continue
             product = find_product(manifest.type_id)
             say(f"{product.name if product else manifest.type_id} {manifest.version} at {url}")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT, autostart, manager_environment, unit_socket_path
 from atl_sign.daemon_call import NoAnswerError, ask_status, describe_status, find_listener
@@ -68,7 +69,9 @@ def _end(environment: Mapping[str, str], path: Path) -> bool:
         raise StartError(f"the socket {path} belongs to another user", "run this as the user whose daemon it is")
     # The lock alone may be from a container that shares the folder, where the number means another process.
     if listener is None:
-        raise StartError(f"a daemon with pid {pid} holds {path}, but does not listen there", f"if that is atl-signd: kill {pid}")
+        # 0 is no pid: `kill 0` would end the shell that it is typed into.
+        hint = f"if that is atl-signd: kill {pid}" if pid else "see who has it: fuser " + quote(f"{path}.lock")
+        raise StartError(f"a daemon{f' with pid {pid}' if pid else ''} holds {path}, but does not listen there", hint)
     if listener.pid != pid:
         cause = f"the process {listener.pid} listens at {path}, and is not a daemon of atl-sign"
         raise StartError(cause, "name another socket in ATL_SIGN_SOCK")

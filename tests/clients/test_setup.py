@@ -104,6 +104,15 @@ def test_without_anybody_it_asks_for_nothing_twice(daemon: Daemon) -> None:
     assert json.loads(daemon.request("GET", "/links").text)["links"] == []
 
 
+def test_nothing_typed_or_given_moves_the_cursor(daemon: Daemon, sandbox: Sandbox) -> None:
+    """A pasted answer is shown again, and as part of commands and errors."""
+    done = piped(daemon, f"\033[31m://\u202e\n{sandbox.base_url('jira')}\n\033[1mname\u202e\n")
+
+    assert done.returncode == 1
+    assert "\\u001b[1mname\\u202e" in done.stdout
+    assert not [char for char in done.stdout + done.stderr if not char.isprintable() and char != "\n"]
+
+
 def test_a_form_can_be_skipped(daemon: Daemon) -> None:
     """Then the dance says what is missing."""
     with Sandbox(["jira"]) as sandbox:

@@ -1,5 +1,6 @@
 """`atl-sign stop` and `restart`: a daemon that was started by a client, by hand, by systemd; none; and what is no daemon."""
 
+import fcntl
 import json
 import os
 import signal
@@ -141,6 +142,21 @@ def test_another_program_on_the_socket_is_left_alone(lab: Daemon) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user's socket")
+def test_a_lock_without_a_pid_gives_no_command_that_ends_the_shell(lab: Daemon) -> None:
+    """`kill 0` would; a lock is held before its pid is in it."""
+    lock = lab.socket.with_name(f"{lab.socket.name}.lock")
+    lock.parent.mkdir(mode=0o700, exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        done = run(lab, "stop")
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"atl-sign: a daemon has {lab.socket}, and does not listen there\nhint: see who has it: fuser {lock}\n"
+    )
+
+
 def test_another_users_daemon_is_left_alone(daemon: Daemon) -> None:
     """As root with the user's runtime folder: the daemon goes on."""
     daemon.folder.chmod(0o755)

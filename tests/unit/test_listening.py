@@ -29,6 +29,12 @@ def test_the_socket_is_where_the_design_says(monkeypatch: pytest.MonkeyPatch, tm
     assert socket_path({}) == base / "atl-sign/agent.sock"
 
 
+def test_a_slash_at_the_end_names_no_socket() -> None:
+    """A daemon would listen at the path without it, where no client that was given the same path looks."""
+    with pytest.raises(StartError, match="ends in a slash"):
+        socket_path({"ATL_SIGN_SOCK": "/a/b/"})
+
+
 def test_a_foreign_run_folder_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """/run/user/UID of another uid is not ours."""
     monkeypatch.setenv("HOME", str(tmp_path))
