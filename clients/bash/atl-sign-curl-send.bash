@@ -185,7 +185,7 @@ check_answer() {
 
 check_insecure() {
 	[[ -z ${o[insecure]-} || ${said[allow_insecure]-} == true ]] || refuse_curl "-k would show the signature to anyone who answers" \
-		"see which authority the link needs: $PROGRAM doctor ${said[link]}"
+		"see which authority the link needs: $PROGRAM doctor ${said[link]}; or read of --allow-insecure: $PROGRAM help link"
 }
 
 # add_config NAME VALUE: a line of curl's config

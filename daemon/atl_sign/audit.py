@@ -93,7 +93,8 @@ class FileSink:
             written = os.write(descriptor, data)
             if written != len(data):
                 try:
-                    os.write(descriptor, data[written:])  # which says why
+                    if os.write(descriptor, data[written:]) != len(data) - written:  # else it says why
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 except OSError:
                     os.ftruncate(descriptor, size)
                     raise

@@ -25,7 +25,11 @@ _BASICS = (
     *("ATL_SIGN_SOCK", "CREDENTIALS_DIRECTORY", "GNUPGHOME", "PASSWORD_STORE_DIR"),
 )
 
-_PATHS = ("ATL_SIGN_SOCK", *(name for name in NAMES if name.startswith("XDG_") or name.endswith(("_BUNDLE", "_FILE"))))
+_PATHS = (
+    "ATL_SIGN_SOCK",
+    "CREDENTIALS_DIRECTORY",
+    *(name for name in NAMES if name.startswith("XDG_") or name.endswith(("_BUNDLE", "_FILE"))),
+)
 
 
 def absolute_paths(environment: Mapping[str, str]) -> dict[str, str]:

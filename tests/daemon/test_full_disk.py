@@ -82,7 +82,7 @@ def test_a_dance_whose_token_cannot_be_stored_is_no_success(small: SmallDisk, sa
     assert state["state"] == "failed"
     assert small.request("GET", "/links/jira").json["token"]["state"] == "none"
     assert [secret for secret in secrets_of(sandbox, "jira") if secret and secret in small.log.read_text() + reply.text] == []
-    assert left_on(small.disk) == ["rest", "store", "store.lock"]
+    assert left_on(small.disk) == ["rest", "store", "store.changes", "store.lock"]
     assert small.request("POST", "/links/bamboo/check").json["user"] == "alice"
     small.make_room()
     path, code = begin(small, sandbox, "jira")

@@ -174,7 +174,7 @@ def test_one_that_never_reached_its_store_ends() -> None:
     with KeyringLab(unlocked=False) as empty:
         lab = make_lab(empty)
         with Activator(lab) as activator:
-            assert lab.request("GET", "/key").code == "store_unavailable"
+            assert lab.request("GET", "/key").code == "keyring_missing"
 
             wait_for(lambda: activator.statuses == [0])
         lab.close()

@@ -153,7 +153,7 @@ def test_a_lock_without_a_pid_gives_no_command_that_ends_the_shell(lab: Daemon) 
 
     assert done.returncode == 1
     assert done.stderr == (
-        f"atl-sign: a daemon has {lab.socket}, and does not listen there\nhint: see who has it: fuser {lock}\n"
+        f"atl-sign: a daemon holds {lab.socket}, but does not listen there\nhint: see who has it: fuser {lock}\n"
     )
 
 

@@ -348,7 +348,7 @@ def test_no_keyring_on_the_bus_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
             error, seconds = _fail(lambda call=call: call(store))  # type: ignore[misc]  # mypy: no type for a default
             assert isinstance(error, StoreUnavailableError)
             assert error.hint is not None
-            assert "ATL_SIGN_STORE=memory" in error.hint
+            assert "encrypted file: atl-sign store move file" in error.hint
             assert seconds < 1
 
         assert store.state() == "unavailable"

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from atl_sign import callback
 from atl_sign.callback import WrongTokenError
 from atl_sign.clock import now_s
 from atl_sign.credentials import AccessToken, Secret
@@ -524,6 +525,16 @@ def test_cancelled_before_it_begins_opens_no_port(kept: Kept) -> None:
     refusal(DanceRefusedError, dance.begin)
 
     assert set(threading.enumerate()) <= before
+
+
+def test_without_a_port_the_way_without_a_listener_is_named(dances: Dances, kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a command that works when pasted; nothing is asked of the provider."""
+    monkeypatch.setattr(callback, "ADDRESS", "192.0.2.1")  # TEST-NET-1: no interface has it
+
+    refused = refusal(BadRequestError, lambda: begin(dances, "http://127.0.0.1:1", kept, "loopback"))
+
+    assert "cannot listen on 192.0.2.1" in refused.message
+    assert refused.hint == "type the provider's code instead: atl-sign dance tools --oob"
 
 
 def test_a_first_leg_that_fails_leaves_no_port(dances: Dances, kept: Kept) -> None:
