@@ -29,6 +29,15 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATL_SIGN_AUTOSTART", "0")  # a test leaves no daemon behind
 
 
+@pytest.fixture(autouse=True)
+def _own_umask() -> Iterator[None]:
+    """A command that is run in this process sets the umask, which is not for the next test."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def sandbox() -> "Iterator[Sandbox]":
     """The four products on one loopback port."""

@@ -18,6 +18,7 @@ while [[ $1 != -- ]]; do
 	shift
 done
 shift
+umask 022
 if [[ -n $closed ]]; then
 	mount -t tmpfs -o mode=755 none "$closed"
 	for at in "${!paths[@]}"; do
