@@ -8,9 +8,13 @@ from pathlib import Path
 from tests.lab import REPOSITORY
 
 NOBODY = 65534
-# In a mount namespace of its own, in which the folder that is closed to others (root's home) holds only what the command needs.
+# In a mount namespace of its own, in which folders that are closed to others (root's home) hold only what the command needs.
 _BECOME = r"""
-closed=$1 paths=() descriptors=()
+closed=() paths=() descriptors=()
+while [[ $1 != -- ]]; do
+	closed+=("$1")
+	shift
+done
 shift
 while [[ $1 != -- ]]; do
 	exec {descriptor}<"$1"
@@ -19,14 +23,12 @@ while [[ $1 != -- ]]; do
 done
 shift
 umask 022
-if [[ -n $closed ]]; then
-	mount -t tmpfs -o mode=755 none "$closed"
-	for at in "${!paths[@]}"; do
-		mkdir -p "${paths[at]}"
-		mount --no-canonicalize --bind "/proc/self/fd/${descriptors[at]}" "${paths[at]}"
-		exec {descriptors[at]}<&-
-	done
-fi
+for folder in "${closed[@]}"; do mount -t tmpfs -o mode=755 none "$folder"; done
+for at in "${!paths[@]}"; do
+	mkdir -p "${paths[at]}"
+	mount --no-canonicalize --bind "/proc/self/fd/${descriptors[at]}" "${paths[at]}"
+	exec {descriptors[at]}<&-
+done
 exec setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
 """
 
@@ -37,9 +39,10 @@ def as_ordinary_user(command: Sequence[str]) -> list[str]:
         return list(command)
     needed = {Path(each).resolve() for each in (REPOSITORY, sys.prefix, sys.base_prefix)}
     closed = {folder for path in needed for folder in path.parents if not folder.stat().st_mode & 0o001}
+    outermost = sorted(str(folder) for folder in closed if not closed & set(folder.parents))
     hidden = sorted(str(path) for path in needed if closed & set(path.parents))
-    top = str(min(closed)) if closed else ""
-    return ["unshare", "--mount", "--propagation=private", "bash", "-ec", _BECOME, "bash", top, *hidden, "--", *command]
+    become = ["unshare", "--mount", "--propagation=private", "bash", "-ec", _BECOME, "bash"]
+    return [*become, *outermost, "--", *hidden, "--", *command]
 
 
 def give_to_ordinary_user(folder: Path) -> None:
