@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,6 @@ CASES = json.loads(TABLE.read_text())["cases"]
 FORM = "a=%C3%A9&b=2"
 
 each_type = pytest.mark.parametrize("case", CASES, ids=[repr(case["content_type"]) for case in CASES])
-
-
-@pytest.fixture(scope="module")
-def started_lab() -> Iterator[Lab]:
-    """A daemon and a server that verifies what arrives."""
-    with Lab() as started:
-        yield started
-
-
-@pytest.fixture
-def lab(started_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    """The same, found by the environment; nothing was sent yet."""
-    monkeypatch.setenv("ATL_SIGN_SOCK", str(started_lab.daemon.socket))
-    started_lab.recorder.take()
-    return started_lab
 
 
 @each_type
