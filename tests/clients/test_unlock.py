@@ -1,18 +1,14 @@
 """`atl-sign unlock`, `lock` and `store move`: who is asked for the passphrase, and that it shows nowhere."""
 
 import json
-import os
-import pty
-import re
-import select
 import shlex
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.clients.person import Person
 from tests.lab import REPOSITORY, Daemon, wait_for
 from tests.store.readers import read_file
 
@@ -68,54 +64,14 @@ def state_of(daemon: Daemon) -> str:
     return str(daemon.request("GET", "/status").json["store_state"])
 
 
-class Person:
-    """Somebody at a terminal, who types what is asked for; `setsid --ctty` gives the command a terminal of its own."""
-
-    def __init__(self, daemon: Daemon, *arguments: str) -> None:
-        self._master, slave = pty.openpty()
-        self._process = subprocess.Popen(
-            ["setsid", "--wait", "--ctty", "bash", ATL_SIGN, *arguments],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=daemon.environment,
-            start_new_session=True,
-        )
-        os.close(slave)
-        self.seen = ""
-        self._from = 0  # what stands before is used up
-
-    def answer(self, question: str, text: str) -> None:
-        self.read_until(question)
-        os.write(self._master, f"{text}\n".encode())
-
-    def read_until(self, pattern: str) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not re.search(pattern, self.seen[self._from :]):
-            ready, _, _ = select.select([self._master], [], [], max(deadline - time.monotonic(), 0))
-            assert ready, f"waited for {pattern!r}, got {self.seen!r}"
-            self.seen += os.read(self._master, 65536).decode(errors="replace")
-        self._from = len(self.seen)
-
-    def finish(self) -> int:
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
-            ready, _, _ = select.select([self._master], [], [], max(deadline - time.monotonic(), 0))
-            assert ready
-            try:
-                part = os.read(self._master, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            self.seen += part.decode(errors="replace")
-        os.close(self._master)
-        return self._process.wait(DEADLINE_S)
+def at_terminal(daemon: Daemon, *arguments: str) -> Person:
+    """Somebody who runs the command in a terminal of its own."""
+    return Person(["bash", ATL_SIGN, *arguments], daemon.environment)
 
 
 def test_at_a_terminal_the_passphrase_is_asked_without_an_echo(daemon: Daemon) -> None:
     """Twice for a new one; what is typed shows neither there nor in curl's arguments and environment."""
-    person = Person(daemon, "unlock", "--new")
+    person = at_terminal(daemon, "unlock", "--new")
     person.answer("New passphrase", WORD)
     person.answer("Once more", WORD)
 
@@ -123,7 +79,7 @@ def test_at_a_terminal_the_passphrase_is_asked_without_an_echo(daemon: Daemon) -
     assert "state: ready" in person.seen
     assert store_of(daemon) == {}
     assert run(daemon, "lock").stdout == "store: file\nstate: locked\n"
-    person = Person(daemon, "unlock")
+    person = at_terminal(daemon, "unlock")
     person.answer("Passphrase of the atl-sign store", WORD)
     assert person.finish() == 0, person.seen
     assert state_of(daemon) == "ready"
@@ -133,12 +89,12 @@ def test_at_a_terminal_the_passphrase_is_asked_without_an_echo(daemon: Daemon) -
 
 def test_two_that_differ_and_an_empty_one_are_refused(daemon: Daemon) -> None:
     """Nothing is made."""
-    person = Person(daemon, "unlock", "--new")
+    person = at_terminal(daemon, "unlock", "--new")
     person.answer("New passphrase", WORD)
     person.answer("Once more", "another")
     assert person.finish() == 1
     assert "not the same" in person.seen
-    person = Person(daemon, "unlock", "--new")
+    person = at_terminal(daemon, "unlock", "--new")
     person.answer("New passphrase", "")
     assert person.finish() == 1
     assert "empty" in person.seen
@@ -234,7 +190,7 @@ def test_a_move_asks_for_what_the_new_store_needs(daemon: Daemon) -> None:
 
     done = run(daemon, "store", "move", "file", "--stdin")
     assert (done.returncode, done.stderr) == (1, "atl-sign: standard input holds no passphrase\n")
-    person = Person(daemon, "store", "move", "file")
+    person = at_terminal(daemon, "store", "move", "file")
     person.answer("New passphrase", WORD)
     person.answer("Once more", WORD)
 
