@@ -36,7 +36,7 @@ def autostart(environment: Mapping[str, str]) -> None:
     """
     if environment.get("ATL_SIGN_AUTOSTART") == "0":
         hint = SERVICE_HINT if has_unit_at(environment, socket_path(environment)) else _BY_HAND
-        raise StartError("ATL_SIGN_AUTOSTART=0 says not to start a daemon", hint)
+        raise StartError("ATL_SIGN_AUTOSTART=0 forbids starting a daemon", hint)
     path = socket_path(environment)
     if _answers(path):
         return

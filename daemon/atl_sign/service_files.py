@@ -3,6 +3,7 @@
 import plistlib
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from atl_sign.autostart import SERVICE_UNIT, SOCKET_UNIT
 from atl_sign.folders import explain_failure, is_link, is_there, make_folder
@@ -65,9 +66,8 @@ def link_units(folder: Path, units: Path, command: Path) -> bool:
         changes = [_link(folder / name, units / name) for name in (SOCKET_UNIT, SERVICE_UNIT)]
         return any([*changes, _write(folder / DROP_IN, drop_in.encode())])
     except OSError as exc:
-        raise ServiceError(
-            f"{exc.filename or folder}: {explain_failure(exc, folder / SOCKET_UNIT)}", "mend the folder, then try again"
-        ) from exc
+        hint = f"check who may write there: ls -ld {quote(str(folder))}"
+        raise ServiceError(f"{exc.filename or folder}: {explain_failure(exc, folder / SOCKET_UNIT)}", hint) from exc
 
 
 def unlink_units(folder: Path) -> bool:
@@ -90,7 +90,8 @@ def write_launch_agent(path: Path, command: Path, log: Path) -> bool:
     try:
         return _write(path, format_launch_agent(command, log))
     except OSError as exc:
-        raise ServiceError(f"{path}: {explain_failure(exc, path)}", "mend the folder, then try again") from exc
+        hint = f"check who may write there: ls -ld {quote(str(path.parent))}"
+        raise ServiceError(f"{path}: {explain_failure(exc, path)}", hint) from exc
 
 
 def _link(path: Path, target: Path) -> bool:

@@ -33,7 +33,7 @@ def run_stop(environment: Mapping[str, str]) -> int:
 def run_restart(environment: Mapping[str, str]) -> int:
     """End the daemon, start one as a client does, and print its state; returns the exit status, 3 without a daemon."""
     if environment.get("ATL_SIGN_AUTOSTART") == "0":
-        message = "ATL_SIGN_AUTOSTART=0 says not to start a daemon; nothing was ended"
+        message = "ATL_SIGN_AUTOSTART=0 forbids starting a daemon; nothing was ended"
         complain("atl-sign", message, "atl-sign stop, then: atl-sign serve &")
         return 1
     try:

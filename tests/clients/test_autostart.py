@@ -220,7 +220,7 @@ def test_the_command_itself_honours_the_switch(lab: Daemon) -> None:
     command = ["atl-signd", "autostart"]
     off = subprocess.run(command, env={**lab.environment, "ATL_SIGN_AUTOSTART": "0"}, capture_output=True, text=True)
     assert (off.returncode, off.stdout) == (3, "")
-    assert off.stderr == "atl-signd: ATL_SIGN_AUTOSTART=0 says not to start a daemon\nhint: start it: atl-sign serve &\n"
+    assert off.stderr == "atl-signd: ATL_SIGN_AUTOSTART=0 forbids starting a daemon\nhint: start it: atl-sign serve &\n"
 
     for _ in range(2):
         on = subprocess.run(command, env=lab.environment, capture_output=True, text=True)
