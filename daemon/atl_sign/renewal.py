@@ -121,7 +121,7 @@ class Renewals:
 
     def _run(self, link: Link, attempt: _Attempt, make_provider: Callable[[], "Provider"]) -> None:
         try:
-            renewed = self._renew(link, attempt, make_provider)
+            renewed, is_saved = self._renew(link, attempt, make_provider)
         except DaemonError as exc:
             self._fail(link, attempt, exc)
             return
@@ -129,7 +129,6 @@ class Renewals:
             _log.exception("link %s: the renewal of its token failed", link.name)
             self._fail(link, attempt, InternalError("the renewal of a token failed", "the daemon's log says more"))
             return
-        is_saved = renewed is None or self._save(link, renewed)
         self._on_end(link, "ok")
         attempt.done.set_result(None)
         for pause_s in chain(_SAVE_PAUSES_S, repeat(_SAVE_PAUSES_S[-1])):
@@ -138,11 +137,17 @@ class Renewals:
             time.sleep(pause_s)
             is_saved = self._save(link, renewed)
 
-    def _renew(self, link: Link, attempt: _Attempt, make_provider: Callable[[], "Provider"]) -> AccessToken | None:
-        """Return what the vault has now instead of the attempt's token; None when that was forgotten or replaced meanwhile."""
+    def _renew(self, link: Link, attempt: _Attempt, make_provider: Callable[[], "Provider"]) -> tuple[AccessToken | None, bool]:
+        """
+        Return what the vault has now instead of the attempt's token, and whether the store has it too.
+
+        None when the attempt's token was forgotten or replaced meanwhile.
+        """
         provider = make_provider()
         with self._vault.renewing(link, attempt.token, link.timeout_s + _NEIGHBOURS_S) as token:
-            return None if token is None else self._renew_alone(link, attempt, token, provider)
+            new = None if token is None else self._renew_alone(link, attempt, token, provider)
+            # Another daemon that waits reads the store next: it must not find the void token there.
+            return new, new is not None and self._save(link, new)
 
     def _renew_alone(self, link: Link, attempt: _Attempt, token: AccessToken, provider: "Provider") -> AccessToken | None:
         """As `_renew`, while no other daemon renews the same *token*."""

@@ -14,6 +14,7 @@ import pytest
 
 from tests.daemon.activation import end_autostarted, pid_in
 from tests.lab import REPOSITORY, Daemon, wait_for
+from tests.ordinary_user import as_ordinary_user
 
 ATL_SIGN = REPOSITORY / "clients/bash/atl-sign"
 ENDED = "the daemon has ended; the next command starts it again\n"
@@ -165,7 +166,7 @@ def test_another_users_daemon_is_left_alone(daemon: Daemon) -> None:
     daemon.socket.chmod(0o666)
 
     refused = subprocess.run(
-        ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-m", "atl_sign.cli", "stop"],
+        as_ordinary_user([sys.executable, "-m", "atl_sign.cli", "stop"]),
         env={**daemon.environment, "HOME": "/nonexistent"},
         capture_output=True,
         text=True,

@@ -1,6 +1,7 @@
 """A token's renewal at the real sandbox: once for everybody, before and after the end, and nothing lost on the way."""
 
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from atl_sign.errors import (
     StoreLockedError,
     StoreUnavailableError,
 )
+from atl_sign.neighbours import Neighbours
 from atl_sign.provider import Provider
 from atl_sign.sandbox import Sandbox, server
 from atl_sign.sandbox.call import Call
@@ -143,6 +145,42 @@ def test_a_token_is_renewed_before_its_end(world: World) -> None:
     world.restart()
     assert world.get() == 200
     assert world.renewals() == 1
+
+
+def test_another_daemon_waits_until_the_new_token_is_stored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes while the new token is on its way into a slow store: it must neither renew the void one nor write it back."""
+
+    def start() -> Agent:
+        vault = Vault(world.store, Neighbours(world.folder / "state"))
+        return Agent(ConfigFile(world.folder / "config.toml"), vault, Dances(), make_audit(), clock=lambda: world.now)
+
+    one, other = start(), start()
+    for agent in (one, other):
+        agent.sign("GET", world.url, None, None, PEER)
+    void = world.token.key.reveal()
+    is_writing = threading.Event()
+    write = world.store.write
+
+    def write_slowly(name: str, value: Secret) -> None:
+        if name == "token:jira" and void not in value.reveal():
+            is_writing.set()
+            time.sleep(0.5)
+        write(name, value)
+
+    monkeypatch.setattr(world.store, "write", write_slowly)
+    world.now += LIFE_S + 1
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(one.sign, "GET", world.url, None, None, PEER)
+        assert is_writing.wait(10)
+        second = pool.submit(other.sign, "GET", world.url, None, None, PEER)
+        headers = [each.result()[0] for each in (first, second)]
+
+    (kept,) = world.tokens_at_provider
+    assert all(f'oauth_token="{kept}"' in header for header in headers)
+    assert world.renewals() == 1
+    stored = world.store.read("token:jira")
+    assert stored is not None
+    assert kept in stored.reveal()
 
 
 def test_a_token_is_renewed_after_its_end(world: World) -> None:
