@@ -2,8 +2,8 @@
 
 import os
 
-from atl_sign.audit import AuditLog
-from atl_sign.peer import Peer
+from atl_sign.access.audit import AuditLog
+from atl_sign.base.peer import Peer
 
 PEER = Peer(4711, os.geteuid(), os.getegid(), "/usr/bin/curl")
 

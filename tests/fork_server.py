@@ -110,9 +110,9 @@ class ForkServer:
 
 def serve(connection: socket.socket) -> int:
     """Fork until the tests' side hangs up; returns the exit status, of a forked daemon in its own process."""
-    import atl_sign.api
-    import atl_sign.check
-    import atl_sign.server  # noqa: F401 # all for the children
+    import atl_sign.api.app
+    import atl_sign.providers.who_am_i
+    import atl_sign.server.serve  # noqa: F401 # all for the children
 
     assert threading.active_count() == 1, "a process with threads must not fork"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -131,7 +131,7 @@ def serve(connection: socket.socket) -> int:
 
 
 def _run(arguments: list[str], environment: dict[str, str], folder: str, log: str) -> int:
-    from atl_sign.cli import main
+    from atl_sign.commands.cli import main
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()

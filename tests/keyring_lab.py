@@ -23,7 +23,7 @@ from jeepney import DBusErrorResponse  # type: ignore[import-untyped]  # it has 
 from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]
 from jeepney.io.blocking import DBusConnection, Proxy, open_dbus_connection  # type: ignore[import-untyped]
 
-from atl_sign.secret_service import _introduce
+from atl_sign.custody.stores.secret_service import _introduce
 
 KEYRING = "gnome-keyring-daemon"
 PASSWORD = b"the login password"

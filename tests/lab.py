@@ -119,7 +119,7 @@ class Daemon:
         else:
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "atl_sign.cli", "serve"],
+                    [sys.executable, "-m", "atl_sign.commands.cli", "serve"],
                     env=self.environment,
                     cwd=self.folder,
                     stdin=subprocess.DEVNULL,

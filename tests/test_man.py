@@ -70,7 +70,7 @@ def script_says() -> dict[str, set[str]]:
 
 def daemon_says() -> dict[str, set[str]]:
     """By command of atl-signd, the options that its help names."""
-    signd = (sys.executable, "-m", "atl_sign.cli")
+    signd = (sys.executable, "-m", "atl_sign.commands.cli")
     names = re.findall(r"^    ([a-z]+)(?:  |$)", ask(*signd, "--help"), re.M)
     return {name: set(_OPTION.findall(ask(*signd, name, "--help"))) - {"--help"} for name in names}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.credentials import AccessToken, RequestToken, Secret
+from atl_sign.base.credentials import AccessToken, RequestToken, Secret
 from atl_sign.sandbox import Sandbox
-from atl_sign.signing import make_private_key
+from atl_sign.schemes.oauth1.signature import make_private_key
 from tests.api.test_dance import begin, visit
 from tests.lab import Daemon, Reply, revoke_tokens, secrets_of
 
@@ -189,7 +189,7 @@ def test_a_passphrase_leaves_nothing_behind(sandbox: Sandbox) -> None:
 def test_debug_logging_of_the_libraries_is_held_down(sandbox: Sandbox) -> None:
     """oauthlib, requests-oauthlib and urllib3 print tokens at DEBUG; the daemon's log stays free of them."""
     code = (
-        "import logging; from atl_sign import server; server._set_up_log(); logging.getLogger().setLevel(logging.DEBUG)\n"
+        "import logging; from atl_sign.server import serve; serve._set_up_log(); logging.getLogger().setLevel(logging.DEBUG)\n"
         "names = ('oauthlib', 'oauthlib.oauth1', 'requests_oauthlib', 'urllib3.connectionpool', 'twin')\n"
         "print(*(logging.getLogger(name).isEnabledFor(logging.DEBUG) for name in names))"
     )

@@ -20,7 +20,7 @@ from schemathesis import checks
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
-from atl_sign.errors import DaemonError
+from atl_sign.base.errors import DaemonError
 from atl_sign.sandbox import Sandbox
 from tests.lab import Daemon
 from tests.test_docs import errors_of

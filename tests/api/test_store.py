@@ -255,7 +255,7 @@ def test_a_descriptor_opens_it(kept: Daemon, sandbox: Sandbox) -> None:
         reader, writer = os.pipe()
         os.write(writer, key.encode())
         os.close(writer)
-        command = [sys.executable, "-m", "atl_sign.cli", "serve", "--key-fd", str(reader)]
+        command = [sys.executable, "-m", "atl_sign.commands.cli", "serve", "--key-fd", str(reader)]
         with kept.log.open("ab") as log:
             kept.process = subprocess.Popen(
                 command,
@@ -277,7 +277,7 @@ def test_a_descriptor_opens_it(kept: Daemon, sandbox: Sandbox) -> None:
 def test_what_is_no_descriptor_is_usage(daemon: Daemon, number: str) -> None:
     """Status 2."""
     done = subprocess.run(
-        [sys.executable, "-m", "atl_sign.cli", "serve", f"--key-fd={number}"],
+        [sys.executable, "-m", "atl_sign.commands.cli", "serve", f"--key-fd={number}"],
         env=daemon.environment,
         capture_output=True,
         text=True,
@@ -290,7 +290,7 @@ def test_what_is_no_descriptor_is_usage(daemon: Daemon, number: str) -> None:
 def test_a_key_for_a_store_that_takes_none_stops_the_start(daemon: Daemon, arguments: list[str]) -> None:
     """With the memory store."""
     done = subprocess.run(
-        [sys.executable, "-m", "atl_sign.cli", "serve", *arguments],
+        [sys.executable, "-m", "atl_sign.commands.cli", "serve", *arguments],
         env={**daemon.environment, "ATL_SIGN_SOCK": str(daemon.folder / "other")},
         capture_output=True,
         text=True,

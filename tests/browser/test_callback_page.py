@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from selenium.webdriver import Chrome
 
-from atl_sign.callback import CallbackListener, CallbackPage, WrongTokenError
+from atl_sign.grants.loopback import CallbackListener, CallbackPage, WrongTokenError
 from tests.browser.conftest import read_log, read_requests, show
 from tests.lab import wait_for
 

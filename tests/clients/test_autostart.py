@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.autostart import LOG_BYTES_MAX
+from atl_sign.commands.autostart import LOG_BYTES_MAX
 from atl_sign.sandbox import Sandbox
 from tests.daemon.activation import end_autostarted, pid_in
 from tests.lab import REPOSITORY, Daemon, wait_for

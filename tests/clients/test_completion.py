@@ -179,7 +179,7 @@ def offered(shell: str, lab: Lab, line: str, *, curl_known: bool = True) -> set[
 def options_of(command: str) -> set[str]:
     """The long options that the help of one of our commands names."""
     is_daemons = command in ("log", "doctor", "setup", "serve", "stop", "restart", "demo", "sandbox", "service")
-    line = [sys.executable, "-m", "atl_sign.cli", command, "--help"] if is_daemons else [str(ATL_SIGN), "help", command]
+    line = [sys.executable, "-m", "atl_sign.commands.cli", command, "--help"] if is_daemons else [str(ATL_SIGN), "help", command]
     text = subprocess.run(line, capture_output=True, text=True, check=True).stdout
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
 

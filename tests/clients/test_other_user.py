@@ -57,9 +57,9 @@ CLIENTS = {
     "git": Client([str(REPOSITORY / "clients/git/git-credential-atl-sign"), "get"], GIT),
     "python": Client([sys.executable, "-c", PYTHON, "200"], runs=1),
     "node": Client(["node", "--input-type=module", "-e", NODE, "200"], runs=1),
-    "autostart": Client([sys.executable, "-m", "atl_sign.cli", "autostart"], runs=10),
-    "doctor": Client([sys.executable, "-m", "atl_sign.cli", "doctor"], runs=5),
-    "service": Client([sys.executable, "-m", "atl_sign.cli", "service", "status"], runs=5),
+    "autostart": Client([sys.executable, "-m", "atl_sign.commands.cli", "autostart"], runs=10),
+    "doctor": Client([sys.executable, "-m", "atl_sign.commands.cli", "doctor"], runs=5),
+    "service": Client([sys.executable, "-m", "atl_sign.commands.cli", "service", "status"], runs=5),
 }
 BY_CURL = ["header", "unlock", "status", "curl", "git"]
 CURL = """#!/bin/sh

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from atl_sign.errors import BadUrlError, DaemonError, ProviderRefusedError, ProviderUnreachableError
+from atl_sign.base.errors import BadUrlError, DaemonError, ProviderRefusedError, ProviderUnreachableError
+from atl_sign.commands.setup_guide import probe
 from atl_sign.sandbox import Sandbox
-from atl_sign.setup_guide import probe
 from tests.clients.person import Person
 from tests.lab import REPOSITORY, Daemon
 

@@ -14,7 +14,7 @@ from typing import Self
 
 from tests.lab import DEADLINE_S, Daemon, wait_for
 
-SERVE = (sys.executable, "-m", "atl_sign.cli", "serve")
+SERVE = (sys.executable, "-m", "atl_sign.commands.cli", "serve")
 # LISTEN_PID is the pid of the process itself, which a shell knows that then becomes it.
 _WITH_PID = 'exec 3<&"$1"; shift; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
 

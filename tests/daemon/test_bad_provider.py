@@ -95,7 +95,10 @@ def test_without_dns_and_network_every_call_ends() -> None:
     try:
         with daemon.log.open("ab") as log:
             daemon.process = subprocess.Popen(
-                [unshare, "-n", sys.executable, "-m", "atl_sign.cli", "serve"], env=daemon.environment, stdout=log, stderr=log
+                [unshare, "-n", sys.executable, "-m", "atl_sign.commands.cli", "serve"],
+                env=daemon.environment,
+                stdout=log,
+                stderr=log,
             )
         wait_for(daemon.socket.exists)
         wait_for(lambda: answers(daemon))

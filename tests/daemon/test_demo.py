@@ -19,7 +19,12 @@ def test_the_demo_shows_the_main_job() -> None:
     started_at = time.monotonic()
 
     done = subprocess.run(
-        [sys.executable, "-m", "atl_sign.cli", "demo"], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "atl_sign.commands.cli", "demo"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -42,7 +47,7 @@ def test_without_the_bash_command_the_demo_says_so(daemon: Daemon) -> None:
     """The command is looked for beside atl-signd and on PATH."""
     code = (
         "import sys; sys.executable = '/nowhere/python'; sys.argv[0] = '/nowhere/atl-signd'\n"
-        "from atl_sign.demo import run_demo; sys.exit(run_demo())"
+        "from atl_sign.commands.demo import run_demo; sys.exit(run_demo())"
     )
 
     done = subprocess.run(
@@ -55,7 +60,7 @@ def test_without_the_bash_command_the_demo_says_so(daemon: Daemon) -> None:
 
 def test_the_sandbox_has_a_command(daemon: Daemon) -> None:
     """`atl-signd sandbox` serves until SIGTERM; a wrong option ends with 2."""
-    command = [sys.executable, "-m", "atl_sign.cli", "sandbox"]
+    command = [sys.executable, "-m", "atl_sign.commands.cli", "sandbox"]
     with subprocess.Popen([*command, "--product", "jira"], env=daemon.environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("jira http://127.0.0.1:")

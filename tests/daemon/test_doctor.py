@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from atl_sign.credentials import Passphrase
-from atl_sign.findings import GRANT_CHECKS, LINK_CHECKS, MACHINE_CHECKS
+from atl_sign.base.credentials import Passphrase
+from atl_sign.base.findings import GRANT_CHECKS, LINK_CHECKS, MACHINE_CHECKS
+from atl_sign.custody.stores.file import FileStore
 from atl_sign.sandbox import Sandbox
-from atl_sign.signing import make_private_key
-from atl_sign.store_file import FileStore
+from atl_sign.schemes.oauth1.signature import make_private_key
 from tests.clients.tls.front import Port, TlsFront, make_authority, read_request
 from tests.keyring_lab import KeyringLab
 from tests.lab import REPOSITORY, Daemon, revoke_tokens, secrets_of
@@ -31,7 +31,7 @@ CANARY = "canary-7f3a9c"
 
 def run(daemon: Daemon, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "atl_sign.cli", "doctor", *arguments],
+        [sys.executable, "-m", "atl_sign.commands.cli", "doctor", *arguments],
         env={**daemon.environment, **variables},
         cwd=daemon.folder,
         capture_output=True,
@@ -285,7 +285,7 @@ def test_an_environment_that_the_daemon_lacks_is_told() -> None:
     theirs = f"http://ann:{CANARY}@127.0.0.1:9"
     with Daemon(https_proxy=theirs) as daemon:
         ordinary = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
-        command = [*ordinary, sys.executable, "-m", "atl_sign.cli", "doctor", "--json"]
+        command = [*ordinary, sys.executable, "-m", "atl_sign.commands.cli", "doctor", "--json"]
 
         def ask(**variables: str) -> dict[str, Any]:
             environment = {**daemon.environment, "https_proxy": "", "no_proxy": "example.com", **variables}

@@ -268,7 +268,7 @@ def test_what_systemd_hands_over_is_looked_at(daemon: Daemon, tmp_path: Path, ki
         "os.closerange(3, 4) if given is None else given.fileno() == 3 or os.dup2(given.fileno(), 3)\n"
         "given is None or os.set_inheritable(3, True)\n"
         "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
-        "os.execv(sys.executable, [sys.executable, '-m', 'atl_sign.cli', 'serve'])\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'atl_sign.commands.cli', 'serve'])\n"
     )
 
     refused = subprocess.run(

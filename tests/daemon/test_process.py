@@ -35,7 +35,7 @@ def daemon() -> Iterator[Daemon]:
 
 def run(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "atl_sign.cli", *arguments],
+        [sys.executable, "-m", "atl_sign.commands.cli", *arguments],
         env=daemon.environment,
         capture_output=True,
         text=True,
@@ -315,7 +315,7 @@ def test_systemd_hands_the_socket_over() -> None:
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "ATL_SIGN_STORE", "LANG", "PATH"):
         command += ["-E", f"{name}={daemon.environment[name]}"]
     with subprocess.Popen(
-        [*command, sys.executable, "-m", "atl_sign.cli", "serve"], env=daemon.environment, stderr=subprocess.PIPE
+        [*command, sys.executable, "-m", "atl_sign.commands.cli", "serve"], env=daemon.environment, stderr=subprocess.PIPE
     ) as process:
         wait_for(daemon.socket.is_socket)
         status = daemon.request("GET", "/status")
@@ -335,7 +335,7 @@ def test_neither_core_nor_memory_can_be_read(daemon: Daemon) -> None:
     daemon.stop()
     # Root's capabilities would let it read everything, so nobody has any here.
     plain = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
-    serve = [*plain, sys.executable, "-m", "atl_sign.cli", "serve"]
+    serve = [*plain, sys.executable, "-m", "atl_sign.commands.cli", "serve"]
 
     with (
         subprocess.Popen(serve, env=daemon.environment, stderr=subprocess.DEVNULL) as ours,

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from atl_sign import __version__
-from atl_sign.service import run_service
-from atl_sign.service_files import ServiceError, format_drop_in
+from atl_sign.commands.service.files import ServiceError, format_drop_in
+from atl_sign.commands.service.run import run_service
 from tests.lab import Daemon, wait_for
 
 UNITS = ("atl-signd.socket", "atl-signd.service")
@@ -474,7 +474,7 @@ def test_an_environment_of_its_own_has_everything(tmp_path: Path) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: atl-sign\nVersion: 0.1.0\n")
     names = ["bin/atl-signd", *(f"share/systemd/user/{name}" for name in UNITS)]
     (info / "RECORD").write_text("".join(f"../../../{name},,\n" for name in names))
-    code = "from atl_sign.installed import find_command, find_units; print(find_command(), find_units())"
+    code = "from atl_sign.server.installed import find_command, find_units; print(find_command(), find_units())"
     command = [sys.executable, "-S", "-c", code]
 
     def ask() -> str:

@@ -257,7 +257,11 @@ def test_sighup_before_the_start_is_over_ends_nothing() -> None:
     daemon = Daemon()
     with daemon.log.open("ab") as log:
         daemon.process = subprocess.Popen(
-            [sys.executable, "-m", "atl_sign.cli", "serve"], env=daemon.environment, cwd=daemon.folder, stdout=log, stderr=log
+            [sys.executable, "-m", "atl_sign.commands.cli", "serve"],
+            env=daemon.environment,
+            cwd=daemon.folder,
+            stdout=log,
+            stderr=log,
         )
     wait_for(daemon.socket.with_name("agent.sock.lock").exists)
 

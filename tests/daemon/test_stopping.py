@@ -113,7 +113,9 @@ def test_a_daemon_that_hangs_is_told_with_its_pid(daemon: Daemon) -> None:
     """A stopped process takes no SIGTERM; the hint's command ends it, and nothing else was harmed."""
     assert daemon.process is not None
     daemon.process.send_signal(signal.SIGSTOP)
-    program = "import os; from atl_sign import stopping; stopping.END_S = 0.5; raise SystemExit(stopping.run_stop(os.environ))"
+    program = (
+        "import os; from atl_sign.commands import stopping; stopping.END_S = 0.5; raise SystemExit(stopping.run_stop(os.environ))"
+    )
     try:
         refused = subprocess.run([sys.executable, "-c", program], env=daemon.environment, capture_output=True, text=True)
     finally:
@@ -166,7 +168,7 @@ def test_another_users_daemon_is_left_alone(daemon: Daemon) -> None:
     daemon.socket.chmod(0o666)
 
     refused = subprocess.run(
-        as_ordinary_user([sys.executable, "-m", "atl_sign.cli", "stop"]),
+        as_ordinary_user([sys.executable, "-m", "atl_sign.commands.cli", "stop"]),
         env={**daemon.environment, "HOME": "/nonexistent"},
         capture_output=True,
         text=True,

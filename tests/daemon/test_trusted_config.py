@@ -21,7 +21,7 @@ def test_a_daemon_does_not_start_with_it(daemon: Daemon) -> None:
     daemon.config.chmod(0o666)
 
     refused = subprocess.run(
-        [sys.executable, "-m", "atl_sign.cli", "serve"],
+        [sys.executable, "-m", "atl_sign.commands.cli", "serve"],
         env=daemon.environment,
         capture_output=True,
         text=True,

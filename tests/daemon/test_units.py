@@ -15,8 +15,8 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
+from atl_sign.commands.service.files import DROP_IN, format_drop_in
 from atl_sign.sandbox import Sandbox
-from atl_sign.service_files import DROP_IN, format_drop_in
 from tests.daemon.activation import Activator, Manager
 from tests.keyring_lab import KeyringLab
 from tests.lab import DEADLINE_S, REPOSITORY, Daemon, wait_for
@@ -118,7 +118,16 @@ def confined() -> Iterator[Daemon]:
     """A daemon on a real keyring, started by its socket, in the unit's confinement."""
     with KeyringLab() as keyring, Manager(keyring.home / "notify") as manager:
         lab = Daemon(ATL_SIGN_STORE="secret-service", NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="1000000", **keyring.env)
-        command = (sys.executable, "-m", "tests.tools.confine", str(SERVICE), sys.executable, "-m", "atl_sign.cli", "serve")
+        command = (
+            sys.executable,
+            "-m",
+            "tests.tools.confine",
+            str(SERVICE),
+            sys.executable,
+            "-m",
+            "atl_sign.commands.cli",
+            "serve",
+        )
         lab.environment["PYTHONPATH"] = str(REPOSITORY)
         with Activator(lab, command):
             yield lab
@@ -236,8 +245,8 @@ def test_a_hung_event_loop_is_noticed() -> None:
         lab = Daemon(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="200000")
         code = (
             "import asyncio, time, sys\n"
-            "from atl_sign import server\n"
-            "from atl_sign.cli import main\n"
+            "from atl_sign.server import serve as server\n"
+            "from atl_sign.commands.cli import main\n"
             "tick = server._Server.on_tick\n"
             "async def hang(self, counter):\n"
             "    if counter == 15: time.sleep(1.5)\n"  # on the loop, as a bug would

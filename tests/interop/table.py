@@ -7,7 +7,7 @@ these rows do come out differently there, so that no excuse outlives its reason.
 
 from dataclasses import dataclass
 
-from atl_sign.urls import Pairs
+from atl_sign.base.urls import Pairs
 
 REPEATED = "keeps parameters in a hash: of a repeated name the last value alone is signed"
 PREFIX = 'sorts "name=value" as one text, so that "a-b=" and "a1=" come before "a="'

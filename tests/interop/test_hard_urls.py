@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from atl_sign.credentials import AccessToken, Consumer, Secret
-from atl_sign.signing import UnsignedRequest, sign, signature_base_string
-from atl_sign.urls import parse_pairs, parse_url
+from atl_sign.base.credentials import AccessToken, Consumer, Secret
+from atl_sign.base.urls import parse_pairs, parse_url
+from atl_sign.schemes.oauth1.signature import UnsignedRequest, sign, signature_base_string
 from tests.interop.table import ROWS, Row
 from tests.vectors import private_key, private_pem
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.signing import sign, signature_base_string
+from atl_sign.schemes.oauth1.signature import sign, signature_base_string
 from tests.vectors import Vector, private_pem, vector, vectors
 
 pytestmark = pytest.mark.slow  # it needs a program that `make test` installs

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import assume, given, note, settings
 from hypothesis import strategies as st
 
-from atl_sign.credentials import AccessToken, Consumer, Secret
-from atl_sign.signing import UnsignedRequest, make_private_key, sign
-from atl_sign.urls import DEFAULT_PORTS, parse_pairs, parse_url
+from atl_sign.base.credentials import AccessToken, Consumer, Secret
+from atl_sign.base.urls import DEFAULT_PORTS, parse_pairs, parse_url
+from atl_sign.schemes.oauth1.signature import UnsignedRequest, make_private_key, sign
 from tests.interop.judges import CONSUMER_KEY, TIMESTAMP, Authlib, Judge, Oauthlib, SandboxProvider, encode_raw
 from tests.vectors import private_key
 

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from atl_sign.credentials import Secret
-from atl_sign.store import Store
+from atl_sign.base.credentials import Secret
+from atl_sign.custody.stores.base import Store
 
 VALUES = {
     "JSON": '{"v":1,"oauth_token":"t","oauth_token_secret":"s"}',

@@ -10,8 +10,8 @@ import signal
 import sys
 import time
 
-from atl_sign.credentials import Secret
-from atl_sign.store import SecretServiceStore
+from atl_sign.base.credentials import Secret
+from atl_sign.custody.stores.base import SecretServiceStore
 
 NAME = "token:jira"
 SPAN_S = 0.05  # at first; more than twice what a write takes on a quiet machine

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign import sealing, store_file
-from atl_sign.credentials import Passphrase, Secret
-from atl_sign.errors import (
+from atl_sign.base.credentials import Passphrase, Secret
+from atl_sign.base.errors import (
     BadFieldsError,
     DaemonError,
     StoreExistsError,
@@ -27,9 +26,11 @@ from atl_sign.errors import (
     TooManyTriesError,
     WrongPassphraseError,
 )
-from atl_sign.sealing import ARGON2ID, SCRYPT, Cost
-from atl_sign.store import Store
-from atl_sign.store_file import FileStore, read_key
+from atl_sign.custody.stores import file as store_file
+from atl_sign.custody.stores import sealing
+from atl_sign.custody.stores.base import Store
+from atl_sign.custody.stores.file import FileStore, read_key
+from atl_sign.custody.stores.sealing import ARGON2ID, SCRYPT, Cost
 from tests.lab import REPOSITORY
 from tests.store.contract import StoreContract
 from tests.store.readers import read_file, write_file
@@ -651,8 +652,8 @@ def test_a_new_store_is_not_made_while_the_one_that_is_gone_is_open(store: FileS
 def test_two_processes_see_each_other_and_lose_nothing(store: FileStore, path: Path) -> None:
     """Four processes write items of their own at once; all are there, and a store that was open sees them."""
     code = (
-        "import sys; from pathlib import Path; from atl_sign.credentials import Passphrase, Secret;"
-        "from atl_sign.store_file import FileStore; store = FileStore(Path(sys.argv[1]), timeout_s=30);"
+        "import sys; from pathlib import Path; from atl_sign.base.credentials import Passphrase, Secret;"
+        "from atl_sign.custody.stores.file import FileStore; store = FileStore(Path(sys.argv[1]), timeout_s=30);"
         f"store.unlock(Passphrase({WORD!r}), None);"
         "[store.write(f'token:{sys.argv[2]}-{n}', Secret(str(n))) for n in range(25)]"
     )

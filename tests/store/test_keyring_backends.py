@@ -14,10 +14,10 @@ from keyring.backend import KeyringBackend
 from keyring.backends import null
 from keyring.errors import InitError, KeyringLocked
 
-from atl_sign.credentials import Passphrase, Secret
-from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
-from atl_sign.store import Store, open_store
-from atl_sign.store_keyring import KeyringStore
+from atl_sign.base.credentials import Passphrase, Secret
+from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
+from atl_sign.custody.stores.base import Store, open_store
+from atl_sign.custody.stores.keyring import KeyringStore
 from tests.store.contract import StoreContract
 
 PASS = "keyring:keyring_pass.PasswordStoreBackend"

@@ -16,11 +16,11 @@ import secretstorage
 from keyring.backends.SecretService import Keyring
 from secretstorage.exceptions import SecretServiceNotAvailableException
 
-from atl_sign import secret_service
-from atl_sign.credentials import Passphrase, Secret
-from atl_sign.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
-from atl_sign.session_bus import SessionBus
-from atl_sign.store import SecretServiceStore, Store
+from atl_sign.base.credentials import Passphrase, Secret
+from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
+from atl_sign.custody.stores import secret_service
+from atl_sign.custody.stores.base import SecretServiceStore, Store
+from atl_sign.custody.stores.session_bus import SessionBus
 from tests.keyring_lab import PASSWORD, KeyringLab
 from tests.lab import REPOSITORY, build_library
 from tests.store.contract import StoreContract

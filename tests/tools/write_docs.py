@@ -16,13 +16,13 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 
-from atl_sign.agent import Agent
-from atl_sign.api import make_app
-from atl_sign.config import ConfigFile
-from atl_sign.dance import Dances
+from atl_sign.agent.agent import Agent
+from atl_sign.api.app import make_app
+from atl_sign.config.file import ConfigFile
+from atl_sign.custody.stores.base import MemoryStore
+from atl_sign.custody.vault import Vault
+from atl_sign.grants.dance import Dances
 from atl_sign.sandbox import Sandbox
-from atl_sign.store import MemoryStore
-from atl_sign.vault import Vault
 from tests.audit_lab import make_audit
 from tests.lab import DEADLINE_S, REPOSITORY, Daemon
 

@@ -4,10 +4,10 @@ import functools
 import traceback
 from typing import Any
 
-from atl_sign.credentials import AccessToken, Consumer, Secret
-from atl_sign.links import Link, parse_base_url
-from atl_sign.provider import Provider
-from atl_sign.signing import RsaPrivateKey, make_private_key
+from atl_sign.base.credentials import AccessToken, Consumer, Secret
+from atl_sign.config.links import Link, parse_base_url
+from atl_sign.schemes.oauth1.legs import Provider
+from atl_sign.schemes.oauth1.signature import RsaPrivateKey, make_private_key
 
 CONSUMER_KEY = "unit-tests"
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from atl_sign.config import ConfigFile
-from atl_sign.credentials import AccessToken, RequestToken, Secret
-from atl_sign.errors import BadUrlError, DaemonError
-from atl_sign.problems import explain_problem, parse_clock_offset, parse_problem
-from atl_sign.products import PRODUCTS, is_user_name
-from atl_sign.provider import _parse_manifest
-from atl_sign.settings import parse_settings
-from atl_sign.urls import parse_url
+from atl_sign.base.credentials import AccessToken, RequestToken, Secret
+from atl_sign.base.errors import BadUrlError, DaemonError
+from atl_sign.base.urls import parse_url
+from atl_sign.config.file import ConfigFile
+from atl_sign.config.settings import parse_settings
+from atl_sign.providers.products import PRODUCTS, is_user_name
+from atl_sign.schemes.oauth1.legs import _parse_manifest
+from atl_sign.schemes.oauth1.problems import explain_problem, parse_clock_offset, parse_problem
 from tests.unit.provider_lab import make_link, make_provider, make_token
 from tests.unit.raw_server import RawServer, reply
 

@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from atl_sign.credentials import AccessToken, Consumer, Secret
-from atl_sign.signing import RsaPrivateKey, UnsignedRequest, load_private_key
-from atl_sign.urls import Pairs, parse_pairs, parse_url
+from atl_sign.base.credentials import AccessToken, Consumer, Secret
+from atl_sign.base.urls import Pairs, parse_pairs, parse_url
+from atl_sign.schemes.oauth1.signature import RsaPrivateKey, UnsignedRequest, load_private_key
 
 TEST_KEY = "wiki.oauth.net"  # published with its private half: it protects nothing
 

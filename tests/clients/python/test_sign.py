@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import pytest
 
 import atl_sign_client
-from atl_sign.listening import StartError, socket_path
+from atl_sign.server.listening import StartError, socket_path
 from atl_sign_client import AtlSign, AtlSignError, SignedHeader, sign
 from atl_sign_client.finding import find_socket
 from tests.clients.differential.lab import Lab

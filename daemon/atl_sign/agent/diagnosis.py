@@ -1,0 +1,107 @@
+"""What only the holder of key and token can find out of a link: does the provider know the consumer, the signature, the token?"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from atl_sign.base.credentials import AccessToken
+from atl_sign.base.errors import (
+    DaemonError,
+    DanceNeededError,
+    KeyMissingError,
+    ProviderRefusedError,
+    StoreLockedError,
+    StoreUnavailableError,
+)
+from atl_sign.base.findings import GRANT_CHECKS, Finding, skip
+from atl_sign.config.links import Link
+from atl_sign.providers.who_am_i import CheckResult
+from atl_sign.schemes.oauth1.legs import Provider
+
+_UNKNOWN_CONSUMER = frozenset({"consumer_key_unknown", "consumer_key_rejected", "consumer_key_refused"})
+# What the provider says only of a consumer that it knows, before it looks at the signature or in the place of it.
+_BAD_SIGNATURE = frozenset({"signature_invalid", "signature_method_rejected", "timestamp_refused", "nonce_used"})
+
+
+def diagnose_link(
+    link: Link, make_provider: Callable[[], Provider], get_token: Callable[[], AccessToken], ask: Callable[[], CheckResult]
+) -> list[Finding]:
+    """
+    Return a finding for each of `GRANT_CHECKS`; raises nothing of ours.
+
+    A request token is asked for, and forgotten: the one signed request that a provider answers without a grant. It dies there
+    after ten minutes.
+
+    Args:
+        link: what is asked about.
+        make_provider: gives its provider; raises KeyMissingError, and what the store raises.
+        get_token: gives the token to sign with; raises DanceNeededError, and what the store and a renewal raise.
+        ask: the signed who-am-I; raises as `check.check_link`.
+    """
+    findings = _diagnose_consumer(link, make_provider)
+    if any(finding.result in ("broken", "skipped") for finding in findings):
+        cause = "the provider refuses before it looks at this, or was not reached"
+        return [*findings, *skip(GRANT_CHECKS[len(findings) :], cause, link.name)]
+    found_of_token = _diagnose_token(link, get_token, ask)
+    return [*findings[: len(GRANT_CHECKS) - len(found_of_token)], *found_of_token]
+
+
+def _diagnose_consumer(link: Link, make_provider: Callable[[], Provider]) -> list[Finding]:
+    known = Finding("link.consumer", "ok", f"the provider knows {link.consumer_key}", link=link.name)
+    signed = Finding("link.signature", "ok", "the provider computes the same signature", link=link.name)
+    try:
+        make_provider().fetch_request_token("oob")
+    except ProviderRefusedError as exc:
+        if exc.problem in _BAD_SIGNATURE:
+            return [known, _broken("link.signature", exc, link)]
+        if exc.problem == "permission_denied":
+            return [known, signed, _no_consent(link)]
+        return [_broken("link.consumer", exc, link)]
+    except (
+        KeyMissingError,
+        StoreLockedError,
+        StoreUnavailableError,
+    ) as exc:  # the same for every link, and told of once elsewhere
+        return skip(GRANT_CHECKS, f"there is nothing to sign with: {exc.message}", link.name)
+    except DaemonError as exc:
+        return [_broken("link.consumer", exc, link)]
+    return [known, signed, Finding("link.consent", "ok", "users may consent (3LO)", link=link.name)]
+
+
+def _diagnose_token(link: Link, get_token: Callable[[], AccessToken], ask: Callable[[], CheckResult]) -> list[Finding]:
+    """Return findings for token and user, with one for the consent before them when that fails only here."""
+    try:
+        token = get_token()
+    except DaemonError as exc:
+        return [_broken("link.token", exc, link), *skip(["link.user"], "there is no token to ask with", link.name)]
+    try:
+        result = ask()
+    except DanceNeededError as exc:
+        return [_broken("link.token", exc, link), *skip(["link.user"], "the provider does not take the token", link.name)]
+    except DaemonError as exc:
+        if isinstance(exc, ProviderRefusedError) and exc.problem == "permission_denied":
+            return [
+                _no_consent(link),
+                *skip(["link.token", "link.user"], "the provider refuses before it looks at this", link.name),
+            ]
+        return [*skip(["link.token"], "the provider said nothing of it", link.name), _broken("link.user", exc, link)]
+    end = (
+        "the provider named no end"
+        if token.expires_at is None
+        else f"until {token.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    )
+    taken = Finding("link.token", "ok", f"the provider takes it, {end}", link=link.name)
+    if token.expires_at is not None and (token.expires_at - datetime.now(UTC)).days < 7 and token.session_handle is None:
+        taken = Finding(
+            "link.token", "warning", f"it ends soon, {end}, and cannot be renewed", f"atl-sign dance {link.name}", link.name
+        )
+    return [taken, Finding("link.user", "ok", f"{result.user}, {result.product} {result.version}", link=link.name)]
+
+
+def _no_consent(link: Link) -> Finding:
+    cause = "the provider lets no user consent: three-legged OAuth is off on this link (permission_denied)"
+    hint = "ask the administrator to allow three-legged OAuth (3LO) on this link"
+    return Finding("link.consent", "broken", cause, hint, link.name)
+
+
+def _broken(check: str, exc: DaemonError, link: Link) -> Finding:
+    return Finding(check, "broken", exc.message.removeprefix(f"link {link.name}: "), exc.hint, link.name)

@@ -1,0 +1,361 @@
+"""What goes over the socket, in and out, as types; `docs/openapi.json` is made of them."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr
+
+from atl_sign.agent.links import GitFate, TokenState
+from atl_sign.base.credentials import GitPermission, StoreState
+from atl_sign.base.findings import Verdict
+from atl_sign.grants.dance import CallbackKind
+from atl_sign.grants.states import DanceWord
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str, when_used="json"),
+]
+
+
+class Fields(BaseModel):
+    """A request's fields; what is not named here is refused."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class SignFields(Fields):
+    """One request that a peer is about to send."""
+
+    method: str = Field(description="the HTTP method", examples=["GET"])
+    url: str = Field(
+        description="the absolute URL, exactly as it will be sent", examples=["https://jira.example.com/rest/api/2/myself"]
+    )
+    form: str | list[tuple[str, str]] | None = Field(
+        None,
+        description="the body when its content type is application/x-www-form-urlencoded: as it will be sent, or as decoded "
+        "pairs, up to 1 MiB; leave it out for every other body",
+    )
+    link: str | None = Field(None, description="the link to sign for; it must cover the URL")
+    details: bool = Field(False, description="answer with what the sender needs to know of the link, too")
+    dry_run: bool = Field(False, description="sign nothing, and answer with what would be signed")
+
+
+class DanceFields(Fields):
+    """A dance to begin."""
+
+    link: str
+    callback: CallbackKind = Field(
+        "loopback", description="how the verifier comes back: to a listener on 127.0.0.1, or by the user's hand"
+    )
+
+
+class VerifierFields(Fields):
+    """What the user brought back; one of the two."""
+
+    verifier: str | None = Field(None, min_length=1, max_length=255, description="the code that the provider's page showed")
+    redirect_url: str | None = Field(
+        None, min_length=1, max_length=8192, description="the whole address that the browser ended on"
+    )
+
+
+class LinkFields(Fields):
+    """A link's settings."""
+
+    url: str = Field(description="the product's base URL, with its context path")
+    consumer_key: str | None = Field(
+        None, description="left out: an existing link keeps its own, a new one is named after user and machine"
+    )
+    signing_url: str | None = Field(None, description="the base URL as the provider behind its proxy sees it, when that differs")
+    ca_bundle: str | None = Field(None, description="PEM file of authorities, an absolute path")
+    client_cert: str | None = Field(None, description="PEM file of certificate and key, an absolute path")
+    proxy: str | None = Field(None, description="http://host:port for the daemon's own requests")
+    timeout_s: float | None = Field(None, description="seconds that one exchange may take, 1 to 300; 30 when left out")
+    allow_insecure: bool | None = Field(None, description="whether `atl-sign curl` may be given curl's -k")
+    git: GitPermission | None = Field(
+        None, description="what git's token may do at a Bitbucket; write when left out", examples=["read"]
+    )
+    git_days: int | None = Field(None, description="days that git's token lives, 1 to 90; 7 when left out")
+    default: bool | None = Field(
+        None, description="whether it is the default among links with its base URL; left out: unchanged, false for a new link"
+    )
+
+
+class KeyFields(Fields):
+    """A consumer key to make."""
+
+    bits: Literal[2048, 3072, 4096] = 2048
+    replace: bool = Field(False, description="needed when there is a key")
+
+
+class FormKeyFields(KeyFields):
+    """The same, from an `application/x-www-form-urlencoded` request, where every value is a text."""
+
+    bits: Literal["2048", "3072", "4096"] = "2048"  # type: ignore[assignment]
+
+
+class UnlockFields(Fields):
+    """What opens the store; none of it where the store has no passphrase."""
+
+    passphrase: SecretStr | None = Field(None, description="opens the store's file")
+    new_passphrase: SecretStr | None = Field(
+        None, description="alone: makes the store's file; with `passphrase`: opens it from now on"
+    )
+
+
+class MoveFields(UnlockFields):
+    """Where the secrets go; the passphrases are those of the store to move to."""
+
+    backend: str = Field(description="as in `[store] backend`", max_length=1024)
+    volatile: bool = Field(False, description="needed for `memory`, which ends with the daemon")
+
+
+class StoreAnswer(BaseModel):
+    """The store, after it was locked or unlocked."""
+
+    store: str
+    state: StoreState
+
+
+class MovedAnswer(BaseModel):
+    """The store that there is now."""
+
+    store: str
+    warnings: list[str]
+
+
+class ErrorDetail(BaseModel):
+    """What failed, and what to do."""
+
+    code: str
+    message: str
+    hint: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """Every failure."""
+
+    error: ErrorDetail
+
+
+class SignAnswer(BaseModel):
+    """A header that is good for one request."""
+
+    authorization: str = Field(description="the value of the Authorization header")
+    link: str
+    scheme: Literal["oauth1"] = "oauth1"
+    base_url: str | None = Field(None, description="this and the rest with `details` alone: the link's base URL")
+    ca_bundle: str | None = None
+    client_cert: str | None = None
+    proxy: str | None = None
+    allow_insecure: bool | None = Field(None, description="true when curl's -k may be used; else left out")
+    warning: str | None = Field(
+        None,
+        description="why some providers may still refuse the signature; left out if there is no reason; as text only with "
+        "`details`",
+    )
+
+
+class DryRunAnswer(BaseModel):
+    """What would be signed (`dry_run`); token and nonce are struck out of the base string."""
+
+    method: str
+    url: str
+    form: str | list[tuple[str, str]] | None
+    link: str
+    base_url: str
+    base_string: str = Field(description="the signature base string, RFC 5849 §3.4.1")
+
+
+class ProblemFields(Fields):
+    """A provider's refusal, as it came."""
+
+    www_authenticate: str = Field(max_length=65_536, description="the value of the answer's WWW-Authenticate header")
+
+
+class RefusalAnswer(BaseModel):
+    """A provider's refusal in words; all null when the header holds no `oauth_problem`."""
+
+    problem: str | None
+    message: str | None
+    hint: str | None
+
+
+class DanceBegun(BaseModel):
+    """A dance that waits for the user."""
+
+    id: str
+    authorize_url: str = Field(description="the page where the user presses Allow or Deny")
+    callback: CallbackKind
+    state: DanceWord
+    expires_at: Moment
+    wait_s: int = Field(description="how many seconds the user has")
+
+
+class DanceAnswer(BaseModel):
+    """How far a dance is."""
+
+    state: DanceWord
+    user: str | None = None
+    error: ErrorDetail | None = Field(None, description="why it ended without a token")
+
+
+class TokenAnswer(BaseModel):
+    """What is known of a link's access token."""
+
+    state: TokenState = Field(description="unknown: the store does not say")
+    user: str | None = None
+    expires_at: Moment | None = None
+
+
+class LinkAnswer(BaseModel):
+    """One link."""
+
+    name: str
+    url: str
+    consumer_key: str
+    signing_url: str | None
+    ca_bundle: str | None
+    client_cert: str | None
+    proxy: str | None
+    timeout_s: float
+    allow_insecure: bool
+    git: GitPermission | None = Field(description="null: write")
+    git_days: int | None = Field(description="null: 7")
+    default: bool = Field(description="whether it is the default among links with its base URL")
+    token: TokenAnswer
+
+
+class ProbedLinkAnswer(LinkAnswer):
+    """One link, and what its product said when it was asked."""
+
+    product: str | None
+    version: str | None
+    base_url: str | None = Field(description="the base URL that the product is configured with")
+    warnings: list[str]
+    hint: str | None = Field(
+        description="what to do when no product answered; the command with the right base URL where that is known"
+    )
+
+
+class ProblemAnswer(BaseModel):
+    """A part of the configuration file that cannot be used."""
+
+    line: int | None
+    part: str
+    cause: str
+
+
+class LinksAnswer(BaseModel):
+    """Every link."""
+
+    links: list[LinkAnswer]
+    problems: list[ProblemAnswer]
+
+
+class SetupField(BaseModel):
+    """One field of the product's form."""
+
+    label: str
+    value: str
+
+
+class SetupAnswer(BaseModel):
+    """What an administrator enters for one link."""
+
+    link: str
+    product: str | None
+    page: str
+    menu: str
+    new_steps: list[str]
+    old_steps: list[str]
+    old_form_until: str | None
+    fields: list[SetupField]
+    leave_alone: list[str]
+
+
+class CheckAnswer(BaseModel):
+    """Who the user is at the provider."""
+
+    link: str
+    user: str
+    product: str
+    version: str
+    base_url: str
+    clock_offset_s: float | None = Field(description="the provider's clock less this machine's, in seconds")
+    warnings: list[str]
+
+
+class FindingAnswer(BaseModel):
+    """What one check found."""
+
+    check: str = Field(description="the check's stable id")
+    result: Verdict
+    cause: str
+    hint: str | None = Field(description="what to do; null where nothing is to be done")
+
+
+class DiagnosisAnswer(BaseModel):
+    """How a link's provider takes consumer, signature and token."""
+
+    link: str
+    findings: list[FindingAnswer]
+
+
+class LogoutAnswer(BaseModel):
+    """The token is forgotten here; at the provider the user revokes it."""
+
+    link: str
+    revoke_url: str
+    git_token: GitFate = Field(
+        description="git's token: there was none; it is gone at the provider too; kept as asked; forgotten here, but good there"
+    )
+    git_left: list[str] = Field(
+        description="the names of those that are good at the provider still, for the user to revoke there"
+    )
+
+
+class RemovedAnswer(BaseModel):
+    """What was taken away."""
+
+    removed: str
+    git_left: list[str] = Field(description="as after a logout")
+
+
+class KeyAnswer(BaseModel):
+    """The consumer's public key."""
+
+    public_key: str = Field(description="SubjectPublicKeyInfo, PEM")
+    fingerprint: str = Field(description="SHA256: and the base64 of the DER's SHA-256")
+    bits: int
+
+
+class LinkStatus(BaseModel):
+    """One link in the daemon's state."""
+
+    name: str
+    url: str
+    token: TokenAnswer
+    signatures_last_hour: int
+
+
+class StatusAnswer(BaseModel):
+    """The daemon's state."""
+
+    version: str
+    pid: int
+    started_at: Moment
+    uptime_s: int
+    store: str
+    store_state: StoreState
+    audit: str = Field(description='where decisions are recorded: "journal", "off", or a file')
+    dances: int = Field(description="how many wait for their users")
+    signatures: int = Field(description="since the start")
+    links: list[LinkStatus]
+    dance_needed: list[str] = Field(description="links that may not sign without a dance: no token, or an expired one")
+    warnings: list[str]
+
+
+class EnvironmentAnswer(BaseModel):
+    """The daemon's environment, as far as it matters."""
+
+    variables: dict[str, str] = Field(description="those that are set; proxies without name and password")

@@ -1,0 +1,81 @@
+"""The calls that tell of the daemon itself, in fields and as text: its state and its environment."""
+
+import os
+from collections.abc import Iterable
+
+from fastapi import FastAPI, Request, Response
+
+from atl_sign import __version__
+from atl_sign.agent.agent import Agent
+from atl_sign.agent.links import LinkReport
+from atl_sign.api import schemas
+from atl_sign.api.answers import answer_with, answer_with_list, documented, wants_text
+from atl_sign.base.text import format_lines, format_table
+from atl_sign.base.variables import show_variables
+
+
+def add_status_calls(app: FastAPI, agent: Agent) -> None:
+    """Serve the daemon's state and its environment on *app*."""
+
+    @app.get("/status", **documented("The daemon's state", schemas.StatusAnswer))
+    def show_status(request: Request, link: str | None = None) -> Response:
+        status = agent.status(link)
+        counts = status.signatures_by_link
+        links = (
+            schemas.LinkStatus(
+                name=report.link.name,
+                url=str(report.link.url),
+                token=describe_token(report),
+                signatures_last_hour=counts.get(report.link.name, 0),
+            )
+            for report in status.links
+        )
+        answer = schemas.StatusAnswer(
+            version=__version__,
+            pid=os.getpid(),
+            started_at=status.started_at,
+            uptime_s=int(status.uptime_s),
+            store=status.store,
+            store_state=status.store_state,
+            audit=status.audit,
+            dances=status.dances,
+            signatures=status.signatures,
+            links=[],
+            dance_needed=[each.link.name for each in status.links if each.token_state in ("none", "expired")],
+            warnings=[*status.warnings, *_warn_of_unknown(status.links)],
+        )
+        return answer_with_list(request, answer, "links", links, _format_status(answer, links) if wants_text(request) else [])
+
+    @app.get("/environment", **documented("The daemon's environment", schemas.EnvironmentAnswer))
+    def show_environment(request: Request) -> Response:
+        variables = show_variables(os.environ)
+        lines = [f"{name}={value}" for name, value in variables.items()]
+        return answer_with(request, schemas.EnvironmentAnswer(variables=variables), lines)
+
+
+def describe_token(report: LinkReport) -> schemas.TokenAnswer:
+    """Return what is told of the token in *report*."""
+    token = report.token
+    return schemas.TokenAnswer(
+        state=report.token_state, user=token.user if token else None, expires_at=token.expires_at if token else None
+    )
+
+
+def _warn_of_unknown(reports: Iterable[LinkReport]) -> list[str]:
+    unknown = sum(report.token_state == "unknown" for report in reports)  # noqa: S105 - no password
+    return [f"the store does not say whether {unknown} of the links have tokens: atl-sign unlock"] if unknown else []
+
+
+def _format_status(status: schemas.StatusAnswer, links: Iterable[schemas.LinkStatus]) -> list[str]:
+    """Return *status* as lines, *links* as a table."""
+    shown = status.model_dump(mode="json", exclude={"links"})
+    dance_needed, warnings = shown.pop("dance_needed"), shown.pop("warnings")
+    rows = []
+    for each in links:
+        link = each.model_dump(mode="json")
+        token, count = link["token"], link["signatures_last_hour"]
+        until = f"until {token['expires_at']}" if token["expires_at"] else ""
+        rows.append((f"link: {link['name']}", token["state"], token["user"] or "", until, f"{count} signed in the last hour"))
+    needs = format_lines({"dance_needed": dance_needed, "warnings": warnings})
+    # What people look for comes first.
+    return [*format_table(rows), *needs, *format_lines(shown)]

@@ -1,0 +1,215 @@
+"""The configuration file: people edit it, and the daemon rewrites it with their comments kept; no secrets."""
+
+import errno
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from shlex import quote
+
+from atl_sign.base.errors import ConfigBrokenError, ConfigUnwritableError
+from atl_sign.base.folders import config_home, explain_failure, make_folder
+from atl_sign.base.ownership import WeakSpot, find_weak_spot, is_open_to_others, trusted_owners
+from atl_sign.config import toml_edit
+from atl_sign.config.links import TIMEOUT_S_DEFAULT, Link, LinkTable
+from atl_sign.config.settings import ConfigProblem, Settings, link_to_fields, parse_settings
+
+FILE_BYTES_MAX = 4 << 20  # 10,000 links with every setting; reading ten times as much would hold up every signature for seconds
+
+_TOO_LARGE = f"it is larger than {FILE_BYTES_MAX >> 20} MiB"
+
+
+def config_path(environment: Mapping[str, str]) -> Path:
+    """Return where the configuration file is."""
+    return config_home(environment) / "atl-sign/config.toml"
+
+
+class UntrustedConfigError(Exception):
+    """Another user can change the file, so it is not obeyed; `hint` is the remedy."""
+
+    def __init__(self, spot: WeakSpot) -> None:
+        """Say who can do what."""
+        super().__init__(spot.cause)
+        self.hint = spot.remedy
+
+
+class ConfigFile:
+    """
+    `config.toml`: read again whenever it changed, written whole or not at all.
+
+    Links and `proxy` decide where signed requests go, so a file that another user can change or replace is refused: what it said
+    before that goes on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Stand for the file at *path*, which need not exist."""
+        self.path = path
+        self._name = str(path)  # os.stat takes it in half the time
+        self._kept: tuple[object, Settings] = (None, Settings(LinkTable([])))  # in one piece, for many threads read it
+        self._trusted = Settings(LinkTable([]))  # the last one that only we could have written
+        self._writing = threading.Lock()  # from reading to replacing: of two changes at once neither may be lost
+
+    def settings(self) -> Settings:
+        """Return what the file says now; a file that did not change since the last call is not read again."""
+        try:
+            status = os.stat(self._name)  # noqa: PTH116 - for each signature
+        except FileNotFoundError:
+            return Settings(LinkTable([]))
+        except OSError as exc:
+            return _unreadable(explain_failure(exc, self.path))
+        # The change time too: a file that is made readable changes nothing else.
+        stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+        kept = self._kept
+        if kept[0] == stamp:
+            return kept[1]
+        try:
+            settings = parse_settings(self._read_text())
+        except FileNotFoundError:
+            return Settings(LinkTable([]))
+        except UnicodeDecodeError as exc:
+            settings = _unreadable(f"byte {exc.start} is not UTF-8")
+        except UntrustedConfigError as exc:  # not kept: the way to the file can be closed without a new stamp
+            problem = ConfigProblem(None, "file", f"it is not read while {exc}: {exc.hint}")
+            return replace(self._trusted, problems=(problem, *self._trusted.problems))
+        except OSError as exc:
+            return _unreadable(explain_failure(exc, self.path))  # nor this: open files run out and come back
+        self._kept = (stamp, settings)
+        self._trusted = settings
+        return settings
+
+    def check_trusted(self) -> None:
+        """Raise UntrustedConfigError if the file is there and another user can change it."""
+        with suppress(OSError):  # one that cannot be read is no less ours
+            self._read_bytes()
+
+    def forget(self) -> None:
+        """Read the file at the next call, though it seems unchanged: what it is mounted from may not tell."""
+        self._kept = (None, Settings(LinkTable([])))
+
+    def put_link(self, link: Link) -> None:
+        """
+        Add *link*, or replace the settings of the link with its name.
+
+        Raises:
+            ConfigBrokenError: the file as it stands is no TOML; rewriting it would lose what a person wrote there.
+            ConfigUnwritableError: the file or its folder cannot be written, or the disk is full.
+        """
+        fields = {setting: value for setting, value in link_to_fields(link).items() if value is not None}
+        if link.timeout_s == TIMEOUT_S_DEFAULT:
+            del fields["timeout_s"]
+        elif link.timeout_s.is_integer():
+            fields["timeout_s"] = int(link.timeout_s)
+        for setting in ("allow_insecure", "default"):
+            if not fields[setting]:
+                del fields[setting]
+        self._rewrite(lambda text: toml_edit.put_link(text, link.name, fields))
+
+    def remove_link(self, name: str) -> None:
+        """Take the link called *name* out, if it is there; raises as `put_link`."""
+        self._rewrite(lambda text: toml_edit.remove_link(text, name))
+
+    def put_store(self, backend: str) -> None:
+        """Name *backend* in `[store] backend`; raises as `put_link`."""
+        self._rewrite(lambda text: toml_edit.put_setting(text, "store", "backend", backend))
+
+    def _read_text(self) -> str:
+        return self._read_bytes().decode()
+
+    def _read_bytes(self) -> bytes:
+        """Return what is in the file; raises OSError, UntrustedConfigError."""
+        # Not blocking: a pipe in the file's place would keep us waiting for somebody to write into it.
+        with open(self.path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
+            self._check_owner(status)
+            content = file.read(FILE_BYTES_MAX + 1)
+        if len(content) > FILE_BYTES_MAX:
+            raise OSError(errno.EFBIG, _TOO_LARGE)
+        return content
+
+    def _check_owner(self, status: os.stat_result) -> None:
+        """Raise UntrustedConfigError if others can change the open file with *status*, or put another one in its place."""
+        spot = find_weak_spot(self.path.absolute())
+        if status.st_uid not in trusted_owners():
+            words = f"{self.path} belongs to another user"
+            spot = WeakSpot(words, "run this as that user, or set XDG_CONFIG_HOME to a folder of your own")
+        elif is_open_to_others(status):
+            spot = WeakSpot(f"others may write {self.path}", f"chmod go-w {quote(str(self.path))}")
+        if spot is not None:
+            raise UntrustedConfigError(spot)
+
+    def _rewrite(self, change: Callable[[str], str]) -> None:
+        with self._writing:
+            try:
+                before = self._read_text()
+            except FileNotFoundError:
+                before = ""
+            except UntrustedConfigError as exc:
+                raise ConfigBrokenError(f"config.toml is not changed while {exc}", exc.hint) from None
+            except (OSError, UnicodeDecodeError):
+                raise self._broken() from None
+            mark, text = ("\ufeff", before[1:]) if before.startswith("\ufeff") else ("", before)
+            line_end = "\r\n" if "\r\n" in text else "\n"
+            text = text.replace("\r\n", "\n")
+            try:
+                changed = change(text)
+            except toml_edit.EditError:
+                raise self._broken() from None
+            if changed != text:
+                content = (mark + changed.replace("\n", line_end)).encode()
+                if len(content) > FILE_BYTES_MAX:
+                    raise self._unwritable(f"with this {_TOO_LARGE}")
+                self._write(content)
+
+    def _broken(self) -> ConfigBrokenError:
+        """Return the error for a file that cannot be changed without losing something."""
+        problems = self.settings().problems
+        cause = str(problems[0]) if problems else "config.toml is written in a way that cannot be changed from here"
+        return ConfigBrokenError(cause, f"mend {self.path} by hand, then try again; nothing was changed")
+
+    def _unwritable(self, cause: str) -> ConfigUnwritableError:
+        hint = "make room or mend the permissions; nothing was changed"
+        return ConfigUnwritableError(f"{self.path} cannot be written: {cause}", hint)
+
+    def _write(self, content: bytes) -> None:
+        temporary = None
+        path = self.path
+        try:
+            path = path.resolve()  # a symbolic link stays one: people keep such files elsewhere
+            make_folder(path.parent)
+            descriptor, temporary = tempfile.mkstemp(prefix=".config-", suffix=".toml", dir=path.parent)  # mode 0600
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+            temporary = None
+        except OSError as exc:
+            raise self._unwritable(explain_failure(exc, path)) from exc
+        finally:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def _unreadable(cause: str) -> Settings:
+    return Settings(LinkTable([]), problems=(ConfigProblem(None, "file", cause),))
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new file is there already; a file system that cannot do this keeps it in its own order.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,418 @@
+"""
+The store's file: every secret in one encrypted file, for machines without a keyring.
+
+The file is replaced whole or not at all, and never while it cannot be read: whatever is wrong with it, nothing is lost of it.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from atl_sign.base.credentials import Passphrase, Secret, StoreState
+from atl_sign.base.errors import (
+    BadFieldsError,
+    DaemonError,
+    PassphraseNeededError,
+    StoreExistsError,
+    StoreLockedError,
+    StoreMissingError,
+    StoreUnavailableError,
+    WrongPassphraseError,
+)
+from atl_sign.base.folders import explain_failure, is_there, make_folder
+from atl_sign.custody.stores.sealing import (
+    NONCE_BYTES,
+    SALT_BYTES,
+    SEALED_BYTES_MAX,
+    OtherVersionError,
+    SealError,
+    StoreKey,
+    best_cost,
+    derive_key,
+    open_items,
+    parse_header,
+    seal_items,
+)
+from atl_sign.custody.stores.tries import Tries
+
+PASSPHRASE_BYTES_MAX = 1024
+TIMEOUT_S = 3.0  # for another process that is writing; as long as a keyring may take
+UNLOCK_HINT = "atl-sign unlock"
+NEW_HINT = "atl-sign unlock --new"
+
+_POLL_S = 0.01
+_DAMAGED_HINT = "put the file back from a backup; nothing was written to it"
+_FOREIGN_BITS = 0o077
+
+
+class FileStore:
+    """
+    One encrypted file, read once after `unlock` and again when another process has replaced it.
+
+    Two locks: `_turn` around what is in memory, and a lock file beside the store around each change of it.
+    """
+
+    backend = "file"
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        key_file: Path | None = None,
+        timeout_s: float = TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Stand for the file at *path*, which need not exist.
+
+        Args:
+            path: the file; its folder is ours alone, or is made.
+            key_file: holds the passphrase, for machines where nobody types one.
+            timeout_s: how long a call waits for another process.
+            clock: seconds, for the waits after wrong passphrases.
+        """
+        self.path = path
+        self._key_file = key_file
+        self._timeout_s = timeout_s
+        self._tries = Tries(clock)
+        self._turn = threading.RLock()
+        self._key: StoreKey | None = None
+        self._is_key_from_file = False
+        self._items: dict[str, Secret] = {}
+        self._generation = 0
+        self._stamp: tuple[int, ...] | None = None  # of the file that `_items` came from
+
+    def read(self, name: str) -> Secret | None:
+        """See `Store.read`."""
+        with self._turn:
+            self._refresh()
+            return self._items.get(name)
+
+    def write(self, name: str, value: Secret) -> None:
+        """See `Store.write`."""
+        with self._turn, self._alone():
+            key = self._refresh()
+            self._save({**self._items, name: value}, key)
+
+    def delete(self, name: str) -> None:
+        """See `Store.delete`."""
+        with self._turn, self._alone():
+            key = self._refresh()
+            if name in self._items:
+                self._save({each: value for each, value in self._items.items() if each != name}, key)
+
+    def state(self) -> StoreState:
+        """See `Store.state`."""
+        try:
+            with self._turn:
+                self._refresh()
+        except StoreLockedError:
+            return "locked"
+        except StoreUnavailableError:
+            return "unavailable"
+        return "ready"
+
+    def lock(self) -> None:
+        """See `Store.lock`."""
+        with self._turn:
+            if self._key is not None:
+                self._key.wipe()
+            self._key, self._items, self._stamp = None, {}, None
+
+    def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
+        """See `Store.unlock`; without either passphrase, the key file's is taken, and what is unlocked already stays so."""
+        for given in (passphrase, new):
+            if given is not None and not 1 <= len(given.reveal()) <= PASSPHRASE_BYTES_MAX:
+                raise BadFieldsError(f"a passphrase has 1 to {PASSPHRASE_BYTES_MAX} bytes")
+        if passphrase is not None:
+            self._open(passphrase, new)
+        elif new is not None:
+            self._create(new)
+        elif self._key is not None:
+            with self._turn:
+                self._refresh()
+        elif self._key_file is not None:
+            self.unlock_with(self._key_file)
+        else:
+            if not self._is_there():
+                raise self._locked()
+            raise PassphraseNeededError("the store is locked", UNLOCK_HINT)
+
+    def unlock_with(self, key_file: Path) -> None:
+        """
+        Unlock with what *key_file* holds, or make the store that is not there yet; raises as `unlock`.
+
+        A key file that cannot be read or that does not fit is a lock like any other: a passphrase can be typed.
+        """
+        try:
+            passphrase = read_key(key_file)
+        except DaemonError as exc:
+            raise PassphraseNeededError(f"the store is locked: {exc.message}", UNLOCK_HINT) from exc
+        try:
+            self.unlock_or_create(passphrase)
+            self._is_key_from_file = True
+        except WrongPassphraseError as exc:
+            message = f"the store is locked: it has another passphrase than {key_file.name}"
+            raise PassphraseNeededError(message, UNLOCK_HINT) from exc
+        finally:
+            passphrase.wipe()
+
+    def unlock_or_create(self, passphrase: Passphrase) -> None:
+        """Unlock, or make the store that is not there yet: for machines where nobody is asked. Raises as `unlock`."""
+        if self._is_there():
+            self._open(passphrase, None, is_guess=False)
+        else:
+            self.unlock(None, passphrase)
+
+    def survives_restart(self) -> bool:
+        """See `Store.survives_restart`: only when a key file has opened it that the next process finds too."""
+        is_kept = self._key is not None and self._is_key_from_file
+        return is_kept and self._key_file is not None and is_there(self._key_file)
+
+    def discard(self) -> None:
+        """See `Store.discard`: the file goes, unless something is still in it."""
+        with self._turn, self._alone():
+            self._refresh()
+            if not self._items:
+                with self._in_our_words("removed"):
+                    self.path.unlink(missing_ok=True)
+                _sync_folder(self.path.parent)
+                self.lock()
+
+    def _open(self, passphrase: Passphrase, new: Passphrase | None, *, is_guess: bool = True) -> None:
+        with self._tries.attempt(is_guess=is_guess):
+            content, _ = self._read_file()
+            try:
+                header = parse_header(content)
+                key = derive_key(passphrase, header.cost, header.salt)
+                if not key.fits(header):
+                    raise WrongPassphraseError("the passphrase is wrong")
+                items = open_items(content, header, key)
+            except SealError as exc:
+                raise self._unusable(exc) from None
+            next_key = None if new is None else _derive_new(new)
+        with self._turn:
+            self._is_key_from_file = False
+            # An older file than was known before is taken here: whoever typed the passphrase may have put a backup back.
+            self._key, self._items, self._generation, self._stamp = key, items, header.generation, None
+            if next_key is not None:
+                with self._alone():
+                    self._refresh()
+                    self._save(self._items, next_key)
+            else:
+                self._refresh()
+
+    def _create(self, passphrase: Passphrase) -> None:
+        with self._tries.attempt():
+            if self._is_there():
+                raise self._exists()
+            if self._key is not None:  # what was read from the one that is gone would go on in memory alone
+                raise self._gone()
+            key = _derive_new(passphrase)
+        with self._turn, self._alone():
+            if self._is_there():
+                raise self._exists()
+            self._generation = 0
+            self._is_key_from_file = False
+            self._save({}, key)
+
+    def _refresh(self) -> StoreKey:
+        """Make memory equal to the file and return the key; raises StoreLockedError, StoreUnavailableError."""
+        key = self._key
+        if key is None:
+            raise self._locked()
+        try:
+            status = self.path.lstat()
+        except OSError:
+            status = None
+        if status is None or _stamp_of(status) != self._stamp:
+            content, stamp = self._read_file()
+            try:
+                header = parse_header(content)
+                if not key.fits(header):
+                    self.lock()
+                    raise StoreLockedError("another process has changed the store's passphrase", UNLOCK_HINT)
+                items = open_items(content, header, key)
+            except SealError as exc:
+                raise self._unusable(exc) from None
+            if header.generation < self._generation:
+                hint = "if you have put a backup back: atl-sign lock, then atl-sign unlock"
+                raise StoreUnavailableError(f"{self.path} is older than it was a moment ago", hint)
+            self._items, self._generation, self._stamp = items, header.generation, stamp
+        return key
+
+    def _save(self, items: dict[str, Secret], key: StoreKey) -> None:
+        """Put a file with *items* in the place of the one before, and then keep both in memory; within `_alone`."""
+        generation = self._generation + 1
+        content = seal_items(items, key, generation=generation, nonce=secrets.token_bytes(NONCE_BYTES))
+        if len(content) > SEALED_BYTES_MAX:
+            raise StoreUnavailableError(f"{self.path} would be larger than {SEALED_BYTES_MAX >> 20} MiB", "remove links")
+        temporary = self.path.with_name(f".{self.path.name}.new")  # one name: what a killed writer left is replaced
+        try:
+            with self._in_our_words("written"):
+                temporary.unlink(missing_ok=True)
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    status = os.fstat(file.fileno())
+                temporary.replace(self.path)
+        except StoreUnavailableError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(self.path.parent)
+        if self._key is not None and self._key is not key:
+            self._key.wipe()
+        # The rename changed the change time.
+        with suppress(OSError):
+            status = self.path.lstat()
+        self._key, self._items, self._generation, self._stamp = key, items, generation, _stamp_of(status)
+
+    def _read_file(self) -> tuple[bytes, tuple[int, ...]]:
+        """Return the file's content and stamp; raises StoreMissingError, StoreUnavailableError."""
+        try:
+            # Not blocking: a pipe in the file's place would keep us waiting for somebody to write into it.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if self._key is not None:
+                raise self._gone() from None
+            raise StoreMissingError(f"there is no store at {self.path}", NEW_HINT) from None
+        except OSError as exc:
+            if exc.errno == errno.ELOOP:
+                raise StoreUnavailableError(
+                    f"{self.path} is a symbolic link", "put the file itself there, or lead XDG_STATE_HOME there"
+                ) from None
+            raise self._failed("read", exc) from exc
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise StoreUnavailableError(f"{self.path} is not a regular file", "move it away")
+            if status.st_uid != os.geteuid():
+                raise StoreUnavailableError(f"{self.path} belongs to another user", "move it away")
+            if status.st_mode & _FOREIGN_BITS:
+                hint = f"if nobody else has changed it: chmod 600 {self.path}"
+                raise StoreUnavailableError(f"{self.path} is open to other users", hint)
+            if status.st_size > SEALED_BYTES_MAX:
+                raise StoreUnavailableError(f"{self.path} is larger than {SEALED_BYTES_MAX >> 20} MiB", _DAMAGED_HINT)
+            with self._in_our_words("read"), os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(), _stamp_of(status)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from changing the file meanwhile."""
+        folder = self.path.parent
+        with self._in_our_words("written"):
+            make_folder(folder)
+            status = folder.stat()
+            descriptor = os.open(
+                self.path.with_name(f"{self.path.name}.lock"),
+                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                0o600,
+            )
+        try:
+            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                raise StoreUnavailableError(f"others may write into {folder}", f"make it yours alone: chmod 700 {folder}")
+            deadline = time.monotonic() + self._timeout_s
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as exc:
+                    if exc.errno not in (errno.EWOULDBLOCK, errno.EINTR) or time.monotonic() >= deadline:
+                        raise self._failed("locked against other processes", exc) from exc
+                time.sleep(_POLL_S)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _is_there(self) -> bool:
+        return os.path.lexists(self.path)
+
+    def _locked(self) -> StoreLockedError:
+        if self._is_there():
+            return StoreLockedError("the store is locked", UNLOCK_HINT)
+        return StoreMissingError("there is no store yet: it is made with a passphrase of your choice", NEW_HINT)
+
+    def _gone(self) -> StoreUnavailableError:
+        hint = f"{_DAMAGED_HINT}; to begin with an empty one: atl-sign lock, then {NEW_HINT}"
+        return StoreUnavailableError(f"{self.path} is gone", hint)
+
+    def _exists(self) -> StoreExistsError:
+        return StoreExistsError(
+            f"there is a store at {self.path} already", "atl-sign unlock opens it; with --change it gets another passphrase"
+        )
+
+    def _unusable(self, exc: SealError) -> StoreUnavailableError:
+        hint = "open it with the atl-sign that wrote it, or a newer one" if isinstance(exc, OtherVersionError) else _DAMAGED_HINT
+        return StoreUnavailableError(f"{self.path} cannot be opened: {exc}", hint)
+
+    def _failed(self, what: str, exc: OSError) -> StoreUnavailableError:
+        reason = explain_failure(exc, self.path)
+        return StoreUnavailableError(
+            f"{self.path} cannot be {what}: {reason}", "make room or mend the permissions; what stood there before still stands"
+        )
+
+    @contextmanager
+    def _in_our_words(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise self._failed(what, exc) from exc
+
+
+def read_key(source: Path | int) -> Passphrase:
+    """
+    Return what a key file, or a descriptor, holds up to its end, less one newline there; a descriptor is closed.
+
+    Raises:
+        StoreUnavailableError: it cannot be read.
+        BadFieldsError: it is empty or too long.
+    """
+    try:
+        with open(source, "rb", buffering=0) as file:  # noqa: PTH123 - it may be a descriptor
+            content = bytearray()
+            while len(content) <= PASSPHRASE_BYTES_MAX + 1 and (part := file.read(PASSPHRASE_BYTES_MAX + 2)):
+                content += part
+    except OSError as exc:
+        raise StoreUnavailableError(
+            f"the store's key cannot be read: {exc.strerror}", "look at LoadCredential= or --key-fd"
+        ) from exc
+    if content.endswith(b"\n"):
+        del content[-1:]
+    if not 1 <= len(content) <= PASSPHRASE_BYTES_MAX:
+        raise BadFieldsError(f"the store's key is not 1 to {PASSPHRASE_BYTES_MAX} bytes long")
+    passphrase = Passphrase(content)
+    content[:] = bytes(len(content))
+    return passphrase
+
+
+def _derive_new(passphrase: Passphrase) -> StoreKey:
+    try:
+        return derive_key(passphrase, best_cost(), secrets.token_bytes(SALT_BYTES))
+    except SealError as exc:
+        raise StoreUnavailableError(f"no store can be made: {exc}", "end other programs, then try again") from None
+
+
+def _stamp_of(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev, status.st_mode, status.st_uid
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new file is there already; a file system that cannot do this keeps it in its own order.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

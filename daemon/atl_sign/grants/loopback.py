@@ -1,0 +1,277 @@
+"""
+The loopback edge: one listener on 127.0.0.1 that takes a dance's answer out of the user's browser, once.
+
+Any program and any web page on this machine can knock here, so the address holds a random part; whoever doesn't know it learns
+nothing and changes nothing. Requests are taken apart by httptools, as those on the daemon's socket are: the standard library's
+http.server bounds each read but not the whole request in size and time, and asks the DNS for its own name.
+"""
+
+import hmac
+import logging
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from email.utils import formatdate
+from http import HTTPStatus
+from urllib.parse import parse_qs
+
+from atl_sign.base.errors import BadRequestError
+from atl_sign.grants.loopback_page import PAGE_HEADERS, CallbackPage, render_page
+
+__all__ = ["CallbackListener", "CallbackPage", "WrongTokenError"]
+
+ADDRESS = "127.0.0.1"  # not "localhost": that name can lead elsewhere, and to ::1 first
+CONNECTIONS_MAX = 8  # a browser opens two or three, some of which it never uses
+CONNECTION_S = 10.0  # for a whole request to come in, and for its answer to go out
+CLOSE_WAIT_S = 2.0  # how long `close` waits for an answer that is on its way
+HEAD_BYTES_MAX = 16_384  # the request line with its token has 200 bytes; cookies of other ports' pages come along
+
+_POLL_S = 0.5
+_log = logging.getLogger("atl_sign")
+
+_UNREADABLE = CallbackPage(
+    "This request cannot be read", "atl-sign does not understand what was sent. The sign-in is still waiting.", is_good=False
+)
+_NOTHING_HERE = CallbackPage(
+    "Nothing is at this address", "Only the product's own response is accepted here. The sign-in is still waiting.", is_good=False
+)
+_NO_ANSWER = CallbackPage(
+    "This response is incomplete",
+    "A product's response has one oauth_token and one oauth_verifier; this address has not. The sign-in is still waiting.",
+    is_good=False,
+)
+_OTHER_DANCE = CallbackPage(
+    "This response belongs to a different sign-in",
+    "The sign-in that was begun last is still waiting. Open the address that your terminal shows.",
+    is_good=False,
+)
+_OVER = CallbackPage(
+    "This sign-in is already over", "A response to it has come before. Your terminal shows how it ended.", is_good=False
+)
+_FAILED = CallbackPage("Sign-in failed", "atl-sign could not finish the sign-in. Begin again in your terminal.", is_good=False)
+
+
+class WrongTokenError(Exception):
+    """The request token that came is not the one that the dance sent out; the listener waits on."""
+
+
+class _UnreadableError(Exception):
+    """What came is not a request that we read."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__()
+        self.status = status
+
+
+class _Head:
+    """A request's line and headers, as httptools reports them."""
+
+    __slots__ = ("hosts", "is_complete", "method", "target")
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.target = b""
+        self.hosts: list[bytes] = []
+        self.is_complete = False
+
+    def on_url(self, part: bytes) -> None:
+        self.target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"host":
+            self.hosts.append(value)
+
+    def on_headers_complete(self) -> None:
+        self.is_complete = True
+
+
+class CallbackListener:
+    """A listener for one dance's answer."""
+
+    def __init__(self, receive: Callable[[str, str], CallbackPage]) -> None:
+        """
+        Prepare a listener; `open` starts it.
+
+        Args:
+            receive: takes the oauth_token and the oauth_verifier that came, and returns the page to show. It runs in one of the
+                listener's threads, one call at a time, and may take as long as it needs: the browser waits. When it has returned
+                (or failed), nothing is received any more. It raises WrongTokenError when the token is not the one sent out.
+        """
+        self.url = ""  # where the provider shall send the browser; known once the listener is open
+        self._receive = receive
+        self._host = b""
+        self._path = b""
+        self._turn = threading.Lock()  # around `receive` and what follows from it: a second browser waits here
+        self._is_over = False
+        self._closing = threading.Event()
+        self._listener: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()  # around the next two
+        self._reading: dict[socket.socket, None] = {}  # connections that have not said all yet, the oldest first
+        self._answering: dict[socket.socket, threading.Thread] = {}
+
+    def open(self) -> None:
+        """Listen on a free port; raises BadRequestError when this machine lets us listen on none."""
+        try:
+            listener = socket.create_server((ADDRESS, 0))
+        except OSError as exc:
+            message = f"cannot listen on {ADDRESS} for the browser's answer: {exc.strerror}"
+            raise BadRequestError(message) from exc
+        listener.settimeout(_POLL_S)
+        host = f"{ADDRESS}:{listener.getsockname()[1]}"
+        path = f"/callback/{secrets.token_urlsafe(16)}"
+        self.url = f"http://{host}{path}"
+        self._host = host.encode()
+        self._path = path.encode()
+        self._listener = listener
+        self._thread = threading.Thread(target=self._accept, args=(listener,), name="callback-listener", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """
+        Free the port and cut off whoever has not said all.
+
+        An answer on its way is waited for, CLOSE_WAIT_S at most; one that takes longer still goes out afterwards. May be called
+        more than once and from within `receive`, whose own answer it doesn't wait for.
+        """
+        self._closing.set()
+        if self._listener is not None and self._thread is not None:
+            _cut(self._listener)  # wakes the thread in `accept` on Linux; elsewhere it looks up by itself
+            self._thread.join()
+        with self._changed:
+            while self._reading:
+                _cut(self._reading.popitem()[0])
+            if threading.current_thread() not in self._answering.values():
+                self._changed.wait_for(lambda: not self._answering, CLOSE_WAIT_S)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with listener:
+            while not self._closing.is_set():
+                try:
+                    connection, _ = listener.accept()
+                except TimeoutError:
+                    continue
+                except OSError:  # the browser hung up already, or the process has no file descriptor left
+                    self._closing.wait(_POLL_S)
+                    continue
+                self._admit(connection)
+
+    def _admit(self, connection: socket.socket) -> None:
+        """Give *connection* a thread; when there are too many, the oldest that has not said all makes room."""
+        with self._changed:
+            if len(self._reading) + len(self._answering) >= CONNECTIONS_MAX:
+                oldest = next(iter(self._reading), None)
+                if oldest is None:
+                    connection.close()
+                    return
+                del self._reading[oldest]
+                _cut(oldest)
+            self._reading[connection] = None  # before its thread looks for it
+        threading.Thread(target=self._serve, args=(connection,), name="callback-connection", daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with connection, suppress(OSError):  # the browser went away or was too slow: there is nobody to tell
+                try:
+                    head = _read_head(connection)
+                except _UnreadableError as exc:
+                    _write(connection, exc.status, _UNREADABLE)
+                    return
+                with self._changed:
+                    if connection not in self._reading:
+                        return  # cut off at the last moment; an answer that nobody would see must not be used up
+                    del self._reading[connection]
+                    self._answering[connection] = threading.current_thread()
+                status, page = self._answer(head)
+                _write(connection, status, page, has_body=head.method != b"HEAD")
+        finally:
+            with self._changed:
+                self._reading.pop(connection, None)
+                self._answering.pop(connection, None)
+                self._changed.notify_all()
+
+    def _answer(self, head: _Head) -> tuple[HTTPStatus, CallbackPage]:
+        # A page on another site can bring its own name to point here (DNS rebinding); its requests then say that name.
+        if head.hosts != [self._host]:
+            return HTTPStatus.BAD_REQUEST, _UNREADABLE
+        path, _, query = head.target.partition(b"?")
+        if not hmac.compare_digest(path, self._path):
+            return HTTPStatus.NOT_FOUND, _NOTHING_HERE
+        if head.method != b"GET":  # a HEAD, by a link checker say, must not use the verifier up
+            return HTTPStatus.METHOD_NOT_ALLOWED, _NOTHING_HERE
+        try:
+            fields = parse_qs(query.decode("ascii"), keep_blank_values=True, max_num_fields=32)
+        except ValueError:
+            fields = {}
+        tokens, verifiers = fields.get("oauth_token", []), fields.get("oauth_verifier", [])
+        if len(tokens) != 1 or len(verifiers) != 1 or not all(tokens + verifiers):
+            return HTTPStatus.BAD_REQUEST, _NO_ANSWER
+        with self._turn:
+            if self._is_over:
+                return HTTPStatus.GONE, _OVER
+            try:
+                page = self._receive(tokens[0], verifiers[0])
+            except WrongTokenError:
+                return HTTPStatus.BAD_REQUEST, _OTHER_DANCE
+            except Exception as exc:
+                # The verifier may be spent, so this was the one use. The error's text could hold it: only the kind is logged.
+                self._is_over = True
+                _log.error("a dance's answer met an unforeseen %s", type(exc).__name__)
+                return HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED
+            self._is_over = True
+        return HTTPStatus.OK, page
+
+
+def _read_head(connection: socket.socket) -> _Head:
+    """
+    Read one request up to the end of its headers.
+
+    Raises:
+        OSError: it is not there after CONNECTION_S, or its sender hung up.
+        _UnreadableError: it is not HTTP, or its head is over HEAD_BYTES_MAX.
+    """
+    from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+    head = _Head()
+    parser = HttpRequestParser(head)
+    deadline = time.monotonic() + CONNECTION_S
+    size = 0
+    while not head.is_complete:
+        # At each turn anew: a sender of one byte a second must not stay for hours.
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        data = connection.recv(4096)
+        if not data:
+            raise ConnectionAbortedError
+        size += len(data)
+        if size > HEAD_BYTES_MAX:
+            raise _UnreadableError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        try:
+            parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            raise _UnreadableError(HTTPStatus.BAD_REQUEST) from None  # the parser's words could quote the request
+    head.method = parser.get_method()
+    return head
+
+
+def _write(connection: socket.socket, status: HTTPStatus, page: CallbackPage, *, has_body: bool = True) -> None:
+    body = render_page(page)
+    lines = [
+        f"HTTP/1.1 {status} {status.phrase}",
+        f"Date: {formatdate(usegmt=True)}",
+        *(f"{name}: {value}" for name, value in PAGE_HEADERS),
+        *(["Allow: GET"] if status == HTTPStatus.METHOD_NOT_ALLOWED else []),
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    head = "".join(f"{line}\r\n" for line in [*lines, ""])
+    connection.settimeout(CONNECTION_S)
+    connection.sendall(head.encode("ascii") + (body if has_body else b""))
+
+
+def _cut(connection: socket.socket) -> None:
+    """End *connection* under the thread that waits for it, which then closes it."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,218 @@
+"""
+An access token's renewal with its session handle: one for any number of signers, and none of them fails by it.
+
+The provider voids the old token as it answers, and the answer can be lost.
+So the renewal is noted in the store before it is asked for, and the new token is used even while the store cannot keep it.
+
+Source: facts section 2.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import chain, repeat
+from typing import TYPE_CHECKING
+
+from atl_sign.base.credentials import AccessToken
+from atl_sign.base.errors import (
+    DaemonError,
+    DanceNeededError,
+    InternalError,
+    ProviderBusyError,
+    ProviderRefusedError,
+    ProviderUnreachableError,
+)
+from atl_sign.config.links import Link
+from atl_sign.custody.vault import Vault
+
+if TYPE_CHECKING:  # requests and all that takes 150 ms to load
+    from atl_sign.schemes.oauth1.legs import Provider
+
+DRAIN_S = 2.0  # for headers that were signed with the old token to reach the provider
+RETRY_S = 60.0  # after a renewal that came to nothing, while the old token still holds
+RETRY_EXPIRED_S = 1.0  # the same when everybody waits for it
+RETRY_S_MAX = 3600.0  # however long the provider asks to be left alone
+_NEIGHBOURS_S = 10.0  # on top of a link's `timeout_s`, for a renewal of another daemon to end and be stored
+_SAVE_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries to store a new token; the last one again and again
+
+_log = logging.getLogger("atl_sign")
+
+
+@dataclass(slots=True)
+class _Attempt:
+    token: AccessToken
+    is_in_doubt: bool  # this attempt or an earlier one may have reached the provider, and its answer was lost
+    done: "Future[None]" = field(default_factory=Future)  # raises what stands in the way of a signature
+    again_at: float | None = None  # by the monotonic clock: when it failed, the next attempt
+
+
+class Renewals:
+    """The renewals under way, and those that failed a moment ago."""
+
+    def __init__(self, vault: Vault, on_end: Callable[[Link, str], None], clock: Callable[[], float] = time.time) -> None:
+        """
+        Renew what *vault* keeps.
+
+        Args:
+            vault: where tokens are.
+            on_end: told of each attempt: the link, and "ok" or an error's code.
+            clock: seconds since 1970-01-01 UTC.
+        """
+        self._vault = vault
+        self._on_end = on_end
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._attempts: dict[str, _Attempt] = {}  # by link, the last one each
+        self._signed_at: dict[str, float] = {}  # by link, by the monotonic clock
+
+    def note_signature(self, link: Link) -> None:
+        """Note that a header with the link's token is on its way now."""
+        self._signed_at[link.name] = time.monotonic()
+
+    def ask(self, link: Link, token: AccessToken, make_provider: Callable[[], "Provider"]) -> "Future[None] | None":
+        """
+        See to it that *token* of *link* is renewed when that is due.
+
+        Args:
+            link: whose token it is.
+            token: as the vault gave it.
+            make_provider: gives the link's provider; called in another thread, for it may wait for the store.
+
+        Returns:
+            What to wait for before the token is read from the vault again; it raises what stands in the way of a signature.
+            None when *token* is good for signing at this moment.
+        """
+        if not token.wants_renewal(self._now()):
+            return None
+        with self._lock:
+            last = self._attempts.get(link.name)
+            if last is not None and not last.token.is_same_as(token):
+                last = None
+            if last is not None and not last.done.done():
+                return last.done
+            if last is not None and last.again_at is not None and time.monotonic() < last.again_at:
+                if last.done.exception() is not None:
+                    return last.done
+                if not token.is_expired(self._now()):
+                    return None
+            attempt = _Attempt(token, token.is_in_doubt or (last is not None and last.is_in_doubt))
+            self._attempts[link.name] = attempt
+        # Not a thread of the pool: signers wait for it, and could fill that.
+        threading.Thread(target=self._run, args=(link, attempt, make_provider), name=f"renew-{link.name}", daemon=True).start()
+        return attempt.done
+
+    def are_under_way(self) -> bool:
+        """Tell whether a provider is being asked for a token."""
+        with self._lock:
+            return not all(attempt.done.done() for attempt in self._attempts.values())
+
+    def forget_ended(self) -> None:
+        """Forget the attempts that are over, for each holds a token; the next request for a signature may ask again at once."""
+        with self._lock:
+            self._attempts = {name: attempt for name, attempt in self._attempts.items() if not attempt.done.done()}
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    def _run(self, link: Link, attempt: _Attempt, make_provider: Callable[[], "Provider"]) -> None:
+        try:
+            renewed, is_saved = self._renew(link, attempt, make_provider)
+        except DaemonError as exc:
+            self._fail(link, attempt, exc)
+            return
+        except Exception:
+            _log.exception("link %s: the renewal of its token failed", link.name)
+            self._fail(link, attempt, InternalError("the renewal of a token failed", "the daemon's log says more"))
+            return
+        self._on_end(link, "ok")
+        attempt.done.set_result(None)
+        for pause_s in chain(_SAVE_PAUSES_S, repeat(_SAVE_PAUSES_S[-1])):
+            if is_saved or renewed is None:
+                return
+            time.sleep(pause_s)
+            is_saved = self._save(link, renewed)
+
+    def _renew(self, link: Link, attempt: _Attempt, make_provider: Callable[[], "Provider"]) -> tuple[AccessToken | None, bool]:
+        """
+        Return what the vault has now instead of the attempt's token, and whether the store has it too.
+
+        None when the attempt's token was forgotten or replaced meanwhile.
+        """
+        provider = make_provider()
+        with self._vault.renewing(link, attempt.token, link.timeout_s + _NEIGHBOURS_S) as token:
+            new = None if token is None else self._renew_alone(link, attempt, token, provider)
+            # Another daemon that waits reads the store next: it must not find the void token there.
+            return new, new is not None and self._save(link, new)
+
+    def _renew_alone(self, link: Link, attempt: _Attempt, token: AccessToken, provider: "Provider") -> AccessToken | None:
+        """As `_renew`, while no other daemon renews the same *token*."""
+        attempt.is_in_doubt = attempt.is_in_doubt or token.is_in_doubt  # another daemon's renewal may have been cut off
+        # First what can fail without harm: a store that cannot keep the note could not keep the token either.
+        if not self._vault.mark_renewal(link, token, is_in_doubt=True):
+            return None
+        if not token.is_expired(self._now()):
+            self._drain(link)
+        try:
+            new = provider.renew_access_token(token)
+        except ProviderRefusedError as exc:
+            if exc.problem is not None:
+                if exc.problem != "token_rejected" or not attempt.is_in_doubt:
+                    self._take_note_back(link, token)
+                raise
+            attempt.is_in_doubt = True  # a page from a proxy, or half an answer
+            raise
+        except (ProviderBusyError, ProviderUnreachableError):
+            attempt.is_in_doubt = True
+            raise
+        new = replace(new, user=token.user)
+        return new if self._vault.renew_token(link, token, new) else None
+
+    def _drain(self, link: Link) -> None:
+        """Wait until the headers that hold the old token have arrived; while an attempt is under way nobody signs with it."""
+        while (left_s := self._signed_at.get(link.name, -DRAIN_S) + DRAIN_S - time.monotonic()) > 0:
+            time.sleep(left_s)
+
+    def _fail(self, link: Link, attempt: _Attempt, error: DaemonError) -> None:
+        """End *attempt* with *error*, which signers see only when the old token is of no use to them."""
+        _log.warning("link %s: its token was not renewed: %s", link.name, error.message)
+        self._on_end(link, error.code)
+        problem = error.problem if isinstance(error, ProviderRefusedError) else None
+        is_expired = attempt.token.is_expired(self._now())
+        wait_s = RETRY_EXPIRED_S if is_expired and problem is None else RETRY_S
+        if error.retry_after_s is not None:
+            wait_s = max(wait_s, min(error.retry_after_s, RETRY_S_MAX))
+        attempt.again_at = time.monotonic() + wait_s
+        if problem == "token_rejected" or is_expired:
+            attempt.done.set_exception(_explain(link, problem, error, is_in_doubt=attempt.is_in_doubt))
+        else:
+            attempt.done.set_result(None)
+
+    def _take_note_back(self, link: Link, token: AccessToken) -> None:
+        with suppress(DaemonError):  # the store fails now: the next start asks the provider once more, and no harm is done
+            self._vault.mark_renewal(link, token, is_in_doubt=False)
+
+    def _save(self, link: Link, token: AccessToken) -> bool:
+        try:
+            self._vault.save_token(link, token)
+        except DaemonError as exc:
+            _log.warning("link %s: its new token is not in the store yet: %s", link.name, exc.message)
+            return False
+        return True
+
+
+def _explain(link: Link, problem: str | None, error: DaemonError, *, is_in_doubt: bool) -> DaemonError:
+    """Return what a renewal that came to nothing means for those who want a signature."""
+    if problem not in ("token_rejected", "permission_denied"):
+        return error
+    if problem == "permission_denied":
+        words = "has expired, and the provider renews it no more (permission_denied)"
+    elif is_in_doubt:
+        words = "was lost in a renewal that was cut off: the provider has replaced it, and the answer did not reach the store"
+    else:
+        words = "is not known to the provider any more: it was revoked, or the application link was made anew (token_rejected)"
+    return DanceNeededError(f"the access token of link {link.name} {words}", f"atl-sign dance {link.name}")

@@ -1,0 +1,196 @@
+"""Bitbucket's HTTP access tokens, by signed requests: who is asked for, listed, made and removed (facts section 9)."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from atl_sign.base.credentials import AccessToken, GitPermission, Secret
+from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError
+from atl_sign.base.text import printable
+from atl_sign.config.links import Link
+from atl_sign.providers.exchange import Answer
+from atl_sign.providers.unexpected import explain_bystander, unexpected_answer
+from atl_sign.schemes.oauth1.legs import Provider
+from atl_sign.schemes.oauth1.problems import TOKEN_IS_DEAD
+
+PERMISSIONS: Mapping[GitPermission, str] = {"read": "REPO_READ", "write": "REPO_WRITE"}
+
+_PAGE_SIZE = 500
+_PAGES_MAX = 20
+_PLAIN_SLUG = re.compile(r"[a-z0-9._-]+")
+_SECRET = re.compile(r"[\x21-\x7e]{8,1024}")  # what git can carry, and what no header can be broken with
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TOLD_MAX = 200  # characters of the provider's own words
+
+
+@dataclass(frozen=True, slots=True)
+class ListedToken:
+    """One token as the list has it, without its secret."""
+
+    id: str
+    name: str
+    is_expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MadeToken:
+    """A new token."""
+
+    id: str
+    secret: Secret
+    life_s: float | None  # by the provider's own clock; None when it does not say
+
+
+class HttpTokens:
+    """The HTTP access tokens of one user at one link's provider."""
+
+    def __init__(self, link: Link, provider: Provider, token: AccessToken, user: str) -> None:
+        """Ask *provider*, which is that of *link*, with *token*, which is that of *user*."""
+        self._link = link
+        self._provider = provider
+        self._token = token
+        self.user = user
+        self._path: str | None = None
+
+    def list(self, now: float) -> list[ListedToken]:
+        """
+        Return every token of the user.
+
+        Args:
+            now: seconds since 1970-01-01 UTC; what ended before counts as expired.
+
+        Raises:
+            DanceNeededError: the provider does not take the access token any more.
+            ProviderRefusedError: another refusal, or an answer of another shape.
+            ProviderUnreachableError: no answer in time.
+        """
+        tokens: list[ListedToken] = []
+        start = 0
+        for _ in range(_PAGES_MAX):
+            page = self._ask("GET", f"{self._find_path()}?start={start}&limit={_PAGE_SIZE}")
+            values = page.get("values")
+            tokens += [found for each in (values if isinstance(values, list) else []) if (found := _parse_listed(each, now))]
+            following = page.get("nextPageStart", start + len(values) if isinstance(values, list) else start)
+            if page.get("isLastPage") is not False or type(following) is not int or following <= start:
+                break
+            start = following
+        return tokens
+
+    def make(self, name: str, permission: GitPermission, days: int) -> MadeToken:
+        """Make a token that ends after *days*, or after fewer where the administrator allows no more; raises as `list`."""
+        answer = self._send_make(name, permission, days)
+        allowed = _find_days_max(answer, days)
+        if allowed is not None:
+            answer = self._send_make(name, permission, allowed)
+        made = self._read(answer)
+        token_id, secret = _parse_id(made.get("id")), made.get("token")
+        if token_id is None or not isinstance(secret, str) or not _SECRET.fullmatch(secret):
+            raise unexpected_answer(self._link, answer, "its answer holds no HTTP access token")
+        created_at, expires_at = made.get("createdDate"), made.get("expiryDate")
+        is_told = type(created_at) is int and type(expires_at) is int
+        return MadeToken(token_id, Secret(secret), (expires_at - created_at) / 1000 if is_told else None)  # type: ignore[operator]
+
+    def remove(self, token_id: str) -> None:
+        """Remove one token; one that is not there is fine; raises as `list`."""
+        answer = self._send("DELETE", f"{self._find_path()}/{token_id}")
+        if answer.status not in (200, 204, 404) or answer.is_html:  # a login page says nothing of the token
+            raise self._refused(answer)
+
+    def _send_make(self, name: str, permission: GitPermission, days: int) -> Answer:
+        return self._send("PUT", self._find_path(), {"name": name, "permissions": [PERMISSIONS[permission]], "expiryDays": days})
+
+    def _find_path(self) -> str:
+        """Return the path of the user's tokens. A slug is a user's name as addresses have it: in lower case, and more."""
+        if self._path is None:
+            slug = self.user
+            if not _PLAIN_SLUG.fullmatch(slug):
+                found = self._ask("GET", f"/rest/api/1.0/users?filter={quote(self.user, safe='')}").get("values")
+                slug = (
+                    next((name for each in found if (name := _parse_slug(each, self.user))), "")
+                    if isinstance(found, list)
+                    else ""
+                )
+            self._path = f"/rest/access-tokens/1.0/users/{quote(slug or self.user.lower(), safe='')}"
+        return self._path
+
+    def _ask(self, method: str, path: str) -> Mapping[str, Any]:
+        return self._read(self._send(method, path))
+
+    def _send(self, method: str, path: str, body: object = None) -> Answer:
+        try:
+            return self._provider.send_signed(method, path, self._token, body)
+        except ProviderRefusedError as exc:
+            if exc.problem in TOKEN_IS_DEAD:
+                raise DanceNeededError(exc.message, f"atl-sign dance {self._link.name}") from exc
+            raise
+
+    def _read(self, answer: Answer) -> Mapping[str, Any]:
+        fields = _parse_object(answer)
+        if answer.status not in (200, 201) or fields is None:
+            raise self._refused(answer)
+        return fields
+
+    def _refused(self, answer: Answer) -> DaemonError:
+        """Return the error for an answer that is no success; the provider's own words are in it when it has some."""
+        bystander = explain_bystander(self._link, answer)
+        if bystander is not None:
+            return bystander
+        told = _find_words(answer)
+        if answer.status in (401, 403):
+            message = f"the provider does not let this user have HTTP access tokens (status {answer.status})"
+            hint = "an administrator may have switched them off; git over SSH needs none"
+        elif told:
+            message, hint = (
+                f"the provider made no HTTP access token (status {answer.status})",
+                "see its own words, or ask its administrator",
+            )
+        else:
+            return unexpected_answer(self._link, answer, "it has no HTTP access tokens: Bitbucket has them from 5.5 on")
+        return ProviderRefusedError(f"link {self._link.name}: {message}{f': {told}' if told else ''}", hint)
+
+
+def _find_days_max(answer: Answer, asked: int) -> int | None:
+    """Return the number of days that *answer* names, when it is a refusal about days and they are fewer than *asked*."""
+    told = _find_words(answer) if answer.status in (400, 409) else ""
+    if not re.search(r"day|expir", told, re.I):
+        return None
+    return max((number for text in re.findall(r"\d{1,5}", told) if 0 < (number := int(text)) < asked), default=None)
+
+
+def _find_words(answer: Answer) -> str:
+    """Return the first message of Bitbucket's `errors`, on one line."""
+    errors = (_parse_object(answer) or {}).get("errors")
+    first = errors[0] if isinstance(errors, list) and errors else None
+    told = first.get("message") if isinstance(first, dict) else None
+    text = told if isinstance(told, str) else ""
+    return printable(" ".join(text.split())[:_TOLD_MAX])
+
+
+def _parse_object(answer: Answer) -> Mapping[str, Any] | None:
+    try:
+        fields = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _parse_id(value: object) -> str | None:
+    """Return an id, which goes into addresses, as a text; Bitbucket has had numbers and texts."""
+    return str(value) if type(value) in (int, str) and _ID.fullmatch(str(value)) else None
+
+
+def _parse_listed(value: object, now: float) -> ListedToken | None:
+    token_id = _parse_id(value.get("id")) if isinstance(value, dict) else None
+    if not isinstance(value, dict) or token_id is None or not isinstance(value.get("name"), str):
+        return None
+    ends_at = value.get("expiryDate")
+    return ListedToken(token_id, value["name"], type(ends_at) is int and ends_at / 1000 <= now)
+
+
+def _parse_slug(value: object, user: str) -> str | None:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not isinstance(value.get("slug"), str):
+        return None
+    return value["slug"] if value["name"].casefold() == user.casefold() else None

@@ -1,0 +1,91 @@
+"""What sets the four products apart: who am I, where a link is registered, where a grant is taken back (facts 1.2, 5, 7)."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One of the products whose application links speak OAuth 1.0a."""
+
+    type_id: str  # the manifest's typeId, and our word for it
+    name: str
+    admin_menu: str  # the way to the application links in the product's own menus
+    who_am_i: str  # the path, below the base URL, of a call that names the user
+    parse_user: Callable[[str], str | None]  # its answer's text → the user's name, None for anonymous or another shape
+    old_form_until: str  # the last version whose dialog begins with the address box
+
+
+LINKS_PAGE = "/plugins/servlet/applinks/listApplicationLinks"
+REVOKE_PATH = "/plugins/servlet/oauth/users/access-tokens"  # where users see and revoke their grants, in all four
+MANIFEST_PATH = "/rest/applinks/1.0/manifest"
+
+
+def _json_user(text: str, field: str) -> str | None:
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    user = answer.get(field) if isinstance(answer, dict) else None
+    return user if isinstance(user, str) and is_user_name(user) else None
+
+
+def _parse_confluence_user(text: str) -> str | None:
+    # Confluence may answer 200 with type "anonymous" (facts section 7).
+    return _json_user(text, "username") if _json_user(text, "type") == "known" else None
+
+
+def _parse_plain_user(text: str) -> str | None:
+    user = text.strip()
+    # A name in one line, and neither a page nor JSON.
+    return user if is_user_name(user) and not user.startswith(("<", "{", "[")) else None
+
+
+PRODUCTS = {
+    product.type_id: product
+    for product in (
+        Product(
+            "bamboo",
+            "Bamboo",
+            "cog > Overview > Application links",
+            "/rest/api/latest/currentUser",
+            lambda text: _json_user(text, "name"),
+            "9.0",
+        ),
+        Product(
+            "jira",
+            "Jira",
+            "Administration > Applications > Application links",
+            "/rest/api/2/myself",
+            lambda text: _json_user(text, "name"),
+            "8.21",
+        ),
+        Product(
+            "confluence",
+            "Confluence",
+            "General configuration > Application links",
+            "/rest/api/user/current",
+            _parse_confluence_user,
+            "7.16",
+        ),
+        Product(
+            "bitbucket",
+            "Bitbucket",
+            "cog > Application Links",
+            "/plugins/servlet/applinks/whoami",
+            _parse_plain_user,
+            "7.19",
+        ),
+    )
+}
+
+
+def is_user_name(text: str) -> bool:
+    """Tell whether *text*, which a provider chose, can be shown as a user's name: up to 255 characters that can be printed."""
+    return 0 < len(text) <= 255 and text.isprintable()
+
+
+def find_product(type_id: str | None) -> Product | None:
+    """Return the product that a manifest's *type_id* names ("stash" is Bitbucket's old name), or None."""
+    return None if type_id is None else PRODUCTS.get({"stash": "bitbucket"}.get(type_id, type_id))

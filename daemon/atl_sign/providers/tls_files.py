@@ -1,0 +1,90 @@
+"""The files that TLS is set up with: which ones count for a link, and whether OpenSSL can be given them."""
+
+import os
+import ssl
+import stat
+from pathlib import Path
+
+from atl_sign.config.links import Link
+
+FILE_BYTES_MAX = 16 << 20  # a system's list of authorities has a quarter of a MiB
+
+# Where systems keep the authorities that their administrators trust; certifi's list, which requests takes, lacks the company's.
+_SYSTEM_CA_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+class UnusableFileError(OSError):
+    """OpenSSL must not, or cannot, be given one of the files; the arguments are which and why, and what to do."""
+
+
+def find_ca_bundle(link: Link) -> str | bool:
+    """Return the file of the authorities that *link* trusts; one that is named counts even if it is not there."""
+    if link.ca_bundle is not None:
+        return str(link.ca_bundle)
+    named = [path for path in map(os.environ.get, _CA_VARIABLES) if path]
+    return next((path for path in (*named, *_SYSTEM_CA_BUNDLES) if path in named or Path(path).exists()), True)
+
+
+def check_files(link: Link) -> None:
+    """
+    Look at the files of *link* before OpenSSL reads them: it reads a device or a pipe for ever, past every deadline.
+
+    One that is not there passes: that is told by whoever opens it.
+
+    Raises:
+        UnusableFileError: one is no regular file, or larger than `FILE_BYTES_MAX`.
+    """
+    bundle = find_ca_bundle(link)
+    if isinstance(bundle, str):
+        _check_kind(Path(bundle), _ca_setting(link), is_folder_fine=True)
+    if link.client_cert is not None:
+        _check_kind(link.client_cert, "the link's client_cert")
+
+
+def load_files(link: Link) -> None:
+    """Set TLS up with the files of *link*, only to name one that does not work; raises UnusableFileError: OpenSSL names none."""
+    check_files(link)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    bundle = find_ca_bundle(link)
+    if isinstance(bundle, str) and not Path(bundle).is_dir():
+        try:
+            context.load_verify_locations(bundle)
+        except OSError as exc:
+            raise _unusable(bundle, _reason(exc, "no certificates in PEM"), _ca_setting(link)) from None
+    if link.client_cert is not None:
+        try:
+            context.load_cert_chain(link.client_cert, password=lambda: "")  # without one OpenSSL would ask the terminal
+        except OSError as exc:
+            words = _reason(exc, "no certificate with its unencrypted key, both in PEM")
+            raise _unusable(link.client_cert, words, "the link's client_cert") from None
+
+
+def _check_kind(path: Path, setting: str, *, is_folder_fine: bool = False) -> None:
+    try:
+        status = path.stat()
+    except OSError:
+        return
+    if is_folder_fine and stat.S_ISDIR(status.st_mode):
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise _unusable(path, "it is not a regular file", setting)
+    if status.st_size > FILE_BYTES_MAX:
+        raise _unusable(path, f"it is larger than {FILE_BYTES_MAX >> 20} MiB", setting)
+
+
+def _ca_setting(link: Link) -> str:
+    return "ca_bundle" if link.ca_bundle is not None else f"one of {', '.join(_CA_VARIABLES)}"
+
+
+def _unusable(path: Path | str, words: str, setting: str) -> UnusableFileError:
+    return UnusableFileError(f"the file {path} cannot be used: {words}", f"check {setting}")
+
+
+def _reason(exc: OSError, not_pem: str) -> str:
+    return not_pem if isinstance(exc, ssl.SSLError) else exc.strerror or type(exc).__name__

@@ -1,0 +1,105 @@
+"""The signed who-am-I: does this link work, as whom, and what looks wrong (facts section 7)."""
+
+from dataclasses import dataclass
+
+from atl_sign.base.credentials import AccessToken
+from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError
+from atl_sign.config.links import Link
+from atl_sign.providers.exchange import Answer
+from atl_sign.providers.products import PRODUCTS, Product, find_product, is_user_name
+from atl_sign.providers.unexpected import explain_bystander, unexpected_answer
+from atl_sign.schemes.oauth1.legs import Manifest, Provider
+from atl_sign.schemes.oauth1.problems import CLOCK_OFFSET_MAX_S, TOKEN_IS_DEAD
+
+CLOCK_WARNING_S = 60.0
+CLOCK_LIMIT_S = 300.0  # further off the provider refuses
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What the provider answered."""
+
+    link: Link
+    user: str
+    product: str
+    version: str
+    base_url: str  # the configured one
+    clock_offset_s: float | None  # the provider's clock less ours, in seconds; None when its answer has no Date
+    warnings: tuple[str, ...]
+
+
+def check_link(link: Link, provider: Provider, token: AccessToken, manifest: Manifest) -> CheckResult:
+    """
+    Ask who the user is, with a signed request.
+
+    Raises:
+        DanceNeededError: the provider does not take the token any more.
+        ProviderRefusedError: another refusal, an anonymous answer, a login page, a redirect.
+        ProviderUnreachableError: no answer in time.
+    """
+    product = find_product(manifest.type_id)
+    if product is None:
+        raise ProviderRefusedError(
+            f"link {link.name}: the product there calls itself {manifest.type_id}", f"known are {', '.join(PRODUCTS)}"
+        )
+    answer = _ask(link, provider, token, product)
+    user = _read_user(product, answer)
+    if user is None:
+        raise _nobody(link, answer)
+    warnings = []
+    offset = answer.clock_offset_s
+    if offset is not None and abs(offset) > CLOCK_WARNING_S:
+        warnings.append(
+            f"the provider's clock is {abs(offset):.0f} s {'ahead' if offset > 0 else 'behind'}: "
+            f"from {CLOCK_LIMIT_S:.0f} s on it refuses"
+        )
+        # It has just taken our time, so a Date that is further from that comes from something before it with a clock of its own.
+        if abs(offset - provider.clock_offset_s) <= CLOCK_LIMIT_S and abs(offset) <= CLOCK_OFFSET_MAX_S:
+            provider.clock_offset_s = offset
+    seen = link.signing_url or link.url
+    if not manifest.is_at(seen):
+        warnings.append(f"the product's configured base URL is {manifest.url}, the link has {seen}")
+    return CheckResult(link, user, product.type_id, manifest.version, manifest.url, offset, tuple(warnings))
+
+
+def learn_user(link: Link, provider: Provider, token: AccessToken, product: Product | None) -> str | None:
+    """Return the user that *token* stands for, or None when the provider does not say; raises nothing."""
+    if product is None:
+        return None
+    try:
+        return _read_user(product, _ask(link, provider, token, product))
+    except DaemonError:
+        return None
+
+
+def _ask(link: Link, provider: Provider, token: AccessToken, product: Product) -> Answer:
+    try:
+        return provider.fetch_signed(product.who_am_i, token)
+    except ProviderRefusedError as exc:
+        if exc.problem in TOKEN_IS_DEAD:
+            raise DanceNeededError(exc.message, f"atl-sign dance {link.name}") from exc
+        raise
+
+
+def _read_user(product: Product, answer: Answer) -> str | None:
+    if answer.status != 200 or answer.is_html:
+        return None
+    user = product.parse_user(answer.text) or answer.user
+    return user if user is not None and is_user_name(user) else None
+
+
+def _nobody(link: Link, answer: Answer) -> DaemonError:
+    bystander = explain_bystander(link, answer)
+    if bystander is not None:
+        return bystander
+    if answer.status in (401, 403):
+        return ProviderRefusedError(
+            f"link {link.name}: the provider does not let this user in (status {answer.status}, no oauth_problem)",
+            "the user may be deactivated, or a proxy takes the Authorization header away",
+        )
+    if answer.status == 200 and not answer.is_html:
+        return ProviderRefusedError(
+            f"link {link.name}: the provider answered as to nobody, as if the request were not signed",
+            "a proxy in front may take the Authorization header away; ask the administrator",
+        )
+    return unexpected_answer(link, answer, "the product's who-am-I is not there")

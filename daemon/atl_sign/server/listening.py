@@ -1,0 +1,258 @@
+"""The listening socket: where it is, whether its place is safe, one daemon a path, bound with its mode or from systemd."""
+
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from atl_sign.base.folders import ForeignFolderError, explain_failure, make_folder, runtime_folder
+from atl_sign.base.ownership import find_weak_spot
+from atl_sign.base.peer import read_peer
+
+SOCKET_PATH_BYTES_MAX = 107  # sun_path holds 108 with the zero at its end (unix(7))
+BACKLOG = 1024
+_FIRST_INHERITED_FD = 3  # sd_listen_fds(3)
+
+
+class StartError(Exception):
+    """The daemon cannot start; says why, and in `hint` what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        """Say what failed and what to do."""
+        super().__init__(message)
+        self.hint = hint
+
+
+class TakenError(StartError):
+    """Somebody has the socket's path already, or is about to let go of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening socket, and what is ours to remove at the end; nothing is when systemd listens."""
+
+    socket: socket.socket
+    path: Path | None = None
+    identity: tuple[int, int] | None = None  # device and inode of the socket's file
+    lock: int | None = None  # a descriptor
+
+    def step_aside(self) -> bool:
+        """Take the socket's file out of everybody's way, so that no client can come any more; False when it is not ours."""
+        if self.path is None or not self._is_at(self.path):
+            return False
+        self.path.rename(_aside(self.path))
+        return True
+
+    def step_back(self) -> None:
+        """Put the socket's file back to its place, where nobody else can have put one: the lock is ours."""
+        if self.path is not None and self._is_at(_aside(self.path)):
+            _aside(self.path).rename(self.path)
+
+    def remove(self) -> None:
+        """Remove the socket's file, unless another daemon's stands there by now, and let go of the lock."""
+        for path in () if self.path is None else (self.path, _aside(self.path)):
+            if self._is_at(path):
+                path.unlink(missing_ok=True)
+        if self.lock is not None:
+            os.close(self.lock)
+
+    def _is_at(self, path: Path) -> bool:
+        try:
+            return _identity(path) == self.identity
+        except FileNotFoundError:
+            return False  # a cleaner of /run was here
+
+
+def open_listener(environment: Mapping[str, str]) -> Listener:
+    """Return the socket that systemd handed over, else one of our own at `socket_path`; raises StartError."""
+    inherited = take_inherited_socket(environment)
+    if inherited is not None:
+        return Listener(inherited)
+    path = socket_path(environment)
+    lock = _claim(path, is_default=not environment.get("ATL_SIGN_SOCK"))
+    try:
+        listener = _bind(path)
+    except StartError:
+        os.close(lock)
+        raise
+    return Listener(listener, path, _identity(path), lock)
+
+
+def socket_path(environment: Mapping[str, str]) -> Path:
+    """
+    Return where the socket is, by the one rule that every client follows (design, section 3).
+
+    Raises:
+        StartError: the path is longer than a socket's address can be, or names a folder.
+    """
+    if environment.get("ATL_SIGN_SOCK"):
+        if environment["ATL_SIGN_SOCK"].endswith("/"):  # Path would drop it, and no client finds a socket there
+            message = f"ATL_SIGN_SOCK ends in a slash, which names a folder: {environment['ATL_SIGN_SOCK']}"
+            raise StartError(message, "name a file in it, such as agent.sock")
+        path = Path(environment["ATL_SIGN_SOCK"])
+    else:
+        path = (runtime_folder(environment) or Path.home() / ".local/state") / "atl-sign/agent.sock"
+    path = path.absolute()
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+        raise StartError(f"the socket's path is over {SOCKET_PATH_BYTES_MAX} bytes: {path}", "set ATL_SIGN_SOCK to a shorter one")
+    return path
+
+
+def passed_descriptors(environment: Mapping[str, str]) -> set[int]:
+    """Return the descriptors that systemd has passed to this process (sd_listen_fds(3))."""
+    count = environment.get("LISTEN_FDS", "")
+    if environment.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal():
+        return set()
+    return set(range(_FIRST_INHERITED_FD, _FIRST_INHERITED_FD + min(int(count), 1024)))
+
+
+def take_inherited_socket(environment: Mapping[str, str]) -> socket.socket | None:
+    """Return the listening socket that systemd handed over (sd_listen_fds(3)), or None; raises StartError."""
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    if environment.get("LISTEN_FDS") != "1":
+        raise StartError("systemd handed over another number of sockets than one", "mend the .socket unit")
+    hint = "the .socket unit needs one ListenStream=, which is a path"
+    try:
+        is_socket = stat.S_ISSOCK(os.fstat(_FIRST_INHERITED_FD).st_mode)
+    except OSError as exc:
+        raise StartError(f"systemd handed over nothing: {exc.strerror}", hint) from exc
+    if not is_socket:
+        raise StartError("systemd handed over something that is no socket", hint)
+    listener = socket.socket(fileno=_FIRST_INHERITED_FD)
+    listener.set_inheritable(False)
+    if listener.family != socket.AF_UNIX:
+        listener.close()
+        raise StartError("systemd handed over a socket that is no Unix socket", hint)
+    if listener.type != socket.SOCK_STREAM or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        listener.close()
+        raise StartError("systemd handed over a socket that does not listen for connections", f"{hint}; Accept=no")
+    return listener
+
+
+def check_way(folder: Path) -> None:
+    """
+    Make sure that no other user can put something else in the place of *folder*, or of anything on the way to it.
+
+    Raises:
+        StartError: somebody can.
+        OSError: it cannot be looked at.
+    """
+    spot = find_weak_spot(folder)
+    if spot is not None:
+        raise StartError(spot.cause, "set ATL_SIGN_SOCK to a path that only you can change")
+
+
+def open_lock(path: Path, *, is_default: bool) -> int:
+    """
+    Return the descriptor of the lock file at *path*, which is made, with its folder, when it is not there.
+
+    Args:
+        path: a file beside the socket.
+        is_default: the folder is for us alone, and not one that the user named.
+
+    Raises:
+        StartError: the folder cannot be used, or others could put something else in its place.
+    """
+    folder = path.parent
+    try:
+        make_folder(folder)
+        check_way(folder)
+        status = folder.stat()
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
+            raise StartError(
+                f"others may write into {folder}", "set ATL_SIGN_SOCK to a path in a folder that is yours alone (mode 0700)"
+            )
+        if is_default and stat.S_IMODE(status.st_mode) != 0o700:
+            folder.chmod(0o700)  # it is for us alone; a folder that the user named may be for more than the socket
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except ForeignFolderError as exc:
+        raise StartError(f"{folder} cannot be used: {exc.strerror}", exc.hint) from exc
+    except OSError as exc:
+        raise StartError(
+            f"{folder} cannot be used: {explain_failure(exc, path)}", "set ATL_SIGN_SOCK to a path in a folder of yours"
+        ) from exc
+
+
+def is_claimed(path: Path) -> bool:
+    """Tell whether a daemon holds the lock beside the socket at *path*."""
+    try:
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _claim(path: Path, *, is_default: bool) -> int:
+    """Take the lock beside the socket, which lives as long as we do; returns its descriptor."""
+    lock = open_lock(path.with_name(f"{path.name}.lock"), is_default=is_default)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+        os.close(lock)
+        who = _who_answers(path)
+        if who is not None:
+            raise TakenError(f"{who} serves at {path} already", "use that one, or end it: atl-sign stop") from exc
+        who = f"a daemon with pid {pid}" if pid.isdecimal() else "another daemon, which is just starting,"
+        raise TakenError(
+            f"{who} has {path}, and does not answer there: it is starting or ending, or its socket was removed",
+            f"try again in a moment, or end it: kill {pid}" if pid.isdecimal() else "try again in a moment",
+        ) from exc
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+    return lock
+
+
+def _bind(path: Path) -> socket.socket:
+    """Return a listening socket at *path*; whoever has the lock beside it may replace a stale one."""
+    if path.is_socket():
+        who = _who_answers(path)
+        if who is not None:
+            raise StartError(
+                f"{who} serves at {path} already", "another program listens there; set ATL_SIGN_SOCK to another path"
+            )
+        path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # The mode must be right from the moment the file is there: uvicorn's own uds= would open it to all afterwards.
+    previous = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError as exc:
+        listener.close()
+        raise StartError(f"{path} cannot be made: {exc.strerror}", "remove what is there, or set ATL_SIGN_SOCK") from exc
+    finally:
+        os.umask(previous)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _who_answers(path: Path) -> str | None:
+    """Return the words for the process that listens at *path*, as the kernel names it; None when none does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+            return f"a daemon with pid {read_peer(probe).pid}"
+        except (ConnectionRefusedError, FileNotFoundError):
+            return None
+        except OSError:  # it does not speak our kind of socket, or its queue is full: somebody is there all the same
+            return "another program"
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.old")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino

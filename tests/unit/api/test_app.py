@@ -1,0 +1,78 @@
+"""The outermost handler: what nobody foresaw becomes `internal`, without a word of what it was."""
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atl_sign.agent.agent import Agent
+from atl_sign.api.app import make_app
+from atl_sign.config.file import ConfigFile
+from atl_sign.custody.stores.base import MemoryStore
+from atl_sign.custody.vault import Vault
+from atl_sign.grants.dance import Dances
+from tests.audit_lab import make_audit
+
+CANARY = "canary-51b2"
+
+
+class BrokenVault(Vault):
+    """A vault with a bug, whose error holds a secret."""
+
+    def state(self) -> Any:
+        raise ZeroDivisionError(CANARY)
+
+
+def ask(vault: Vault, folder: Path, accept: str) -> list[dict[str, Any]]:
+    """Send `GET /status` to the application as an ASGI server would; returns what it sends."""
+    app = make_app(Agent(ConfigFile(folder / "config.toml"), vault, Dances(), make_audit()))
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "path": "/status",
+        "raw_path": b"/status",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"accept", accept.encode())],
+        "state": {},
+    }
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/plain"])
+def test_an_unforeseen_error_is_internal_and_tells_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture, accept: str) -> None:
+    """Neither the answer nor the log holds the error's text; the log says where it was."""
+    caplog.set_level(logging.DEBUG)
+
+    start, body = ask(BrokenVault(MemoryStore()), tmp_path, accept)
+
+    assert start["status"] == 500
+    if accept == "text/plain":
+        assert body["body"] == b"the daemon failed\nhint: its log says where; please report it\n"
+    else:
+        assert json.loads(body["body"])["error"]["code"] == "internal"
+    assert CANARY not in caplog.text + str(body)
+    assert "ZeroDivisionError at " in caplog.text
+    assert "agent.py:" in caplog.text
+
+
+def test_the_same_without_the_bug(tmp_path: Path) -> None:
+    """The twin: status 200."""
+    start, body = ask(Vault(MemoryStore()), tmp_path, "application/json")
+
+    assert start["status"] == 200
+    assert json.loads(body["body"])["store_state"] == "ready"

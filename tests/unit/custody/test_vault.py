@@ -1,0 +1,418 @@
+"""Credentials are read once, kept, and never shown."""
+
+import json
+import threading
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from atl_sign.base.credentials import AccessToken, Secret, StoreState
+from atl_sign.base.errors import StoreLockedError, StoreUnavailableError
+from atl_sign.config.links import Link, parse_base_url
+from atl_sign.custody.items import KEY_ITEM
+from atl_sign.custody.stores.base import MemoryStore
+from atl_sign.custody.vault import NotInMemoryError, Vault
+from tests.unit.provider_lab import everything_shown, make_link, make_token, other_private_key, private_key
+
+LINK = make_link("https://h/jira", "tools")
+FULL = AccessToken(
+    Secret("canary-key"),
+    Secret("canary-secret"),
+    expires_at=datetime(2031, 11, 23, 12, tzinfo=UTC),
+    session_handle=Secret("canary-handle"),
+    session_expires_at=datetime(2031, 12, 23, 12, tzinfo=UTC),
+    user="alice",
+)
+
+
+class CountingStore(MemoryStore):
+    """A real store that counts, waits and fails as a test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[str] = Counter()
+        self.failure: Exception | None = None
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def read(self, name: str) -> Secret | None:
+        self.reads[name] += 1
+        assert self.may_answer.wait(10)
+        if self.failure is not None:
+            raise self.failure
+        return super().read(name)
+
+    def write(self, name: str, value: Secret) -> None:
+        if self.failure is not None:
+            raise self.failure
+        super().write(name, value)
+
+    def delete(self, name: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        super().delete(name)
+
+    def put(self, name: str, item: object) -> None:
+        """Write what a test wants to be found; texts as they are."""
+        super().write(name, Secret(item if isinstance(item, str) else json.dumps(item)))
+
+    def text(self, name: str) -> str:
+        secret = super().read(name)
+        assert secret is not None
+        return secret.reveal()
+
+
+@pytest.fixture
+def store() -> CountingStore:
+    return CountingStore()
+
+
+@pytest.fixture
+def vault(store: CountingStore) -> Vault:
+    return Vault(store)
+
+
+def shown(token: AccessToken | None) -> Any:
+    """Everything in a token, for comparing: secrets are equal to themselves alone."""
+    if token is None:
+        return None
+    handle = token.session_handle.reveal() if token.session_handle else None
+    return token.key.reveal(), token.secret.reveal(), token.expires_at, handle, token.session_expires_at, token.user
+
+
+def test_it_speaks_for_its_store(vault: Vault) -> None:
+    """Name and state come from there."""
+    state: StoreState = "ready"
+
+    assert vault.backend == "memory"
+    assert vault.state() == state
+
+
+def test_a_token_comes_back_whole_from_another_process(store: CountingStore, vault: Vault) -> None:
+    """Expiry, session handle and user too: what a later renewal needs."""
+    vault.put_token(LINK, FULL)
+
+    assert shown(vault.token(LINK)) == shown(FULL)
+    assert shown(Vault(store).token(LINK)) == shown(FULL)
+
+
+def test_a_token_that_names_no_end_has_none(store: CountingStore, vault: Vault) -> None:
+    """Older servers send the two values alone."""
+    vault.put_token(LINK, make_token())
+
+    assert shown(Vault(store).token(LINK)) == shown(make_token())
+
+
+def test_the_key_comes_back_from_another_process(store: CountingStore, vault: Vault) -> None:
+    """The same modulus."""
+    vault.put_key(private_key())
+
+    key = Vault(store).key()
+
+    assert key is not None
+    assert key.fingerprint() == private_key().fingerprint()
+
+
+def test_what_is_stored_is_one_line_of_json(store: CountingStore, vault: Vault) -> None:
+    """Some keyrings give the first line back and nothing else."""
+    vault.put_key(private_key())
+    vault.put_token(LINK, FULL)
+
+    for name in (KEY_ITEM, "token:tools"):
+        text = store.text(name)
+        assert "\n" not in text
+        assert json.loads(text)["v"] == 1
+    assert json.loads(store.text("token:tools"))["oauth_token"] == "canary-key"
+
+
+def test_each_item_is_read_once(store: CountingStore, vault: Vault) -> None:
+    """Also that there is no token: asking again costs nothing."""
+    Vault(store).put_key(private_key())
+
+    for _ in range(3):
+        assert vault.key() is not None
+        assert vault.token(LINK) is None
+
+    assert store.reads == {KEY_ITEM: 1, "token:tools": 1}
+
+
+def test_a_key_that_is_not_there_is_asked_for_again(store: CountingStore, vault: Vault) -> None:
+    """None is no credential to keep: a keyring restored from a backup is found."""
+    assert vault.key() is None
+
+    Vault(store).put_key(private_key())
+
+    assert vault.key() is not None
+
+
+def test_what_is_written_need_not_be_read(store: CountingStore, vault: Vault) -> None:
+    """The vault knows what it wrote."""
+    vault.put_key(private_key())
+    vault.put_token(LINK, FULL)
+
+    assert vault.key(from_memory=True) is private_key()
+    assert vault.token(LINK, from_memory=True) is FULL
+    assert not store.reads
+
+
+class CountedLock:
+    """A lock that knows how many have come to it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._comers = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._comers += 1
+            self._changed.notify_all()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def wait_for(self, comers: int) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._comers >= comers, 10)
+
+
+@pytest.mark.parametrize("item", [KEY_ITEM, "token:tools"])
+def test_fifty_threads_at_once_read_once(store: CountingStore, monkeypatch: pytest.MonkeyPatch, item: str) -> None:
+    """The first requests after a start come together, before the keyring has answered any: it is asked once."""
+    Vault(store).put_key(private_key())
+    Vault(store).put_token(LINK, FULL)
+    vault, lock = Vault(store), CountedLock()
+    monkeypatch.setattr(vault, "_lock", lock)
+    store.may_answer.clear()
+    found: list[bool] = []
+
+    def ask() -> None:
+        found.append((vault.key() if item == KEY_ITEM else vault.token(LINK)) is not None)
+
+    threads = [threading.Thread(target=ask) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    assert lock.wait_for(50)
+    store.may_answer.set()
+    for thread in threads:
+        thread.join(10)
+
+    assert found == [True] * 50
+    assert store.reads == {item: 1}
+
+
+def test_who_cannot_wait_is_told_so(store: CountingStore, vault: Vault) -> None:
+    """Nothing is read for a caller of the event loop; once it was read, the same call answers."""
+    Vault(store).put_key(private_key())
+    Vault(store).put_token(LINK, FULL)
+    with pytest.raises(NotInMemoryError):
+        vault.key(from_memory=True)
+    with pytest.raises(NotInMemoryError):
+        vault.token(LINK, from_memory=True)
+    assert not store.reads
+
+    vault.key()
+    vault.token(LINK)
+
+    assert vault.key(from_memory=True) is not None
+    assert shown(vault.token(LINK, from_memory=True)) == shown(FULL)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(LINK, url=parse_base_url("https://other/jira")),
+        replace(LINK, url=parse_base_url("http://h/jira")),
+        replace(LINK, consumer_key="somebody-else"),
+    ],
+    ids=["host", "scheme", "consumer"],
+)
+def test_a_token_of_another_address_or_consumer_counts_as_none(store: CountingStore, vault: Vault, changed: Link) -> None:
+    """Somebody edited the file: the grant is not sent to where it was not given."""
+    vault.put_token(LINK, FULL)
+
+    assert vault.token(changed) is None
+    assert Vault(store).token(changed) is None
+    assert shown(vault.token(replace(LINK, timeout_s=1.0, proxy="http://p:1"))) == shown(FULL)
+
+
+def test_a_forgotten_token_is_gone_from_both(store: CountingStore, vault: Vault) -> None:
+    """From memory and from the store; another link's stays, and forgetting twice is fine."""
+    other = replace(LINK, name="other")
+    vault.put_token(LINK, FULL)
+    vault.put_token(other, FULL)
+
+    vault.forget_token("tools")
+    vault.forget_token("tools")
+
+    assert vault.token(LINK) is None
+    assert Vault(store).token(LINK) is None
+    assert shown(vault.token(other)) == shown(FULL)
+
+
+@pytest.mark.parametrize(
+    "failure", [StoreLockedError("the keyring is locked"), StoreUnavailableError("no bus")], ids=["locked", "gone"]
+)
+def test_what_the_store_does_not_take_changes_nothing(store: CountingStore, vault: Vault, failure: Exception) -> None:
+    """The old key and token go on working; a failure is never taken for "there is none"."""
+    vault.put_key(private_key())
+    vault.put_token(LINK, FULL)
+    store.failure = failure
+
+    with pytest.raises(type(failure)):
+        vault.put_key(other_private_key())
+    with pytest.raises(type(failure)):
+        vault.put_token(LINK, make_token())
+    with pytest.raises(type(failure)):
+        Vault(store).token(LINK)
+    with pytest.raises(type(failure)):
+        Vault(store).key()
+
+    assert vault.key() is private_key()
+    assert vault.token(LINK) is FULL
+
+
+def test_a_logout_that_the_store_refused_is_none_once_the_store_answers(store: CountingStore, vault: Vault) -> None:
+    """Nothing is signed meanwhile, and what stands in the way is told; then the token is there again without a command."""
+    vault.put_token(LINK, FULL)
+    store.failure = StoreLockedError("the keyring is locked")
+
+    with pytest.raises(StoreLockedError):
+        vault.forget_token("tools")
+
+    with pytest.raises(StoreLockedError):
+        vault.token(LINK)
+    store.failure = None
+    assert shown(vault.token(LINK)) == shown(FULL)
+    vault.forget_token("tools")
+    assert vault.token(LINK) is None
+    assert Vault(store).token(LINK) is None
+
+
+@pytest.mark.parametrize("is_renewed_first", [True, False])
+def test_a_refused_logout_costs_no_renewed_token(store: CountingStore, vault: Vault, is_renewed_first: bool) -> None:
+    """The provider has voided the one in the store, before or after the logout: the new one is used and stored all the same."""
+    vault.put_token(LINK, FULL)
+    new = replace(FULL, key=Secret("renewed"))
+    store.failure = StoreLockedError("the keyring is locked")
+
+    assert not is_renewed_first or vault.renew_token(LINK, FULL, new)
+    with pytest.raises(StoreLockedError):
+        vault.forget_token("tools")
+    assert is_renewed_first or vault.renew_token(LINK, FULL, new)
+
+    assert shown(vault.token(LINK)) == shown(new)
+    store.failure = None
+    vault.save_token(LINK, new)
+    assert shown(Vault(store).token(LINK)) == shown(new)
+
+
+def test_a_name_that_comes_late_brings_no_token_back(store: CountingStore, vault: Vault) -> None:
+    """The user's name is added to the very token that is kept, and to no other."""
+    token = make_token()
+    vault.put_token(LINK, token)
+    vault.name_user(LINK, token, "alice")
+    named = vault.token(LINK)
+    assert named is not None
+    assert named.user == "alice"
+
+    vault.name_user(LINK, token, "bob")
+    assert vault.token(LINK) is named
+    vault.forget_token("tools")
+    vault.name_user(LINK, named, "bob")
+    assert vault.token(LINK) is None
+    assert Vault(store).token(LINK) is None
+
+
+def test_a_failed_read_is_tried_again(store: CountingStore, vault: Vault) -> None:
+    """Unlock the keyring, and the next request works."""
+    Vault(store).put_token(LINK, FULL)
+    store.failure = StoreLockedError("the keyring is locked")
+    with pytest.raises(StoreLockedError):
+        vault.token(LINK)
+
+    store.failure = None
+
+    assert shown(vault.token(LINK)) == shown(FULL)
+
+
+GOOD_ITEM = {
+    "v": 1,
+    "url": "https://h/jira",
+    "consumer_key": "unit-tests",
+    "oauth_token": "canary-key",
+    "oauth_token_secret": "canary-secret",
+    "expires_at": None,
+    "session_handle": None,
+    "session_expires_at": None,
+    "user": None,
+}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "canary no json",
+        '"canary"',
+        "[1]",
+        "5",
+        "null",
+        "",
+        "[" * 100_000,
+        {**GOOD_ITEM, "v": 2},
+        {key: value for key, value in GOOD_ITEM.items() if key != "v"},
+        {key: value for key, value in GOOD_ITEM.items() if key != "oauth_token"},
+        {**GOOD_ITEM, "expires_at": "canary"},
+        {**GOOD_ITEM, "expires_at": 1e30},
+        {**GOOD_ITEM, "session_expires_at": 10**15},
+    ],
+)
+def test_a_broken_token_item_is_named_and_not_shown(store: CountingStore, vault: Vault, item: object) -> None:
+    """The item's name, and the way out; its text stands neither in the error nor in the errors behind it."""
+    store.put("token:tools", item)
+
+    with pytest.raises(StoreUnavailableError, match="the item token:tools of the store") as refused:
+        vault.token(LINK)
+
+    assert refused.value.hint == "atl-sign dance tools"
+    assert "canary" not in everything_shown(refused.value)
+    store.put("token:tools", GOOD_ITEM)
+    token = vault.token(LINK)
+    assert token is not None
+    assert token.key.reveal() == "canary-key"
+
+
+def ec_pem() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+
+
+def encrypted_pem() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(encoding, form, serialization.BestAvailableEncryption(b"x")).decode()
+
+
+# A PKCS#8 structure whose algorithm is 1.2.3, which nobody has.
+UNKNOWN_PEM = "-----BEGIN PRIVATE KEY-----\nMA8CAQAwBAYCKgMEBAQCBQA=\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("pem", ["canary", 5, None, ec_pem(), encrypted_pem(), UNKNOWN_PEM])
+def test_a_broken_key_item_is_named_and_not_shown(store: CountingStore, vault: Vault, pem: object) -> None:
+    """Not PEM, not a text, not RSA, encrypted, unheard of: never a crash, never a word of it."""
+    store.put(KEY_ITEM, {"v": 1, "private_key": pem})
+
+    with pytest.raises(StoreUnavailableError, match="the item consumer-key of the store") as refused:
+        vault.key()
+
+    assert refused.value.hint == "atl-sign key new --replace"
+    text = everything_shown(refused.value)
+    assert "canary" not in text
+    assert "BEGIN" not in text
