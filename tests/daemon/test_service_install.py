@@ -1,8 +1,7 @@
-"""`atl-sign service`: against a systemctl and a launchctl that are played, and where there is neither."""
+"""`atl-sign service`: against a systemctl that is played, and where there is none."""
 
 import json
 import os
-import plistlib
 import shutil
 import signal
 import socket
@@ -416,53 +415,6 @@ def test_a_path_that_systemd_takes_for_no_command_is_refused(name: str) -> None:
     """Before anything is linked; `test_units` shows systemd a path with blanks, percent and dollar signs."""
     with pytest.raises(ServiceError, match="systemd takes no command of this name"):
         format_drop_in(Path("/opt") / name / "bin/atl-signd")
-
-
-LAUNCHCTL = r"""#!/bin/bash
-printf '%s\n' "$*" >>"$LAB/calls"
-case $1 in
-print) [[ -e $LAB/loaded ]] ;;
-bootstrap) touch "$LAB/loaded"; [[ ! -e $LAB/fail ]] || { echo "Bootstrap failed: 5: Input/output error" >&2; exit 5; } ;;
-bootout) rm -f "$LAB/loaded" ;;
-esac
-"""
-
-
-def test_a_launch_agent_on_macos(lab: Daemon, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """launchctl is played, and the daemon is one that runs already; the file is read by Python's own plist reader."""
-    monkeypatch.setenv("HOME", str(lab.folder))
-    launchctl = lab.folder / "commands/launchctl"
-    launchctl.write_text(LAUNCHCTL)
-    launchctl.chmod(0o755)
-    path = lab.folder / "Library/LaunchAgents/atl-signd.plist"
-    domain = f"gui/{os.getuid()}"
-
-    assert run_service("status", lab.environment, platform="darwin") == 1
-    assert "hint: atl-sign service install" in capsys.readouterr().out
-    (lab.folder / "fail").touch()
-    assert run_service("install", lab.environment, platform="darwin") == 1
-    assert "launchctl bootstrap" in capsys.readouterr().err
-    (lab.folder / "fail").unlink()
-    (lab.folder / "loaded").unlink()
-    lab.start()
-    for _ in range(2):
-        assert run_service("install", lab.environment, platform="darwin") == 0
-    assert f"atl-signd {__version__} answers at {lab.socket}" in capsys.readouterr().out
-
-    agent = plistlib.loads(path.read_bytes())
-    assert agent["ProgramArguments"] == [f"{sys.prefix}/bin/atl-signd", "serve"]
-    assert (agent["Label"], agent["RunAtLoad"], agent["KeepAlive"]) == ("atl-signd", True, {"SuccessfulExit": False})
-    assert agent["Umask"] == 0o077
-    made = [line for line in (lab.folder / "calls").read_text().splitlines() if not line.startswith("print")]
-    assert made == [f"bootstrap {domain} {path}"] * 2
-
-    assert run_service("status", lab.environment, platform="darwin") == 0
-    assert f"version: {__version__}" in capsys.readouterr().out
-    assert run_service("uninstall", lab.environment, platform="darwin") == 0
-    assert not path.exists()
-    assert not (lab.folder / "loaded").exists()
-    assert run_service("uninstall", lab.environment, platform="darwin") == 0
-    lab.stop()
 
 
 def test_an_environment_of_its_own_has_everything(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     guide.add_argument("name", nargs="?", metavar="NAME", help="the link to continue with")
     add("stop", "end the daemon; the next command starts it again")
     add("restart", "end the daemon and start it, for another version or another ATL_SIGN_STORE")
-    service = add("service", "have systemd or launchd start it at log-in")
+    service = add("service", "have systemd start it at log-in")
     service.add_argument("action", choices=("install", "uninstall", "status"), help="what to do")
     service.add_argument("--json", action="store_true", help="with status: print it as JSON")
     if given[:1] == ["sandbox"]:  # it has options of its own

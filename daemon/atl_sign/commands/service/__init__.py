@@ -1,6 +1,5 @@
 """
 `atl-signd service`: the daemon, started at log-in.
 
-`run` is the command; `systemd` the service under systemd; `files` the links to the units; `launch_agent` the service on
-macOS.
+`run` is the command; `systemd` the service under systemd; `files` the links to the units.
 """

@@ -1,6 +1,5 @@
-"""The files by which systemd and launchd know the daemon: linked or written for one installation of the package, and removed."""
+"""The files by which systemd knows the daemon: linked or written for one installation of the package, and removed."""
 
-import plistlib
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
@@ -8,7 +7,6 @@ from shlex import quote
 from atl_sign.base.folders import explain_failure, is_link, is_there, make_folder
 from atl_sign.commands.autostart import SERVICE_UNIT, SOCKET_UNIT
 
-LABEL = "atl-signd"  # launchd's name for it
 DROP_IN = f"{SERVICE_UNIT}.d/atl-sign-command.conf"
 MARK = "written by atl-sign service install"
 
@@ -33,23 +31,6 @@ def format_drop_in(command: Path) -> str:
         raise ServiceError(f"systemd takes no command of this name: {str(command)!r}", "install the package in another folder")
     word = str(command).replace("%", "%%")  # else it begins a specifier; "$" means nothing in the first word
     return f'# {MARK}\n[Service]\nExecStart=\nExecStart="{word}" serve\n'
-
-
-def format_launch_agent(command: Path, log: Path) -> bytes:
-    """Return launchd's property list (launchd.plist(5)); launchd keeps the daemon running, since it passes no socket to it."""
-    return plistlib.dumps(
-        {
-            "Label": LABEL,
-            "ProgramArguments": [str(command), "serve"],
-            "RunAtLoad": True,
-            "KeepAlive": {"SuccessfulExit": False},
-            "ThrottleInterval": 10,
-            "ProcessType": "Background",
-            "Umask": 0o077,
-            "HardResourceLimits": {"Core": 0},
-            "StandardErrorPath": str(log),
-        }
-    )
 
 
 def link_units(folder: Path, units: Path, command: Path) -> bool:
@@ -83,15 +64,6 @@ def unlink_units(folder: Path) -> bool:
         with suppress(OSError):  # others are in it, or it is not there
             path.rmdir()
     return found
-
-
-def write_launch_agent(path: Path, command: Path, log: Path) -> bool:
-    """Write launchd's property list to *path*; tells whether that changed anything. Raises ServiceError."""
-    try:
-        return _write(path, format_launch_agent(command, log))
-    except OSError as exc:
-        hint = f"check who may write there: ls -ld {quote(str(path.parent))}"
-        raise ServiceError(f"{path}: {explain_failure(exc, path)}", hint) from exc
 
 
 def _link(path: Path, target: Path) -> bool:

@@ -1,7 +1,6 @@
-"""`atl-signd service`: the daemon at every log-in, by systemd or launchd; where neither is, what there is instead."""
+"""`atl-signd service`: the daemon at every log-in, by systemd; without it, what there is instead."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
@@ -11,12 +10,11 @@ from atl_sign.base.terminal import complain, say
 from atl_sign.base.text import format_lines
 from atl_sign.commands.programs import ProgramError
 from atl_sign.commands.service.files import ServiceError
-from atl_sign.commands.service.launch_agent import LaunchAgent
 from atl_sign.commands.service.systemd import SystemdUnits
 from atl_sign.server.listening import StartError
 
 
-def run_service(action: str, environment: Mapping[str, str], *, as_json: bool = False, platform: str = sys.platform) -> int:
+def run_service(action: str, environment: Mapping[str, str], *, as_json: bool = False) -> int:
     """
     Do *action* ("install", "uninstall" or "status") and print what came of it; returns the exit status.
 
@@ -24,10 +22,8 @@ def run_service(action: str, environment: Mapping[str, str], *, as_json: bool = 
         action: what to do.
         environment: the caller's.
         as_json: print the status as JSON.
-        platform: as `sys.platform`.
     """
-    kind = LaunchAgent if platform == "darwin" else SystemdUnits
-    service = kind(environment)
+    service = SystemdUnits(environment)
     try:
         if action == "status":
             fields = service.status()
