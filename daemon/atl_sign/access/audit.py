@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from atl_sign.base.errors import AuditUnavailableError
+from atl_sign.base.files import open_without_waiting
 from atl_sign.base.folders import explain_failure, make_folder, state_folder
 from atl_sign.config.settings import AuditMode
 
@@ -119,12 +120,12 @@ class FileSink:
         return descriptor, status.st_size
 
     def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         try:
-            return os.open(self._path, flags, 0o600)
+            return open_without_waiting(self._path, flags)
         except FileNotFoundError:
             make_folder(self._path.parent)
-            return os.open(self._path, flags, 0o600)
+            return open_without_waiting(self._path, flags)
 
     def _rotate(self) -> None:
         for number in range(self._kept, 0, -1):

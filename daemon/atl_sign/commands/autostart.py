@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from atl_sign.base.files import open_without_waiting
 from atl_sign.base.folders import RUNTIME_FOLDERS, config_home, is_there, log_path, make_folder, runtime_folder
 from atl_sign.base.variables import choose_variables
 from atl_sign.commands.daemon_call import find_listener
@@ -165,7 +166,7 @@ def _open_log(environment: Mapping[str, str]) -> tuple[BinaryIO, Path | None]:
         make_folder(path.parent)
         if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
             path.replace(path.with_name(f"{path.name}.1"))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = open_without_waiting(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     except OSError:
         return open(os.devnull, "ab"), None  # noqa: PTH123 # the caller closes it
     log = os.fdopen(descriptor, "ab")

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from atl_sign.access.audit import FILES_KEPT, IDENTIFIER, audit_path
+from atl_sign.base.files import open_without_waiting
 from atl_sign.base.text import one_line
 from atl_sign.commands.programs import ProgramError, call_program, find_program
 
@@ -191,7 +192,7 @@ def _read_files(path: Path) -> tuple[list[str] | None, Position | None]:
 def _open(path: Path) -> BinaryIO | None:
     """Open *path* for reading; None when it is not there. OSError also for a pipe, which would keep us waiting, and the like."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_without_waiting(path, os.O_RDONLY, follow=True)
     except FileNotFoundError:
         return None
     mode = os.fstat(descriptor).st_mode

@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from shlex import quote
 
 from atl_sign.base.errors import ConfigBrokenError, ConfigUnwritableError
+from atl_sign.base.files import open_without_waiting, replace_whole
 from atl_sign.base.folders import config_home, explain_failure, make_folder
 from atl_sign.base.ownership import WeakSpot, find_weak_spot, is_open_to_others, trusted_owners
 from atl_sign.config import toml_edit
@@ -121,8 +121,7 @@ class ConfigFile:
 
     def _read_bytes(self) -> bytes:
         """Return what is in the file; raises OSError, UntrustedConfigError."""
-        # Not blocking: a pipe in the file's place would keep us waiting for somebody to write into it.
-        with open(self.path, "rb", opener=_open_without_waiting) as file:
+        with os.fdopen(open_without_waiting(self.path, os.O_RDONLY, follow=True), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
@@ -177,39 +176,14 @@ class ConfigFile:
         return ConfigUnwritableError(f"{self.path} cannot be written: {cause}", hint)
 
     def _write(self, content: bytes) -> None:
-        temporary = None
         path = self.path
         try:
             path = path.resolve()  # a symbolic link stays one: people keep such files elsewhere
             make_folder(path.parent)
-            descriptor, temporary = tempfile.mkstemp(prefix=".config-", suffix=".toml", dir=path.parent)  # mode 0600
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-            temporary = None
+            replace_whole(path, content)
         except OSError as exc:
             raise self._unwritable(explain_failure(exc, path)) from exc
-        finally:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
-        _sync_folder(path.parent)
 
 
 def _unreadable(cause: str) -> Settings:
     return Settings(LinkTable([]), problems=(ConfigProblem(None, "file", cause),))
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _sync_folder(folder: Path) -> None:
-    # The new file is there already; a file system that cannot do this keeps it in its own order.
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

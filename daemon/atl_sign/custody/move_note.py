@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atl_sign.base.errors import ConfigUnwritableError
+from atl_sign.base.files import open_without_waiting, replace_whole
 from atl_sign.base.folders import explain_failure, make_folder
 
 _FILE_BYTES_MAX = 4 << 20
@@ -43,8 +44,7 @@ class MoveNotes:
     def read(self) -> MoveNote | None:
         """Return the note; None when there is none, or what is there is none."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as file:
+            with os.fdopen(open_without_waiting(self.path, os.O_RDONLY), "rb") as file:
                 found = json.loads(file.read(_FILE_BYTES_MAX))
             one, other = (str(store) for store in found["stores"])
             return MoveNote((one, other), tuple(map(str, found["whole"])), tuple(map(str, found["items"])))
@@ -54,19 +54,10 @@ class MoveNotes:
     def write(self, note: MoveNote) -> None:
         """Put *note* in the place of the one before; raises ConfigUnwritableError, and then that one stays."""
         content = json.dumps({"stores": note.stores, "whole": note.whole, "items": note.items}) + "\n"
-        temporary = self.path.with_name(f".{_NAME}.new")
         try:
             make_folder(self.path.parent)
-            temporary.unlink(missing_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
+            replace_whole(self.path, content.encode(), self.path.with_name(f".{_NAME}.new"))
         except OSError as exc:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             hint = "make room or mend the permissions; nothing was changed"
             raise ConfigUnwritableError(f"{self.path} cannot be written: {explain_failure(exc, self.path)}", hint) from exc
 

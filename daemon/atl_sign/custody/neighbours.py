@@ -4,19 +4,17 @@ The user's other daemons with the same store: each learns of the others' changes
 There are two when one was started before the log-in, at another socket, and keeps running beside that of the session.
 """
 
-import fcntl
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from atl_sign.base.files import locked, open_without_waiting
 from atl_sign.base.folders import make_folder
 
 _CHANGES = "store.changes"
 _RENEWAL = "renewal-{}.lock"
-_POLL_S = 0.05
 
 
 class Neighbours:
@@ -47,8 +45,7 @@ class Neighbours:
             return
         with suppress(OSError), self._lock:
             make_folder(self._folder)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(self._changes, flags, 0o600)
+            descriptor = open_without_waiting(self._changes, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
                 self._seen += os.write(descriptor, b".")  # less than the size when another one has written meanwhile
             finally:
@@ -57,25 +54,14 @@ class Neighbours:
     @contextmanager
     def alone(self, name: str, timeout_s: float) -> Iterator[None]:
         """Keep them from renewing the token of the link called *name* meanwhile, or go on after *timeout_s* seconds."""
-        descriptor = self._open_lock(name)
+        path = None if self._folder is None else self._folder / _RENEWAL.format(name)
         try:
-            deadline = time.monotonic() + timeout_s
-            while descriptor is not None and not _has_taken(descriptor) and time.monotonic() < deadline:
-                time.sleep(_POLL_S)
-            yield
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
-
-    def _open_lock(self, name: str) -> int | None:
-        if self._folder is None:
-            return None
-        try:
-            make_folder(self._folder)
-            path = self._folder / _RENEWAL.format(name)
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+            if path is not None:
+                make_folder(path.parent)
         except OSError:
-            return None
+            path = None
+        with locked(path, timeout_s):
+            yield
 
     def _size(self) -> int:
         if self._changes is None:
@@ -84,11 +70,3 @@ class Neighbours:
             return os.stat(self._changes).st_size  # noqa: PTH116 - for each signature
         except OSError:
             return 0
-
-
-def _has_taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from atl_sign import __version__
+from atl_sign.base.files import open_without_waiting
 from atl_sign.base.findings import Finding
 from atl_sign.base.folders import log_path
 from atl_sign.base.striking import strike_address, strike_secrets
@@ -78,7 +79,7 @@ def make_report(
 
 def write_report(report: Mapping[str, Any], path: Path) -> None:
     """Write *report* into the new file *path*, mode 0600; raises OSError, also when there is such a file."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = open_without_waiting(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(report, file, indent=2, ensure_ascii=False)
         file.write("\n")

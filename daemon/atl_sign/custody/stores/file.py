@@ -5,14 +5,13 @@ The file is replaced whole or not at all, and never while it cannot be read: wha
 """
 
 import errno
-import fcntl
 import os
 import secrets
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from atl_sign.base.credentials import Passphrase, Secret, StoreState
@@ -26,6 +25,7 @@ from atl_sign.base.errors import (
     StoreUnavailableError,
     WrongPassphraseError,
 )
+from atl_sign.base.files import open_without_waiting, replace_whole, sync_folder, take_lock
 from atl_sign.base.folders import explain_failure, is_there, make_folder
 from atl_sign.custody.stores.sealing import (
     NONCE_BYTES,
@@ -47,7 +47,6 @@ TIMEOUT_S = 3.0  # for another process that is writing; as long as a keyring may
 UNLOCK_HINT = "atl-sign unlock"
 NEW_HINT = "atl-sign unlock --new"
 
-_POLL_S = 0.01
 _DAMAGED_HINT = "put the file back from a backup; nothing was written to it"
 _FOREIGN_BITS = 0o077
 
@@ -183,7 +182,7 @@ class FileStore:
             if not self._items:
                 with self._in_our_words("removed"):
                     self.path.unlink(missing_ok=True)
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
                 self.lock()
 
     def _open(self, passphrase: Passphrase, new: Passphrase | None, *, is_guess: bool = True) -> None:
@@ -254,34 +253,16 @@ class FileStore:
         content = seal_items(items, key, generation=generation, nonce=secrets.token_bytes(NONCE_BYTES))
         if len(content) > SEALED_BYTES_MAX:
             raise StoreUnavailableError(f"{self.path} would be larger than {SEALED_BYTES_MAX >> 20} MiB", "remove links")
-        temporary = self.path.with_name(f".{self.path.name}.new")  # one name: what a killed writer left is replaced
-        try:
-            with self._in_our_words("written"):
-                temporary.unlink(missing_ok=True)
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    status = os.fstat(file.fileno())
-                temporary.replace(self.path)
-        except StoreUnavailableError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(self.path.parent)
+        with self._in_our_words("written"):
+            status = replace_whole(self.path, content, self.path.with_name(f".{self.path.name}.new"))
         if self._key is not None and self._key is not key:
             self._key.wipe()
-        # The rename changed the change time.
-        with suppress(OSError):
-            status = self.path.lstat()
         self._key, self._items, self._generation, self._stamp = key, items, generation, _stamp_of(status)
 
     def _read_file(self) -> tuple[bytes, tuple[int, ...]]:
         """Return the file's content and stamp; raises StoreMissingError, StoreUnavailableError."""
         try:
-            # Not blocking: a pipe in the file's place would keep us waiting for somebody to write into it.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = open_without_waiting(self.path, os.O_RDONLY)
         except FileNotFoundError:
             if self._key is not None:
                 raise self._gone() from None
@@ -315,23 +296,13 @@ class FileStore:
         with self._in_our_words("written"):
             make_folder(folder)
             status = folder.stat()
-            descriptor = os.open(
-                self.path.with_name(f"{self.path.name}.lock"),
-                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
-                0o600,
-            )
+            descriptor = open_without_waiting(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT)
         try:
             if status.st_uid != os.geteuid() or status.st_mode & 0o022:
                 raise StoreUnavailableError(f"others may write into {folder}", f"make it yours alone: chmod 700 {folder}")
-            deadline = time.monotonic() + self._timeout_s
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError as exc:
-                    if exc.errno not in (errno.EWOULDBLOCK, errno.EINTR) or time.monotonic() >= deadline:
-                        raise self._failed("locked against other processes", exc) from exc
-                time.sleep(_POLL_S)
+            with self._in_our_words("locked against other processes"):
+                if not take_lock(descriptor, self._timeout_s):
+                    raise BlockingIOError(errno.EWOULDBLOCK, "another one holds the lock")
             yield
         finally:
             os.close(descriptor)
@@ -406,13 +377,3 @@ def _derive_new(passphrase: Passphrase) -> StoreKey:
 
 def _stamp_of(status: os.stat_result) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev, status.st_mode, status.st_uid
-
-
-def _sync_folder(folder: Path) -> None:
-    # The new file is there already; a file system that cannot do this keeps it in its own order.
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
