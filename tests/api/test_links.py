@@ -341,8 +341,6 @@ def test_status_counts(danced: Daemon) -> None:
         (name, "active", "alice") for name in PRODUCTS
     ]
     assert after["dance_needed"] == []
-    counts = [{link["name"]: link["signatures_last_hour"] for link in status["links"]} for status in (before, after)]
-    assert counts[1] == {**counts[0], "jira": counts[0]["jira"] + 1}
     assert after["pid"] == danced.process.pid  # type: ignore[union-attr]
     assert f"version: {after['version']}\n" in danced.request("GET", "/status", text=True).text
 

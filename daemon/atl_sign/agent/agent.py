@@ -27,7 +27,6 @@ from atl_sign.base.errors import (
     KeyMissingError,
 )
 from atl_sign.base.findings import Finding
-from atl_sign.base.hourly import HourlyCounts
 from atl_sign.base.peer import Peer
 from atl_sign.base.urls import Pairs, Url, parse_url
 from atl_sign.base.user_namespace import OPEN_MEMORY, is_owned_by_us
@@ -59,7 +58,6 @@ class Status:
     store_state: StoreState
     audit: str  # "journal", "off", or the file's path
     links: tuple[LinkReport, ...]
-    signatures_by_link: dict[str, int]  # in the last hour; a link without any is left out
     dances: int
     signatures: int
     warnings: tuple[str, ...]
@@ -103,7 +101,6 @@ class Agent:
         self._clock_offsets: dict[Url, float] = {}  # by base URL: the provider's clock less ours, once it was learned
         self._making_key = threading.Lock()
         self._signatures = 0
-        self._last_hour = HourlyCounts()
         self._started_s = now_s()
         self._started_at = datetime.now(UTC)
 
@@ -149,7 +146,6 @@ class Agent:
             header = sign(request, consumer, token, nonce=secrets.token_hex(16), timestamp=self._timestamp(link))
         self._renewals.note_signature(link)
         self._signatures += 1
-        self._last_hour.add(link.name, now_s())
         return header, link
 
     @contextmanager
@@ -333,7 +329,6 @@ class Agent:
             store_state=store_state,
             audit="off" if settings.audit == "off" else self._audit.place,
             links=tuple(self.links.list_links() if name is None else [self.links.show_link(name)]),
-            signatures_by_link=dict(self._last_hour.counts(now_s())),
             dances=self.dances.count_waiting(),
             signatures=self._signatures,
             warnings=tuple(warnings),

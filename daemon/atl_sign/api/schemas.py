@@ -335,7 +335,6 @@ class LinkStatus(BaseModel):
     name: str
     url: str
     token: TokenAnswer
-    signatures_last_hour: int
 
 
 class StatusAnswer(BaseModel):

@@ -20,14 +20,8 @@ def add_status_calls(app: FastAPI, agent: Agent) -> None:
     @app.get("/status", **documented("The daemon's state", schemas.StatusAnswer))
     def show_status(request: Request, link: str | None = None) -> Response:
         status = agent.status(link)
-        counts = status.signatures_by_link
         links = (
-            schemas.LinkStatus(
-                name=report.link.name,
-                url=str(report.link.url),
-                token=describe_token(report),
-                signatures_last_hour=counts.get(report.link.name, 0),
-            )
+            schemas.LinkStatus(name=report.link.name, url=str(report.link.url), token=describe_token(report))
             for report in status.links
         )
         answer = schemas.StatusAnswer(
@@ -73,9 +67,9 @@ def _format_status(status: schemas.StatusAnswer, links: Iterable[schemas.LinkSta
     rows = []
     for each in links:
         link = each.model_dump(mode="json")
-        token, count = link["token"], link["signatures_last_hour"]
+        token = link["token"]
         until = f"until {token['expires_at']}" if token["expires_at"] else ""
-        rows.append((f"link: {link['name']}", token["state"], token["user"] or "", until, f"{count} signed in the last hour"))
+        rows.append((f"link: {link['name']}", token["state"], token["user"] or "", until))
     needs = format_lines({"dance_needed": dance_needed, "warnings": warnings})
     # What people look for comes first.
     return [*format_table(rows), *needs, *format_lines(shown)]
