@@ -460,7 +460,7 @@ def test_the_report_of_a_whole_run_holds_no_secret(own_sandbox: Sandbox) -> None
     secrets |= set(re.findall(r'oauth_(?:token|nonce|signature)="([^"]+)"', header))
     for item in items:
         assert item is not None
-        secrets |= set(re.findall(r"[A-Za-z0-9+/=_-]{24,}", item.reveal()))
+        secrets |= set(re.findall(r"[A-Za-z0-9+/=_-]{24,}", item.value.reveal()))
     secrets |= secrets_of(own_sandbox, "jira") | secrets_of(own_sandbox, "bitbucket")
     assert len(secrets) > 40  # a private key has 26 lines
     shown = {secret for secret in secrets if secret and secret in text}

@@ -5,7 +5,9 @@ import threading
 import pytest
 
 from atl_sign.base.credentials import Secret
-from atl_sign.custody.stores.base import Store
+from atl_sign.base.errors import StoreConflictError
+from atl_sign.custody.stores.base import ABSENT, Store
+from tests.unit.provider_lab import everything_shown
 
 VALUES = {
     "JSON": '{"v":1,"oauth_token":"t","oauth_token_secret":"s"}',
@@ -15,6 +17,8 @@ VALUES = {
     "several lines": "-----BEGIN-----\nAAAA\n-----END-----\n",
 }
 
+TEXTS = ["canary one", "canary two", "canary three"]
+
 
 class StoreContract:
     """The tests that all stores share."""
@@ -22,6 +26,11 @@ class StoreContract:
     @pytest.fixture
     def store(self) -> Store:
         raise NotImplementedError
+
+    @pytest.fixture
+    def another(self, store: Store) -> Store:
+        """The same items, as another daemon has them; the same object where a store has one process."""
+        return store
 
     def test_a_store_that_works_says_so(self, store: Store) -> None:
         """`state` is "ready" when reads and writes would be answered."""
@@ -37,6 +46,85 @@ class StoreContract:
         store.write("token:jira", Secret(value))
 
         assert _text(store, "token:jira") == value
+
+    def test_a_version_lasts_as_long_as_the_value(self, store: Store) -> None:
+        """`write` returns the version that `read` gives; another value has another one, and so has no other item's change."""
+        first = store.write("token:jira", Secret("one"))
+        store.write("token:other", Secret("other"))
+        assert _version(store, "token:jira") == first
+
+        second = store.write("token:jira", Secret("two"))
+
+        assert second not in (first, ABSENT)
+        assert _version(store, "token:jira") == second
+
+    def test_a_write_over_the_version_that_is_there_replaces_it(self, store: Store) -> None:
+        """Twice in a row, each over what the one before returned."""
+        version = store.write("token:jira", Secret("one"))
+
+        version = store.write("token:jira", Secret("two"), if_version=version)
+        store.write("token:jira", Secret("three"), if_version=version)
+
+        assert _text(store, "token:jira") == "three"
+
+    def test_a_write_over_another_version_changes_nothing(self, store: Store) -> None:
+        """Somebody was faster: the item and its version stay, and the error says which item it is, and nothing of it."""
+        old = store.write("token:jira", Secret(TEXTS[0]))
+        new = store.write("token:jira", Secret(TEXTS[1]))
+
+        with pytest.raises(StoreConflictError, match="token:jira") as caught:
+            store.write("token:jira", Secret(TEXTS[2]), if_version=old)
+
+        assert _text(store, "token:jira") == TEXTS[1]
+        assert _version(store, "token:jira") == new
+        assert "canary" not in everything_shown(caught.value)
+
+    def test_a_write_over_a_deleted_item_changes_nothing(self, store: Store) -> None:
+        """A logout wins over what comes late."""
+        version = store.write("token:jira", Secret("one"))
+        store.delete("token:jira")
+
+        with pytest.raises(StoreConflictError):
+            store.write("token:jira", Secret("two"), if_version=version)
+
+        assert store.read("token:jira") is None
+
+    def test_an_item_that_must_not_be_there_is_made_once(self, store: Store) -> None:
+        """The first one makes it, the second one is told; after a delete there is room again."""
+        store.write("token:jira", Secret("one"), if_version=ABSENT)
+
+        with pytest.raises(StoreConflictError):
+            store.write("token:jira", Secret("two"), if_version=ABSENT)
+
+        assert _text(store, "token:jira") == "one"
+        store.delete("token:jira")
+        store.write("token:jira", Secret("two"), if_version=ABSENT)
+        assert _text(store, "token:jira") == "two"
+
+    def test_of_many_writes_over_one_version_one_succeeds(self, store: Store, another: Store) -> None:
+        """Four threads, half of them with the store as another daemon has it: one of them wins, and its value is there."""
+        version = store.write("token:jira", Secret("old"))
+        outcomes: dict[str, str] = {}
+        begin = threading.Barrier(4)
+
+        def use(name: str, mine: Store) -> None:
+            begin.wait(30)
+            try:
+                mine.write("token:jira", Secret(name), if_version=version)
+                outcomes[name] = "written"
+            except Exception as exc:
+                outcomes[name] = type(exc).__name__
+
+        stores = {"a": store, "b": another, "c": store, "d": another}
+        threads = [threading.Thread(target=use, args=each) for each in stores.items()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert sorted(outcomes.values()) == ["StoreConflictError"] * 3 + ["written"]
+        assert outcomes[str(_text(store, "token:jira"))] == "written"
+        assert _text(another, "token:jira") == _text(store, "token:jira")
 
     def test_a_second_write_replaces_the_first(self, store: Store) -> None:
         """A longer and a shorter text, so that no rest of the old one shows."""
@@ -99,4 +187,9 @@ class StoreContract:
 
 def _text(store: Store, name: str) -> str | None:
     item = store.read(name)
-    return None if item is None else item.reveal()
+    return None if item is None else item.value.reveal()
+
+
+def _version(store: Store, name: str) -> str | None:
+    item = store.read(name)
+    return None if item is None else item.version

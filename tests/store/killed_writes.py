@@ -11,7 +11,7 @@ import sys
 import time
 
 from atl_sign.base.credentials import Secret
-from atl_sign.custody.stores.base import SecretServiceStore
+from atl_sign.custody.stores.desktop import SecretServiceStore
 
 NAME = "token:jira"
 SPAN_S = 0.05  # at first; more than twice what a write takes on a quiet machine
@@ -36,7 +36,7 @@ def main(rounds: int) -> None:
         os.waitpid(child, 0)
         time.sleep(0.01)  # the keyring may still be carrying out what it was asked for
         item = SecretServiceStore().read(NAME)
-        kept = None if item is None else item.reveal()
+        kept = None if item is None else item.value.reveal()
         if kept not in (old, new):
             sys.exit(f"round {number}: neither the old nor the new value, {kept and len(kept)} characters")
         count["new" if kept == new else "old"] += 1

@@ -72,7 +72,7 @@ def opened(path: Path) -> FileStore:
 
 def text_of(store: Store, name: str = "token:jira") -> str | None:
     item = store.read(name)
-    return None if item is None else item.reveal()
+    return None if item is None else item.value.reveal()
 
 
 class TestFileStore(StoreContract):
@@ -83,6 +83,10 @@ class TestFileStore(StoreContract):
         made = FileStore(path)
         made.unlock(None, Passphrase(WORD))
         return made
+
+    @pytest.fixture
+    def another(self, store: Store, path: Path) -> Store:
+        return opened(path)
 
 
 class TestReopenedFileStore(StoreContract):

@@ -16,8 +16,10 @@ from keyring.errors import InitError, KeyringLocked
 
 from atl_sign.base.credentials import Passphrase, Secret
 from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
-from atl_sign.custody.stores.base import Store, open_store
+from atl_sign.base.files import locked
+from atl_sign.custody.stores.base import Store
 from atl_sign.custody.stores.keyring import KeyringStore
+from atl_sign.custody.stores.opening import open_store
 from tests.store.contract import StoreContract
 
 PASS = "keyring:keyring_pass.PasswordStoreBackend"
@@ -60,12 +62,20 @@ class TestPass(StoreContract):
     """What every store promises, kept by pass."""
 
     @pytest.fixture
-    def store(self, pass_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    def store(self, pass_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Store]:
         enter(pass_home, monkeypatch)
-        store = KeyringStore(PASS.removeprefix("keyring:"), timeout_s=30)  # the contract's threads wait for each other's gpg
+        store = self.make(tmp_path)
         yield store
-        for name in ("token:jira", "token:jira-test", "consumer-key"):
+        for name in ("token:jira", "token:jira-test", "token:other", "consumer-key"):
             store.delete(name)
+
+    @pytest.fixture
+    def another(self, store: Store, tmp_path: Path) -> Store:
+        return self.make(tmp_path)
+
+    def make(self, folder: Path) -> KeyringStore:
+        # The contract's threads wait for each other's gpg.
+        return KeyringStore(PASS.removeprefix("keyring:"), timeout_s=30, lock_file=folder / "state/keyring.lock")
 
     def test_pass_itself_shows_what_was_written(self, store: Store) -> None:
         """One line of JSON, under the service and the name."""
@@ -85,7 +95,7 @@ class TestPass(StoreContract):
         assert store.survives_restart()
         item = store.read("token:jira")
         assert item is not None
-        assert item.reveal() == "there"
+        assert item.value.reveal() == "there"
         with pytest.raises(BadRequestError):
             store.unlock(Passphrase(b"x"), None)
 
@@ -154,8 +164,8 @@ def _forget() -> Iterator[None]:
     Fake.action = staticmethod(lambda: None)
 
 
-def fake(name: str = "Fake", timeout_s: float = 3.0) -> KeyringStore:
-    return KeyringStore(f"{__name__}.{name}", timeout_s)
+def fake(name: str = "Fake", timeout_s: float = 3.0, lock_file: Path | None = None) -> KeyringStore:
+    return KeyringStore(f"{__name__}.{name}", timeout_s, lock_file)
 
 
 def everything(error: BaseException) -> str:
@@ -167,8 +177,37 @@ class TestFake(StoreContract):
     """The contract on a back end in memory."""
 
     @pytest.fixture
-    def store(self) -> Store:
-        return fake()
+    def store(self, tmp_path: Path) -> Store:
+        return fake(lock_file=tmp_path / "state/keyring.lock")
+
+    @pytest.fixture
+    def another(self, store: Store, tmp_path: Path) -> Store:
+        return fake(lock_file=tmp_path / "state/keyring.lock")
+
+
+def test_what_another_daemon_changes_is_waited_for(tmp_path: Path) -> None:
+    """Each change takes its turn, for a bounded time; reading needs none, and where there can be no lock nobody waits."""
+    lock = tmp_path / "keyring.lock"
+    store = fake(timeout_s=0.3, lock_file=lock)
+    version = store.write("token:jira", Secret("old"))
+    changes: list[Callable[[], object]] = [
+        lambda: store.write("token:jira", Secret("new"), version),
+        lambda: store.write("token:jira", Secret("new")),
+        lambda: store.delete("token:jira"),
+    ]
+    with locked(lock, 0):
+        for change in changes:
+            with pytest.raises(StoreLockedError):
+                change()
+            time.sleep(0.05)  # the worker gives up a moment after the caller
+        item = store.read("token:jira")
+        assert item is not None
+        assert item.value.reveal() == "old"
+
+    changes[0]()
+    (tmp_path / "file").write_text("")
+    elsewhere = fake(lock_file=tmp_path / "file/keyring.lock")
+    elsewhere.write("token:jira", Secret("newer"), store.write("token:jira", Secret("new")))
 
 
 @pytest.mark.parametrize(

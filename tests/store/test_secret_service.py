@@ -19,7 +19,8 @@ from secretstorage.exceptions import SecretServiceNotAvailableException
 from atl_sign.base.credentials import Passphrase, Secret
 from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
 from atl_sign.custody.stores import secret_service
-from atl_sign.custody.stores.base import SecretServiceStore, Store
+from atl_sign.custody.stores.base import Store
+from atl_sign.custody.stores.desktop import SecretServiceStore
 from atl_sign.custody.stores.session_bus import SessionBus
 from tests.keyring_lab import PASSWORD, KeyringLab
 from tests.lab import REPOSITORY, build_library
@@ -55,12 +56,16 @@ class TestSecretServiceStore(StoreContract):
     """What every store promises, kept by a real keyring."""
 
     @pytest.fixture
-    def store(self, shared_lab: KeyringLab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    def store(self, shared_lab: KeyringLab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Store]:
         _enter(shared_lab, monkeypatch)
-        store = SecretServiceStore()
+        store = SecretServiceStore(lock_file=tmp_path / "state/keyring.lock")
         yield store
-        for name in ("token:jira", "token:jira-test", "consumer-key"):
+        for name in ("token:jira", "token:jira-test", "token:other", "consumer-key"):
             store.delete(name)
+
+    @pytest.fixture
+    def another(self, store: Store, tmp_path: Path) -> Store:
+        return SecretServiceStore(lock_file=tmp_path / "state/keyring.lock")
 
     def test_another_process_finds_what_was_written(self, store: Store) -> None:
         """The item lies in the keyring and not in this process: keyring's own command prints it."""
@@ -103,7 +108,7 @@ class TestSecretServiceStore(StoreContract):
 
         kept = store.read("token:jira")
         assert kept is not None
-        assert kept.reveal() == "there"
+        assert kept.value.reveal() == "there"
         assert Keyring().get_password("atl-sign", "token:jira") is None  # type: ignore[no-untyped-call]  # keyring's own, for contrast
 
     def test_an_item_that_is_not_text_is_an_error_that_does_not_show_it(self, store: Store, shared_lab: KeyringLab) -> None:
@@ -484,4 +489,4 @@ def _await(is_so: Callable[[], bool]) -> None:
 def _text(store: Store) -> str:
     item = store.read("token:jira")
     assert item is not None
-    return item.reveal()
+    return item.value.reveal()

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from atl_sign.agent.agent import Agent
 from atl_sign.api.app import make_app
 from atl_sign.config.file import ConfigFile
-from atl_sign.custody.stores.base import MemoryStore
+from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dance import Dances
 from atl_sign.sandbox import Sandbox

@@ -33,7 +33,8 @@ from atl_sign.base.user_namespace import OPEN_MEMORY, is_owned_by_us
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.links import Link, prefer_default
 from atl_sign.config.settings import Settings
-from atl_sign.custody.stores.base import Store, open_store
+from atl_sign.custody.stores.base import Store
+from atl_sign.custody.stores.opening import open_store
 from atl_sign.custody.vault import NotInMemoryError, Vault
 from atl_sign.grants.dance import CallbackKind, Dance, Dances
 from atl_sign.grants.renewal import Renewals

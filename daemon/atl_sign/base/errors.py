@@ -208,7 +208,7 @@ class StoreExistsError(DaemonError):
 
 
 class StoreConflictError(DaemonError):
-    """The store to move to holds another secret under the same name."""
+    """The store holds another item under this name than the one that was to be replaced or moved there."""
 
     code = "store_conflict"
     status = 409

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import StoreConflictError, StoreUnavailableError
-from atl_sign.custody.stores.base import Store
+from atl_sign.custody.stores.base import ABSENT, Store
 
 
 def copy_items(source: Store, target: Store, names: Iterable[str], leftovers: frozenset[str], begin: Callable[[], None]) -> None:
@@ -15,22 +15,22 @@ def copy_items(source: Store, target: Store, names: Iterable[str], leftovers: fr
     What *target* has under one of the *leftovers* and *source* has not, is removed.
     """
     names = list(dict.fromkeys([*names, *leftovers]))
-    items = {name: item for name in names if (item := source.read(name)) is not None}
+    items = {name: item.value for name in names if (item := source.read(name)) is not None}
     there = {name: known for name in names if (name in items or name in leftovers) and (known := target.read(name)) is not None}
     for name, known in there.items():
-        if name not in leftovers and not _are_equal(known, items[name]):
+        if name not in leftovers and not _are_equal(known.value, items[name]):
             raise StoreConflictError(
                 f"the store {target.backend} holds another {name} already", "remove that one, or go on with that store"
             )
     begin()
     for name in there.keys() - items.keys():
         target.delete(name)
-    for name, item in items.items():
-        if name not in there or not _are_equal(there[name], item):
-            target.write(name, item)
-    for name, item in items.items():
+    for name, value in items.items():
+        if name not in there or not _are_equal(there[name].value, value):
+            target.write(name, value, there[name].version if name in there else ABSENT)
+    for name, value in items.items():
         kept = target.read(name)
-        if kept is None or not _are_equal(kept, item):
+        if kept is None or not _are_equal(kept.value, value):
             raise StoreUnavailableError(f"the store {target.backend} does not give the item {name} back", "nothing was moved")
 
 

@@ -370,10 +370,10 @@ class Vault:
 
     def _read(self, name: str, parse: Callable[[Secret], _T | None]) -> _T | None:
         self._raise_if_locked()
-        text = self._store.read(name)
-        if text is None:
+        item = self._store.read(name)
+        if item is None:
             return None
-        kept = parse(text)
+        kept = parse(item.value)
         # Of git's token nothing is lost that could not be made again.
         if kept is not None or name.startswith(git_item("")):
             return kept

@@ -25,7 +25,8 @@ from atl_sign.base.folders import state_folder
 from atl_sign.base.terminal import LogFormatter
 from atl_sign.config.file import ConfigFile, UntrustedConfigError, config_path
 from atl_sign.custody.neighbours import Neighbours
-from atl_sign.custody.stores.base import STORE_DEFAULT, Store, open_store
+from atl_sign.custody.stores.base import Store
+from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dance import Dances
 from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, AcceptFailures, Connection

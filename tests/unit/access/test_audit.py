@@ -24,7 +24,7 @@ from atl_sign.agent.agent import Agent
 from atl_sign.base.credentials import AccessToken, Secret
 from atl_sign.base.errors import AuditUnavailableError, BadUrlError, DanceNeededError, InternalError, UnknownLinkError
 from atl_sign.config.file import ConfigFile
-from atl_sign.custody.stores.base import MemoryStore
+from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dance import Dances
 from tests.audit_lab import PEER, MemorySink

@@ -15,7 +15,8 @@ from atl_sign.base.errors import (
     StoreUnavailableError,
 )
 from atl_sign.config.file import ConfigFile
-from atl_sign.custody.stores.base import MemoryStore
+from atl_sign.custody.stores.base import Item
+from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dance import Dances
 from atl_sign.sandbox import Sandbox
@@ -29,13 +30,13 @@ class LockableStore(MemoryStore):
 
     is_locked = False
 
-    def read(self, name: str) -> Secret | None:
+    def read(self, name: str) -> Item | None:
         self._check()
         return super().read(name)
 
-    def write(self, name: str, value: Secret) -> None:
+    def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
         self._check()
-        super().write(name, value)
+        return super().write(name, value, if_version)
 
     def delete(self, name: str) -> None:
         self._check()

@@ -13,7 +13,7 @@ from atl_sign.base.credentials import AccessToken, Secret
 from atl_sign.base.errors import DanceNeededError, ProviderRefusedError, ProviderUnreachableError, StoreLockedError
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.custody.items import items_of_link
-from atl_sign.custody.stores.base import MemoryStore
+from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import NotInMemoryError, Vault
 from atl_sign.sandbox import Sandbox
 from atl_sign.sandbox.access_tokens import HttpAccessToken
@@ -39,11 +39,11 @@ class BreakingStore(MemoryStore):
     writes = 0
     breaks_at = -1
 
-    def write(self, name: str, value: Secret) -> None:
+    def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
         self.writes += 1
         if self.writes == self.breaks_at:
             raise StoreLockedError("the keyring is locked", "unlock it")
-        super().write(name, value)
+        return super().write(name, value, if_version)
 
 
 class Lab:

@@ -25,7 +25,8 @@ from atl_sign.base.errors import (
 )
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.items import items_of_link
-from atl_sign.custody.stores.base import MemoryStore, Store
+from atl_sign.custody.stores.base import Item, Store
+from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import NotInMemoryError, Vault
 from atl_sign.grants.dance import Dances
 from atl_sign.grants.renewal import Renewals
@@ -50,13 +51,13 @@ class Keyring(MemoryStore):
         self.failure: Callable[[str, str], None] = lambda call, name: None
         self.is_discarded = False
 
-    def read(self, name: str) -> Secret | None:
+    def read(self, name: str) -> Item | None:
         self.failure("read", name)
         return super().read(name)
 
-    def write(self, name: str, value: Secret) -> None:
+    def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
         self.failure("write", name)
-        super().write(name, value)
+        return super().write(name, value, if_version)
 
     def delete(self, name: str) -> None:
         self.failure("delete", name)

@@ -11,7 +11,7 @@ import pytest
 from atl_sign.agent.agent import Agent
 from atl_sign.api.app import make_app
 from atl_sign.config.file import ConfigFile
-from atl_sign.custody.stores.base import MemoryStore
+from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dance import Dances
 from tests.audit_lab import make_audit

@@ -15,7 +15,8 @@ from atl_sign.base.credentials import AccessToken, Secret, StoreState
 from atl_sign.base.errors import StoreLockedError, StoreUnavailableError
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.custody.items import KEY_ITEM
-from atl_sign.custody.stores.base import MemoryStore
+from atl_sign.custody.stores.base import Item
+from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import NotInMemoryError, Vault
 from tests.unit.provider_lab import everything_shown, make_link, make_token, other_private_key, private_key
 
@@ -40,17 +41,17 @@ class CountingStore(MemoryStore):
         self.may_answer = threading.Event()
         self.may_answer.set()
 
-    def read(self, name: str) -> Secret | None:
+    def read(self, name: str) -> Item | None:
         self.reads[name] += 1
         assert self.may_answer.wait(10)
         if self.failure is not None:
             raise self.failure
         return super().read(name)
 
-    def write(self, name: str, value: Secret) -> None:
+    def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
         if self.failure is not None:
             raise self.failure
-        super().write(name, value)
+        return super().write(name, value, if_version)
 
     def delete(self, name: str) -> None:
         if self.failure is not None:
@@ -62,9 +63,9 @@ class CountingStore(MemoryStore):
         super().write(name, Secret(item if isinstance(item, str) else json.dumps(item)))
 
     def text(self, name: str) -> str:
-        secret = super().read(name)
-        assert secret is not None
-        return secret.reveal()
+        item = super().read(name)
+        assert item is not None
+        return item.value.reveal()
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from atl_sign.base.errors import (
 )
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.neighbours import Neighbours
-from atl_sign.custody.stores.base import MemoryStore
+from atl_sign.custody.stores.base import Item
+from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import NotInMemoryError, Vault
 from atl_sign.grants import renewal
 from atl_sign.grants.dance import Dances
@@ -98,7 +99,7 @@ class FailingStore(MemoryStore):
     closes = False  # as a file does; a keyring stays open
     is_closed = False
 
-    def read(self, name: str) -> Secret | None:
+    def read(self, name: str) -> Item | None:
         if self.is_closed:
             raise StoreLockedError("the file is locked", "atl-sign unlock")
         return super().read(name)
@@ -109,14 +110,14 @@ class FailingStore(MemoryStore):
     def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
         self.is_closed = False
 
-    def write(self, name: str, value: Secret) -> None:
+    def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
         if self.is_closed:
             raise StoreLockedError("the file is locked", "atl-sign unlock")
         if self.writes_left is not None:
             if self.writes_left == 0:
                 raise StoreLockedError("the keyring is locked", "unlock it")
             self.writes_left -= 1
-        super().write(name, value)
+        return super().write(name, value, if_version)
 
 
 @pytest.fixture
@@ -180,7 +181,7 @@ def test_another_daemon_waits_until_the_new_token_is_stored(world: World, monkey
     assert world.renewals() == 1
     stored = world.store.read("token:jira")
     assert stored is not None
-    assert kept in stored.reveal()
+    assert kept in stored.value.reveal()
 
 
 def test_a_token_is_renewed_after_its_end(world: World) -> None:
@@ -604,7 +605,7 @@ def test_a_changed_item_is_refused(world: World) -> None:
 def _stored(world: World) -> str:
     item = world.store.read("token:jira")
     assert item is not None
-    return item.reveal()
+    return item.value.reveal()
 
 
 def _is_signed(world: World) -> bool:

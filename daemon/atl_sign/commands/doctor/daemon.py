@@ -22,7 +22,7 @@ from atl_sign.commands.programs import find_program, run_program
 from atl_sign.commands.service.systemd import PROPERTIES, find_failure
 from atl_sign.config.file import ConfigFile, UntrustedConfigError, config_path
 from atl_sign.config.settings import Settings
-from atl_sign.custody.stores.base import STORE_DEFAULT, open_store
+from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
 from atl_sign.server.listening import StartError, check_way, socket_path
 from atl_sign.server.own_process import describe_inherited
 

@@ -27,6 +27,7 @@ from atl_sign.base.errors import (
 )
 from atl_sign.base.files import open_without_waiting, replace_whole, sync_folder, take_lock
 from atl_sign.base.folders import explain_failure, is_there, make_folder
+from atl_sign.custody.stores.base import TIMEOUT_S, Item, check_version, version_of
 from atl_sign.custody.stores.sealing import (
     NONCE_BYTES,
     SALT_BYTES,
@@ -43,7 +44,6 @@ from atl_sign.custody.stores.sealing import (
 from atl_sign.custody.stores.tries import Tries
 
 PASSPHRASE_BYTES_MAX = 1024
-TIMEOUT_S = 3.0  # for another process that is writing; as long as a keyring may take
 UNLOCK_HINT = "atl-sign unlock"
 NEW_HINT = "atl-sign unlock --new"
 
@@ -88,17 +88,20 @@ class FileStore:
         self._generation = 0
         self._stamp: tuple[int, ...] | None = None  # of the file that `_items` came from
 
-    def read(self, name: str) -> Secret | None:
+    def read(self, name: str) -> Item | None:
         """See `Store.read`."""
         with self._turn:
             self._refresh()
-            return self._items.get(name)
+            value = self._items.get(name)
+        return None if value is None else Item(value, version_of(value))
 
-    def write(self, name: str, value: Secret) -> None:
-        """See `Store.write`."""
+    def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
+        """See `Store.write`; nothing comes between the look at the version and the write, whatever process it is of."""
         with self._turn, self._alone():
             key = self._refresh()
+            check_version(name, self._items.get(name), if_version)
             self._save({**self._items, name: value}, key)
+        return version_of(value)
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""

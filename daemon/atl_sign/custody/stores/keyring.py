@@ -15,13 +15,15 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
 from atl_sign.base.credentials import Passphrase, Secret, StoreState
 from atl_sign.base.errors import BadRequestError, DaemonError, KeyringMissingError, StoreLockedError, StoreUnavailableError
+from atl_sign.custody.stores.base import TIMEOUT_S, Item, check_version, refuse_passphrase, version_of
+from atl_sign.custody.stores.turns import alone
 
 SERVICE = "atl-sign"
-TIMEOUT_S = 3.0
 
 _CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _NO_STORES = ("keyring.backends.null.", "keyring.backends.fail.", "keyring.backends.chainer.")
@@ -33,11 +35,20 @@ _T = TypeVar("_T")
 
 
 class KeyringStore:
-    """Items under the service `atl-sign` in the back end of one class, each as one line of JSON."""
+    """
+    Items under the service `atl-sign` in the back end of one class, each as one line of JSON.
 
-    def __init__(self, name: str, timeout_s: float = TIMEOUT_S) -> None:
+    Such back ends have no conditional write, so a version is looked at before the write, under the lock file that all daemons of
+    this user hold for a change, also when the back end answers after the caller's deadline. What goes round that file can be
+    overwritten in between: what another program or another machine (a password store in git) writes, and everything if the
+    file's folder cannot be written.
+    """
+
+    def __init__(self, name: str, timeout_s: float = TIMEOUT_S, lock_file: Path | None = None) -> None:
         """
         Stand for the back end whose class has the dotted *name*; it is loaded when it is first needed.
+
+        *lock_file* is held for each change; None where no other daemon has the same back end.
 
         Raises:
             BadRequestError: this is no class's name, or the class keeps nothing (null, fail) or guesses (chainer).
@@ -52,6 +63,7 @@ class KeyringStore:
         self.backend = f"keyring:{name}"
         self._name = name
         self._timeout_s = timeout_s
+        self._lock_file = lock_file
         self._turn = threading.Lock()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
@@ -59,38 +71,35 @@ class KeyringStore:
         self._idle.set()
         self._keyring: Any = None
 
-    def read(self, name: str) -> Secret | None:
+    def read(self, name: str) -> Item | None:
         """See `Store.read`."""
-        text = self._ask(lambda keyring: keyring.get_password(SERVICE, name))
-        if text is None:
-            return None
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, str):
-            raise StoreUnavailableError(f"the back end's item {name} is not what atl-sign writes", "remove it, or write it anew")
-        return Secret(value)
+        value = self._ask(lambda keyring: _read(keyring, name))
+        return None if value is None else Item(value, version_of(value))
 
-    def write(self, name: str, value: Secret) -> None:
+    def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
         """See `Store.write`."""
         # One line of ASCII: pass gives back the first line, others mind what they keep.
         text = json.dumps(value.reveal())
 
         def keep(keyring: Any) -> bool:
-            keyring.set_password(SERVICE, name, text)
-            return hmac.compare_digest((keyring.get_password(SERVICE, name) or "").encode(), text.encode())
+            with alone(self._lock_file, self._timeout_s):
+                if if_version is not None:
+                    check_version(name, _read(keyring, name), if_version)
+                keyring.set_password(SERVICE, name, text)
+                return hmac.compare_digest((keyring.get_password(SERVICE, name) or "").encode(), text.encode())
 
         if not self._ask(keep):
             raise StoreUnavailableError(f"the back end took the item {name} and does not give it back", _FAILED_HINT)
+        return version_of(value)
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
 
         def remove(keyring: Any) -> bool:
-            if keyring.get_password(SERVICE, name) is not None:
-                keyring.delete_password(SERVICE, name)
-            return keyring.get_password(SERVICE, name) is None
+            with alone(self._lock_file, self._timeout_s):
+                if keyring.get_password(SERVICE, name) is not None:
+                    keyring.delete_password(SERVICE, name)
+                return keyring.get_password(SERVICE, name) is None
 
         if not self._ask(remove):
             raise StoreUnavailableError(f"the back end did not remove the item {name}", _FAILED_HINT)
@@ -110,9 +119,7 @@ class KeyringStore:
 
     def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
         """See `Store.unlock`; the back end has ways of its own to be opened."""
-        if passphrase is not None or new is not None:
-            hint = "to keep the secrets in an encrypted file, which has one: atl-sign store move file"
-            raise BadRequestError(f"the store is {self.backend}, which has no passphrase", hint)
+        refuse_passphrase(self.backend, passphrase, new)
         self._ask(lambda keyring: keyring.get_password(SERVICE, _PROBE))
 
     def survives_restart(self) -> bool:
@@ -187,3 +194,17 @@ class KeyringStore:
 
     def _silent(self) -> StoreLockedError:
         return StoreLockedError("the keyring back end does not answer", _SILENT_HINT)
+
+
+def _read(keyring: Any, name: str) -> Secret | None:
+    """Return the item called *name*; raises StoreUnavailableError if it is not what `KeyringStore.write` writes."""
+    text = keyring.get_password(SERVICE, name)
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, str):
+        raise StoreUnavailableError(f"the back end's item {name} is not what atl-sign writes", "remove it, or write it anew")
+    return Secret(value)

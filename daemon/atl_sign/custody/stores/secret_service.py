@@ -1,7 +1,7 @@
 """
 One short conversation with the Secret Service, through keyring: it ends at its deadline and never asks the user anything.
 
-Only `store` imports this module, and only when a secret is needed: keyring and its D-Bus library take 180 ms to load.
+Only `desktop` imports this module, and only when a secret is needed: keyring and its D-Bus library take 180 ms to load.
 
 Sources: the Secret Service API 0.2 (https://specifications.freedesktop.org/secret-service/); the D-Bus specification 0.42.
 """
@@ -20,6 +20,7 @@ from keyring.backends.SecretService import Keyring
 from keyring.errors import InitError, KeyringError, KeyringLocked, PasswordDeleteError
 from secretstorage.exceptions import ItemNotFoundException, LockedException, SecretServiceNotAvailableException
 
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import KeyringMissingError, StoreLockedError, StoreUnavailableError
 from atl_sign.base.ownership import trusted_owners
 from atl_sign.base.peer import read_peer
@@ -41,9 +42,9 @@ _IS_LOCKED = "org.freedesktop.Secret.Error.IsLocked"
 _DELETES_MAX = 16  # more items of one name than any program leaves behind
 
 
-def read_item(name: str, deadline: float, bus: SessionBus) -> str | None:
+def read_item(name: str, deadline: float, bus: SessionBus) -> Secret | None:
     """
-    Return the text of the item called *name*, or None when there is none.
+    Return the item called *name*, or None when there is none.
 
     Args:
         name: the item's name.
@@ -55,15 +56,17 @@ def read_item(name: str, deadline: float, bus: SessionBus) -> str | None:
         StoreLockedError, StoreUnavailableError: the keyring does not give it.
     """
     with _in_our_words():
-        return _backend(deadline, bus).get_password(SERVICE, name)
+        text = _backend(deadline, bus).get_password(SERVICE, name)
+    return None if text is None else Secret(text)
 
 
-def write_item(name: str, text: str, deadline: float, bus: SessionBus) -> None:
+def write_item(name: str, value: Secret, deadline: float, bus: SessionBus) -> None:
     """
-    Keep *text* as the item called *name* and read it back; raises as `read_item`.
+    Keep *value* as the item called *name* and read it back; raises as `read_item`.
 
     After TimeoutError the keyring may still carry out what it was asked for, once it goes on.
     """
+    text = value.reveal()
     with _in_our_words():
         _backend(deadline, bus).set_password(SERVICE, name, text)
         kept = _backend(deadline, bus).get_password(SERVICE, name)

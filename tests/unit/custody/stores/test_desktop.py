@@ -1,7 +1,6 @@
-"""The stores without a keyring: memory, names, and a bus that is missing, foreign, silent or rude."""
+"""The desktop's keyring without one: a bus that is missing, foreign, silent or rude."""
 
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -17,67 +16,9 @@ from secretstorage import ItemNotFoundException
 
 import atl_sign.custody.stores
 from atl_sign.base.credentials import Secret
-from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError, StoreUnavailableError
+from atl_sign.base.errors import DaemonError, StoreLockedError, StoreUnavailableError
 from atl_sign.custody.stores import secret_service
-from atl_sign.custody.stores.base import BACKENDS, PAUSE_S, MemoryStore, SecretServiceStore, Store, open_store
-from tests.store.contract import StoreContract
-
-
-class TestMemoryStore(StoreContract):
-    """What every store promises, kept by the one in memory."""
-
-    @pytest.fixture
-    def store(self) -> Store:
-        return MemoryStore()
-
-    def test_another_memory_store_has_nothing_of_it(self, store: Store) -> None:
-        """It is the process's memory and not the machine's."""
-        store.write("token:jira", Secret("text"))
-
-        assert MemoryStore().read("token:jira") is None
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_open_store_opens_the_store_of_that_name(backend: str) -> None:
-    """The store says which one it is, in the word that named it."""
-    assert open_store(backend, Path("store")).backend == backend
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["keyring.backends.null.Keyring", "keyring.backends.fail.Keyring", "keyring.backends.chainer", "x", "a b.c", "", "os.path;x"],
-)
-def test_a_keyring_back_end_that_keeps_nothing_or_is_none_is_refused(name: str) -> None:
-    """Before anything is loaded; the twin: a class of a module is taken, and loaded later."""
-    with pytest.raises(BadRequestError):
-        open_store(f"keyring:{name}")
-
-    assert open_store("keyring:no_such_module.Keyring").backend == "keyring:no_such_module.Keyring"
-
-
-def test_without_a_folder_there_is_no_file() -> None:
-    """Nobody guesses a place."""
-    with pytest.raises(BadRequestError):
-        open_store("file")
-
-
-@pytest.mark.parametrize("backend", ["", "Memory", "keyring", "null", "secret-service "])
-def test_open_store_refuses_any_other_name(backend: str) -> None:
-    """No name stands for a store that happens to be installed."""
-    with pytest.raises(BadRequestError) as caught:
-        open_store(backend)
-
-    assert caught.value.hint == "name one of: secret-service, file, memory, keyring:MODULE.CLASS"
-
-
-def test_opening_a_store_loads_no_keyring() -> None:
-    """keyring and its D-Bus library take 180 ms to load: only when a secret is needed."""
-    program = (
-        "import sys; from atl_sign.custody.stores.base import open_store; open_store('secret-service');"
-        "assert not {'keyring', 'secretstorage', 'jeepney', 'cryptography'} & sys.modules.keys()"
-    )
-
-    subprocess.run([sys.executable, "-c", program], check=True)
+from atl_sign.custody.stores.desktop import PAUSE_S, SecretServiceStore
 
 
 def test_without_a_session_bus_the_hint_names_both_ways_out() -> None:
