@@ -5,6 +5,7 @@ import pty
 import re
 import select
 import subprocess
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,10 @@ class Person:
             self.seen += part.decode(errors="replace").replace("\r\n", "\n")
         self._from += match.end()
         return match
+
+    def has_echo(self) -> bool:
+        """Whether the terminal shows what is typed."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
 
     def finish(self) -> int:
         """Read to the end, and return the exit status."""

@@ -1,7 +1,10 @@
 """`atl-sign unlock`, `lock` and `store move`: who is asked for the passphrase, and that it shows nowhere."""
 
 import json
+import os
 import shlex
+import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,25 +18,31 @@ from tests.store.readers import read_file
 ATL_SIGN = str(REPOSITORY / "clients/bash/atl-sign")
 WORD = "canary \\\"pass% phrase' ü"
 DEADLINE_S = 20.0
-CURL = """#!/bin/bash
-{ printf '%s\\n' "$@"; env; } >>"$RECORD"
+RECORDED = """#!/bin/bash
+{ printf '%s\\n' "$@"; env; echo "pid $$"; } >>"$RECORD"
 exec REAL "$@"
 """
 
 
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
-    """One whose store is a file that is not there yet; its curl tells what it was called with."""
+    """One whose store is a file that is not there yet; curl and atl-signd record their arguments and environment."""
     daemon = Daemon(ATL_SIGN_STORE="")
     daemon.config.parent.mkdir(parents=True)
     daemon.config.write_text('[store]\nbackend = "file"\n')
     commands = daemon.folder / "commands"
     commands.mkdir()
-    real = subprocess.run(["bash", "-c", "type -P curl"], capture_output=True, text=True, check=True).stdout.strip()
-    put_command(daemon, "curl", CURL.replace("REAL", real))
+    for name in ("curl", "atl-signd"):
+        put_command(daemon, name, RECORDED.replace("REAL", find(daemon, name)))
     daemon.environment.update(PATH=f"{commands}:{daemon.environment['PATH']}", RECORD=str(daemon.folder / "record"))
     with daemon:
         yield daemon
+
+
+def find(daemon: Daemon, name: str) -> str:
+    path = shutil.which(name, path=daemon.environment["PATH"])
+    assert path is not None
+    return path
 
 
 def put_command(daemon: Daemon, name: str, script: str) -> Path:
@@ -70,7 +79,7 @@ def at_terminal(daemon: Daemon, *arguments: str) -> Person:
 
 
 def test_at_a_terminal_the_passphrase_is_asked_without_an_echo(daemon: Daemon) -> None:
-    """Twice for a new one; what is typed shows neither there nor in curl's arguments and environment."""
+    """Twice for a new one; what is typed shows neither there nor in arguments and environments."""
     person = at_terminal(daemon, "unlock", "--new")
     person.answer("New passphrase", WORD)
     person.answer("Once more", WORD)
@@ -83,8 +92,24 @@ def test_at_a_terminal_the_passphrase_is_asked_without_an_echo(daemon: Daemon) -
     person.answer("Passphrase of the atl-sign store", WORD)
     assert person.finish() == 0, person.seen
     assert state_of(daemon) == "ready"
-    shown = person.seen + (daemon.folder / "record").read_text() + daemon.log.read_text()
-    assert "canary" not in shown
+    record = (daemon.folder / "record").read_text()
+    assert "unlock\n--new\n" in record
+    assert "canary" not in person.seen + record + daemon.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_question_gives_the_echo_back(daemon: Daemon, number: int) -> None:
+    """What is typed into the shell afterwards can be seen; the twin: until then it cannot."""
+    person = at_terminal(daemon, "unlock", "--new")
+    person.read_until("New passphrase of the atl-sign store: ")
+    assert not person.has_echo()
+    pid = int((daemon.folder / "record").read_text().rpartition("pid ")[2].split()[0])
+
+    os.kill(pid, number)
+
+    wait_for(person.has_echo)
+    assert person.finish() != 0
+    assert state_of(daemon) == "locked"
 
 
 def test_two_that_differ_and_an_empty_one_are_refused(daemon: Daemon) -> None:
@@ -150,9 +175,8 @@ def test_else_pinentry_asks(daemon: Daemon) -> None:
     run(daemon, "lock")
     bare = daemon.folder / "bare"
     bare.mkdir()
-    for name in ("bash", "curl"):
-        path = subprocess.run(["bash", "-c", f"type -P {name}"], capture_output=True, text=True, check=True).stdout.strip()
-        (bare / name).symlink_to(path)
+    for name in ("bash", "curl", "atl-signd"):
+        (bare / name).symlink_to(find(daemon, name))
     done = run(daemon, "unlock", PATH=str(bare))
     assert (done.returncode, "SSH_ASKPASS" in done.stderr) == (1, True)
 

@@ -5,13 +5,15 @@ import gc
 import io
 import logging
 import os
+import re
 import resource
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from atl_sign import __version__
 from atl_sign.base.terminal import ArgumentParser, complain, say
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def add(name: str, words: str, program: str = "atl-sign") -> argparse.ArgumentParser:
         # People type atl-sign, which hands over to us.
-        return commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", prog=f"{program} {name}")
+        listed: dict[str, Any] = {} if name in (*_CHECKS, "offer") else {"help": words}  # atl-sign's help has the others
+        return commands.add_parser(name, **listed, description=f"{words[0].upper()}{words[1:]}.", prog=f"{program} {name}")
 
     serving = add("serve", "serve on the Unix socket until SIGTERM")
     serving.add_argument(
@@ -62,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     service = add("service", "have systemd start it at log-in")
     service.add_argument("action", choices=("install", "uninstall", "status"), help="what to do")
     service.add_argument("--json", action="store_true", help="with status: print it as JSON")
+    _add_calls(add)
+    add("offer", "offer a store to a person at a terminal; what atl-sign calls when the daemon has none", "atl-signd")
     if given[:1] == ["sandbox"]:  # it has options of its own
         from atl_sign.sandbox.__main__ import main as run_sandbox
 
@@ -69,9 +74,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen, unknown = parser.parse_known_args(given)
     if unknown:
         commands.choices[chosen.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+    if chosen.command in _CHECKS:
+        _CHECKS[chosen.command](commands.choices[chosen.command], chosen)
     if chosen.command == "doctor" and chosen.redact and chosen.report is None:
         parser.error("--redact goes with --report")
     return _run(chosen)
+
+
+def _add_calls(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands that the bash command hands over because they ask for passphrases or change other programs' settings."""
+    for name, usage, words in (
+        ("git", "git setup NAME | git remove NAME", "let git authenticate to a Bitbucket"),
+        ("unlock", "unlock [--new | --change] [--stdin]", "read the store again"),
+        ("store", "store move BACKEND [--volatile] [--stdin]", "carry the secrets over to another store"),
+    ):
+        parser = add(name, words)
+        parser.usage = f"atl-sign {usage}"
+        parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+        parser.add_argument("--json", action="store_true", help="print the daemon's JSON answer")
+        if name == "git":
+            continue
+        if name == "unlock":
+            parser.add_argument("--new", action="store_true", help="make the file, with a passphrase of your choice")
+            parser.add_argument("--change", action="store_true", help="give the file another passphrase")
+        else:
+            parser.add_argument("--volatile", action="store_true", help="needed for memory, which ends with the daemon")
+        parser.add_argument("--stdin", action="store_true", help="read the passphrase from standard input, one line each")
+
+
+def _check_git(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
+    verb = chosen.words[0] if chosen.words else None
+    if verb is None:
+        parser.error("git needs a verb: setup or remove")
+    if verb not in ("setup", "remove"):
+        parser.error(f"there is no git {verb}")
+    if len(chosen.words) != 2:
+        parser.error(f"git takes 2 argument(s), not {len(chosen.words)}")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", chosen.words[1]):
+        parser.error("a link's name is up to 64 letters, digits, dots, dashes and underscores")
+
+
+def _check_unlock(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
+    if chosen.words:
+        parser.error(f"unlock takes 0 argument(s), not {len(chosen.words)}")
+    if chosen.new and chosen.change:
+        parser.error("--new and --change exclude each other")
+
+
+def _check_store(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
+    if chosen.words[:1] != ["move"]:
+        parser.error("store needs a verb: move")
+    if len(chosen.words) != 2:
+        parser.error("store move takes the store to move to")
+
+
+_CHECKS = {"git": _check_git, "unlock": _check_unlock, "store": _check_store}
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -90,6 +147,8 @@ def _run(chosen: argparse.Namespace) -> int:
         from atl_sign.commands.setup_guide import run_setup
 
         return run_setup(os.environ, chosen.name)
+    if chosen.command in ("git", "unlock", "store", "offer"):
+        return _run_call(chosen)
     if chosen.command in ("stop", "restart"):
         from atl_sign.commands.stopping import run_restart, run_stop
 
@@ -101,6 +160,25 @@ def _run(chosen: argparse.Namespace) -> int:
     from atl_sign.commands.demo import run_demo
 
     return run_demo(may_open_browser=not chosen.no_browser)
+
+
+def _run_call(chosen: argparse.Namespace) -> int:
+    resource.setrlimit(
+        resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
+    )  # no file of a passphrase in memory
+    if chosen.command == "git":
+        from atl_sign.commands.git_setup import run_git
+
+        return run_git(os.environ, *chosen.words, as_json=chosen.json)
+    if chosen.command == "unlock":
+        from atl_sign.commands.unlock import run_unlock
+
+        return run_unlock(os.environ, new=chosen.new, change=chosen.change, from_stdin=chosen.stdin, as_json=chosen.json)
+    from atl_sign.commands.store_move import run_offer, run_store_move
+
+    if chosen.command == "offer":
+        return run_offer(os.environ)
+    return run_store_move(os.environ, chosen.words[1], volatile=chosen.volatile, from_stdin=chosen.stdin, as_json=chosen.json)
 
 
 def _allow_large_files() -> None:

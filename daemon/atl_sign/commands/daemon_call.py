@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from atl_sign.base.peer import Peer, read_peer
 
@@ -48,15 +49,50 @@ class DaemonAnswer:
         return error if isinstance(error, dict) else {}
 
 
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """What came back, as it came."""
+
+    status: int
+    code: str | None  # the error's
+    text: str
+    pid: int | None  # as in DaemonAnswer
+
+
 def call_daemon(path: Path, method: str, target: str, timeout_s: float) -> DaemonAnswer:
+    """Send one request without a body to the socket at *path*, as by `send_call`, and return the fields of the JSON answer."""
+    answer = send_call(path, method, target, timeout_s)
+    try:
+        fields = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise _not_ours(path, answer.pid)
+    return DaemonAnswer(answer.status, fields, answer.pid)
+
+
+def send_call(
+    path: Path,
+    method: str,
+    target: str,
+    timeout_s: float,
+    *,
+    accept: str = "application/json",
+    fields: Mapping[str, bytes] | None = None,
+) -> RawAnswer:
     """
-    Send one request without a body to the socket at *path*; raises NoAnswerError. Each read has *timeout_s*.
+    Send one request to the socket at *path*, with *fields* as a form; raises NoAnswerError. Each read has *timeout_s*.
 
     Nothing is sent to another user's process: the path may lead through a folder that they can change.
     """
     connection = _Connection(path, timeout_s)
     pid = None
     no_answer = f"no daemon answers at {path}"
+    headers = {"Accept": accept}
+    body = None
+    if fields:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        body = urlencode(fields)
     try:
         try:
             connection.connect()
@@ -70,9 +106,9 @@ def call_daemon(path: Path, method: str, target: str, timeout_s: float) -> Daemo
             raise NoAnswerError(
                 "foreign", f"no daemon of yours answers at {path}: the user with uid {peer.uid} listens there", pid
             )
-        connection.request(method, target, headers={"Accept": "application/json"})
+        connection.request(method, target, body, headers)
         response = connection.getresponse()
-        fields = json.loads(response.read(_ANSWER_BYTES_MAX))
+        return RawAnswer(response.status, response.getheader("Atl-Sign-Code"), response.read(_ANSWER_BYTES_MAX).decode(), pid)
     except FileNotFoundError:
         raise NoAnswerError("absent", f"{no_answer}: there is no such socket") from None
     except ConnectionRefusedError:
@@ -83,13 +119,14 @@ def call_daemon(path: Path, method: str, target: str, timeout_s: float) -> Daemo
         raise NoAnswerError("foreign", f"{no_answer}: the connection was closed", pid) from None
     except OSError as exc:
         raise NoAnswerError("foreign", f"{no_answer}: {(exc.strerror or type(exc).__name__).lower()}", pid) from None
-    except (http.client.HTTPException, ValueError, RecursionError):
-        raise NoAnswerError("foreign", f"{no_answer}: what listens there is no atl-signd", pid) from None
+    except (http.client.HTTPException, ValueError):
+        raise _not_ours(path, pid) from None
     finally:
         connection.close()
-    if not isinstance(fields, dict):
-        raise NoAnswerError("foreign", f"{no_answer}: what listens there is no atl-signd", pid)
-    return DaemonAnswer(response.status, fields, pid)
+
+
+def _not_ours(path: Path, pid: int | None) -> NoAnswerError:
+    return NoAnswerError("foreign", f"no daemon answers at {path}: what listens there is no atl-signd", pid)
 
 
 def find_listener(path: Path) -> Peer | None:

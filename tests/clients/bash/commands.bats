@@ -421,7 +421,7 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 	local url=http://127.0.0.1:$SANDBOX_PORT/bitbucket
 	mkdir programs links
 	cp "$ROOT/clients/bash/atl-sign" "$ROOT/clients/git/git-credential-atl-sign" programs
-	printf '#!/bin/sh\necho "beside: $*"\n' >programs/atl-signd
+	printf '#!/bin/sh\n[ "$1" = git ] && exec "%s" "$@"\necho "beside: $*"\n' "$(type -P atl-signd)" >programs/atl-signd
 	chmod +x programs/atl-signd
 	ln -s ../programs/atl-sign links/again
 	ln -s again links/atl-sign
@@ -441,6 +441,7 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 	local url=http://127.0.0.1:$SANDBOX_PORT/bitbucket
 	mkdir "a folder"
 	cp "$ROOT/clients/bash/atl-sign" "$ROOT/clients/git/git-credential-atl-sign" "a folder"
+	ln -s "$(type -P atl-signd)" "a folder"
 	atl-sign link add bb "$url"
 	export GIT_CONFIG_GLOBAL=$PWD/settings PATH=/usr/local/bin:/usr/bin:/bin
 	"$PWD/a folder/atl-sign" git setup bb

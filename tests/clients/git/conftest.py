@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +49,7 @@ class Lab:
     def environment(self) -> Mapping[str, str]:
         return {
             **{name: value for name, value in self.daemon.environment.items() if not name.startswith("COV")},
-            "PATH": f"{HELPER.parent}:{ATL_SIGN.parent}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{HELPER.parent}:{ATL_SIGN.parent}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.home),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
