@@ -31,7 +31,7 @@ DOORS = {
     "requests_oauthlib": {"schemes"},
     "oauthlib": {"schemes"},
     "certifi": {"commands"},
-    "cryptography": {"schemes", "custody", "commands"},
+    "cryptography": {"custody", "commands"},
     "tomlkit": {"config"},
     "tomllib": {"config"},
     "idna": {"base"},

@@ -19,9 +19,9 @@ import pytest
 
 from atl_sign.base.credentials import Passphrase
 from atl_sign.base.findings import GRANT_CHECKS, LINK_CHECKS, MACHINE_CHECKS
+from atl_sign.custody.keys.software import make_private_key
 from atl_sign.custody.stores.file import FileStore
 from atl_sign.sandbox import Sandbox
-from atl_sign.schemes.oauth1.signature import make_private_key
 from tests.clients.tls.front import Port, TlsFront, make_authority, read_request
 from tests.keyring_lab import KeyringLab
 from tests.lab import REPOSITORY, Daemon, revoke_tokens, secrets_of

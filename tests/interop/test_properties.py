@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from atl_sign.base.credentials import AccessToken, Consumer, Secret
 from atl_sign.base.urls import DEFAULT_PORTS, parse_pairs, parse_url
-from atl_sign.schemes.oauth1.signature import UnsignedRequest, make_private_key, sign
+from atl_sign.custody.keys.software import make_private_key
+from atl_sign.schemes.oauth1.signature import UnsignedRequest, sign
 from tests.interop.judges import CONSUMER_KEY, TIMESTAMP, Authlib, Judge, Oauthlib, SandboxProvider, encode_raw
 from tests.vectors import private_key
 

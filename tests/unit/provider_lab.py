@@ -6,8 +6,8 @@ from typing import Any
 
 from atl_sign.base.credentials import AccessToken, Consumer, Secret
 from atl_sign.config.links import Link, parse_base_url
+from atl_sign.custody.keys.software import RsaPrivateKey, make_private_key
 from atl_sign.schemes.oauth1.legs import Provider
-from atl_sign.schemes.oauth1.signature import RsaPrivateKey, make_private_key
 
 CONSUMER_KEY = "unit-tests"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from atl_sign.base.credentials import AccessToken, Consumer, Secret
 from atl_sign.base.urls import Pairs, parse_pairs, parse_url
-from atl_sign.schemes.oauth1.signature import RsaPrivateKey, UnsignedRequest, load_private_key
+from atl_sign.custody.keys.software import RsaPrivateKey, load_private_key
+from atl_sign.schemes.oauth1.signature import UnsignedRequest
 
 TEST_KEY = "wiki.oauth.net"  # published with its private half: it protects nothing
 

@@ -33,6 +33,8 @@ from atl_sign.base.user_namespace import OPEN_MEMORY, is_owned_by_us
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.links import Link, prefer_default
 from atl_sign.config.settings import Settings
+from atl_sign.custody.keys.base import Signer
+from atl_sign.custody.keys.software import RsaPrivateKey, make_private_key
 from atl_sign.custody.stores.base import Store
 from atl_sign.custody.stores.opening import open_store
 from atl_sign.custody.vault import NotInMemoryError, Vault
@@ -42,7 +44,7 @@ from atl_sign.grants.states import DanceState
 from atl_sign.providers.products import PRODUCTS, Product
 from atl_sign.schemes.oauth1.problems import explain_problem, parse_clock_offset, parse_problem
 from atl_sign.schemes.oauth1.setup import ApplinkForm, make_form
-from atl_sign.schemes.oauth1.signature import RsaPrivateKey, UnsignedRequest, make_private_key, sign, signature_base_string
+from atl_sign.schemes.oauth1.signature import UnsignedRequest, sign, signature_base_string
 
 if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first call needs it
     from atl_sign.providers.who_am_i import CheckResult
@@ -293,7 +295,7 @@ class Agent:
 
         return diagnose_link(link, lambda: self._provider(link), lambda: self._live_token(link), lambda: self.check(name))
 
-    def get_key(self) -> RsaPrivateKey:
+    def get_key(self) -> Signer:
         """Return the consumer's key; raises KeyMissingError."""
         key = self._vault.key()
         if key is None:

@@ -27,11 +27,11 @@ from atl_sign.base.text import format_error, format_lines, format_table
 from atl_sign.base.urls import Pairs, parse_pairs
 from atl_sign.config.links import Link
 from atl_sign.config.settings import link_to_fields
+from atl_sign.custody.keys.base import Signer
 from atl_sign.custody.vault import NotInMemoryError
 from atl_sign.grants.dance import Dance
 from atl_sign.grants.states import Cancelled, Failed, Granted
 from atl_sign.schemes.oauth1.setup import format_form
-from atl_sign.schemes.oauth1.signature import RsaPrivateKey
 
 WAIT_S_MAX = 60.0
 # A form of 1 MiB and a URL of 64 KiB of which each byte is escaped (%25), and room for the rest.
@@ -322,7 +322,7 @@ def _describe_dance(dance: Dance) -> schemas.DanceAnswer:
     )
 
 
-def _answer_key(request: Request, key: RsaPrivateKey, status: int = 200) -> Response:
+def _answer_key(request: Request, key: Signer, status: int = 200) -> Response:
     pem = key.public_pem()
     return answer_with(
         request, schemas.KeyAnswer(public_key=pem, fingerprint=key.fingerprint(), bits=key.bits), pem.splitlines(), status

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from atl_sign.base.credentials import AccessToken, GitRecord, GitToken, Secret
+from atl_sign.custody.keys.software import RsaPrivateKey, load_private_key
 from atl_sign.providers.products import is_user_name
-from atl_sign.schemes.oauth1.signature import RsaPrivateKey, load_private_key
 
 KEY_ITEM = "consumer-key"
 _VERSION = 1  # of the items' JSON

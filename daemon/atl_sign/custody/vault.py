@@ -23,10 +23,11 @@ from atl_sign.custody.items import (
     parse_token,
     token_item,
 )
+from atl_sign.custody.keys.base import Signer
+from atl_sign.custody.keys.software import RsaPrivateKey
 from atl_sign.custody.moving import copy_items
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.stores.base import Store
-from atl_sign.schemes.oauth1.signature import RsaPrivateKey
 
 _T = TypeVar("_T")
 
@@ -49,7 +50,7 @@ class Vault:
         self._neighbours = neighbours or Neighbours(None)
         self._lock = threading.RLock()  # many first requests at once read an item once
         self._is_locked = False  # by `lock`: nothing is read until `unlock`, though the store would answer
-        self._key: RsaPrivateKey | None = None
+        self._key: Signer | None = None
         self._tokens: dict[str, KeptToken | None] = {}
         self._git_records: dict[str, KeptGitRecord | None] = {}
         # Tokens of renewals that are not in the store yet: there is no other copy, so a lock keeps them, though not for signing.
@@ -152,7 +153,7 @@ class Vault:
             self._neighbours.tell()
         return before
 
-    def key(self, *, from_memory: bool = False) -> RsaPrivateKey | None:
+    def key(self, *, from_memory: bool = False) -> Signer | None:
         """
         Return the consumer's private key, or None when there is none.
 

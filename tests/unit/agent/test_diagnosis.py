@@ -17,10 +17,10 @@ from atl_sign.base.errors import (
     StoreUnavailableError,
 )
 from atl_sign.base.findings import GRANT_CHECKS, Finding
+from atl_sign.custody.keys.software import make_private_key
 from atl_sign.providers.who_am_i import CheckResult
 from atl_sign.sandbox import Sandbox
 from atl_sign.schemes.oauth1.legs import Provider
-from atl_sign.schemes.oauth1.signature import make_private_key
 from tests.unit.provider_lab import CONSUMER_KEY, make_link, make_provider, make_token, private_key
 from tests.unit.raw_server import RawServer, reply
 

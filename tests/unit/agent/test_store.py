@@ -25,13 +25,13 @@ from atl_sign.base.errors import (
 )
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.items import items_of_link
+from atl_sign.custody.keys.software import load_private_key, make_private_key
 from atl_sign.custody.stores.base import Item, Store
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import NotInMemoryError, Vault
 from atl_sign.grants.dance import Dances
 from atl_sign.grants.renewal import Renewals
 from atl_sign.sandbox import Sandbox
-from atl_sign.schemes.oauth1.signature import load_private_key, make_private_key
 from tests.audit_lab import PEER, MemorySink, make_audit
 from tests.unit.provider_lab import make_link, make_token, private_key
 

@@ -22,6 +22,7 @@ from atl_sign.base.errors import (
     StoreUnavailableError,
 )
 from atl_sign.config.file import ConfigFile
+from atl_sign.custody.keys.software import load_private_key
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.stores.base import Item
 from atl_sign.custody.stores.memory import MemoryStore
@@ -32,7 +33,6 @@ from atl_sign.sandbox import Sandbox, server
 from atl_sign.sandbox.call import Call
 from atl_sign.sandbox.wire import Answer
 from atl_sign.schemes.oauth1.legs import Provider
-from atl_sign.schemes.oauth1.signature import load_private_key
 from tests.audit_lab import PEER, make_audit
 from tests.lab import wait_for
 from tests.unit.provider_lab import private_key

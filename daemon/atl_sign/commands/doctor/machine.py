@@ -13,8 +13,8 @@ from atl_sign.base.striking import strike_address
 from atl_sign.commands.doctor.tls_probe import ca_file
 from atl_sign.commands.programs import find_program, run_program
 from atl_sign.config.links import Link, parse_base_url
+from atl_sign.custody.keys.software import make_private_key
 from atl_sign.providers.tls_files import UnusableFileError, load_files
-from atl_sign.schemes.oauth1.signature import make_private_key
 
 PROXY_S = 3.0
 CALLBACK_ADDRESS = "127.0.0.1"

@@ -8,12 +8,8 @@ from base64 import b64encode
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
-from atl_sign.base.credentials import AccessToken, Consumer, RequestToken, Secret
-from atl_sign.base.errors import BadUrlError, InternalError, StoreLockedError
+from atl_sign.base.credentials import AccessToken, Consumer, RequestToken
+from atl_sign.base.errors import BadUrlError
 from atl_sign.base.urls import PARAMETERS_MAX, Pairs, Url, parse_pairs
 
 SIGNATURE_METHOD = "RSA-SHA1"  # the only one that Atlassian's servers take (facts atlassian-auth.md section 1.1)
@@ -32,9 +28,6 @@ PROTOCOL_PARAMETERS = frozenset(
     }
 )
 
-_PADDING = padding.PKCS1v15()
-_SHA1 = hashes.SHA1()  # noqa: S303 - the protocol's choice, not ours
-
 
 @dataclass(frozen=True, slots=True)
 class UnsignedRequest:
@@ -45,92 +38,6 @@ class UnsignedRequest:
     form: Pairs | None = None  # decoded names and values of a form body; None for every other body
     # Protocol parameters of the dance: oauth_callback, oauth_verifier, oauth_session_handle. They go into the header.
     oauth: Pairs = field(default=(), repr=False)
-
-
-class RsaPrivateKey:
-    """An RSA private key, parsed once, that makes RSA-SHA1 signatures."""
-
-    __slots__ = ("_key",)
-
-    def __init__(self, key: rsa.RSAPrivateKey) -> None:
-        """Wrap a key that `load_private_key` or `make_private_key` gave."""
-        self._key: rsa.RSAPrivateKey | None = key
-
-    def forget(self) -> None:
-        """Give the key up, whoever still holds this object; OpenSSL overwrites its numbers when the last signature is done."""
-        self._key = None
-
-    def _known(self) -> rsa.RSAPrivateKey:
-        """Return the key; raises StoreLockedError after `forget`."""
-        key = self._key
-        if key is None:
-            raise StoreLockedError("the store was locked meanwhile", "atl-sign unlock")
-        return key
-
-    def sign_sha1(self, message: bytes) -> bytes:
-        """
-        Return the PKCS#1 v1.5 signature with SHA-1 over *message* (RFC 5849 §3.4.3).
-
-        Raises:
-            InternalError: this machine's crypto policy forbids SHA-1 signatures, as RHEL 9's does (facts section 1.1).
-            StoreLockedError: the key was forgotten.
-        """
-        try:
-            return self._known().sign(message, _PADDING, _SHA1)
-        except UnsupportedAlgorithm:
-            raise InternalError(
-                "this machine's cryptography library refuses RSA-SHA1 signatures",
-                "allow SHA-1 signatures in the system's crypto policy, or install cryptography from PyPI with its own OpenSSL",
-            ) from None
-
-    @property
-    def bits(self) -> int:
-        """The length of the modulus."""
-        return self._known().key_size
-
-    def public_pem(self) -> str:
-        """Return the public key as SubjectPublicKeyInfo PEM, the form an application link's page takes (facts section 1.3)."""
-        spki = serialization.PublicFormat.SubjectPublicKeyInfo
-        return self._known().public_key().public_bytes(serialization.Encoding.PEM, spki).decode("ascii")
-
-    def fingerprint(self) -> str:
-        """Return `SHA256:` and the unpadded base64 of the SubjectPublicKeyInfo's SHA-256, as ssh-keygen prints fingerprints."""
-        digest = hashes.Hash(hashes.SHA256())
-        spki = serialization.PublicFormat.SubjectPublicKeyInfo
-        digest.update(self._known().public_key().public_bytes(serialization.Encoding.DER, spki))
-        return "SHA256:" + b64encode(digest.finalize()).decode("ascii").rstrip("=")
-
-    def private_pem(self) -> Secret:
-        """Return the private key as unencrypted PKCS#8 PEM, for the store alone."""
-        pkcs8 = serialization.PrivateFormat.PKCS8
-        return Secret(
-            self._known().private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption()).decode("ascii")
-        )
-
-
-def make_private_key(bits: int) -> RsaPrivateKey:
-    """Make a new key of *bits* (2048, 3072 or 4096); takes up to some seconds. Raises as `RsaPrivateKey.sign_sha1`."""
-    key = RsaPrivateKey(rsa.generate_private_key(public_exponent=65_537, key_size=bits))
-    key.sign_sha1(b"self-test")  # better told now than at the first request
-    return key
-
-
-def load_private_key(pem: Secret) -> RsaPrivateKey:
-    """
-    Parse a PKCS#8 PEM that our own store gave back.
-
-    The key's arithmetic is not proved again: that takes 36 ms for 2048 bits, and it was proved when the key was made.
-
-    Raises:
-        ValueError: it is not an RSA private key in PEM.
-    """
-    try:
-        key = serialization.load_pem_private_key(pem.reveal().encode(), None, unsafe_skip_rsa_key_validation=True)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("not a private key in PEM") from None
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ValueError("not an RSA key")
-    return RsaPrivateKey(key)
 
 
 def sign(

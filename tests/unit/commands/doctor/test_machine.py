@@ -10,7 +10,7 @@ import pytest
 from atl_sign.base.errors import InternalError
 from atl_sign.base.findings import Finding
 from atl_sign.commands.doctor import machine as doctor_machine
-from atl_sign.schemes.oauth1.signature import RsaPrivateKey
+from atl_sign.custody.keys.software import RsaPrivateKey
 from tests.unit.raw_server import make_certificate
 
 

@@ -14,13 +14,13 @@ from atl_sign.base.credentials import AccessToken, Consumer, RequestToken, Secre
 from atl_sign.base.errors import ProviderRefusedError, ProviderUnreachableError
 from atl_sign.base.urls import Url
 from atl_sign.config.links import Link, parse_base_url
+from atl_sign.custody.keys.software import RsaPrivateKey, make_private_key
 from atl_sign.providers.exchange import Answer
 from atl_sign.providers.who_am_i import check_link
 from atl_sign.sandbox import Sandbox
 from atl_sign.sandbox.keys import parse_public_key
 from atl_sign.sandbox.problems import REFUSAL_FORMS, RefusalForm
 from atl_sign.schemes.oauth1.legs import Manifest, Provider, fetch_manifest
-from atl_sign.schemes.oauth1.signature import RsaPrivateKey, make_private_key
 from tests.lab import PRODUCTS
 from tests.unit.provider_lab import (
     CONSUMER_KEY,
