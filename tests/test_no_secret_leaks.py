@@ -113,7 +113,7 @@ def test_gits_token_is_in_gits_answer_alone(trail: Trail) -> None:
         answers = []
         for capability in ("", "capability[]=authtype\n"):
             answers.append(daemon.request("POST", "/git-credential/get", (capability + lines).encode()))
-            secret = sandbox.state.sites["bitbucket"].data.tokens.of_user("alice")[-1].secret
+            secret = sandbox.state.sites["bitbucket"].state.tokens.of_user("alice")[-1].secret
             secrets.add(secret)
             for operation in ("store", "erase"):
                 trail.request("POST", f"/git-credential/{operation}", f"{lines}password={CANARY}\n".encode())

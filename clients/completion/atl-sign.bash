@@ -65,7 +65,7 @@ _atl_sign_has_value() {
 	case $command:$1 in
 	link:--consumer-key | link:--signing-url | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
 	serve:--key-fd | key:--bits | header:--form | header:--link) ;;
-	sandbox:--port | sandbox:--product | sandbox:--context-path | sandbox:--base-url) ;;
+	sandbox:--port | sandbox:--product | sandbox:--product-version | sandbox:--context-path | sandbox:--base-url) ;;
 	sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life | sandbox:--token-days-max) ;;
 	sandbox:--refusals) ;;
 	*) return 1 ;;
@@ -90,8 +90,8 @@ _atl_sign_options() {
 	link:* | key:* | check:* | git:* | lock:*) _atl_sign_offer --json --help ;;
 	demo:*) _atl_sign_offer --no-browser --help ;;
 	sandbox:*)
-		_atl_sign_offer --port --product --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life \
-			--token-days-max --refusals --help
+		_atl_sign_offer --port --product --product-version --context-path --base-url --behind-proxy --clock-offset --token-life \
+			--request-token-life --token-days-max --refusals --help
 		;;
 	serve:*) _atl_sign_offer --key-fd --idle-exit --help ;;
 	setup:* | stop:* | restart:*) _atl_sign_offer --help ;;

@@ -28,7 +28,7 @@ function __atl_sign_at
             set waits no
         else if string match -q -- '-*' $word
             if contains -- $word --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --form --link \
-                    --key-fd --port --product --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
+                    --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
                 set waits yes
             end
         else
@@ -209,11 +209,12 @@ complete -c atl-sign -n '__atl_sign_at serve' -l idle-exit -d 'end when nobody n
 
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product -a 'bamboo jira confluence bitbucket' -d 'product to play'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product-version -d 'another version of a product'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l context-path -d 'instead of /PRODUCT'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l base-url -d 'configured base URL'
 complete -c atl-sign -n '__atl_sign_at sandbox' -l behind-proxy -d 'check signatures against --base-url'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l clock-offset -d 'seconds that its clock is ahead'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-life -d 'seconds that an access token lives'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l request-token-life -d 'seconds that a request token lives'
-complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-days-max -d 'days that an HTTP access token lives at most'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-days-max -d 'days that a personal access token lives at most'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l refusals -a 'both newline header body page' -d 'how an OAuth problem arrives'

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from atl_sign.sandbox import Sandbox
-from atl_sign.sandbox.access_tokens import HttpAccessToken
+from atl_sign.sandbox.tokens import PersonalToken
 from tests.lab import Daemon, Reply, wait_for
 
 
@@ -43,8 +44,8 @@ def fields_of(reply: Reply) -> dict[str, str]:
     return dict(line.split("=", 1) for line in reply.text.splitlines())
 
 
-def tokens_of(sandbox: Sandbox, user: str = "alice") -> list[HttpAccessToken]:
-    found: list[HttpAccessToken] = sandbox.state.sites["bitbucket"].data.tokens.of_user(user)
+def tokens_of(sandbox: Sandbox, user: str = "alice") -> list[PersonalToken]:
+    found: list[PersonalToken] = sandbox.state.sites["bitbucket"].state.tokens.of_user(user)
     return found
 
 
@@ -299,21 +300,22 @@ def test_killed_while_it_is_made(bitbucket: Sandbox, tmp_path: object) -> None:
     del tmp_path
     with KeyringLab() as keyring, Daemon(ATL_SIGN_STORE="secret-service", **keyring.env) as daemon:
         daemon.dance(bitbucket, "bitbucket")
-        add = bitbucket.state.sites["bitbucket"].data.tokens.add
+        tokens: Any = bitbucket.state.sites["bitbucket"].state.tokens
+        add = tokens.add
 
-        def kill_first(*arguments: object) -> HttpAccessToken:
-            token: HttpAccessToken = add(*arguments)
+        def kill_first(*arguments: object) -> PersonalToken:
+            token: PersonalToken = add(*arguments)
             assert daemon.process is not None
             daemon.process.kill()
             daemon.process.wait(10)
             return token
 
-        bitbucket.state.sites["bitbucket"].data.tokens.add = kill_first
+        tokens.add = kill_first
         with pytest.raises((ConnectionError, AssertionError)):
             ask(daemon, "get", describe(bitbucket))
         wait_for(lambda: len(tokens_of(bitbucket)) == 1)
         (orphan,) = tokens_of(bitbucket)
-        bitbucket.state.sites["bitbucket"].data.tokens.add = add
+        tokens.add = add
         assert daemon.process is not None
         daemon.process.wait(10)  # until then its socket still takes connections
         daemon.process = None

@@ -444,5 +444,5 @@ def test_a_logout_that_a_lock_refused_can_be_done_again(path: str, way: str, kep
         reply = kept.request("DELETE", path)
 
         assert reply.json["git_left"] == []
-        assert not bitbucket.state.sites["bitbucket"].data.tokens.of_user("alice")
+        assert not bitbucket.state.sites["bitbucket"].state.tokens.of_user("alice")
     assert read_file(path_of(kept).read_bytes(), WORD.encode()).keys() == {"consumer-key"}

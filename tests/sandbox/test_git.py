@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from atl_sign.sandbox import Sandbox
-from atl_sign.sandbox.access_tokens import HttpAccessToken
-from atl_sign.sandbox.bitbucket_data import BitbucketData
+from atl_sign.sandbox.tokens import PersonalToken
 from tests.sandbox.consumer import JSON, Clock, Consumer, KeyPair
 
 CHALLENGE = 'Basic realm="Atlassian Bitbucket"'
@@ -46,9 +45,9 @@ def git(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-def make_token(provider: Sandbox, clock: Clock, *permissions: str, user: str = "alice", days: float = 7) -> HttpAccessToken:
-    data: BitbucketData = provider.state.sites["bitbucket"].data
-    return data.tokens.add(user, "test", permissions or ("REPO_WRITE",), clock(), clock() + days * 86_400)
+def make_token(provider: Sandbox, clock: Clock, *permissions: str, user: str = "alice", days: float = 7) -> PersonalToken:
+    tokens = provider.state.sites["bitbucket"].state.tokens
+    return tokens.add(user, "test", permissions or ("REPO_WRITE",), clock(), clock() + days * 86_400)
 
 
 def basic(name: str, password: str) -> str:

@@ -6,6 +6,8 @@ in every test. What it imitates and what it does not is in docs/sandbox.md.
 """
 
 from atl_sign.sandbox.person import ApproveError
-from atl_sign.sandbox.server import PRODUCTS, Received, Sandbox, SandboxState
+from atl_sign.sandbox.received import Received, SandboxState
+from atl_sign.sandbox.server import PRODUCTS, Sandbox
+from atl_sign.sandbox.tokens import PersonalToken
 
-__all__ = ["PRODUCTS", "ApproveError", "Received", "Sandbox", "SandboxState"]
+__all__ = ["PRODUCTS", "ApproveError", "PersonalToken", "Received", "Sandbox", "SandboxState"]

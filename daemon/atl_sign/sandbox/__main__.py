@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from atl_sign.sandbox.access_tokens import EXPIRY_DAYS_MAX
 from atl_sign.sandbox.problems import REFUSAL_FORMS
 from atl_sign.sandbox.server import PRODUCTS, Sandbox
 from atl_sign.sandbox.state import REQUEST_TOKEN_LIFE_S, TOKEN_LIFE_S
+from atl_sign.sandbox.tokens import DAYS_MAX
 
 _END = (signal.SIGTERM, signal.SIGINT)
 
@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         sandbox = Sandbox(
             list(dict.fromkeys(options.product)) or tuple(PRODUCTS),
+            versions=dict(options.product_version),
             port=options.port,
             context_path=options.context_path,
             base_url=options.base_url,
@@ -57,6 +58,14 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="port to listen on; 0, the default, is any free one")
     parser.add_argument("--product", action="append", default=[], choices=tuple(PRODUCTS), help="repeatable; all four without it")
+    parser.add_argument(
+        "--product-version",
+        action="append",
+        default=[],
+        type=_product_version,
+        metavar="PRODUCT=VERSION",
+        help="another version of a product, such as jira=8.13.0, which has no personal access tokens; repeatable",
+    )
     parser.add_argument("--context-path", metavar="PATH", help="instead of /PRODUCT, with a single --product; / for none")
     parser.add_argument("--base-url", metavar="URL", help="the configured base URL, when it is to differ from the real address")
     parser.add_argument(
@@ -73,9 +82,9 @@ def _make_parser() -> argparse.ArgumentParser:
     trouble.add_argument(
         "--token-days-max",
         type=_days,
-        default=EXPIRY_DAYS_MAX,
+        default=DAYS_MAX,
         metavar="DAYS",
-        help="for how long at most a Bitbucket user may ask for an HTTP access token",
+        help="for how long at most a user may ask for a personal access token",
     )
     trouble.add_argument(
         "--refusals",
@@ -84,6 +93,13 @@ def _make_parser() -> argparse.ArgumentParser:
         help="how an OAuth problem arrives: in header and body, with a newline after the body, only in one, or with an HTML page",
     )
     return parser
+
+
+def _product_version(text: str) -> tuple[str, str]:
+    product, equals, version = text.partition("=")
+    if not equals:
+        raise ValueError
+    return product, version
 
 
 def _days(text: str) -> int:

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from atl_sign.sandbox.call import Call, RefusalError
 from atl_sign.sandbox.parameters import parse_authorization
 from atl_sign.sandbox.problems import OAuthProblemError
-from atl_sign.sandbox.state import User
 from atl_sign.sandbox.verify import OAuthMessage, make_base_uri, verify
 from atl_sign.sandbox.wire import FORM, Answer, make_text
 
@@ -19,11 +18,16 @@ _BROWSER = re.compile(r"\b(?:Mozilla|Opera)/")
 _XSRF_TYPES = ("", FORM, "multipart/form-data", "text/plain")
 
 
+class LoginNeededError(Exception):
+    """The caller is sent to the login page."""
+
+
 def identify(call: Call) -> None:
     """
     Set the call's user, session and verdict.
 
     Raises:
+        LoginNeededError: a token where tokens do not work.
         OAuthProblemError: it is OAuth, and refused.
         RefusalError: a password or token that is wrong, or a user who may not log in.
         ServerThrowsError: the real server would throw while it checks the signature.
@@ -40,7 +44,7 @@ def identify(call: Call) -> None:
     if scheme.lower() == "basic":
         _take_password(call, credentials)
     elif scheme == "Bearer":
-        _take_token(call, credentials.strip())
+        _take_bearer(call, credentials.strip())
 
 
 def make_message(call: Call) -> OAuthMessage:
@@ -126,27 +130,45 @@ def _take_password(call: Call, credentials: str) -> None:
         name, _, password = b64decode(credentials, validate=True).decode().partition(":")
     except ValueError:
         raise RefusalError(401, "The user name and password cannot be read.") from None
-    user = call.state.check_password(name, password)
-    call.verdict = "basic"
-    if user is None:  # a personal token stands in for its owner's password
-        user = _find_token_user(call, password)
-        call.verdict = "bearer"
-    if user is None or user.name != name:
+    if _accepts_token_as_password(call) and take_token(call, password) and call.user is not None and call.user.name == name:
+        return  # a token needs its owner's name beside it
+    call.token = None
+    call.user, call.verdict = call.state.check_password(name, password), "basic"
+    if call.user is None:
         call.verdict = "wrong password"
         raise RefusalError(401, "The user name or password is wrong.")
-    call.user = user
 
 
-def _take_token(call: Call, token: str) -> None:
-    call.user = _find_token_user(call, token)
-    call.verdict = "bearer" if call.user is not None else "wrong token"
-    if call.user is None:
-        raise RefusalError(401, "The token is not valid.")
+def _accepts_token_as_password(call: Call) -> bool:
+    product = call.site.product
+    return product.has_tokens and product.tokens.is_password and not (product.confines_tokens and _is_outside_rest(call))
 
 
-def _find_token_user(call: Call, token: str) -> User | None:
-    name = call.site.product.find_token_user(call.site.data, token, call.state.clock())
-    return call.state.find_user(name) if name is not None else None
+def _take_bearer(call: Call, secret: str) -> None:
+    product = call.site.product
+    if not product.has_tokens:  # a version without tokens does not know the scheme
+        return
+    if product.confines_tokens and _is_outside_rest(call):
+        call.verdict = "bearer outside REST"
+        raise LoginNeededError
+    if not take_token(call, secret):
+        call.verdict = "wrong token"
+        if not product.tokens.is_ignored_when_wrong:
+            raise RefusalError(401, "The token is not valid.")
+
+
+def take_token(call: Call, secret: str) -> bool:
+    """Set the call's user and token if *secret* is a living token of a user who may log in; returns whether it is."""
+    token = call.state.tokens.find(secret, call.state.clock())
+    user = call.state.find_user(token.user) if token is not None else None
+    if user is None:
+        return False
+    call.user, call.token, call.verdict = user, token, "bearer"
+    return True
+
+
+def _is_outside_rest(call: Call) -> bool:
+    return not call.path.startswith(("/rest/", "/scm/"))
 
 
 def _has_own_origin(call: Call) -> bool:

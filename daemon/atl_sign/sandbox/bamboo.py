@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 from atl_sign.sandbox.bamboo_data import BambooData, Build, Plan
+from atl_sign.sandbox.bamboo_tokens import BAMBOO_TOKENS
 from atl_sign.sandbox.call import Call, Product, RefusalError, cut_page, make_routes, show_running, text_field
 from atl_sign.sandbox.wire import Answer, make_json
 
@@ -42,6 +43,7 @@ def list_labels(call: Call) -> Answer:
 def add_label(call: Call) -> Answer:
     """Add a label to a plan from JSON."""
     call.require_user()
+    call.require_permission("USER")
     plan = _find_plan(call)
     name = text_field(call.read_json(), "name")
     if name not in plan.labels:
@@ -72,6 +74,7 @@ def show_queue(call: Call) -> Answer:
 def queue_build(call: Call) -> Answer:
     """Queue a build; `stage`, `executeAllStages` and `bamboo.variable.…` come in the query or in a form."""
     user = call.require_user()
+    call.require_permission("TRIGGER", "USER")
     plan = _find_plan(call)
     if not plan.is_enabled:
         raise RefusalError(400, f"Plan {plan.key} is disabled.")
@@ -218,4 +221,5 @@ BAMBOO = Product(
     ),
     make_data=BambooData,
     make_error=make_error,
+    tokens=BAMBOO_TOKENS,
 )

@@ -2,8 +2,8 @@
 
 from typing import Any, cast
 
-from atl_sign.sandbox.access_tokens import change_token, create_token, delete_token, list_tokens, make_slug, show_token
 from atl_sign.sandbox.bitbucket_data import BitbucketData, Project, Repository
+from atl_sign.sandbox.bitbucket_tokens import BITBUCKET_TOKENS, make_slug
 from atl_sign.sandbox.call import Call, Product, RefusalError, cut_page, make_routes, show_running
 from atl_sign.sandbox.state import User
 from atl_sign.sandbox.wire import Answer, make_json, make_text
@@ -199,14 +199,9 @@ BITBUCKET = Product(
         ("GET", "/rest/api/{version}/projects/{project}/repos/{slug}/browse", browse),
         ("GET", "/rest/api/{version}/projects/{project}/repos/{slug}/browse/{path*}", browse),
         ("GET", "/rest/api/{version}/projects/{project}/repos/{slug}/raw/{path*}", show_raw),
-        ("GET", "/rest/access-tokens/{version}/users/{slug}", list_tokens),
-        ("PUT", "/rest/access-tokens/{version}/users/{slug}", create_token),
-        ("GET", "/rest/access-tokens/{version}/users/{slug}/{id}", show_token),
-        ("POST", "/rest/access-tokens/{version}/users/{slug}/{id}", change_token),
-        ("DELETE", "/rest/access-tokens/{version}/users/{slug}/{id}", delete_token),
     ),
     make_data=BitbucketData,
     make_error=make_error,
+    tokens=BITBUCKET_TOKENS,
     tells_user=True,
-    find_token_user=lambda data, token, now: cast(BitbucketData, data).tokens.find_user(token, now),
 )

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from atl_sign.sandbox.access_tokens import TokenStore
-
 _README = "# Web shop\n\nBuild it with `make`.\n"
 _MAIN = "def main() -> None:\n    print('Grüße')\n"
 
@@ -31,7 +29,7 @@ class Project:
 
 @dataclass(slots=True)
 class BitbucketData:
-    """Projects, and the users' HTTP access tokens. Nobody in particular sees the public project alone."""
+    """Projects. Nobody in particular sees the public project alone."""
 
     projects: list[Project] = field(
         default_factory=lambda: [
@@ -57,4 +55,3 @@ class BitbucketData:
             Project("~ALICE", 3, "Alice Adams", [Repository(4, "notes", {"main": {"todo.txt": "buy milk\n"}})]),
         ]
     )
-    tokens: TokenStore = field(default_factory=TokenStore)

@@ -8,6 +8,7 @@ from typing import Any
 
 from atl_sign.sandbox.problems import RefusalForm
 from atl_sign.sandbox.state import Session, SiteState, User
+from atl_sign.sandbox.tokens import PersonalToken
 from atl_sign.sandbox.wire import Answer, Request, make_json
 
 
@@ -37,6 +38,22 @@ def make_routes(*rows: "tuple[str, str, Callable[[Call], Answer]]") -> tuple[Rou
 
 
 @dataclass(frozen=True, slots=True)
+class TokenKind:
+    """How a product's personal access tokens work (facts section 9)."""
+
+    since: tuple[int, ...]  # the first version that has them
+    page_path: str
+    routes: tuple[Route, ...]
+    permissions: tuple[str, ...] = ()  # what a token may be made for, the usual first; empty: always what its user may do
+    prefix: str = ""
+    is_password: bool = False  # whether a token also works as its owner's password
+    is_ignored_when_wrong: bool = True  # whether a wrong one makes the caller anonymous; False: it is refused
+    can_expire_since: tuple[int, ...] = ()  # the first version whose tokens can expire
+    # From these versions on, each in its own line and the last one for all later lines, tokens only work below /rest and /scm.
+    confined_since: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """What sets one product apart from the others."""
 
@@ -48,9 +65,31 @@ class Product:
     routes: tuple[Route, ...]
     make_data: Callable[[], Any]
     make_error: Callable[[int, str], Answer]
+    tokens: TokenKind
     anonymous_name: str | None = None  # what X-AUSERNAME says when nobody is logged in; None: the header is left out
     tells_user: bool = False  # whether answers carry X-AUSERNAME
-    find_token_user: Callable[[Any, str, float], str | None] = lambda data, token, now: None  # noqa: ARG005 - most have no such tokens
+
+    @property
+    def version_numbers(self) -> tuple[int, ...]:
+        """The version for comparing."""
+        return tuple(int(number) for number in self.version.split("."))
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether this version has personal access tokens."""
+        return self.version_numbers >= self.tokens.since
+
+    @property
+    def has_expiring_tokens(self) -> bool:
+        """Whether this version's personal access tokens can expire."""
+        return self.version_numbers >= self.tokens.can_expire_since
+
+    @property
+    def confines_tokens(self) -> bool:
+        """Whether personal access tokens work below /rest and /scm only."""
+        version, firsts = self.version_numbers, self.tokens.confined_since
+        is_fixed = any(version[:2] == first[:2] and version >= first for first in firsts)
+        return is_fixed or (firsts != () and version >= firsts[-1])
 
 
 @dataclass
@@ -76,6 +115,7 @@ class Call:
     groups: Mapping[str, str] = field(default_factory=dict)
     user: User | None = None  # None: anonymous
     session: Session | None = None
+    token: PersonalToken | None = None  # the personal access token that the caller is known by
     verdict: str = "anonymous"  # how the caller was known (anonymous, session, basic, bearer, signed), or why not
 
     @property
@@ -95,6 +135,11 @@ class Call:
         if not user.is_admin:
             raise RefusalError(403, "Only administrators may do this.")
         return user
+
+    def require_permission(self, *names: str) -> None:
+        """Return if the caller's token, if there is one, has one of the permissions *names*; raises RefusalError (403)."""
+        if self.token is not None and not set(names).intersection(self.token.permissions):
+            raise RefusalError(403, f"The access token lacks the permission {names[0]}.")
 
     def read_json(self) -> dict[str, Any]:
         """Return the body's JSON object; raises RefusalError (415 or 400) when it is something else."""

@@ -14,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from atl_sign.sandbox.access_tokens import HttpAccessToken
+from atl_sign.sandbox.access import take_token
 from atl_sign.sandbox.bitbucket_data import BitbucketData, Project, Repository
 from atl_sign.sandbox.call import Call
 from atl_sign.sandbox.parameters import Pairs
@@ -80,14 +80,14 @@ def admit(call: Call, repositories: Repositories) -> Mapping[str, str]:
         service = call.request.parameter("service") if match["rest"] == "info/refs" else match["rest"]
     if match is None or service not in SERVICES or call.request.method != ("GET" if match["rest"] == "info/refs" else "POST"):
         raise GitRefusalError(make_text("There is nothing at this address.", 404))
-    token = _identify(call)
+    _identify(call)
     found = _find_repository(call, match["project"], match["slug"])
     is_write = service == "git-receive-pack"
     if call.user is None and (found is None or is_write or not found[1].is_public):
         raise _unauthorized(call)  # to nobody Bitbucket does not say what exists
     if found is None:
         raise GitRefusalError(make_text("Repository not found\nThe requested repository does not exist.\n", 404))
-    if token is not None and not (_CAN_WRITE if is_write else _CAN_READ).intersection(token.permissions):
+    if call.token is not None and not (_CAN_WRITE if is_write else _CAN_READ).intersection(call.token.permissions):
         raise GitRefusalError(
             make_text(f"Insufficient permissions\nThe access token lacks REPO_{'WRITE' if is_write else 'READ'}.\n", 403)
         )
@@ -174,43 +174,36 @@ def _read_cgi_head(stream: BinaryIO) -> tuple[int, Pairs]:
     return (status, tuple(headers)) if headers else (500, ())
 
 
-def _identify(call: Call) -> HttpAccessToken | None:
+def _identify(call: Call) -> None:
     """
-    Set the call's user; return the token, when it is one.
+    Set the call's user and token.
 
-    Neither a session nor an OAuth 1.0a signature counts here: who has nothing else is nobody.
+    Neither a session nor an OAuth 1.0a signature counts here: a caller with nothing else is anonymous.
 
     Raises:
         GitRefusalError: a password or token that is wrong.
     """
     scheme, _, credentials = (call.request.header("authorization") or "").partition(" ")
-    if scheme == "Bearer":
-        token = _find_token(call, credentials.strip())
-        if token is None:
+    has_tokens = call.site.product.has_tokens
+    if scheme == "Bearer" and has_tokens:
+        if not take_token(call, credentials.strip()):
             raise _unauthorized(call, "wrong token")
-        call.user, call.verdict = call.state.find_user(token.user), "bearer"
-        return token
+        return
     if scheme.lower() != "basic":
         if scheme.lower() == "oauth":
             call.verdict = "signature ignored"
-        return None
+        return
     try:
         name, _, password = b64decode(credentials, validate=True).decode().partition(":")
     except ValueError:
         raise _unauthorized(call, "wrong password") from None
+    if has_tokens and take_token(call, password) and call.user is not None and call.user.name == name:
+        call.verdict = "basic token"  # a personal token needs its owner's name beside it
+        return
+    call.token = None
     call.user, call.verdict = call.state.check_password(name, password), "basic"
-    if call.user is not None:
-        return None
-    token = _find_token(call, password)
-    if token is None or token.user != name:  # a personal token wants its owner's name beside it
+    if call.user is None:
         raise _unauthorized(call, "wrong password")
-    call.user, call.verdict = call.state.find_user(token.user), "basic token"
-    return token
-
-
-def _find_token(call: Call, secret: str) -> HttpAccessToken | None:
-    token = _data(call).tokens.find(secret, call.state.clock())
-    return token if token is not None and call.state.find_user(token.user) is not None else None
 
 
 def _unauthorized(call: Call, verdict: str | None = None) -> GitRefusalError:

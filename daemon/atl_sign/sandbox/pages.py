@@ -25,13 +25,17 @@ a { color: var(--accent) }
 label { display: block; margin: .75rem 0; font-weight: 600 }
 small { display: block; font-weight: 400 }
 input, textarea { display: block; width: 100%; margin-top: .25rem; padding: .5rem; font: inherit; font-weight: 400 }
-input, textarea, .card, code.big { border: 1px solid var(--line); border-radius: 4px; background: var(--paper); color: inherit }
+input, textarea, .card, code.big, code.token { border: 1px solid var(--line); border-radius: 4px }
+input, textarea, .card, code.big, code.token { background: var(--paper); color: inherit }
 textarea, code { font-family: ui-monospace, monospace }
 textarea { font-size: .85rem }
 button { font: inherit; padding: .5rem 1.25rem; margin: .5rem .5rem .5rem 0; cursor: pointer }
 button { border: 1px solid var(--accent); border-radius: 4px; background: none; color: var(--accent) }
 button.main { background: var(--accent); color: var(--paper) }
 code.big { display: inline-block; font-size: 2rem; letter-spacing: .15em; padding: .25rem .75rem }
+code.token { display: inline-block; padding: .5rem .75rem; font-size: 1rem; user-select: all }
+label.check { font-weight: 400; margin: .25rem 0 }
+label.check input { display: inline; width: auto; margin: 0 .5rem 0 0 }
 .bad { color: var(--bad); font-weight: 600 }
 .card { padding: .5rem 1rem; margin: .75rem 0 }
 .card p { margin: .25rem 0 }

@@ -74,6 +74,8 @@ def show_front_page(call: Call) -> Answer:
         ("/plugins/servlet/oauth/users/access-tokens", "Who may act for you (OAuth access tokens)"),
         ("/plugins/servlet/applinks/listApplicationLinks", "Application links (administrators)"),
     ]
+    if call.site.product.has_tokens:
+        entries.insert(1, (call.site.product.tokens.page_path, "Your personal access tokens"))
     if call.user is None:
         entries.insert(0, (call.site.product.login_path, "Log in"))
     links = "".join(f'<li><a href="{escape(call.local(path))}">{escape(text)}</a></li>' for path, text in entries)

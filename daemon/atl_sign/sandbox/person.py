@@ -1,6 +1,7 @@
 """A person without a browser: logs in and presses Allow or Deny over real HTTP, as the pages ask."""
 
 import http.client
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -22,11 +23,13 @@ class _Reply:
 
 @dataclass(slots=True)
 class _Page(HTMLParser):
-    """What a person sees of a page: its heading, its first form, and the code to copy."""
+    """What a person sees of a page: its heading, its alert, its forms, and the code or token to copy."""
 
-    action: str | None = None
+    action: str | None = None  # the first form's
     hidden: dict[str, str] = field(default_factory=dict)
+    ticked: dict[str, str] = field(default_factory=dict)
     heading: str = ""
+    alert: str = ""
     code: str = ""
     _inside: str = ""
 
@@ -39,11 +42,18 @@ class _Page(HTMLParser):
             self.action = fields.get("action")
         elif tag == "input" and fields.get("type") == "hidden":
             self.hidden[fields.get("name") or ""] = fields.get("value") or ""
-        self._inside = "code" if fields.get("id") == "oauth_verifier" else tag
+        elif tag == "input" and "checked" in fields:
+            self.ticked[fields.get("name") or ""] = fields.get("value") or ""
+        if fields.get("id") in ("oauth_verifier", "token"):
+            self._inside = "code"
+        else:
+            self._inside = "alert" if fields.get("role") == "alert" else tag
 
     def handle_data(self, data: str) -> None:
         if self._inside == "h1":
             self.heading += data
+        elif self._inside == "alert":
+            self.alert += data
         elif self._inside == "code":
             self.code += data
 
@@ -71,12 +81,7 @@ class Person:
         Raises:
             ApproveError: the pages say no.
         """
-        url, reply = self._follow("GET", authorize_url)
-        page = _read(reply)
-        if "os_destination" in page.hidden:
-            fields = {**page.hidden, "os_username": self._name, "os_password": self._password}
-            url, reply = self._follow("POST", urljoin(url, page.action), fields)
-            page = _read(reply)
+        url, page = self._open(authorize_url)
         if page.action is None or "oauth_token" not in page.hidden:
             raise ApproveError(page.heading)
         button = {"deny": "Deny"} if deny else {"approve": "Allow"}
@@ -87,6 +92,32 @@ class Person:
         if reply.status != 200:
             raise ApproveError(page.heading)
         return page.code or ("denied" if deny else "")
+
+    def make_token(self, page_url: str, fields: Mapping[str, str]) -> str:
+        """
+        Log in, fill in the form of a token page, and return the token that the next page shows.
+
+        Raises:
+            ApproveError: the pages say no.
+        """
+        url, page = self._open(page_url)
+        if page.action is None or "atl_token" not in page.hidden:
+            raise ApproveError(page.heading)
+        form = {"atl_token": page.hidden["atl_token"], **page.ticked, **fields}
+        page = _read(self._send("POST", urljoin(url, page.action), form))
+        if not page.code:
+            raise ApproveError(page.alert or page.heading)
+        return page.code
+
+    def _open(self, wanted: str) -> tuple[str, _Page]:
+        """Return the page at *wanted* and its address, after a login when there is one on the way."""
+        url, reply = self._follow("GET", wanted)
+        page = _read(reply)
+        if "os_destination" in page.hidden:
+            fields = {**page.hidden, "os_username": self._name, "os_password": self._password}
+            url, reply = self._follow("POST", urljoin(url, page.action), fields)
+            page = _read(reply)
+        return url, page
 
     def _follow(self, method: str, url: str, fields: dict[str, str] | None = None) -> tuple[str, _Reply]:
         for _ in range(_REDIRECTS_MAX):

@@ -1,15 +1,15 @@
 """The sandbox itself: four products on one loopback port, in a thread of their own."""
 
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from email.utils import formatdate
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlsplit
 
-from atl_sign.sandbox.access_tokens import EXPIRY_DAYS_MAX
 from atl_sign.sandbox.bamboo import BAMBOO
 from atl_sign.sandbox.bitbucket import BITBUCKET
 from atl_sign.sandbox.call import Call, Product, Site
@@ -21,42 +21,15 @@ from atl_sign.sandbox.listener import Listener, StreamingHandler
 from atl_sign.sandbox.parameters import is_bad_path
 from atl_sign.sandbox.person import Person
 from atl_sign.sandbox.problems import RefusalForm
+from atl_sign.sandbox.received import Received, SandboxState
 from atl_sign.sandbox.site import answer, decode_path
 from atl_sign.sandbox.state import REQUEST_TOKEN_LIFE_S, TOKEN_LIFE_S, Consumer, SiteState
+from atl_sign.sandbox.tokens import DAY_S, DAYS_MAX, PersonalToken, TokenStore
 from atl_sign.sandbox.verify import make_base_uri
 from atl_sign.sandbox.wire import Answer, Request, StreamedAnswer, make_text
 
 HOST = "127.0.0.1"
-_REMEMBERED_MAX = 20_000
 PRODUCTS: dict[str, Product] = {product.type_id: product for product in (BAMBOO, JIRA, CONFLUENCE, BITBUCKET)}
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One request that arrived, and what came of it."""
-
-    product: str | None  # None: below no product's context path
-    method: str
-    target: bytes  # exactly as sent
-    verdict: str  # how the caller was known, or why not; an oauth_problem in its own word
-    user: str | None
-    status: int
-
-
-@dataclass(slots=True)
-class SandboxState:
-    """What the sandbox has seen and what its products remember, for looking into."""
-
-    sites: dict[str, Site]  # by product; `.state` has links and tokens, `.data` the product's own things
-    requests: list[Received] = field(default_factory=list)  # the latest, oldest first
-    count: int = 0  # of all that ever arrived
-
-    def add(self, received: Received) -> None:
-        """Remember one request; of very many the oldest are forgotten."""
-        self.count += 1
-        self.requests.append(received)
-        if len(self.requests) > _REMEMBERED_MAX:
-            del self.requests[: _REMEMBERED_MAX // 2]
 
 
 class Sandbox:
@@ -66,6 +39,7 @@ class Sandbox:
         self,
         products: Sequence[str] = tuple(PRODUCTS),
         *,
+        versions: Mapping[str, str] | None = None,
         port: int = 0,
         context_path: str | None = None,
         base_url: str | None = None,
@@ -73,7 +47,7 @@ class Sandbox:
         clock: Callable[[], float] = time.time,
         token_life_s: float = TOKEN_LIFE_S,
         request_token_life_s: float = REQUEST_TOKEN_LIFE_S,
-        token_days_max: int = EXPIRY_DAYS_MAX,
+        token_days_max: int = DAYS_MAX,
         refusals: RefusalForm = "both",
     ) -> None:
         """
@@ -81,6 +55,7 @@ class Sandbox:
 
         Args:
             products: of "bamboo", "jira", "confluence", "bitbucket".
+            versions: of products that are not to have their usual one, such as {"jira": "8.13.0"}.
             port: where to listen; 0 for any free port, which `start` keeps when it is called again.
             context_path: instead of "/PRODUCT", for a single product; "/" for none.
             base_url: the configured base URL, when it is to differ from the real one. Without a path the context path is added.
@@ -88,13 +63,15 @@ class Sandbox:
             clock: the servers' clock, in seconds since 1970; may be replaced later.
             token_life_s: an access token's life in seconds.
             request_token_life_s: a request token's.
-            token_days_max: for how many days an administrator lets Bitbucket's HTTP access tokens live.
+            token_days_max: for how many days an administrator lets personal access tokens live.
             refusals: how an OAuth problem arrives, as of `problems.make_problem_answer`.
 
         Raises:
             ValueError: the arguments do not go together.
         """
+        versions = versions or {}
         _check_arguments(products, context_path, base_url, is_behind_proxy)
+        _check_versions(products, versions)
         self.clock = clock
         self._port = port
         self._given_base_url = base_url
@@ -104,11 +81,11 @@ class Sandbox:
         self._thread: threading.Thread | None = None
         sites = {}
         for name in products:
-            state = SiteState(self._now, token_life_s, request_token_life_s)
+            product = replace(PRODUCTS[name], version=versions.get(name, PRODUCTS[name].version))
+            tokens = TokenStore(product.tokens.prefix, token_days_max)
+            state = SiteState(self._now, token_life_s, request_token_life_s, tokens)
             path = f"/{name}" if context_path is None else context_path.rstrip("/")
-            sites[name] = Site(PRODUCTS[name], state, path, "", refusals=refusals, data=PRODUCTS[name].make_data())
-        if "bitbucket" in sites:
-            sites["bitbucket"].data.tokens.days_max = token_days_max
+            sites[name] = Site(product, state, path, "", refusals=refusals, data=product.make_data())
         self.state = SandboxState(sites)
         self._repositories = Repositories()
 
@@ -162,6 +139,55 @@ class Sandbox:
                 state.remove_link(link.id)
             state.set_consumer(state.add_link(name, "http://generic.example", "http://generic.example"), consumer)
 
+    def make_token(
+        self,
+        product: str,
+        user: str = "alice",
+        *,
+        name: str = "test",
+        days: float | None = 90,
+        permissions: Sequence[str] | None = None,
+    ) -> PersonalToken:
+        """
+        Make a personal access token of *user*, as the user would on the product's page; it is deleted by `revoke_token`.
+
+        Args:
+            product: "bamboo", "jira", "confluence" or "bitbucket".
+            user: "alice", "bob" or "admin".
+            name: what the product's list of tokens shows.
+            days: the token's life; negative for a token that has expired, None for one without an end.
+            permissions: what it may do, of Bamboo's and Bitbucket's; all of them without it. No others have any.
+
+        Raises:
+            ValueError: this version of the product has no such tokens, or not with these permissions.
+        """
+        site = self.state.sites[product]
+        known = site.product.tokens.permissions
+        chosen = tuple(permissions if permissions is not None else known)
+        if not site.product.has_tokens:
+            raise ValueError(f"{site.product.title} {site.product.version} has no personal access tokens")
+        if not set(chosen) <= set(known):
+            raise ValueError(f"permissions of {site.product.title} are {', '.join(known) or 'not there'}")
+        with self._lock:
+            now = self.clock()
+            return site.state.tokens.add(user, name, chosen, now, now + days * DAY_S if days is not None else None)
+
+    def revoke_token(self, product: str, token: PersonalToken) -> None:
+        """Delete *token*, as its user would on the product's page."""
+        with self._lock:
+            self.state.sites[product].state.tokens.remove(token)
+
+    def ask_for_token(self, product: str, user: str = "alice", *, name: str = "test", days: str = "90") -> str:
+        """
+        Log in as *user*, fill in the form of the product's token page, and copy the token from there, over HTTP.
+
+        Raises:
+            ApproveError: the pages do not lead there.
+        """
+        site = self.state.sites[product]
+        page = self.base_url(product) + site.product.tokens.page_path
+        return Person(user, site.state.users[user].password).make_token(page, {"name": name, "days": days})
+
     def approve(self, product: str, authorize_url: str, user: str = "alice", *, deny: bool = False) -> str:
         """
         Log in as *user* and press Allow (or Deny) on the page at *authorize_url*, over HTTP.
@@ -202,7 +228,7 @@ class Sandbox:
     def _find_streaming(self, request: Request) -> StreamingHandler | None:
         """Return what answers *request* while its body still comes: what concerns Bitbucket's repositories."""
         site = self._find_site(request.path)
-        if site is None or site.product is not BITBUCKET or is_bad_path(request.path):
+        if site is None or site.product.type_id != BITBUCKET.type_id or is_bad_path(request.path):
             return None
         path = decode_path(request.path[len(site.context_path) :])
         return (lambda head, body: self._answer_git(Call(site, head, path), body)) if is_for_git(path) else None
@@ -225,6 +251,14 @@ class Sandbox:
             if path == context_path or path.startswith(context_path + b"/"):
                 return site
         return None
+
+
+def _check_versions(products: Sequence[str], versions: Mapping[str, str]) -> None:
+    for name, version in versions.items():
+        if name not in products:
+            raise ValueError(f"a version for {name}, which is not served")
+        if not re.fullmatch(r"\d{1,4}(\.\d{1,4}){1,3}", version, re.A):
+            raise ValueError("a version is numbers with dots between them, such as 9.12.15")
 
 
 def _check_arguments(products: Sequence[str], context_path: str | None, base_url: str | None, is_behind_proxy: bool) -> None:

@@ -2,10 +2,11 @@
 
 import sys
 import traceback
+from functools import cache
 from urllib.parse import quote, unquote
 
-from atl_sign.sandbox import access, applinks, consent, oauth, people
-from atl_sign.sandbox.call import Call, RefusalError, Site, make_routes
+from atl_sign.sandbox import access, applinks, consent, oauth, people, token_page
+from atl_sign.sandbox.call import Call, Product, RefusalError, Route, Site, make_routes
 from atl_sign.sandbox.parameters import ServerThrowsError
 from atl_sign.sandbox.problems import OAuthProblemError, make_challenge, make_problem_answer
 from atl_sign.sandbox.wire import ANSWER_HEAD_BYTES_MAX, Answer, Request, head_bytes, make_text
@@ -38,6 +39,17 @@ COMMON_ROUTES = make_routes(
 )
 
 
+@cache
+def list_routes(product: Product) -> tuple[Route, ...]:
+    """Return every route of *product*, as its version has them."""
+    login, page = product.login_path, product.tokens.page_path
+    own = make_routes(("GET", login, people.show_login), ("POST", login, people.log_in))
+    if product.has_tokens:
+        own += make_routes(("GET", page, token_page.show_tokens), ("POST", page, token_page.change_tokens))
+        own += product.tokens.routes
+    return COMMON_ROUTES + own + product.routes
+
+
 def answer(site: Site, request: Request) -> tuple[Answer, Call]:
     """Return *site*'s answer to *request*, whose path lies below its context path, and what was found out on the way."""
     raw_path = request.path[len(site.context_path) :] or b"/"
@@ -49,6 +61,8 @@ def answer(site: Site, request: Request) -> tuple[Answer, Call]:
         found = make_problem_answer(exc, site.base_url, site.refusals)
     except RefusalError as exc:
         found = site.product.make_error(exc.status, exc.message)
+    except access.LoginNeededError:
+        found = people.send_to_login(call)
     return _finish(call, found), call
 
 
@@ -64,7 +78,7 @@ def _dispatch(call: Call) -> Answer:
         return make_text(f"Internal Server Error: {exc}", 500).with_headers(
             ("WWW-Authenticate", make_challenge(call.site.base_url))
         )
-    except (OAuthProblemError, RefusalError):
+    except (OAuthProblemError, RefusalError, access.LoginNeededError):
         raise
     except Exception:  # the outermost handler: a fault of the sandbox must not look like an answer of the product
         traceback.print_exc(file=sys.stderr)
@@ -73,11 +87,9 @@ def _dispatch(call: Call) -> Answer:
 
 
 def _find_handler(call: Call) -> Answer:
-    login_path = call.site.product.login_path
-    login = make_routes(("GET", login_path, people.show_login), ("POST", login_path, people.log_in))
     methods = set()
     method = "GET" if call.request.method == "HEAD" else call.request.method
-    for route in COMMON_ROUTES + login + call.site.product.routes:
+    for route in list_routes(call.site.product):
         match = route.pattern.fullmatch(call.path)
         if match is None:
             continue

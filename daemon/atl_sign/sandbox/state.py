@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from atl_sign.sandbox.tokens import TokenStore
 from atl_sign.sandbox.verify import NonceMemory
 
 # Lifetimes: facts section 2.
@@ -112,9 +113,11 @@ class SiteState:
         clock: Callable[[], float],
         token_life_s: float = TOKEN_LIFE_S,
         request_token_life_s: float = REQUEST_TOKEN_LIFE_S,
+        tokens: TokenStore | None = None,
     ) -> None:
         """Begin with the users and nothing else."""
         self.clock = clock
+        self.tokens = tokens if tokens is not None else TokenStore()  # the users' personal access tokens
         self.token_life_s = token_life_s
         self.request_token_life_s = request_token_life_s
         self.users = make_users()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from atl_sign.sandbox import Sandbox
-from atl_sign.sandbox.access_tokens import HttpAccessToken
+from atl_sign.sandbox.tokens import PersonalToken
 from tests.lab import REPOSITORY, Daemon
 
 HELPER = REPOSITORY / "clients/git/git-credential-atl-sign"
@@ -86,8 +86,8 @@ class Lab:
         self.works("-C", folder, "add", ".")
         self.works("-C", folder, "commit", "-qm", path.name)
 
-    def tokens(self) -> list[HttpAccessToken]:
-        found: list[HttpAccessToken] = self.sandbox.state.sites["bitbucket"].data.tokens.of_user("alice")
+    def tokens(self) -> list[PersonalToken]:
+        found: list[PersonalToken] = self.sandbox.state.sites["bitbucket"].state.tokens.of_user("alice")
         return found
 
     def count_made(self) -> int:

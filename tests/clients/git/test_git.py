@@ -50,7 +50,7 @@ def test_revoked_at_the_provider(lab: Lab) -> None:
     """The command that meets the 401 fails, for git asks once; the next one works."""
     lab.works("clone", "-q", lab.url, "one")
     (token,) = lab.tokens()
-    lab.sandbox.state.sites["bitbucket"].data.tokens.remove(token)
+    lab.sandbox.state.sites["bitbucket"].state.tokens.remove(token)
 
     assert lab.git("-C", "one", "fetch", "-q").returncode != 0
     lab.works("-C", "one", "fetch", "-q")
@@ -221,7 +221,7 @@ def test_no_secret_in_arguments_or_environment(lab: Lab, tmp_path: Path) -> None
     lab.more = {"PATH": f"{stand_in.parent}:{lab.environment['PATH']}"}
     lab.works("clone", "-q", lab.url, "one")
     first = lab.tokens()[0]
-    lab.sandbox.state.sites["bitbucket"].data.tokens.remove(first)
+    lab.sandbox.state.sites["bitbucket"].state.tokens.remove(first)
     lab.git("-C", "one", "fetch", "-q")
     lab.works("-C", "one", "fetch", "-q")
 

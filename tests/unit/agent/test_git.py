@@ -16,8 +16,8 @@ from atl_sign.custody.items import items_of_link
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import NotInMemoryError, Vault
 from atl_sign.sandbox import Sandbox
-from atl_sign.sandbox.access_tokens import HttpAccessToken
 from atl_sign.sandbox.state import User
+from atl_sign.sandbox.tokens import PersonalToken
 from atl_sign.schemes.oauth1.legs import Provider
 from tests.unit.provider_lab import make_consumer, private_key
 
@@ -92,8 +92,8 @@ class Lab:
     def make_provider(self, link: Link) -> Provider:
         return Provider(link, make_consumer(link.consumer_key), 0.0, self.clock)
 
-    def at_provider(self, user: str = "alice") -> list[HttpAccessToken]:
-        found: list[HttpAccessToken] = self.sandbox.state.sites["bitbucket"].data.tokens.of_user(user)
+    def at_provider(self, user: str = "alice") -> list[PersonalToken]:
+        found: list[PersonalToken] = self.sandbox.state.sites["bitbucket"].state.tokens.of_user(user)
         return found
 
     def made(self) -> int:
@@ -202,7 +202,7 @@ def test_near_its_end_it_is_replaced(lab: Lab) -> None:
 
 def test_expired_ones_of_this_machine_are_cleared_away(lab: Lab) -> None:
     """By their names: those of other machines, other tools and those that are good stay."""
-    add = lab.sandbox.state.sites["bitbucket"].data.tokens.add
+    add = lab.sandbox.state.sites["bitbucket"].state.tokens.add
     past, future = lab.clock.now - 1, lab.clock.now + DAY_S
     prefix = git_tokens._name_prefix()
     for name, end in ((f"{prefix}aa", past), (f"{prefix}bb", future), ("atl-sign git on other cc", past), ("mine", past)):
@@ -232,7 +232,7 @@ def test_an_erased_one_is_replaced_and_cleared_away(lab: Lab) -> None:
 def test_revoked_at_the_provider_already(lab: Lab) -> None:
     """As after a 401: there is nothing to remove, and nothing to complain of."""
     first = get(lab)
-    store = lab.sandbox.state.sites["bitbucket"].data.tokens
+    store = lab.sandbox.state.sites["bitbucket"].state.tokens
     store.remove(lab.at_provider()[0])
     lab.tokens.erase(lab.link, first)
 

@@ -1,0 +1,35 @@
+"""What the sandbox has received, for looking into."""
+
+from dataclasses import dataclass, field
+
+from atl_sign.sandbox.call import Site
+
+_REMEMBERED_MAX = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request that arrived, and what came of it."""
+
+    product: str | None  # None: below no product's context path
+    method: str
+    target: bytes  # exactly as sent
+    verdict: str  # how the caller was known, or why not; an oauth_problem in its own word
+    user: str | None
+    status: int
+
+
+@dataclass(slots=True)
+class SandboxState:
+    """What the sandbox has seen and what its products remember, for looking into."""
+
+    sites: dict[str, Site]  # by product; `.state` has links and tokens, `.data` the product's own things
+    requests: list[Received] = field(default_factory=list)  # the latest, oldest first
+    count: int = 0  # of all that ever arrived
+
+    def add(self, received: Received) -> None:
+        """Remember one request; of very many the oldest are forgotten."""
+        self.count += 1
+        self.requests.append(received)
+        if len(self.requests) > _REMEMBERED_MAX:
+            del self.requests[: _REMEMBERED_MAX // 2]
