@@ -143,7 +143,9 @@ def test_every_variable_is_named() -> None:
 def hints_in_python() -> Iterator[tuple[str, str]]:
     """Place and text of each hint in the source of daemon and Python client; what is filled in stands as `{}`."""
     folders = (REPOSITORY / "daemon/atl_sign", REPOSITORY / "clients/python/src/atl_sign_client")
-    for path in [path for folder in folders for path in folder.rglob("*.py") if "sandbox" not in path.parts]:
+    for path in [
+        path for folder in folders for path in folder.rglob("*.py") if "sandbox" not in path.relative_to(REPOSITORY).parts
+    ]:
         for node in ast.walk(ast.parse(path.read_text())):
             found: list[ast.expr] = []
             if isinstance(node, ast.Call):
