@@ -13,10 +13,12 @@ from starlette.routing import Route
 
 from atl_sign.base.errors import DaemonError
 from atl_sign.base.findings import LINK_CHECKS, MACHINE_CHECKS, VERDICTS
-from atl_sign.config.settings import LINK_SETTINGS, STORE_SETTINGS, parse_settings
+from atl_sign.config.setting import settings_of
+from atl_sign.config.settings import Settings, parse_settings
 from atl_sign.grants.states import DanceWord
 from atl_sign.sandbox import Sandbox
 from atl_sign.schemes.oauth1 import problems
+from atl_sign.schemes.registry import LINK_SETTINGS, SCHEMES
 from tests import test_imports
 from tests.lab import REPOSITORY
 from tests.tools.write_docs import (
@@ -27,6 +29,7 @@ from tests.tools.write_docs import (
     pages_with_examples,
     rewrite,
     strike_varying,
+    with_settings,
 )
 
 PAGES = sorted([*DOCS.rglob("*.md"), *REPOSITORY.glob("*.md")])
@@ -119,13 +122,21 @@ def test_every_state_of_a_dance_has_its_row() -> None:
         assert states == set(get_args(DanceWord)), page
 
 
+def places_of_settings() -> Iterator[str]:
+    """What the page calls each setting that is not a link's."""
+    for row in settings_of(Settings).values():
+        table, _, name = row.name.rpartition(".")
+        yield f"`[{table}] {name}`" if table else f"`{name}`"
+
+
 def test_every_setting_has_its_row() -> None:
     """Of a link, and of the store."""
     configuration = read("configuration.md")
     rows = re.findall(r"^\| `(\w+)` \| `", configuration.partition("### Settings of a link")[2], re.M)
 
-    assert tuple(rows) == LINK_SETTINGS
-    assert {name for name in STORE_SETTINGS if f"`[store] {name}`" not in configuration} == set()
+    assert rows == list(LINK_SETTINGS)
+    assert configuration == with_settings(configuration, LINK_SETTINGS.values()), "python -m tests.tools.write_docs"
+    assert [place for place in places_of_settings() if place not in configuration] == []
 
 
 def test_every_variable_is_named() -> None:
@@ -294,7 +305,7 @@ def test_an_installation_by_name_is_found() -> None:
 def test_configuration_examples_are_taken(page: Path) -> None:
     """Every block marked toml is a file without problems."""
     for text in re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.M | re.S):
-        settings = parse_settings(text)
+        settings = parse_settings(text, SCHEMES)
 
         assert settings.problems == ()
         assert settings.links.by_name.keys() == tomllib.loads(text).get("links", {}).keys()
@@ -306,7 +317,9 @@ def test_there_is_a_configuration_example_of_every_setting() -> None:
     used = {setting for table in tables for link in table.get("links", {}).values() for setting in link}
 
     assert used == set(LINK_SETTINGS)
-    assert {setting for table in tables for setting in table.get("store", {})} == set(STORE_SETTINGS)
+    assert {f"{name}.{setting}" for table in tables for name in table.keys() - {"links"} for setting in table[name]} == {
+        row.name for row in settings_of(Settings).values() if "." in row.name
+    }
 
 
 def test_openapi_is_as_served(tmp_path: Path) -> None:

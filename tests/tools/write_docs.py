@@ -1,5 +1,5 @@
 """
-The parts of `docs/` that come from the program: `openapi.json`, and the answers below the examples.
+The parts of `docs/` that come from the program: `openapi.json`, the table of settings, and the answers below the examples.
 
 `python -m tests.tools.write_docs` writes them anew; `tests/test_docs.py` compares.
 """
@@ -9,7 +9,7 @@ import re
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -19,10 +19,12 @@ from fastapi import FastAPI
 from atl_sign.agent.agent import Agent
 from atl_sign.api.app import make_app
 from atl_sign.config.file import ConfigFile
+from atl_sign.config.setting import Setting
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dance import Dances
 from atl_sign.sandbox import Sandbox
+from atl_sign.schemes.registry import LINK_SETTINGS, SCHEMES
 from tests.audit_lab import make_audit
 from tests.lab import DEADLINE_S, REPOSITORY, Daemon
 
@@ -32,6 +34,7 @@ OPENAPI = DOCS / "openapi.json"
 ORIGIN, USER, MACHINE = "http://127.0.0.1:8700", "ann", "desk"
 BEHIND_PROXY = "http://wiki-backend.example.com:8090"
 
+_SETTINGS = re.compile(r"^\| setting \| option \| needed (.|\n)*?(?=\n\n)", re.M)
 _CONSOLE = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.M | re.S)
 _DANCE_ID = re.compile(r'^(?: *"id": "|id: )([\w-]+)', re.M)
 _AUTHORIZE_URL = re.compile(r'http://[^\s"]+/oauth/authorize\?oauth_token=[^\s"]+')
@@ -48,12 +51,25 @@ _VARYING = re.compile(
 
 def make_documented_app(folder: Path) -> FastAPI:
     """Return the application as the daemon serves it, with nothing in it."""
-    return make_app(Agent(ConfigFile(folder / "config.toml"), Vault(MemoryStore()), Dances(), make_audit()))
+    return make_app(Agent(ConfigFile(folder / "config.toml", SCHEMES), Vault(MemoryStore()), Dances(), make_audit()))
 
 
 def format_openapi(app: FastAPI) -> str:
     """Return the text of `docs/openapi.json` for *app*."""
     return json.dumps(app.openapi(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def with_settings(page: str, rows: Iterable[Setting]) -> str:
+    """Return *page*, the text of `configuration.md`, with its table of a link's settings made of *rows*."""
+    lines = [
+        f"| `{row.name}` | `{row.flag or row.option}` | {_needed(row)} | {row.docs or row.asked or row.help} |" for row in rows
+    ]
+    table = "\n".join(["| setting | option | needed | what it is |", "| --- | --- | --- | --- |", *lines])
+    return _SETTINGS.sub(lambda _: table, page, count=1)
+
+
+def _needed(row: Setting) -> str:
+    return ("in the file, yes" if row.is_kept else "yes") if row.is_needed else "no"
 
 
 def pages_with_examples() -> list[Path]:
@@ -179,6 +195,8 @@ def main() -> None:
     """Write everything anew."""
     with tempfile.TemporaryDirectory() as folder:
         OPENAPI.write_text(format_openapi(make_documented_app(Path(folder))))
+    page = DOCS / "configuration.md"
+    page.write_text(with_settings(page.read_text(), LINK_SETTINGS.values()))
     sandbox = Sandbox()
     sandbox.start()
     try:

@@ -5,8 +5,10 @@ import traceback
 from typing import Any
 
 from atl_sign.base.credentials import AccessToken, Consumer, Secret
-from atl_sign.config.links import Link, parse_base_url
+from atl_sign.base.urls import Url
+from atl_sign.config.links import Link, OwnSettings, parse_base_url
 from atl_sign.custody.keys.software import RsaPrivateKey, make_private_key
+from atl_sign.schemes.oauth1 import settings as oauth1
 from atl_sign.schemes.oauth1.legs import Provider
 
 CONSUMER_KEY = "unit-tests"
@@ -23,8 +25,11 @@ def other_private_key() -> RsaPrivateKey:
     return make_private_key(2048)
 
 
-def make_link(url: str, name: str = "jira", *, consumer_key: str = CONSUMER_KEY, **settings: Any) -> Link:
-    return Link(name, parse_base_url(url), consumer_key, **{"timeout_s": 5.0, **settings})
+def make_link(
+    url: str, name: str = "jira", *, consumer_key: str = CONSUMER_KEY, signing_url: Url | None = None, **settings: Any
+) -> Link:
+    own = OwnSettings.of(oauth1.SETTINGS, {"consumer_key": consumer_key, "signing_url": signing_url})
+    return Link(name, parse_base_url(url), own=own, **{"timeout_s": 5.0, **settings})
 
 
 def make_consumer(key: str = CONSUMER_KEY) -> Consumer:

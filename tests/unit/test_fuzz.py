@@ -16,6 +16,7 @@ from atl_sign.config.settings import parse_settings
 from atl_sign.providers.products import PRODUCTS, is_user_name
 from atl_sign.schemes.oauth1.legs import _parse_manifest
 from atl_sign.schemes.oauth1.problems import explain_problem, parse_clock_offset, parse_problem
+from atl_sign.schemes.registry import SCHEMES
 from tests.unit.provider_lab import make_link, make_provider, make_token
 from tests.unit.raw_server import RawServer, reply
 
@@ -128,7 +129,7 @@ def test_an_address_is_taken_or_refused(text: str) -> None:
 @FUZZ
 def test_a_configuration_is_read_as_far_as_it_goes(text: str) -> None:
     """Its problems have a cause; the links that are left have an address and a name."""
-    found = parse_settings(text)
+    found = parse_settings(text, SCHEMES)
 
     assert all(problem.cause for problem in found.problems)
     assert all(link.name == name and str(link.url).startswith("http") for name, link in found.links.by_name.items())
@@ -140,7 +141,7 @@ def test_a_configuration_of_any_bytes_is_read(tmp_path_factory: pytest.TempPathF
     """From the file itself; and changing it either works or is refused, with the file as it was."""
     path = tmp_path_factory.getbasetemp() / "fuzzed.toml"  # one file, for a folder each would be hundreds
     path.write_bytes(content)
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
     config.settings()
     try:
         config.remove_link("a")

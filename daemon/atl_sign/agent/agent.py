@@ -31,8 +31,9 @@ from atl_sign.base.peer import Peer
 from atl_sign.base.urls import Pairs, Url, parse_url
 from atl_sign.base.user_namespace import OPEN_MEMORY, is_owned_by_us
 from atl_sign.config.file import ConfigFile
-from atl_sign.config.links import Link, prefer_default
+from atl_sign.config.links import Link
 from atl_sign.config.settings import Settings
+from atl_sign.config.table import prefer_default
 from atl_sign.custody.keys.base import Signer
 from atl_sign.custody.keys.software import RsaPrivateKey, make_private_key
 from atl_sign.custody.stores.base import Store

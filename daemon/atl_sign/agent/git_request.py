@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 from atl_sign.base.errors import BadRequestError, BadUrlError
 from atl_sign.base.urls import Url, parse_url
-from atl_sign.config.links import Link, LinkTable
+from atl_sign.config.links import Link
+from atl_sign.config.table import LinkTable
 
 LINE_BYTES_MAX = 65_535  # git's own limit
 

@@ -24,8 +24,9 @@ from atl_sign.base.urls import Url
 from atl_sign.config.base_path import guess_base_path, possible_base_paths
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.link_command import format_link_command
-from atl_sign.config.links import Link, parse_base_url
-from atl_sign.config.settings import LINK_SETTINGS, Settings, link_from_fields
+from atl_sign.config.link_fields import link_from_fields
+from atl_sign.config.links import SCHEME_DEFAULT, Link, parse_base_url
+from atl_sign.config.settings import Settings
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dance import Dances
 from atl_sign.providers.products import REVOKE_PATH, Product, find_product
@@ -122,7 +123,7 @@ class LinkBook:
 
         Args:
             name: the link's name.
-            fields: the settings of `LINK_SETTINGS`; without `consumer_key` the link keeps its own, or is given one.
+            fields: a link's settings; without `consumer_key` the link keeps its own, or is given one.
             only_new: refuse when the link exists.
 
         Raises:
@@ -136,17 +137,19 @@ class LinkBook:
                 self._raise_config_problem(settings, name)  # what stands there may be worth more than what is put in its place
             if only_new and before is not None:
                 raise LinkExistsError(f"link {name} exists already", f"atl-sign link show {name}; to change it: --replace")
-            given = {setting: fields[setting] for setting in LINK_SETTINGS if fields.get(setting) is not None}
-            given.setdefault("consumer_key", before.consumer_key if before else default_consumer_key())
+            given = {setting: value for setting, value in fields.items() if value is not None}
+            scheme = given.get("scheme", before.scheme if before else SCHEME_DEFAULT)
+            if scheme == "oauth1" and (before is None or before.scheme != scheme):
+                given.setdefault("consumer_key", default_consumer_key())
             try:
-                link = link_from_fields(name, given)
+                link = link_from_fields(name, given, self._config.schemes, before)
             except BadUrlError as exc:
                 raise _suggest_base_url(exc, name, given["url"]) from None
             if "default" not in given and before is not None and before.url == link.url:
                 link = replace(link, default=before.default)
             self._config.put_link(link)
         warnings = []
-        if before is not None and (before.url, before.consumer_key) != (link.url, link.consumer_key):
+        if before is not None and (before.url, before.scheme, before.consumer_key) != (link.url, link.scheme, link.consumer_key):
             self._dances.cancel_all(name)
             try:
                 _, left = self._git_tokens.revoke(before)

@@ -25,8 +25,8 @@ from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import BadFieldsError
 from atl_sign.base.text import format_error, format_lines, format_table
 from atl_sign.base.urls import Pairs, parse_pairs
+from atl_sign.config.link_fields import link_to_fields
 from atl_sign.config.links import Link
-from atl_sign.config.settings import link_to_fields
 from atl_sign.custody.keys.base import Signer
 from atl_sign.custody.vault import NotInMemoryError
 from atl_sign.grants.dance import Dance
@@ -276,7 +276,7 @@ def _add_key(app: FastAPI, agent: Agent) -> None:
 def _describe_link(report: LinkReport) -> schemas.LinkAnswer:
     return schemas.LinkAnswer(
         name=report.link.name,
-        **link_to_fields(report.link),  # type: ignore[arg-type]  # pydantic checks the kinds
+        **link_to_fields(report.link),
         token=describe_token(report),
     )
 

@@ -1,15 +1,18 @@
 """What goes over the socket, in and out, as types; `docs/openapi.json` is made of them."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, create_model
 
 from atl_sign.agent.links import GitFate, TokenState
-from atl_sign.base.credentials import GitPermission, StoreState
+from atl_sign.base.credentials import StoreState
 from atl_sign.base.findings import Verdict
+from atl_sign.config.setting import Setting
 from atl_sign.grants.dance import CallbackKind
 from atl_sign.grants.states import DanceWord
+from atl_sign.schemes.registry import LINK_SETTINGS
 
 Moment = Annotated[
     datetime,
@@ -21,6 +24,33 @@ class Fields(BaseModel):
     """A request's fields; what is not named here is refused."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+def make_link_fields(rows: Iterable[Setting]) -> type[Fields]:
+    """Return the fields of a request that a link is put by: a setting may be left out unless a link's URL is it."""
+    described: dict[str, Any] = {}
+    for row in rows:
+        is_needed = row.is_needed and not row.is_kept
+        told = Field(
+            ... if is_needed else None, description=row.asked or row.help or None, examples=[row.example] if row.example else None
+        )
+        described[row.name] = (row.kind.type if is_needed else row.kind.type | None, told)
+    return create_model("LinkFields", __base__=Fields, **described)
+
+
+class NamedAnswer(BaseModel):
+    """What begins with a link's name."""
+
+    name: str
+
+
+def make_link_answer(rows: Iterable[Setting]) -> type[NamedAnswer]:
+    """Return the fields of an answer about a link: name and settings, null where one is not set."""
+    described: dict[str, Any] = {}
+    for row in rows:
+        is_there = row.is_needed or row.default is not None
+        described[row.name] = (row.kind.type if is_there else row.kind.type | None, Field(description=row.answered or None))
+    return create_model("NamedLink", __base__=NamedAnswer, **described)
 
 
 class SignFields(Fields):
@@ -58,26 +88,8 @@ class VerifierFields(Fields):
     )
 
 
-class LinkFields(Fields):
+class LinkFields(make_link_fields(LINK_SETTINGS.values())):  # type: ignore[misc]  # mypy knows no base class that is made
     """A link's settings."""
-
-    url: str = Field(description="the product's base URL, with its context path")
-    consumer_key: str | None = Field(
-        None, description="left out: an existing link keeps its own, a new one is named after user and machine"
-    )
-    signing_url: str | None = Field(None, description="the base URL as the provider behind its proxy sees it, when that differs")
-    ca_bundle: str | None = Field(None, description="PEM file of authorities, an absolute path")
-    client_cert: str | None = Field(None, description="PEM file of certificate and key, an absolute path")
-    proxy: str | None = Field(None, description="http://host:port for the daemon's own requests")
-    timeout_s: float | None = Field(None, description="seconds that one exchange may take, 1 to 300; 30 when left out")
-    allow_insecure: bool | None = Field(None, description="whether `atl-sign curl` may be given curl's -k")
-    git: GitPermission | None = Field(
-        None, description="what git's token may do at a Bitbucket; write when left out", examples=["read"]
-    )
-    git_days: int | None = Field(None, description="days that git's token lives, 1 to 90; 7 when left out")
-    default: bool | None = Field(
-        None, description="whether it is the default among links with its base URL; left out: unchanged, false for a new link"
-    )
 
 
 class KeyFields(Fields):
@@ -207,21 +219,9 @@ class TokenAnswer(BaseModel):
     expires_at: Moment | None = None
 
 
-class LinkAnswer(BaseModel):
+class LinkAnswer(make_link_answer(LINK_SETTINGS.values())):  # type: ignore[misc]
     """One link."""
 
-    name: str
-    url: str
-    consumer_key: str
-    signing_url: str | None
-    ca_bundle: str | None
-    client_cert: str | None
-    proxy: str | None
-    timeout_s: float
-    allow_insecure: bool
-    git: GitPermission | None = Field(description="null: write")
-    git_days: int | None = Field(description="null: 7")
-    default: bool = Field(description="whether it is the default among links with its base URL")
     token: TokenAnswer
 
 

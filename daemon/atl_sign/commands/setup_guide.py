@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atl_sign.agent.links import default_consumer_key
 from atl_sign.base.errors import BadUrlError, DaemonError, ProviderRefusedError
 from atl_sign.base.terminal import complain, prompt, say
 from atl_sign.commands.autostart import autostart
@@ -258,7 +257,7 @@ def probe(typed: str) -> tuple[str, Manifest]:
     refused: ProviderRefusedError | None = None
     for text in _ancestors(typed):
         url = parse_base_url(text)
-        link = Link("setup", url, default_consumer_key(), timeout_s=_PROBE_S)
+        link = Link("setup", url, timeout_s=_PROBE_S)
         try:
             return str(url), fetch_manifest(link)
         except ProviderRefusedError as exc:

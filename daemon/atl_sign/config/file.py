@@ -15,8 +15,10 @@ from atl_sign.base.files import open_without_waiting, replace_whole
 from atl_sign.base.folders import config_home, explain_failure, make_folder
 from atl_sign.base.ownership import WeakSpot, find_weak_spot, is_open_to_others, trusted_owners
 from atl_sign.config import toml_edit
-from atl_sign.config.links import TIMEOUT_S_DEFAULT, Link, LinkTable
-from atl_sign.config.settings import ConfigProblem, Settings, link_to_fields, parse_settings
+from atl_sign.config.link_fields import chosen_fields
+from atl_sign.config.links import Link, Schemes
+from atl_sign.config.settings import ConfigProblem, Settings, parse_settings
+from atl_sign.config.table import LinkTable
 
 FILE_BYTES_MAX = 4 << 20  # 10,000 links with every setting; reading ten times as much would hold up every signature for seconds
 
@@ -45,9 +47,10 @@ class ConfigFile:
     before that goes on.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Stand for the file at *path*, which need not exist."""
+    def __init__(self, path: Path, schemes: Schemes) -> None:
+        """Stand for the file at *path*, which need not exist and has links of *schemes*."""
         self.path = path
+        self.schemes = schemes
         self._name = str(path)  # os.stat takes it in half the time
         self._kept: tuple[object, Settings] = (None, Settings(LinkTable([])))  # in one piece, for many threads read it
         self._trusted = Settings(LinkTable([]))  # the last one that only we could have written
@@ -67,7 +70,7 @@ class ConfigFile:
         if kept[0] == stamp:
             return kept[1]
         try:
-            settings = parse_settings(self._read_text())
+            settings = parse_settings(self._read_text(), self.schemes)
         except FileNotFoundError:
             return Settings(LinkTable([]))
         except UnicodeDecodeError as exc:
@@ -98,15 +101,7 @@ class ConfigFile:
             ConfigBrokenError: the file as it stands is no TOML; rewriting it would lose what a person wrote there.
             ConfigUnwritableError: the file or its folder cannot be written, or the disk is full.
         """
-        fields = {setting: value for setting, value in link_to_fields(link).items() if value is not None}
-        if link.timeout_s == TIMEOUT_S_DEFAULT:
-            del fields["timeout_s"]
-        elif link.timeout_s.is_integer():
-            fields["timeout_s"] = int(link.timeout_s)
-        for setting in ("allow_insecure", "default"):
-            if not fields[setting]:
-                del fields[setting]
-        self._rewrite(lambda text: toml_edit.put_link(text, link.name, fields))
+        self._rewrite(lambda text: toml_edit.put_link(text, link.name, chosen_fields(link)))
 
     def remove_link(self, name: str) -> None:
         """Take the link called *name* out, if it is there; raises as `put_link`."""

@@ -1,47 +1,166 @@
-"""Application links: which one covers a URL, and whether a URL stays inside it."""
+"""A link: one provider's base URL and how to authorize there. Each of its fields is a setting, with its row."""
 
 import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, count
 from pathlib import Path
-from shlex import quote
-from types import MappingProxyType
+from typing import Any, Self
 from urllib.parse import unquote
 
 from atl_sign.base.credentials import GitPermission
-from atl_sign.base.errors import AmbiguousLinkError, BadUrlError, UnknownLinkError
+from atl_sign.base.errors import BadUrlError
 from atl_sign.base.urls import Url, parse_url
-from atl_sign.config.base_path import guess_base_path
+from atl_sign.config.setting import AbsolutePath, Choice, Number, Setting, Switch, Text, read_line, setting, settings_of
 
+SCHEME_DEFAULT = "oauth1"
 TIMEOUT_S_DEFAULT = 30.0
-TIMEOUT_S_MAX = 300.0
 GIT_PERMISSION_DEFAULT: GitPermission = "write"
 GIT_DAYS_DEFAULT = 7
 GIT_DAYS_MAX = 90
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
+# The settings of the links of each scheme beside those that all links have. They are with the schemes, which are right of here.
+Schemes = Mapping[str, tuple[Setting, ...]]
+
 _NAME = re.compile(NAME_PATTERN)
-_UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
+
+
+@dataclass(frozen=True, slots=True)
+class BaseUrl:
+    """A base URL."""
+
+    type: Any = str
+
+    def read(self, name: str, value: object) -> Url:
+        """Return it taken apart; raises BadFieldsError and BadUrlError."""
+        try:
+            return parse_base_url(read_line(name, value))
+        except BadUrlError as exc:
+            raise BadUrlError(f"{name}: {exc.message}", exc.hint) from None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSettings:
+    """The settings that one link has of its scheme, each with its row."""
+
+    rows: tuple[Setting, ...] = ()
+    values: tuple[Any, ...] = ()  # one for each row
+
+    @classmethod
+    def of(cls, rows: tuple[Setting, ...], values: Mapping[str, Any]) -> Self:
+        """Return the settings of *rows*, with their *values* or else their defaults."""
+        return cls(rows, tuple(values.get(row.name, row.default) for row in rows))
+
+    def get(self, name: str) -> Any:
+        """Return the value of the setting called *name*; None when it is not set, or another scheme's."""
+        return next((value for row, value in zip(self.rows, self.values, strict=True) if row.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One application link: a provider's base URL, and how the user's consumer is known there."""
+    """One application link: a provider's base URL, and how to authorize there."""
 
     name: str
-    url: Url  # the base URL; its path has no slash at the end, "" when there is no context path
-    consumer_key: str
-    signing_url: Url | None = None  # the base URL as the provider behind its proxy sees it, when that differs
-    ca_bundle: Path | None = None  # PEM file of the certificate authorities to trust instead of the system's
-    client_cert: Path | None = None  # PEM file of certificate and key for TLS client authentication
-    proxy: str | None = None  # http://host:port for the daemon's own requests
-    timeout_s: float = TIMEOUT_S_DEFAULT
-    allow_insecure: bool = False  # whether `atl-sign curl` may be given curl's -k; the daemon itself always verifies
-    git: GitPermission | None = None  # what git's token may do at a Bitbucket; None: `GIT_PERMISSION_DEFAULT`
-    default: bool = False  # whether it is the default among links with its base URL
-    git_days: int | None = None  # how many days that token lives; None: `GIT_DAYS_DEFAULT`
+    url: Url = setting(  # its path has no slash at the end, "" when there is no context path
+        BaseUrl(),
+        is_needed=True,
+        option="URL",
+        asked="the product's base URL, with its context path",
+        docs="the base URL, as the product's own pages begin, with the context path; no query, no fragment, no dots, semicolons "
+        "or encoded slashes in its path",
+    )
+    scheme: str = setting(
+        Text(),  # `link_settings` knows which there are
+        default=SCHEME_DEFAULT,
+        is_kept=True,
+        help="how requests are authorized",
+        asked="how requests are authorized; left out: unchanged, oauth1 for a new link",
+        docs="how requests are authorized; `oauth1` when left out",
+    )
+    own: OwnSettings = OwnSettings()
+    ca_bundle: Path | None = setting(
+        AbsolutePath(),
+        option="--ca-bundle FILE",
+        help="PEM file of the certificate authorities to trust for this link",
+        asked="PEM file of authorities, an absolute path",
+        docs="PEM file of the certificate authorities to trust for this link instead of the system's; an absolute path",
+    )
+    client_cert: Path | None = setting(
+        AbsolutePath(),
+        option="--client-cert FILE",
+        help="PEM file of certificate and key for TLS client authentication",
+        asked="PEM file of certificate and key, an absolute path",
+        docs="PEM file with certificate and unencrypted key, for TLS client authentication; an absolute path",
+    )
+    proxy: str | None = setting(
+        Text(r"https?://[^/?#@\s]+/?", "is not of the form http://host:port", "a proxy that wants a password is not supported"),
+        option="--proxy URL",
+        help="proxy for the daemon's own requests",
+        asked="http://host:port for the daemon's own requests",
+        docs="`http://host:port` or `https://host:port`. A user name or password in it is refused",
+    )
+    timeout_s: float = setting(
+        Number(1, 300, "is not a number of seconds from 1 to 300"),
+        default=TIMEOUT_S_DEFAULT,
+        option="--timeout SECONDS",
+        help="how long the daemon waits for the product",
+        asked="seconds that one exchange may take, 1 to 300; 30 when left out",
+        docs="seconds that one exchange with the provider may take as a whole, 1 to 300; 30 when left out",
+    )
+    allow_insecure: bool = setting(  # the daemon itself always verifies
+        Switch(),
+        default=False,
+        option="--allow-insecure",
+        help="let atl-sign curl pass -k on to curl for this link",
+        asked="whether `atl-sign curl` may be given curl's -k",
+        docs="`true` lets `atl-sign curl` pass on curl's `-k`, which checks no certificate; the daemon's own requests check them "
+        "always",
+    )
+    git: GitPermission | None = setting(  # None: `GIT_PERMISSION_DEFAULT`
+        Choice(("read", "write"), "is neither read nor write", GitPermission),
+        option="--git read|write",
+        help="what git may do at this Bitbucket (default: write)",
+        asked="what git's token may do at a Bitbucket; write when left out",
+        answered="null: write",
+        example="read",
+        docs="for a Bitbucket: what [git](git.md) may do there, `read` (the token is asked for `REPO_READ`) or `write` "
+        "(`REPO_WRITE`); `write` when left out",
+    )
+    git_days: int | None = setting(  # None: `GIT_DAYS_DEFAULT`
+        Number(1, GIT_DAYS_MAX, f"is not a whole number from 1 to {GIT_DAYS_MAX}", int),
+        option="--git-days DAYS",
+        help="how long a token for git lives, 1 to 90 (default: 7)",
+        asked="days that git's token lives, 1 to 90; 7 when left out",
+        answered="null: 7",
+        docs="for a Bitbucket: days that a token for git lives, 1 to 90; 7 when left out. If the administrator's limit is lower, "
+        "it applies",
+    )
+    default: bool = setting(
+        Switch(),
+        default=False,
+        option="atl-sign link default NAME",
+        asked="whether it is the default among links with its base URL; left out: unchanged, false for a new link",
+        answered="whether it is the default among links with its base URL",
+        docs="`true`: of several links with this base URL, this one signs when none is named",
+    )
+
+    @property
+    def consumer_key(self) -> str:
+        """How the provider knows the user's consumer, OAuth 1.0a; "" in a link of another scheme."""
+        return self.own.get("consumer_key") or ""
+
+    @property
+    def signing_url(self) -> Url | None:
+        """The base URL as the provider behind its proxy sees it, when that differs; OAuth 1.0a."""
+        url: Url | None = self.own.get("signing_url")
+        return url
+
+    def settings(self) -> Iterator[tuple[Setting, Any]]:
+        """Give the row of each setting with its value, in the order in which they are shown."""
+        for name, row in settings_of(Link).items():
+            yield row, getattr(self, name)
+            if name == "scheme":
+                yield from zip(self.own.rows, self.own.values, strict=True)
 
     @property
     def git_permission(self) -> GitPermission:
@@ -68,7 +187,7 @@ def parse_base_url(text: str) -> Url:
     if url.query is not None or "#" in text:
         raise BadUrlError("a base URL has no query and no fragment", "give the address that the product's own pages begin with")
     path = url.path.rstrip("/")
-    segments = _decoded_segments(path)
+    segments = decoded_segments(path)
     if (
         segments is None
         or len(segments) != len(path.split("/"))
@@ -77,14 +196,7 @@ def parse_base_url(text: str) -> Url:
         raise BadUrlError(
             "a base URL's path has no dots, semicolons, encoded slashes or empty parts", "give it as the browser shows it"
         )
-    # The links of one host share its name: with ten thousand of them that is a megabyte.
-    return Url(sys.intern(url.scheme), sys.intern(url.host), url.port, path)
-
-
-def suggest_base_url(url: Url) -> str:
-    """Return what the base URL of *url* may be: what stands before a product's own page, else its origin."""
-    path = guess_base_path(url.path)
-    return f"{url.origin}{'' if path == url.path else path}"
+    return Url(url.scheme, url.host, url.port, path)
 
 
 def is_name(text: str) -> bool:
@@ -92,139 +204,7 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def is_consumer_key(text: str) -> bool:
-    """Tell whether *text* can be a consumer key here: 1 to 255 printable ASCII characters without a blank."""
-    return 0 < len(text) <= 255 and _UNPRINTABLE.search(text) is None
-
-
-class LinkTable:
-    """Every link, found by its name or by the URL it covers; both take the same time for one link and for thousands."""
-
-    __slots__ = ("_by_name", "_by_origin", "_path_length_max")
-
-    def __init__(self, links: Iterable[Link]) -> None:
-        """Index *links*; of two with one name the later counts."""
-        self._by_name = {link.name: link for link in links}
-        self._by_origin: dict[str, dict[str, list[Link]]] = {}
-        for link in self._by_name.values():
-            self._by_origin.setdefault(link.url.origin, {}).setdefault(link.url.path, []).append(link)
-        self._path_length_max = max((len(link.url.path) for link in self._by_name.values()), default=0)
-
-    @property
-    def by_name(self) -> Mapping[str, Link]:
-        """The links by name, in the order they were given."""
-        return MappingProxyType(self._by_name)
-
-    def choose(self, url: Url, name: str | None = None) -> Link:
-        """
-        Return the link whose base URL is the longest prefix of *url* on path-segment boundaries.
-
-        Args:
-            url: where the signed request will go.
-            name: take this link; it must cover *url* all the same.
-
-        Raises:
-            UnknownLinkError: no link of this name, or none covers the URL.
-            AmbiguousLinkError: several links have the same base URL, none of them alone is its default, and *name* is None.
-            BadUrlError: the URL climbs out of the link's context path by dot segments or encoded slashes.
-        """
-        candidates = self._covering(url)
-        if name is not None:
-            named = self.get(name)
-            if named not in candidates and not _covers(named, url):
-                raise UnknownLinkError(f"link {name} does not cover this URL", f"its base URL is {named.url}")
-            candidates = [named]
-        if not candidates:
-            raise UnknownLinkError(
-                "no application link covers this URL", f"atl-sign link add {self._free_name(url)} {quote(suggest_base_url(url))}"
-            )
-        candidates = prefer_default(candidates)
-        if len(candidates) > 1:
-            names = ", ".join(link.name for link in candidates)
-            raise AmbiguousLinkError(f"several links have this base URL: {names}", f"atl-sign link default {candidates[0].name}")
-        if _climbs_out(url.path, candidates[0].url.path):
-            raise BadUrlError(
-                "the URL's path climbs out of the link's context path, or may", "take the .. and the encoded slashes out"
-            )
-        return candidates[0]
-
-    def get(self, name: str) -> Link:
-        """Return the link called *name*; raises UnknownLinkError when there is none."""
-        try:
-            return self._by_name[name]
-        except KeyError:
-            raise UnknownLinkError(f"no application link is called {name}", "atl-sign link list") from None
-
-    def _free_name(self, url: Url) -> str:
-        """Return a name that no link has, after the host of *url*."""
-        first = url.host.partition(".")[0]
-        name = first if is_name(first) and not first.isdigit() else "product"
-        return next(each for each in chain((name,), (f"{name}-{number}" for number in count(2))) if each not in self._by_name)
-
-    def at_origin(self, url: Url) -> list[Link]:
-        """Return the links at the scheme, host and port of *url*, whatever their paths."""
-        return [link for links in self._by_origin.get(url.origin, {}).values() for link in links]
-
-    def covering(self, url: Url) -> list[Link]:
-        """Return the links with the longest base path that *url* lies under and does not climb out of."""
-        links = self._covering(url)
-        return [] if links and _climbs_out(url.path, links[0].url.path) else links
-
-    def _covering(self, url: Url) -> list[Link]:
-        """Return the links with the longest base path that *url* lies under."""
-        by_path = self._by_origin.get(url.origin)
-        if by_path is None:
-            return []
-        for path in _parents(url.path, self._path_length_max):
-            if path in by_path:
-                return by_path[path]
-        return []
-
-
-def prefer_default(links: list[Link]) -> list[Link]:
-    """Return the one of *links* that is the default, when it is one alone; else all of them."""
-    defaults = [link for link in links if link.default]
-    return defaults if len(defaults) == 1 else links
-
-
-def _covers(link: Link, url: Url) -> bool:
-    return link.url.origin == url.origin and (url.path + "/").startswith(link.url.path + "/")
-
-
-def _parents(path: str, length_max: int) -> Iterator[str]:
-    """Give "/a/b/c", "/a/b", "/a", "", but none above *length_max*: "https://h/jira" must not cover "https://h/jira-test"."""
-    if len(path) > length_max:  # a path of 64 KiB of slashes took a third of a second
-        path = path[: path.rindex("/", 0, length_max + 1)]
-    while path:
-        yield path
-        path = path[: path.rindex("/")]
-    yield ""
-
-
-def _climbs_out(path: str, base_path: str) -> bool:
-    """Tell whether a server that decodes and squashes *path* (as sent) would leave *base_path* at any point."""
-    if "%" not in path and "/." not in path:
-        return False
-    segments = _decoded_segments(path)
-    if segments is None:
-        return True
-    names = [segment.partition(";")[0] for segment in segments[1:]]
-    if ".." in names and len(segments) != len(path.split("/")):
-        # "/jira/a%2Fb/../.." stays inside where %2F is a slash and leaves where it is not: no single depth holds for both.
-        return True
-    depth_of_base = base_path.count("/")
-    depth = 0
-    for name in names:
-        if name == "..":
-            depth -= 1
-            if depth < depth_of_base:
-                return True
-        elif name not in ("", "."):
-            depth += 1
-    return False
-
-
-def _decoded_segments(path: str) -> list[str] | None:
+def decoded_segments(path: str) -> list[str] | None:
     """
     Return the segments of *path* as the most obliging server reads them: every escape decoded, "\\" a slash.
 

@@ -29,6 +29,7 @@ from atl_sign.custody.stores.base import Store
 from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dance import Dances
+from atl_sign.schemes.registry import SCHEMES
 from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, AcceptFailures, Connection
 from atl_sign.server.idle import IdleWatch
 from atl_sign.server.installed import read_stamp
@@ -275,7 +276,7 @@ class _Callers:
 
 
 def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers: Callable[[], list[int]]) -> Agent:
-    config = ConfigFile(config_path(environment))
+    config = ConfigFile(config_path(environment), SCHEMES)
     try:
         config.check_trusted()  # there is no earlier reading to go on with, and it names the store
     except UntrustedConfigError as exc:

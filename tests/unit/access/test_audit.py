@@ -27,6 +27,7 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dance import Dances
+from atl_sign.schemes.registry import SCHEMES
 from tests.audit_lab import PEER, MemorySink
 from tests.unit.provider_lab import private_key
 
@@ -41,7 +42,7 @@ class Watched:
         self.config = folder / "config.toml"
         self.sink = MemorySink()
         vault = Vault(MemoryStore())
-        self.agent = Agent(ConfigFile(self.config), vault, Dances(), AuditLog(self.sink))
+        self.agent = Agent(ConfigFile(self.config, SCHEMES), vault, Dances(), AuditLog(self.sink))
         self.agent.links.put_link("jira", {"url": URL})
         vault.put_key(private_key())
         vault.put_token(self.agent.links.get_link("jira"), AccessToken(Secret("t"), Secret("s")))

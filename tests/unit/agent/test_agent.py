@@ -20,6 +20,7 @@ from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dance import Dances
 from atl_sign.sandbox import Sandbox
+from atl_sign.schemes.registry import SCHEMES
 from tests.audit_lab import PEER, make_audit
 
 NOBODY_THERE = "http://127.0.0.1:1/jira"
@@ -58,7 +59,7 @@ def agent(tmp_path: Path, store: LockableStore) -> Agent:
 
 
 def make_agent(folder: Path, store: MemoryStore, now: float = 1_700_000_000.0) -> Agent:
-    return Agent(ConfigFile(folder / "config.toml"), Vault(store), Dances(), make_audit(), clock=lambda: now)
+    return Agent(ConfigFile(folder / "config.toml", SCHEMES), Vault(store), Dances(), make_audit(), clock=lambda: now)
 
 
 def test_a_broken_key_item_can_be_replaced(agent: Agent, store: LockableStore) -> None:

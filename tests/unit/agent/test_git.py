@@ -11,7 +11,7 @@ from atl_sign.agent import git as git_tokens
 from atl_sign.agent.git import GitTokens
 from atl_sign.base.credentials import AccessToken, Secret
 from atl_sign.base.errors import DanceNeededError, ProviderRefusedError, ProviderUnreachableError, StoreLockedError
-from atl_sign.config.links import Link, parse_base_url
+from atl_sign.config.links import Link
 from atl_sign.custody.items import items_of_link
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import NotInMemoryError, Vault
@@ -19,7 +19,7 @@ from atl_sign.sandbox import Sandbox
 from atl_sign.sandbox.state import User
 from atl_sign.sandbox.tokens import PersonalToken
 from atl_sign.schemes.oauth1.legs import Provider
-from tests.unit.provider_lab import make_consumer, private_key
+from tests.unit.provider_lab import make_consumer, make_link, private_key
 
 DAY_S = 86_400
 
@@ -70,7 +70,7 @@ class Lab:
         self.sandbox.stop()
 
     def make_link(self, **settings: Any) -> Link:
-        return Link("bitbucket", parse_base_url(self.sandbox.base_url("bitbucket")), "unit-tests", timeout_s=5.0, **settings)
+        return make_link(self.sandbox.base_url("bitbucket"), "bitbucket", **settings)
 
     def dance(self, user: str) -> AccessToken:
         provider = self.make_provider(self.link)
@@ -427,7 +427,7 @@ def test_a_token_that_cannot_be_removed_is_remembered(lab: Lab, caplog: pytest.L
 def test_a_link_with_another_address_has_no_token(lab: Lab) -> None:
     """What was made for one Bitbucket is not handed to another."""
     get(lab)
-    moved = Link("bitbucket", parse_base_url("https://other.example.com"), "unit-tests")
+    moved = make_link("https://other.example.com", "bitbucket")
 
     assert lab.vault.git_record(moved) is None
     assert lab.vault.git_record(lab.link) is not None

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from atl_sign.agent.git_request import GitRequest, parse_git_request
 from atl_sign.base.errors import BadRequestError
-from atl_sign.config.links import LinkTable
+from atl_sign.config.table import LinkTable
 from tests.unit.provider_lab import make_link
 
 HOST = b"protocol=https\nhost=git.example.com\n"

@@ -32,6 +32,7 @@ from atl_sign.custody.vault import NotInMemoryError, Vault
 from atl_sign.grants.dance import Dances
 from atl_sign.grants.renewal import Renewals
 from atl_sign.sandbox import Sandbox
+from atl_sign.schemes.registry import SCHEMES
 from tests.audit_lab import PEER, MemorySink, make_audit
 from tests.unit.provider_lab import make_link, make_token, private_key
 
@@ -85,7 +86,7 @@ class Lab:
     """A vault with a key, jira's token and a broken link's, a second store, and a clock."""
 
     def __init__(self, folder: Path) -> None:
-        self.config = ConfigFile(folder / "config.toml")
+        self.config = ConfigFile(folder / "config.toml", SCHEMES)
         self.config.path.write_text(CONFIG)
         self.one, self.two = Keyring("one"), Keyring("two")
         self.vault = Vault(self.one)
@@ -192,7 +193,7 @@ def test_what_a_lock_kept_from_being_forgotten_can_be_forgotten_after_it(lab: La
 def test_a_store_that_would_lose_its_items_is_not_locked(tmp_path: Path) -> None:
     """Nor by itself; its dances go on."""
     vault = Vault(MemoryStore())
-    config = ConfigFile(tmp_path / "config.toml")
+    config = ConfigFile(tmp_path / "config.toml", SCHEMES)
     config.path.write_text("[store]\nlock_after_minutes = 1\n")
     keeper = StoreKeeper(
         config, vault, Dances(), make_renewals(vault), open_store=lambda name: MemoryStore(), pinned_by=None, clock=lambda: 0.0
@@ -210,7 +211,7 @@ def test_a_store_that_would_lose_its_items_is_not_locked(tmp_path: Path) -> None
 def test_a_dance_that_ended_signs_nothing_after_a_lock(tmp_path: Path, sandbox: Sandbox) -> None:
     """Its provider's object lives on for ten minutes, and holds the key's object: that one has forgotten the key."""
     store = Keyring("one")
-    agent = Agent(ConfigFile(tmp_path / "config.toml"), Vault(store), Dances(), make_audit())
+    agent = Agent(ConfigFile(tmp_path / "config.toml", SCHEMES), Vault(store), Dances(), make_audit())
     key = agent.make_key(2048, replace=False)
     agent.links.put_link("jira", {"url": sandbox.base_url("jira"), "consumer_key": "storekeeper"})
     sandbox.register_consumer("jira", "storekeeper", key.public_pem(), name="unit tests")
@@ -275,7 +276,7 @@ def test_who_is_to_lock_is_not_replaced(lab: Lab) -> None:
 def test_a_lock_that_comes_by_itself_is_recorded(tmp_path: Path) -> None:
     """With no peer; the twin: before its time nothing is."""
     sink = MemorySink()
-    config = ConfigFile(tmp_path / "config.toml")
+    config = ConfigFile(tmp_path / "config.toml", SCHEMES)
     agent = Agent(config, Vault(Keyring("one")), Dances(), AuditLog(sink))
     agent.lock_when_due()
     config.path.write_text("[store]\nlock_after_minutes = 1\n")
@@ -355,7 +356,7 @@ def crash_in_a_move(lab: Lab, at: int) -> bool:
 
 
 def restart(lab: Lab) -> None:
-    lab.config = ConfigFile(lab.config.path)
+    lab.config = ConfigFile(lab.config.path, SCHEMES)
     lab.vault = Vault(lab.named())
     lab.keeper = lab.make_keeper()
 
@@ -599,7 +600,7 @@ def test_a_locked_or_pinned_store_is_not_moved(lab: Lab) -> None:
 
 def test_a_setting_is_put_beside_the_others(tmp_path: Path) -> None:
     """Comments, order and the other settings stay; an inline table too."""
-    config = ConfigFile(tmp_path / "config.toml")
+    config = ConfigFile(tmp_path / "config.toml", SCHEMES)
     for before, after in (
         ("", '[store]\nbackend = "file"\n'),
         ("# a\n[store]\n# b\nlock_after_minutes = 5 # c\n", '# a\n[store]\n# b\nlock_after_minutes = 5 # c\nbackend = "file"\n'),

@@ -14,6 +14,7 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dance import Dances
+from atl_sign.schemes.registry import SCHEMES
 from tests.audit_lab import make_audit
 
 CANARY = "canary-51b2"
@@ -28,7 +29,7 @@ class BrokenVault(Vault):
 
 def ask(vault: Vault, folder: Path, accept: str) -> list[dict[str, Any]]:
     """Send `GET /status` to the application as an ASGI server would; returns what it sends."""
-    app = make_app(Agent(ConfigFile(folder / "config.toml"), vault, Dances(), make_audit()))
+    app = make_app(Agent(ConfigFile(folder / "config.toml", SCHEMES), vault, Dances(), make_audit()))
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

@@ -19,9 +19,11 @@ import pytest
 
 from atl_sign.base.errors import BadFieldsError, BadUrlError, ConfigBrokenError, ConfigUnwritableError, DaemonError
 from atl_sign.config.file import FILE_BYTES_MAX, ConfigFile, UntrustedConfigError
+from atl_sign.config.link_fields import link_from_fields, link_to_fields
 from atl_sign.config.links import Link
-from atl_sign.config.settings import ConfigProblem, Settings, link_from_fields, link_to_fields, parse_settings
+from atl_sign.config.settings import ConfigProblem, Settings, parse_settings
 from atl_sign.config.toml_load import DEPTH_MAX
+from atl_sign.schemes.registry import SCHEMES
 
 GOOD = """\
 # Ours, by hand.
@@ -43,7 +45,7 @@ url = "https://b"
 
 
 def make(url: str = "https://new", name: str = "new", **settings: object) -> Link:
-    return link_from_fields(name, {"url": url, "consumer_key": "ann", **settings})
+    return link_from_fields(name, {"url": url, "consumer_key": "ann", **settings}, SCHEMES)
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def problems(settings: Settings) -> list[str]:
 
 def test_no_file_is_no_link_and_no_problem(path: Path) -> None:
     """Nobody has to write one first."""
-    settings = ConfigFile(path).settings()
+    settings = ConfigFile(path, SCHEMES).settings()
 
     assert not settings.links.by_name
     assert settings.store_backend is None
@@ -80,7 +82,7 @@ def test_no_file_is_no_link_and_no_problem(path: Path) -> None:
 
 def test_a_file_gives_its_links_and_its_store(written: Path) -> None:
     """Every setting comes out as its type; what is left out is the default."""
-    settings = ConfigFile(written).settings()
+    settings = ConfigFile(written, SCHEMES).settings()
 
     assert list(settings.links.by_name) == ["jira", "bamboo"]
     assert str(settings.links.get("jira").url) == "https://h/jira"
@@ -96,7 +98,7 @@ def test_files_of_other_editors_are_read(path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_bytes(text.encode())
 
-    settings = ConfigFile(path).settings()
+    settings = ConfigFile(path, SCHEMES).settings()
 
     assert list(settings.links.by_name) == ["jira", "bamboo"]
     assert settings.problems == ()
@@ -122,7 +124,7 @@ def test_one_broken_table_costs_one_link(broken: str, line: int, cause: str, pla
     text = f"{broken}\n{GOOD}" if place == "first" else f"{GOOD}\n{broken}"
     shift = 0 if place == "first" else GOOD.count("\n") + 1
 
-    settings = parse_settings(text)
+    settings = parse_settings(text, SCHEMES)
 
     assert set(settings.links.by_name) == {"jira", "bamboo"}
     assert settings.store_backend == "memory"
@@ -138,7 +140,7 @@ def test_one_broken_table_costs_one_link(broken: str, line: int, cause: str, pla
 
 def test_a_broken_beginning_is_named_by_its_line() -> None:
     """What stands before the first table belongs to none."""
-    settings = parse_settings("nonsense\n" + GOOD)
+    settings = parse_settings("nonsense\n" + GOOD, SCHEMES)
 
     assert list(settings.links.by_name) == ["jira", "bamboo"]
     assert problems(settings) == ["config.toml line 1, file: expected '=' after a key in a key/value pair"]
@@ -146,7 +148,7 @@ def test_a_broken_beginning_is_named_by_its_line() -> None:
 
 def test_an_array_over_several_lines_is_no_row_of_tables() -> None:
     """Its lines look like tables where the file is broken: the line that TOML names is told all the same, and links work."""
-    settings = parse_settings('x = [\n  ["a"],\n  oops\n]\n' + GOOD)
+    settings = parse_settings('x = [\n  ["a"],\n  oops\n]\n' + GOOD, SCHEMES)
 
     assert list(settings.links.by_name) == ["jira", "bamboo"]
     assert problems(settings)[0] == "config.toml line 3, file: invalid value"
@@ -156,7 +158,7 @@ def test_a_link_that_stands_there_twice_counts_as_none() -> None:
     """Which of the two is meant is not guessed."""
     text = GOOD + '\n[links.jira]\nurl = "https://other"\nconsumer_key = "k"\n'
 
-    settings = parse_settings(text)
+    settings = parse_settings(text, SCHEMES)
 
     assert list(settings.links.by_name) == ["bamboo"]
     assert problems(settings) == ["config.toml line 17, links.jira: it stands there twice"]
@@ -164,7 +166,7 @@ def test_a_link_that_stands_there_twice_counts_as_none() -> None:
 
 def test_a_store_that_stands_there_twice_is_named() -> None:
     """The first one counts for what can be answered; the file says so."""
-    settings = parse_settings(GOOD + '\n[store]\nbackend = "secret-service"\n')
+    settings = parse_settings(GOOD + '\n[store]\nbackend = "secret-service"\n', SCHEMES)
 
     assert problems(settings) == ["config.toml line 17, store: it stands there twice"]
 
@@ -174,7 +176,7 @@ def test_tables_in_a_broken_file_are_put_together() -> None:
     one, two = '{url = "https://one", consumer_key = "k"}', 'url = "https://two"\nconsumer_key = "k"\n'
     text = f"[links]\none = {one}\n[links.bad]\nurl =\n[links.two]\n{two}"
 
-    settings = parse_settings(text)
+    settings = parse_settings(text, SCHEMES)
 
     assert set(settings.links.by_name) == {"one", "two"}
     assert problems(settings) == ["config.toml line 4, links.bad: invalid value"]
@@ -201,7 +203,7 @@ def test_tables_in_a_broken_file_are_put_together() -> None:
 )
 def test_each_wrong_setting_is_named_with_its_line(text: str, expected: str) -> None:
     """The parts that can be read are; each other part is told."""
-    settings = parse_settings(text)
+    settings = parse_settings(text, SCHEMES)
 
     found = sorted(problems(settings))
     assert len(found) == len(expected.split("|"))
@@ -214,7 +216,7 @@ def test_ten_thousand_broken_tables_are_told_in_time() -> None:
     text = "".join(f"[links.wrong{number}]\nurl = 5\n[links.broken{number}]\nx\n" for number in range(5000))
     began_at = time.process_time()
 
-    settings = parse_settings(text)
+    settings = parse_settings(text, SCHEMES)
 
     assert time.process_time() - began_at < 3
     assert [problem.line for problem in settings.problems] == [*range(4, 20_001, 4), *range(1, 20_001, 4)]
@@ -222,8 +224,8 @@ def test_ten_thousand_broken_tables_are_told_in_time() -> None:
 
 def test_an_empty_store_table_is_fine() -> None:
     """Nothing is set, so nothing is wrong."""
-    assert parse_settings("[store]\n").problems == ()
-    assert parse_settings("[store]\n").store_backend is None
+    assert parse_settings("[store]\n", SCHEMES).problems == ()
+    assert parse_settings("[store]\n", SCHEMES).store_backend is None
 
 
 def test_a_file_that_is_not_utf_8_is_named(path: Path) -> None:
@@ -231,7 +233,7 @@ def test_a_file_that_is_not_utf_8_is_named(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b'[links.a]\nurl = "https://\xff"\n')
 
-    settings = ConfigFile(path).settings()
+    settings = ConfigFile(path, SCHEMES).settings()
 
     assert settings.problems == (ConfigProblem(None, "file", "byte 25 is not UTF-8"),)
     assert str(settings.problems[0]) == "config.toml, file: byte 25 is not UTF-8"
@@ -258,7 +260,7 @@ def test_something_else_in_its_place_is_named(path: Path, kind: str, cause: str)
         os.mkfifo(path)
     elif kind == "loop":
         path.symlink_to(path)
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
 
     settings = config.settings()
 
@@ -274,7 +276,7 @@ def test_a_file_that_is_too_large_is_not_read(path: Path) -> None:
     path.parent.mkdir()
     with path.open("wb") as file:
         file.truncate(FILE_BYTES_MAX + 1)
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
 
     assert problems(config.settings()) == ["config.toml, file: it is larger than 4 MiB"]
     with pytest.raises(ConfigBrokenError, match="it is larger than 4 MiB"):
@@ -292,7 +294,7 @@ def test_ten_thousand_links_with_every_setting_are_not_too_large() -> None:
         "timeout_s = 60\nallow_insecure = true\n\n"
     )
 
-    assert parse_settings(text).problems == ()
+    assert parse_settings(text, SCHEMES).problems == ()
     assert 10_000 * len(text) < FILE_BYTES_MAX
 
 
@@ -306,7 +308,8 @@ def test_an_unreadable_file_is_named_until_it_can_be_read() -> None:
     written.chmod(0o600)
     script = (
         "import os, sys; from pathlib import Path; from atl_sign.config.file import ConfigFile\n"
-        "config = ConfigFile(Path(sys.argv[1]))\n"
+        "from atl_sign.schemes.registry import SCHEMES\n"
+        "config = ConfigFile(Path(sys.argv[1]), SCHEMES)\n"
         "os.seteuid(65534); print([str(problem) for problem in config.settings().problems])\n"
         "os.seteuid(0); os.chmod(sys.argv[1], 0o644)\n"
         "os.seteuid(65534); print(list(config.settings().links.by_name))\n"
@@ -326,7 +329,7 @@ def test_a_file_that_goes_while_it_is_opened_is_no_file(path: Path, monkeypatch:
     """Between looking and reading somebody can remove it: the state without a file is as good."""
     path.parent.mkdir()
     path.write_text(GOOD)
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
     look = os.stat
 
     def look_and_remove(name: str, **kwargs: bool) -> os.stat_result:
@@ -359,7 +362,7 @@ def test_a_file_that_goes_while_it_is_opened_is_no_file(path: Path, monkeypatch:
 )
 def test_a_file_that_others_can_change_is_refused(written: Path, spoil: Callable[[Path], object], cause: str) -> None:
     """What it said while only we could write it goes on, neither reading nor writing obeys it, and the remedy is named."""
-    config = ConfigFile(written)
+    config = ConfigFile(written, SCHEMES)
     before = config.settings()
     config.check_trusted()
     assert set(before.links.by_name) == {"jira", "bamboo"}
@@ -376,7 +379,7 @@ def test_a_file_that_others_can_change_is_refused(written: Path, spoil: Callable
     with pytest.raises(ConfigBrokenError, match=cause):
         config.put_link(make())
     assert "evil" in written.read_text()
-    assert ConfigFile(written).settings().links.by_name == {}  # at a start there is nothing to go on with
+    assert ConfigFile(written, SCHEMES).settings().links.by_name == {}  # at a start there is nothing to go on with
     os.chown(written.parent, 0, 0)
     os.chown(written, 0, 0)
     for each in (written, written.parent, written.parent.parent):
@@ -392,13 +395,13 @@ def test_a_file_of_ones_own_group_and_one_behind_a_link_are_taken(written: Path,
     written.rename(kept)
     written.symlink_to("../dotfiles/config.toml")
     kept.chmod(0o664)
-    assert set(ConfigFile(written).settings().links.by_name) == {"jira", "bamboo"}
-    ConfigFile(written).put_link(make())
+    assert set(ConfigFile(written, SCHEMES).settings().links.by_name) == {"jira", "bamboo"}
+    ConfigFile(written, SCHEMES).put_link(make())
     assert written.is_symlink()
 
     os.chown(written, 65534, 65534, follow_symlinks=False)
 
-    assert "another user's symbolic link" in ConfigFile(written).settings().problems[0].cause
+    assert "another user's symbolic link" in ConfigFile(written, SCHEMES).settings().problems[0].cause
 
 
 # watching
@@ -406,7 +409,7 @@ def test_a_file_of_ones_own_group_and_one_behind_a_link_are_taken(written: Path,
 
 def test_a_change_is_noticed_at_the_next_call(written: Path) -> None:
     """Edited in place, replaced, removed: the next answer is the new one."""
-    config = ConfigFile(written)
+    config = ConfigFile(written, SCHEMES)
     assert len(config.settings().links.by_name) == 2
 
     with written.open("a") as file:
@@ -424,7 +427,7 @@ def test_a_change_is_noticed_at_the_next_call(written: Path) -> None:
 
 def test_an_unchanged_file_is_not_read_again(written: Path) -> None:
     """The very same object comes back; a touched file gives a new one."""
-    config = ConfigFile(written)
+    config = ConfigFile(written, SCHEMES)
     first = config.settings()
 
     assert config.settings() is first
@@ -435,7 +438,7 @@ def test_an_unchanged_file_is_not_read_again(written: Path) -> None:
 
 def test_a_broken_file_that_is_mended_works_again(written: Path) -> None:
     """No restart."""
-    config = ConfigFile(written)
+    config = ConfigFile(written, SCHEMES)
     written.write_text("nonsense\n")
     assert config.settings().problems
 
@@ -449,7 +452,7 @@ def test_a_broken_file_that_is_mended_works_again(written: Path) -> None:
 
 def test_a_new_link_comes_at_the_end_and_nothing_else_changes(written: Path) -> None:
     """Every comment, blank line and the order stay to the byte."""
-    ConfigFile(written).put_link(make(proxy="http://p:3128", timeout_s=2.5))
+    ConfigFile(written, SCHEMES).put_link(make(proxy="http://p:3128", timeout_s=2.5))
 
     added = '\n[links.new]\nurl = "https://new"\nconsumer_key = "ann"\nproxy = "http://p:3128"\ntimeout_s = 2.5\n'
     assert written.read_text() == GOOD + added
@@ -460,7 +463,7 @@ def test_the_first_link_makes_file_and_folder_for_us_alone(tmp_path: Path) -> No
     path = tmp_path / "a" / "b" / "config.toml"
     before = os.umask(0)
     try:
-        ConfigFile(path).put_link(make())
+        ConfigFile(path, SCHEMES).put_link(make())
     finally:
         os.umask(before)
 
@@ -472,7 +475,7 @@ def test_the_first_link_makes_file_and_folder_for_us_alone(tmp_path: Path) -> No
 
 def test_a_changed_link_keeps_its_place_and_its_comments(written: Path) -> None:
     """Settings change where they stand; new ones come after the last one, before the next table's comment."""
-    config = ConfigFile(written)
+    config = ConfigFile(written, SCHEMES)
 
     config.put_link(make("https://h2/jira", "jira", signing_url="http://inner:8080"))
 
@@ -485,7 +488,7 @@ def test_a_changed_link_keeps_its_place_and_its_comments(written: Path) -> None:
 
 def test_writing_the_same_again_changes_nothing(written: Path) -> None:
     """Not even the file's time."""
-    config = ConfigFile(written)
+    config = ConfigFile(written, SCHEMES)
     before = written.stat()
 
     config.put_link(config.settings().links.get("jira"))
@@ -497,7 +500,7 @@ def test_writing_the_same_again_changes_nothing(written: Path) -> None:
 
 def test_a_removed_link_leaves_the_next_ones_comments(written: Path) -> None:
     """Its own settings go; what people wrote below them may speak of the next table."""
-    config = ConfigFile(written)
+    config = ConfigFile(written, SCHEMES)
 
     config.remove_link("jira")
 
@@ -516,14 +519,14 @@ def test_comments_at_the_end_stay_when_the_last_link_goes(path: Path) -> None:
     path.parent.mkdir()
     path.write_text('[links.a]\nurl = "https://a"\nconsumer_key = "k"\n\n# [links.later]\n# url = "https://l"\n')
 
-    ConfigFile(path).remove_link("a")
+    ConfigFile(path, SCHEMES).remove_link("a")
 
     assert path.read_text() == '# [links.later]\n# url = "https://l"\n'
 
 
 def test_the_only_link_can_go(path: Path) -> None:
     """An empty file stays, not a broken one."""
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
     config.put_link(make())
 
     config.remove_link("new")
@@ -553,7 +556,7 @@ def test_other_ways_to_write_links_are_changed_rightly_or_not_at_all(path: Path,
     """TOML has many forms: what comes out means exactly what was asked for, else the file stays and the answer says so."""
     path.parent.mkdir()
     path.write_text(text)
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
     before = config.settings()
     wanted = dict(before.links.by_name)
     verb, _, name = change.partition("-")
@@ -583,7 +586,7 @@ def test_a_broken_link_is_mended_by_putting_it_anew(path: Path) -> None:
     """What PUT leaves out goes: also settings that there are not."""
     path.parent.mkdir()
     path.write_text('[links.new]\nurl = "htps://x"\nproxi = "typo"\nproxy = "http://old:1"\n')
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
     assert config.settings().problem_of_link("new") is not None
 
     config.put_link(make())
@@ -599,7 +602,7 @@ def test_links_of_another_kind_are_not_written_over(path: Path, text: str) -> No
     path.write_text(text)
 
     with pytest.raises(ConfigBrokenError, match=r"config.toml line [12], links"):
-        ConfigFile(path).put_link(make())
+        ConfigFile(path, SCHEMES).put_link(make())
 
     assert path.read_text() == text
 
@@ -610,7 +613,7 @@ def test_a_broken_file_is_never_rewritten(path: Path, content: bytes, verb: str)
     """What a person wrote stays to the byte; the answer says which line to mend."""
     path.parent.mkdir()
     path.write_bytes(content)
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
 
     change = partial(config.put_link, make()) if verb == "put" else partial(config.remove_link, "jira")
 
@@ -628,7 +631,7 @@ def test_line_ends_and_byte_order_mark_stay(path: Path, mark: str) -> None:
     path.parent.mkdir()
     path.write_bytes((mark + GOOD).replace("\n", "\r\n").encode())
 
-    ConfigFile(path).put_link(make())
+    ConfigFile(path, SCHEMES).put_link(make())
 
     content = path.read_bytes().decode()
     assert content == (mark + GOOD).replace("\n", "\r\n") + '\r\n[links.new]\r\nurl = "https://new"\r\nconsumer_key = "ann"\r\n'
@@ -641,7 +644,7 @@ def test_a_symbolic_link_stays_one(tmp_path: Path, path: Path) -> None:
     real.write_text(GOOD)
     path.parent.mkdir()
     path.symlink_to(real)
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
 
     config.put_link(make())
 
@@ -655,7 +658,7 @@ def test_a_link_to_nothing_gets_its_file(tmp_path: Path, path: Path) -> None:
     """The first run of a person whose dotfiles are not there yet."""
     path.parent.mkdir()
     path.symlink_to(tmp_path / "later.toml")
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
     assert config.settings().problems == ()
 
     config.put_link(make())
@@ -666,7 +669,7 @@ def test_a_link_to_nothing_gets_its_file(tmp_path: Path, path: Path) -> None:
 
 def test_many_threads_lose_no_link(path: Path) -> None:
     """Each change reads what the one before wrote."""
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
     threads = [threading.Thread(target=config.put_link, args=(make(name=f"link{number}"),)) for number in range(20)]
 
     for thread in threads:
@@ -703,13 +706,13 @@ def test_a_full_disk_changes_nothing(path: Path) -> None:
         before = names(path.parent)
 
         with pytest.raises(ConfigUnwritableError, match="No space left on device") as refused:
-            ConfigFile(path).put_link(make())
+            ConfigFile(path, SCHEMES).put_link(make())
 
         assert path.read_text() == GOOD
         assert names(path.parent) == before
         assert refused.value.hint == "make room or mend the permissions; nothing was changed"
         (path.parent / "filler").unlink()
-        ConfigFile(path).put_link(make())
+        ConfigFile(path, SCHEMES).put_link(make())
         assert "[links.new]" in path.read_text()
 
 
@@ -721,7 +724,7 @@ def test_a_read_only_folder_changes_nothing(path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,ro", str(path.parent)], check=True)
 
         with pytest.raises(ConfigUnwritableError, match="Read-only file system"):
-            ConfigFile(path).remove_link("jira")
+            ConfigFile(path, SCHEMES).remove_link("jira")
 
         assert path.read_text() == GOOD
 
@@ -731,7 +734,7 @@ def test_a_file_does_not_grow_too_large_to_be_read_again(path: Path) -> None:
     path.parent.mkdir()
     text = GOOD + "#" * (FILE_BYTES_MAX - len(GOOD) - 20) + "\n"
     path.write_text(text)
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
 
     with pytest.raises(ConfigUnwritableError, match="with this it is larger than 4 MiB"):
         config.put_link(make())
@@ -746,7 +749,7 @@ def test_a_file_that_is_too_deep_to_compare_is_a_broken_one(path: Path, text: st
     """Told with its line, and left as it is."""
     path.parent.mkdir()
     path.write_text(text)
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
 
     with pytest.raises(ConfigBrokenError, match=r"config.toml line [12], .*: it is nested too deeply"):
         config.put_link(make()) if verb == "put" else config.remove_link("jira")
@@ -761,7 +764,7 @@ def test_a_file_as_deep_as_may_be_can_be_changed(path: Path, verb: str) -> None:
     deep = ".".join("a" * (DEPTH_MAX + 1))
     kept = f"{deep} = " + f"[\n{{{deep} = " * (DEPTH_MAX // 2) + "1" + "}]" * (DEPTH_MAX // 2) + "\n"
     path.write_text(kept + "links.jira." + ".".join("a" * (DEPTH_MAX - 1)) + " = 1\n")
-    config = ConfigFile(path)
+    config = ConfigFile(path, SCHEMES)
 
     config.put_link(make(name="jira")) if verb == "put" else config.remove_link("jira")
 
@@ -777,16 +780,16 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "missing").symlink_to("/proc/nowhere")
 
     with pytest.raises(ConfigUnwritableError, match=f"{path} cannot be written"):
-        ConfigFile(path).put_link(make())
+        ConfigFile(path, SCHEMES).put_link(make())
 
 
 def test_kill_9_at_any_moment_leaves_the_old_or_the_new(path: Path) -> None:
     """A program that does nothing but write is killed again and again."""
     script = (
         "import sys; from pathlib import Path; from atl_sign.config.file import ConfigFile\n"
-        "from atl_sign.config.settings import link_from_fields\n"
-        "config = ConfigFile(Path(sys.argv[1]))\n"
-        "links = [link_from_fields('a', {'url': f'https://{n}', 'consumer_key': 'k' * 200}) for n in ('one', 'two')]\n"
+        "from atl_sign.config.link_fields import link_from_fields; from atl_sign.schemes.registry import SCHEMES\n"
+        "config = ConfigFile(Path(sys.argv[1]), SCHEMES)\n"
+        "links = [link_from_fields('a', {'url': f'https://{n}', 'consumer_key': 'k' * 200}, SCHEMES) for n in ('one', 'two')]\n"
         "config.put_link(links[0]); print('ready', flush=True)\n"
         "while True:\n"
         "    for link in links: config.put_link(link)\n"
@@ -800,19 +803,19 @@ def test_kill_9_at_any_moment_leaves_the_old_or_the_new(path: Path) -> None:
             assert process.stdout.readline() == b"ready\n"
             deadline = time.monotonic() + chance.random() * 0.05
             while time.monotonic() < deadline:
-                host = ConfigFile(path).settings().links.get("a").url.host  # a reader never sees a part of it
+                host = ConfigFile(path, SCHEMES).settings().links.get("a").url.host  # a reader never sees a part of it
                 assert host in ("one", "two")
             process.send_signal(signal.SIGKILL)
             process.wait()
 
-        settings = ConfigFile(path).settings()
+        settings = ConfigFile(path, SCHEMES).settings()
 
         assert settings.problems == ()
         seen.add(settings.links.get("a").url.host)
         assert len(settings.links.get("a").consumer_key) == 200
     assert seen <= {"one", "two"}
-    ConfigFile(path).put_link(make())  # what a killed one left behind does not disturb
-    assert "new" in ConfigFile(path).settings().links.by_name
+    ConfigFile(path, SCHEMES).put_link(make())  # what a killed one left behind does not disturb
+    assert "new" in ConfigFile(path, SCHEMES).settings().links.by_name
 
 
 # fields
@@ -822,6 +825,7 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
     """All settings, there and back."""
     fields = {
         "url": "https://h:8443/jira",
+        "scheme": "oauth1",
         "consumer_key": "ann",
         "signing_url": "http://inner:8080",
         "ca_bundle": "/etc/ca.pem",
@@ -834,14 +838,14 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
         "default": True,
     }
 
-    link = link_from_fields("jira", fields)
+    link = link_from_fields("jira", fields, SCHEMES)
 
     assert link_to_fields(link) == fields
-    assert link_from_fields("jira", link_to_fields(link)) == link
-    minimal = link_from_fields("jira", {"url": "https://h/", "consumer_key": "ann"})
-    defaults = {"timeout_s": 30.0, "allow_insecure": False, "default": False}
+    assert link_from_fields("jira", link_to_fields(link), SCHEMES) == link
+    minimal = link_from_fields("jira", {"url": "https://h/", "consumer_key": "ann"}, SCHEMES)
+    defaults = {"scheme": "oauth1", "timeout_s": 30.0, "allow_insecure": False, "default": False}
     assert link_to_fields(minimal) == {**dict.fromkeys(fields), "url": "https://h", "consumer_key": "ann"} | defaults
-    assert link_from_fields("jira", link_to_fields(minimal)) == minimal
+    assert link_from_fields("jira", link_to_fields(minimal), SCHEMES) == minimal
 
 
 @pytest.mark.parametrize(
@@ -886,7 +890,7 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
 def test_a_wrong_field_is_named_and_its_value_is_not(changes: dict[str, object], error: type[DaemonError], words: str) -> None:
     """The message says which setting, and what it should be."""
     with pytest.raises(error, match=words) as refused:
-        link_from_fields("jira", {"url": "https://h", "consumer_key": "ann", **changes})
+        link_from_fields("jira", {"url": "https://h", "consumer_key": "ann", **changes}, SCHEMES)
 
     assert "secret" not in str(refused.value)
 
@@ -895,7 +899,7 @@ def test_a_wrong_field_is_named_and_its_value_is_not(changes: dict[str, object],
 def test_a_name_is_a_word(name: str) -> None:
     """It stands in addresses, file tables and commands."""
     with pytest.raises(BadFieldsError, match="a link's name is"):
-        link_from_fields(name, {"url": "https://h", "consumer_key": "ann"})
+        link_from_fields(name, {"url": "https://h", "consumer_key": "ann"}, SCHEMES)
 
 
 @pytest.mark.parametrize(
@@ -915,7 +919,7 @@ def test_a_name_is_a_word(name: str) -> None:
 )
 def test_the_idle_time_and_what_is_wrong_with_it(text: str, idle_exit_s: float, problem: str | None) -> None:
     """A number of minutes from 0 to a year; anything else is told, and the default holds."""
-    settings = parse_settings(text)
+    settings = parse_settings(text, SCHEMES)
 
     assert settings.idle_exit_s == idle_exit_s
     assert [str(each)[: len(problem or "")] for each in settings.problems] == ([] if problem is None else [problem])

@@ -29,7 +29,7 @@ def test_nothing_is_dropped() -> None:
     assert words == [
         *("atl-sign", "link", "add", "jira", URL, "--signing-url", "http://new:8090/jira"),
         *("--ca-bundle", "/home/ann/the company's.pem", "--client-cert", "/c.pem", "--proxy", "http://p:3128"),
-        *("--git", "read", "--git-days", "3", "--timeout", "2.5", "--allow-insecure", "--replace"),
+        *("--timeout", "2.5", "--allow-insecure", "--git", "read", "--git-days", "3", "--replace"),
     ]
 
 

@@ -8,16 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.base.errors import AmbiguousLinkError, BadUrlError, UnknownLinkError
+from atl_sign.base.errors import AmbiguousLinkError, BadFieldsError, BadUrlError, UnknownLinkError
 from atl_sign.base.urls import URL_BYTES_MAX, Url, parse_url
-from atl_sign.config.links import Link, LinkTable, is_consumer_key, is_name, parse_base_url
+from atl_sign.config.links import Link, OwnSettings, is_name, parse_base_url
+from atl_sign.config.table import LinkTable
+from atl_sign.schemes.oauth1.settings import SETTINGS
 
 
 def _link(name: str, url: str, signing_url: str | None = None, *, default: bool = False) -> Link:
     seen = None if signing_url is None else parse_base_url(signing_url)
-    return Link(name, parse_base_url(url), "consumer", seen, default=default)
+    own = OwnSettings.of(SETTINGS, {"consumer_key": "consumer", "signing_url": seen})
+    return Link(name, parse_base_url(url), own=own, default=default)
 
 
+CONSUMER_KEY = next(row for row in SETTINGS if row.name == "consumer_key")
 ROOT = _link("root", "https://example.com")
 JIRA = _link("jira", "https://example.com/jira")
 JIRA_TEST = _link("jira-test", "https://example.com/jira-test/")
@@ -424,18 +428,19 @@ def test_a_link_cannot_be_called(text: str) -> None:
 @pytest.mark.parametrize("text", ["a", "OauthKey", "atl-sign:alice@host/1?", "a" * 255])
 def test_a_consumer_key_is_printable_ascii(text: str) -> None:
     """Whatever an administrator typed."""
-    assert is_consumer_key(text)
+    assert CONSUMER_KEY.kind.read("consumer_key", text) == text
 
 
 @pytest.mark.parametrize("text", ["", " ", "a b", "a\n", "é", "a" * 256, "\x7f"])
 def test_a_consumer_key_has_no_blanks(text: str) -> None:
     """Nor letters that two forms encode differently."""
-    assert not is_consumer_key(text)
+    with pytest.raises(BadFieldsError, match=r"^consumer_key (is not 1 to 255|holds a control character)"):
+        CONSUMER_KEY.kind.read("consumer_key", text)
 
 
 def test_a_link_has_sensible_settings_of_its_own() -> None:
     """The twin: given ones stay."""
-    given = Link("a", JIRA.url, "k", None, Path("/ca.pem"), Path("/client.pem"), "http://proxy:3128", 5.0)
+    given = replace(JIRA, ca_bundle=Path("/ca.pem"), client_cert=Path("/client.pem"), proxy="http://proxy:3128", timeout_s=5.0)
 
     assert (JIRA.ca_bundle, JIRA.client_cert, JIRA.proxy, JIRA.timeout_s) == (None, None, None, 30.0)
     assert (given.ca_bundle, given.client_cert, given.proxy, given.timeout_s) == (

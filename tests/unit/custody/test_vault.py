@@ -230,7 +230,7 @@ def test_who_cannot_wait_is_told_so(store: CountingStore, vault: Vault) -> None:
     [
         replace(LINK, url=parse_base_url("https://other/jira")),
         replace(LINK, url=parse_base_url("http://h/jira")),
-        replace(LINK, consumer_key="somebody-else"),
+        make_link("https://h/jira", "tools", consumer_key="somebody-else"),
     ],
     ids=["host", "scheme", "consumer"],
 )

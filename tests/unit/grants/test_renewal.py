@@ -33,6 +33,7 @@ from atl_sign.sandbox import Sandbox, server
 from atl_sign.sandbox.call import Call
 from atl_sign.sandbox.wire import Answer
 from atl_sign.schemes.oauth1.legs import Provider
+from atl_sign.schemes.registry import SCHEMES
 from tests.audit_lab import PEER, make_audit
 from tests.lab import wait_for
 from tests.unit.provider_lab import private_key
@@ -51,7 +52,7 @@ class World:
         self.sandbox = Sandbox(["jira"], clock=lambda: self.now, token_life_s=LIFE_S)
 
     def restart(self) -> None:
-        config = ConfigFile(self.folder / "config.toml")
+        config = ConfigFile(self.folder / "config.toml", SCHEMES)
         self.agent = Agent(config, Vault(self.store), Dances(), make_audit(), clock=lambda: self.now)
 
     def begin(self) -> None:
@@ -153,7 +154,7 @@ def test_another_daemon_waits_until_the_new_token_is_stored(world: World, monkey
 
     def start() -> Agent:
         vault = Vault(world.store, Neighbours(world.folder / "state"))
-        return Agent(ConfigFile(world.folder / "config.toml"), vault, Dances(), make_audit(), clock=lambda: world.now)
+        return Agent(ConfigFile(world.folder / "config.toml", SCHEMES), vault, Dances(), make_audit(), clock=lambda: world.now)
 
     one, other = start(), start()
     for agent in (one, other):

@@ -13,8 +13,8 @@ import pytest
 import uvicorn
 
 from atl_sign.config.file import config_path
-from atl_sign.config.links import LinkTable
 from atl_sign.config.settings import Settings
+from atl_sign.config.table import LinkTable
 from atl_sign.server.connections import Connection
 from atl_sign.server.idle import IdleWatch
 from atl_sign.server.listening import Listener, open_listener

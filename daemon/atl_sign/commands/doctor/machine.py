@@ -150,7 +150,7 @@ def check_proxy(environment: Mapping[str, str]) -> list[Finding]:
 
 def check_authorities(environment: Mapping[str, str]) -> list[Finding]:
     """The authorities that links without a ca_bundle trust."""
-    anyone = Link("any", parse_base_url("https://localhost"), "any")
+    anyone = Link("any", parse_base_url("https://localhost"))
     named = [name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE") if environment.get(name)]
     whence = f", named by {named[0]}" if named else ""
     try:

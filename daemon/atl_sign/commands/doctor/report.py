@@ -24,7 +24,8 @@ from atl_sign.commands.autostart import SERVICE_UNIT
 from atl_sign.commands.doctor.daemon import DaemonView
 from atl_sign.commands.log import LogFilter, NothingRecordedError, show_log
 from atl_sign.commands.programs import run_program
-from atl_sign.config.settings import Settings, link_to_fields
+from atl_sign.config.link_fields import link_to_fields
+from atl_sign.config.settings import Settings
 
 DECISIONS_MAX = 100
 MESSAGES_MAX = 100  # of each of the two places

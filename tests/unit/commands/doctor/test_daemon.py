@@ -19,6 +19,7 @@ from atl_sign.commands.doctor import daemon as doctor_daemon
 from atl_sign.commands.doctor.daemon import DaemonView, check_environment, check_service, look_at_daemon, read_config
 from atl_sign.commands.doctor.link import check_grant
 from atl_sign.config.settings import parse_settings
+from atl_sign.schemes.registry import SCHEMES
 from tests.lab import Daemon
 from tests.unit.commands.doctor.test_machine import Programs, programs
 from tests.unit.provider_lab import make_link
@@ -44,7 +45,7 @@ def only(findings: list[Finding]) -> Finding:
 
 
 def look(environment: dict[str, str], text: str = LINKS) -> dict[str, Finding]:
-    findings = look_at_daemon(environment, parse_settings(text)).findings
+    findings = look_at_daemon(environment, parse_settings(text, SCHEMES)).findings
     assert [finding.check for finding in findings] == ["socket", "daemon", "version", "memory", "store", "key", "audit"]
     return {finding.check: finding for finding in findings}
 
@@ -187,7 +188,7 @@ def test_another_users_runtime_folder(home: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HOME", str(home))
 
     def causes(environment: dict[str, str]) -> list[tuple[str, str, str | None]]:
-        findings = look_at_daemon(environment, parse_settings("")).findings
+        findings = look_at_daemon(environment, parse_settings("", SCHEMES)).findings
         return [(each.check, each.cause, each.hint) for each in findings if each.check in ("socket", "daemon")]
 
     for used, hint in ((home / ".local/state", "unset XDG_RUNTIME_DIR"), (ours, f"export XDG_RUNTIME_DIR={ours}")):

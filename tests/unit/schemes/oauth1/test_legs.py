@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import pytest
@@ -45,7 +46,7 @@ def jira() -> Sandbox:
     return Sandbox(("jira",))
 
 
-def join(sandbox: Sandbox, product: str = "jira", *, key: str = CONSUMER_KEY, **settings: object) -> Link:
+def join(sandbox: Sandbox, product: str = "jira", *, key: str = CONSUMER_KEY, **settings: Any) -> Link:
     """Register our consumer in the sandbox; returns the link to it."""
     sandbox.register_consumer(product, key, private_key().public_pem())
     return make_link(sandbox.base_url(product), product, consumer_key=key, **settings)
