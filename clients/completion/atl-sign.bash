@@ -93,7 +93,7 @@ _atl_sign_options() {
 		_atl_sign_offer --port --product --product-version --context-path --base-url --behind-proxy --clock-offset --token-life \
 			--request-token-life --token-days-max --refusals --help
 		;;
-	serve:*) _atl_sign_offer --key-fd --idle-exit --help ;;
+	serve:*) _atl_sign_offer --key-fd --help ;;
 	setup:* | stop:* | restart:*) _atl_sign_offer --help ;;
 	service:*) _atl_sign_offer --json --help ;;
 	esac

@@ -205,7 +205,6 @@ complete -c atl-sign -n '__atl_sign_at store' -l stdin -d 'read the passphrase f
 complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status lock unlock store log doctor setup help serve stop restart demo sandbox service'
 
 complete -c atl-sign -n '__atl_sign_at service 0' -a 'install uninstall status'
-complete -c atl-sign -n '__atl_sign_at serve' -l idle-exit -d 'end when nobody needs it'
 
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product -a 'bamboo jira confluence bitbucket' -d 'product to play'

@@ -159,7 +159,7 @@ def test_a_home_that_cannot_be_written_costs_the_log_alone(lab: Daemon) -> None:
     wait_for(lambda: not lab.socket.exists())
     done = atl_sign(lab, "status", ATL_SIGN_STORE="plaintext")
     assert done.returncode == 3
-    assert "the daemon ended with status 1" in done.stderr
+    assert "none could be started: no store is called 'plaintext'\nhint: name one of" in done.stderr
 
 
 def test_the_log_is_bounded(lab: Daemon) -> None:

@@ -1,8 +1,8 @@
 """The process as a service: what it tells its manager, when it ends by itself, and that no request is lost then."""
 
-import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from atl_sign import __version__
 from atl_sign.sandbox import Sandbox
-from tests.daemon.activation import Activator, Manager, end_autostarted
+from tests.daemon.activation import SERVE, Activator, Manager
 from tests.keyring_lab import KeyringLab
 from tests.lab import Daemon, UnixConnection, wait_for
 
@@ -181,59 +182,125 @@ def test_one_that_never_reached_its_store_ends() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["systemd", "autostart"])
-def test_no_request_is_lost_while_it_ends(keyring: KeyringLab, kind: str) -> None:
+def test_no_request_is_lost_while_it_ends(keyring: KeyringLab) -> None:
     """Bursts after pauses about as long as it takes to end: the daemon ends many times, and each request gets its answer."""
-    lab = make_lab(keyring, ATL_SIGN_AUTOSTART="1")
+    lab = make_lab(keyring)
     chance = random.Random(1)
     pids: list[int] = []
 
     def ask(delay_s: float) -> int:
         time.sleep(delay_s)
-        if kind == "systemd":
-            return pid_of(lab)
-        done = subprocess.run(["atl-sign", "status", "--json"], env=lab.environment, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return int(json.loads(done.stdout)["pid"])
+        return pid_of(lab)
 
-    try:
-        with ExitStack() as stack, ThreadPoolExecutor(BURST) as clients:
-            activator = stack.enter_context(Activator(lab)) if kind == "systemd" else None
-            for _ in range(ROUNDS):
-                time.sleep(chance.uniform(1.0, 2.2))
-                pids += clients.map(ask, [chance.uniform(0, 0.1) for _ in range(BURST)])
-        if activator is not None:
-            assert set(activator.statuses) <= {0}
-    finally:
-        end_autostarted(lab)
-    print(f"{kind}: {len(pids)} requests, {len(set(pids))} daemons")
+    with Activator(lab) as activator, ThreadPoolExecutor(BURST) as clients:
+        for _ in range(ROUNDS):
+            time.sleep(chance.uniform(1.0, 2.2))
+            pids += clients.map(ask, [chance.uniform(0, 0.1) for _ in range(BURST)])
+    assert set(activator.statuses) <= {0}
+    lab.close()
+    print(f"{len(pids)} requests, {len(set(pids))} daemons")
     assert len(set(pids)) >= 3
     assert len(pids) == ROUNDS * BURST
 
 
+class Installation:
+    """A copy of the package, from which the daemon of *lab* runs, and which is replaced by other versions."""
+
+    def __init__(self, lab: Daemon, folder: Path) -> None:
+        copy = folder / "site/atl_sign"
+        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        # Coverage is measured of the original.
+        lab.environment = {name: value for name, value in lab.environment.items() if not name.startswith("COV")}
+        lab.environment["PYTHONPATH"] = str(copy.parent)
+        self._file = copy / "__init__.py"
+        self._text = self._file.read_text()
+
+    def upgrade(self, version: str) -> None:
+        """Put another version in its place, as pip does: the old file is removed."""
+        self._file.unlink()
+        self._file.write_text(re.sub('__version__ = ".*"', f'__version__ = "{version}"', self._text))
+
+
+def version_of(daemon: Daemon) -> str:
+    return str(daemon.request("GET", "/status").json["version"])
+
+
 def test_another_version_ends_it_at_the_next_idle_moment(keyring: KeyringLab, tmp_path: Path) -> None:
     """Long before the idle time; the one that comes back is the other version. Its twin without an upgrade stays."""
-    copy = tmp_path / "site/atl_sign"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    lab = make_lab(keyring, "", PYTHONPATH=str(copy.parent))
-    lab.environment = {name: value for name, value in lab.environment.items() if not name.startswith("COV")}  # of the original
-    twin = make_lab(keyring, "")
+    lab, twin = make_lab(keyring, ""), make_lab(keyring, "")
+    installation = Installation(lab, tmp_path)
     with Activator(twin) as other, Activator(lab) as activator:
         stays, first = pid_of(twin), pid_of(lab)
-        version = (copy / "__init__.py").read_text()
-        (copy / "__init__.py").unlink()
-        (copy / "__init__.py").write_text(version.replace('__version__ = "', '__version__ = "9.'))
+        installation.upgrade("9.1")
 
         wait_for(lambda: activator.statuses == [0])
 
-        status = lab.request("GET", "/status").json
-        assert status["version"].startswith("9.")
-        assert status["pid"] != first
+        assert version_of(lab) == "9.1"
+        assert pid_of(lab) != first
         assert pid_of(twin) == stays
         assert other.statuses == []
     assert "another version is installed" in lab.log.read_text()
     lab.close()
     twin.close()
+
+
+def start_alone(lab: Daemon) -> None:
+    """Start the daemon of *lab* on a socket of its own, in an interpreter of its own."""
+    with lab.log.open("ab") as log:
+        lab.process = subprocess.Popen(
+            SERVE, env=lab.environment, cwd=lab.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    wait_for(lab._answers)
+
+
+def has_left(lab: Daemon, times: int = 1) -> bool:
+    """Tell whether it has seen another version so often, and takes no more connections as the old one."""
+    return lab.log.read_text().count("leaving: another version is installed") == times
+
+
+@pytest.mark.slow
+def test_without_systemd_it_becomes_the_other_version(keyring: KeyringLab, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Twice, with the same pid, socket, link and token. Requests of the moment in which it does are answered by the new one."""
+    lab = make_lab(keyring, "")
+    installation = Installation(lab, tmp_path)
+    start_alone(lab)
+    assert lab.process is not None
+    lab.dance(sandbox, "jira")
+    url = f"{sandbox.base_url('jira')}/x"
+    inode = lab.socket.stat().st_ino
+    for times, version in enumerate(("9.1", "9.2"), 1):
+        installation.upgrade(version)
+        wait_for(lambda: has_left(lab, times), deadline_s=60)  # noqa: B023 - it is over before the next round
+        with ThreadPoolExecutor(BURST) as clients:
+            assert set(clients.map(version_of, [lab] * BURST)) == {version}
+        assert lab.request("POST", "/sign", {"method": "GET", "url": url}).status == 200
+    assert lab.process.poll() is None
+    assert (pid_of(lab), lab.socket.stat().st_ino) == (lab.process.pid, inode)
+
+    assert lab.stop() == 0
+    assert not lab.socket.exists()
+    lab.close()
+
+
+@pytest.mark.slow
+def test_without_systemd_it_stays_when_secrets_would_go(keyring: KeyringLab, tmp_path: Path) -> None:
+    """With the store memory; its twin with a keyring becomes the other version in that time, and fails where that is broken."""
+    lab, twin = make_lab(None, ""), make_lab(keyring, "")
+    installations = [Installation(each, tmp_path / str(number)) for number, each in enumerate((lab, twin))]
+    for each in (lab, twin):
+        start_alone(each)
+    installations[0].upgrade("9.1")
+    time.sleep(0.5)  # so that the twin's leaving proves that it could have left
+    installations[1].upgrade('9.1"\nraise ImportError("half")  # "')
+
+    wait_for(lambda: has_left(twin), deadline_s=60)
+
+    assert version_of(lab) == __version__
+    assert twin.process is not None
+    assert twin.process.wait(60) == 1
+    assert "ImportError: half" in twin.log.read_text()
+    for each in (lab, twin):
+        each.close()
 
 
 @pytest.mark.parametrize("text", [False, True])

@@ -1,9 +1,9 @@
 """A daemon for a client that found none: by systemd's socket where that is installed, else a process of its own, one for all."""
 
 import fcntl
+import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,8 @@ from atl_sign.base.folders import RUNTIME_FOLDERS, config_home, is_there, log_pa
 from atl_sign.base.variables import choose_variables
 from atl_sign.commands.daemon_call import find_listener
 from atl_sign.commands.programs import ProgramError, call_program
-from atl_sign.server.listening import StartError, open_lock, socket_path
+from atl_sign.server.installed import serve_command
+from atl_sign.server.listening import StartError, TakenError, open_lock, socket_path
 
 START_S = 12.0  # a start takes 0.4 s; a machine that is busy starting takes longer
 LOG_BYTES_MAX = 1 << 20
@@ -23,7 +24,7 @@ SOCKET_UNIT, SERVICE_UNIT = "atl-signd.socket", "atl-signd.service"
 _POLL_S = 0.01
 _AGAIN_S = 0.1
 _SYSTEMCTL_S = 10
-_EX_TEMPFAIL = 75  # of `serve`: another one still has the path
+_REPORT_BYTES_MAX = 1 << 16
 SERVICE_HINT = "atl-sign service status"
 _BY_HAND = "start it: atl-sign serve &"
 
@@ -124,31 +125,31 @@ def _await_turn(lock: int, path: Path, deadline: float) -> bool:
 def _start_process(environment: Mapping[str, str], path: Path, deadline: float) -> None:
     log, log_name = _open_log(environment)
     with log:
-        process = None
-        while not _answers(path):
-            reason: tuple[str, str] | None = None
-            if process is None:
-                said_before = log.tell()
-                process = _spawn(environment, log)
-            elif process.poll() is not None:
-                reason = _read_reason(log_name, said_before)
-                if process.returncode != _EX_TEMPFAIL:
-                    raise StartError(*(reason or (f"the daemon ended with status {process.returncode}", _BY_HAND)))
-                process = None  # the one before is about to end, and has the path until then
-                time.sleep(_AGAIN_S)
-            if time.monotonic() > deadline:
-                late = f"no daemon answers at {path} after {START_S:.0f} s"
-                raise StartError(*(reason or (late, f"look into {log_name}" if log_name else _BY_HAND)))
-            time.sleep(_POLL_S)
-        if process is not None:
-            process.returncode = 0  # it goes on without us, which Popen would warn of
+        said_before = log.tell()
+        process, report = _spawn(environment, log)
+        try:
+            while not _answers(path):
+                if process.poll() is not None:
+                    reason = _read_report(report) or _describe_crash(process.returncode, log_name, said_before)
+                    if not isinstance(reason, TakenError) or time.monotonic() > deadline:
+                        raise reason
+                    time.sleep(_AGAIN_S)  # the one before is about to end, and has the path until then
+                    os.close(report)
+                    process, report = _spawn(environment, log)
+                if time.monotonic() > deadline:
+                    words = f"no daemon answers at {path} after {START_S:.0f} s"
+                    raise StartError(words, f"look into {log_name}" if log_name else _BY_HAND)
+                time.sleep(_POLL_S)
+        finally:
+            os.close(report)
+        process.returncode = 0  # it goes on without us, which Popen would warn of
 
 
-def _spawn(environment: Mapping[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:
-    """Start `atl-signd serve` so that nothing of the client's session holds it or is held by it."""
-    interpreter = [sys.executable, *(["-B"] if sys.dont_write_bytecode else []), "-P"]
-    return subprocess.Popen(
-        [*interpreter, "-m", "atl_sign.commands.cli", "serve", "--idle-exit"],
+def _spawn(environment: Mapping[str, str], log: BinaryIO) -> tuple[subprocess.Popen[bytes], int]:
+    """Start `atl-signd serve` so that nothing of the client's session holds it; returns it, and where it reports a failure."""
+    report, end = os.pipe()
+    process = subprocess.Popen(
+        [*serve_command(), f"--report-fd={end}"],
         env=choose_variables(environment),
         cwd="/",
         stdin=subprocess.DEVNULL,
@@ -156,7 +157,10 @@ def _spawn(environment: Mapping[str, str], log: BinaryIO) -> subprocess.Popen[by
         stderr=log,
         start_new_session=True,
         umask=0o077,
+        pass_fds=(end,),
     )
+    os.close(end)
+    return process, report
 
 
 def _open_log(environment: Mapping[str, str]) -> tuple[BinaryIO, Path | None]:
@@ -174,16 +178,21 @@ def _open_log(environment: Mapping[str, str]) -> tuple[BinaryIO, Path | None]:
     return log, path
 
 
-def _read_reason(log: Path | None, start: int) -> tuple[str, str] | None:
-    """Return message and hint of the daemon that ended, from what the *log* says after *start*."""
-    if log is None:
+def _read_report(report: int) -> StartError | None:
+    """Return why the daemon that has ended could not start; None when it did not report that."""
+    text = os.read(report, _REPORT_BYTES_MAX)
+    if not text:
         return None
+    fields = json.loads(text)
+    return (TakenError if fields["is_taken"] else StartError)(fields["message"], fields["hint"])
+
+
+def _describe_crash(status: int, log: Path | None, start: int) -> StartError:
+    """Return the error for a daemon that ended with *status*, with the last line of its *log*, read from *start*."""
+    if log is None:
+        return StartError(f"the daemon ended with status {status}", _BY_HAND)
     with log.open("rb") as file:
         file.seek(start)
-        lines = file.read(LOG_BYTES_MAX).decode(errors="replace").splitlines()
-    for number, line in reversed(list(enumerate(lines))):
-        if line.startswith("atl-signd: "):
-            following = lines[number + 1] if number + 1 < len(lines) else ""
-            return line.removeprefix("atl-signd: "), following.removeprefix("hint: ") or _BY_HAND
-    last = next((line.strip() for line in reversed(lines) if line.strip()), None)
-    return None if last is None else (f"the daemon failed: {last}", f"its log says more: {log}")
+        lines = file.read(LOG_BYTES_MAX).decode(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), f"it ended with status {status}")
+    return StartError(f"the daemon failed: {last}", f"its log says more: {log}")

@@ -3,6 +3,7 @@
 import argparse
 import gc
 import io
+import json
 import logging
 import os
 import re
@@ -21,7 +22,6 @@ from atl_sign.base.terminal import ArgumentParser, complain, say
 _NO_DAEMON = 3  # as the clients' own status for that
 _LAST_THREADS_S = 0.3  # for those that are about to end
 _GC_WHILE_LOADING = (100_000, 50, 1_000)  # by default the garbage collector runs dozens of times, a tenth of the start
-_EX_TEMPFAIL = 75  # sysexits.h: try again, which autostart does
 _EX_CONFIG = 78  # sysexits.h: trying again does not help, which our unit tells systemd
 
 
@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serving.add_argument(
         "--key-fd", type=_descriptor, metavar="N", help="descriptor that gives the passphrase of the store's file"
     )
-    serving.add_argument("--idle-exit", action="store_true", help="end when nobody needs it for a while, as under systemd")
+    serving.add_argument("--passed-on", type=_descriptors, help=argparse.SUPPRESS)  # from the version that ran before
+    serving.add_argument("--report-fd", type=_descriptor, help=argparse.SUPPRESS)  # for autostart: why there is no daemon
     demo = add("demo", "sandbox, daemon, dance and signed curl in a throw-away folder")
     demo.add_argument("--no-browser", action="store_true", help="approve by itself even where a browser is")
     log = add("log", "the decisions that were recorded")
@@ -134,7 +135,7 @@ _CHECKS = {"git": _check_git, "unlock": _check_unlock, "store": _check_store}
 def _run(chosen: argparse.Namespace) -> int:
     """Run the command that was chosen; each imports what it needs, and no more."""
     if chosen.command == "serve":
-        return _serve(chosen.key_fd, may_end=chosen.idle_exit)
+        return _serve(chosen.key_fd, chosen.passed_on, chosen.report_fd)
     if chosen.command == "autostart":
         return _autostart()
     if chosen.command == "log":
@@ -201,7 +202,13 @@ def _descriptor(text: str) -> int:
     return number
 
 
-def _serve(key_fd: int | None, *, may_end: bool) -> int:
+def _descriptors(text: str) -> tuple[int, int]:
+    """Return two of them, with a comma between; ValueError when it is anything else."""
+    first, second = text.split(",")
+    return _descriptor(first), _descriptor(second)
+
+
+def _serve(key_fd: int | None, passed_on: tuple[int, int] | None, report_fd: int | None) -> int:
     gc.set_threshold(*_GC_WHILE_LOADING)  # before the imports
     from atl_sign.base.variables import absolute_paths
     from atl_sign.server.listening import StartError, TakenError
@@ -209,11 +216,12 @@ def _serve(key_fd: int | None, *, may_end: bool) -> int:
 
     os.environ.update(absolute_paths(os.environ))  # the daemon leaves this folder
     try:
-        serve(os.environ, key_fd, may_end=may_end)
+        serve(os.environ, key_fd, passed_on, report_fd)
     except StartError as exc:
         complain("atl-signd", exc, exc.hint)
-        if may_end and isinstance(exc, TakenError):
-            return _EX_TEMPFAIL
+        if report_fd is not None:
+            report = {"message": str(exc), "hint": exc.hint, "is_taken": isinstance(exc, TakenError)}
+            os.write(report_fd, json.dumps(report).encode())
         return _EX_CONFIG if os.environ.get("NOTIFY_SOCKET") else 1
     _end_past_waiting_threads()
     return 0

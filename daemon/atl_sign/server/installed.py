@@ -33,6 +33,12 @@ def find_command() -> Path | None:
     return _find_file("bin/atl-signd") or (beside if beside.is_file() else None)
 
 
+def serve_command() -> list[str]:
+    """Return what starts the daemon of the installed version, whatever folder the process is in."""
+    interpreter = [sys.executable, *(["-B"] if sys.dont_write_bytecode else []), "-P"]
+    return [*interpreter, "-m", "atl_sign.commands.cli", "serve"]
+
+
 def find_units() -> Path | None:
     """Return the folder of the unit files that came with the package, or None."""
     unit = _find_file("share/systemd/user/atl-signd.service")

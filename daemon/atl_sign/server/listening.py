@@ -14,6 +14,7 @@ from atl_sign.base.peer import read_peer
 
 SOCKET_PATH_BYTES_MAX = 107  # sun_path holds 108 with the zero at its end (unix(7))
 BACKLOG = 1024
+_AGAIN = "atl-sign restart"
 _FIRST_INHERITED_FD = 3  # sd_listen_fds(3)
 
 
@@ -39,23 +40,20 @@ class Listener:
     identity: tuple[int, int] | None = None  # device and inode of the socket's file
     lock: int | None = None  # a descriptor
 
-    def step_aside(self) -> bool:
-        """Take the socket's file out of everybody's way, so that no client can come any more; False when it is not ours."""
-        if self.path is None or not self._is_at(self.path):
-            return False
-        self.path.rename(_aside(self.path))
-        return True
-
-    def step_back(self) -> None:
-        """Put the socket's file back to its place, where nobody else can have put one: the lock is ours."""
-        if self.path is not None and self._is_at(_aside(self.path)):
-            _aside(self.path).rename(self.path)
+    def pass_on(self) -> tuple[int, int] | None:
+        """Let the program that this process becomes inherit socket and lock; returns their descriptors, None for systemd's."""
+        if self.lock is None:
+            return None
+        passed_on = self.socket.fileno(), self.lock
+        for number in passed_on:
+            os.set_inheritable(number, True)
+        return passed_on
 
     def remove(self) -> None:
-        """Remove the socket's file, unless another daemon's stands there by now, and let go of the lock."""
-        for path in () if self.path is None else (self.path, _aside(self.path)):
-            if self._is_at(path):
-                path.unlink(missing_ok=True)
+        """Remove the socket's file, unless another daemon's stands there by now, close the socket, and let go of the lock."""
+        if self.path is not None and self._is_at(self.path):
+            self.path.unlink(missing_ok=True)
+        self.socket.close()
         if self.lock is not None:
             os.close(self.lock)
 
@@ -66,12 +64,20 @@ class Listener:
             return False  # a cleaner of /run was here
 
 
-def open_listener(environment: Mapping[str, str]) -> Listener:
-    """Return the socket that systemd handed over, else one of our own at `socket_path`; raises StartError."""
+def open_listener(environment: Mapping[str, str], passed_on: tuple[int, int] | None = None) -> Listener:
+    """
+    Return the listening socket; raises StartError.
+
+    Args:
+        environment: says whether systemd handed one over, and else where ours is, by `socket_path`.
+        passed_on: what `Listener.pass_on` returned in the program that this process was before.
+    """
     inherited = take_inherited_socket(environment)
     if inherited is not None:
         return Listener(inherited)
     path = socket_path(environment)
+    if passed_on is not None:
+        return _take_over(path, *passed_on)
     lock = _claim(path, is_default=not environment.get("ATL_SIGN_SOCK"))
     try:
         listener = _bind(path)
@@ -213,6 +219,25 @@ def _claim(path: Path, *, is_default: bool) -> int:
     return lock
 
 
+def _take_over(path: Path, descriptor: int, lock: int) -> Listener:
+    try:
+        listener = socket.socket(fileno=descriptor)
+    except OSError as exc:
+        raise StartError(f"the socket at {path} was not passed on: {exc.strerror}", _AGAIN) from exc
+    try:
+        if listener.getsockname() != str(path):
+            raise StartError(f"the socket that was passed on is not the one at {path}", _AGAIN)
+        identity = _identity(path)
+    except (StartError, FileNotFoundError) as exc:
+        listener.close()
+        if isinstance(exc, StartError):
+            raise
+        raise StartError(f"the socket at {path} was removed", _AGAIN) from exc
+    for number in (descriptor, lock):
+        os.set_inheritable(number, False)
+    return Listener(listener, path, identity, lock)
+
+
 def _bind(path: Path) -> socket.socket:
     """Return a listening socket at *path*; whoever has the lock beside it may replace a stale one."""
     if path.is_socket():
@@ -247,10 +272,6 @@ def _who_answers(path: Path) -> str | None:
             return None
         except OSError:  # it does not speak our kind of socket, or its queue is full: somebody is there all the same
             return "another program"
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.old")
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -4,8 +4,8 @@ import asyncio
 import ctypes
 import gc
 import logging
+import os
 import resource
-import select
 import signal
 import socket
 import sys
@@ -32,8 +32,8 @@ from atl_sign.grants.dance import Dances
 from atl_sign.schemes.registry import SCHEMES
 from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, AcceptFailures, Connection
 from atl_sign.server.idle import IdleWatch
-from atl_sign.server.installed import read_stamp
-from atl_sign.server.listening import BACKLOG, Listener, StartError, open_listener, passed_descriptors, take_inherited_socket
+from atl_sign.server.installed import read_stamp, serve_command
+from atl_sign.server.listening import BACKLOG, StartError, open_listener, passed_descriptors, take_inherited_socket
 from atl_sign.server.notify import Notifier, notifier_of
 from atl_sign.server.own_process import become_independent
 
@@ -47,25 +47,32 @@ _GC_THRESHOLDS = (10_000, 10, 50)
 _SWITCH_S = 0.001  # how long a thread may keep the interpreter: the loop asks for it some ten times in a request
 _SHUTDOWN_S = 3
 _FILES_MAX = 65_536
-_LATE_S = 0.1  # after our socket's path is gone, for those who had found it just before
-_TURNS = 10  # of the event loop, until a connection that was taken is one of ours; two would do
 
 _log = logging.getLogger("atl_sign")
 
 
-def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end: bool = False) -> None:
+def serve(
+    environment: Mapping[str, str],
+    key_fd: int | None = None,
+    passed_on: tuple[int, int] | None = None,
+    report_fd: int | None = None,
+) -> None:
     """
-    Serve until SIGTERM or SIGINT, or until nobody has needed us for a while and we can be had back.
+    Serve until SIGTERM or SIGINT, or, with systemd's socket, until nobody has needed us for a while and we can be had back.
+
+    With a socket of its own the process becomes the version that was installed meanwhile, which goes on with that socket.
 
     Args:
         environment: the variables that docs/configuration.md lists.
         key_fd: a descriptor that gives the passphrase of the store's file; it is read to its end.
-        may_end: end when idle, because the clients start another one (autostart); with systemd's socket we always may.
+        passed_on: what `Listener.pass_on` returned in the program that this process was before.
+        report_fd: a descriptor for the caller to report a StartError to; it is closed when there is none.
 
     Raises:
         StartError: another daemon is there, or the socket's folder cannot be used, or the store's name is unknown.
     """
-    become_independent(passed_descriptors(environment) | ({key_fd} if key_fd is not None else set()))
+    given = {number for number in (key_fd, report_fd, *(passed_on or ())) if number is not None}
+    become_independent(passed_descriptors(environment) | given)
     _keep_memory_private()
     _allow_open_files()
     _keep_heap_small()
@@ -85,7 +92,9 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end:
     threading.Thread(target=agent.store.clear_up, name="clear-up", daemon=True).start()
     # FastAPI asks whether a model is one of pydantic 1, and loads all of that (3 MB, 50 ms) to answer; we have none.
     sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]  # None: the import fails, which FastAPI expects
-    listener = open_listener(environment)
+    listener = open_listener(environment, passed_on)
+    if report_fd is not None:
+        os.close(report_fd)  # nothing can be wrong any more
     config = uvicorn.Config(
         make_app(agent),
         http=Connection,
@@ -101,10 +110,10 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end:
         backlog=ACCEPTS_MAX,
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
-    watch = None
-    if may_end or listener.path is None:
-        watch = IdleWatch(lambda: agent.read_settings().idle_exit_s, read_stamp)
-    server = _Server(config, agent, notifier, watch, listener)
+    is_systemds = listener.path is None
+    # Without systemd nobody keeps a socket meanwhile: that daemon goes on for as long as it is the installed version.
+    watch = IdleWatch(lambda: agent.read_settings().idle_exit_s if is_systemds else 0.0, read_stamp)
+    server = Server(config, agent, notifier, watch)
     callers.connections = server.server_state.connections
     # Before and after uvicorn's own handlers, which raise the signal once more: its default would end us before the clean-up.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -114,13 +123,27 @@ def serve(environment: Mapping[str, str], key_fd: int | None = None, *, may_end:
     _log.info("serving at %s, store %s", listener.path or "the socket that systemd handed over", agent.backend)
     try:
         server.run(sockets=[listener.socket])
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # one that came before is noted, one that comes now ends us
+        if server.has_left and not server.should_exit:
+            _go_on_as_installed(listener.pass_on(), environment)
     finally:
         listener.remove()
 
 
-class _Server(uvicorn.Server):
+def _go_on_as_installed(passed_on: tuple[int, int] | None, environment: Mapping[str, str]) -> None:
+    """Become the installed version, with the same pid, socket and lock; returns when that is not to be, or cannot be started."""
+    if passed_on is None:
+        return
+    command = [*serve_command(), f"--passed-on={passed_on[0]},{passed_on[1]}"]
+    try:
+        os.execve(command[0], command, environment)  # noqa: S606 - there is no shell to go through
+    except OSError as exc:
+        _log.warning("the installed version cannot be started: %s", exc.strerror)
+
+
+class Server(uvicorn.Server):
     """
-    uvicorn's server as a service: it keeps the service manager informed, reads the configuration again, and ends when idle.
+    uvicorn's server as a service: it keeps the service manager informed, reads the configuration again, and leaves when idle.
 
     At the end the waiting dances end first, so that nobody is left to wait for them.
     """
@@ -131,15 +154,14 @@ class _Server(uvicorn.Server):
         agent: Agent,
         notifier: Notifier | None = None,
         watch: IdleWatch | None = None,
-        listener: Listener | None = None,
     ) -> None:
         super().__init__(config)
         self._agent = agent
         self._notifier = notifier or Notifier(None)
         self._watch = watch
-        self._listener = listener
-        self._sockets: list[socket.socket] = []
-        self._leaving: asyncio.Task[bool] | None = None
+        self._lasting: set[asyncio.Task[Any]] = set()
+        self._leaving: asyncio.Task[None] | None = None
+        self.has_left = False  # without a signal: nobody needs us, or another version is installed
         self._reloading: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -151,13 +173,13 @@ class _Server(uvicorn.Server):
         """Start, with a longer queue in the kernel than connections are taken at once."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(AcceptFailures(self.server_state.connections))
-        self._sockets = sockets or []
         # uvicorn closes what it is given, and then the kernel refuses those in the queue; ours stay open until the end.
-        await super().startup([each.dup() for each in self._sockets])
-        for each in self._sockets:
+        await super().startup([each.dup() for each in sockets or []])
+        for each in sockets or []:
             each.listen(BACKLOG)
         gc.set_threshold(*_GC_THRESHOLDS)
-        if self._leaving is None and threading.current_thread() is threading.main_thread():
+        self._lasting = asyncio.all_tasks()
+        if threading.current_thread() is threading.main_thread():
             loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
             if self._watch is not None:
                 self._watch.begin(loop.time())
@@ -173,59 +195,46 @@ class _Server(uvicorn.Server):
             if self._agent.store.is_due():  # in a thread: it waits for a token that is being stored
                 threading.Thread(target=self._agent.lock_when_due, name="lock", daemon=True).start()
             self._look_whether_idle(now)
-        has_left = self._leaving is not None and self._leaving.done() and self._leaving.result()
-        return await super().on_tick(counter) or has_left
+        return await super().on_tick(counter) or self.has_left
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell the service manager, then end as uvicorn does."""
-        self._notifier.tell_stopping("ending")
+        """Tell the service manager that the end has begun, then end as uvicorn does."""
+        if self.has_left:  # another daemon goes on at once; were the socket closed, the kernel would reset those in its queue
+            sockets = None
+        else:
+            self._notifier.tell_stopping("ending")
         await super().shutdown(sockets)
 
     def _look_whether_idle(self, now: float) -> None:
         watch, state = self._watch, self.server_state
-        if watch is None or (self._leaving is not None and not self._leaving.done()):
+        if watch is None or self.has_left or (self._leaving is not None and not self._leaving.done()):
             return
         is_busy = bool(state.connections) or not self._agent.is_settled()
         watch.note(now, requests=state.total_requests, is_busy=is_busy)
         if watch.is_due(now):
             self._leaving = asyncio.create_task(self._leave(watch, state.total_requests))
 
-    async def _leave(self, watch: IdleWatch, requests: int) -> bool:
-        """Stop taking connections if another daemon could go on where we are; tells whether nobody had come meanwhile."""
+    async def _leave(self, watch: IdleWatch, requests: int) -> None:
+        """
+        Take no more connections, if another daemon could go on where we are and nobody has come meanwhile.
+
+        Those in the socket's queue are for the next one: systemd keeps the socket open, or we pass it on.
+        """
         loop = asyncio.get_running_loop()
         if not await asyncio.to_thread(self._agent.may_be_replaced):
             watch.put_off(loop.time())
-            return False
-        listener = self._listener
-        if listener is not None and listener.step_aside():
-            await asyncio.sleep(_LATE_S)
-        await self._stop_taking()
-        is_needed = bool(self.server_state.connections) or self.server_state.total_requests != requests
-        # With systemd those in the queue are for the next one of us; our own socket ends with us, and they with it.
-        if is_needed or (listener is not None and listener.path is not None and _has_queue(listener.socket)):
-            await self.startup(self._sockets)
-            if listener is not None:
-                listener.step_back()
-            return False
-        _log.info(
-            "ending: %s", "another version is installed" if watch.is_upgraded(loop.time()) else "nobody needed me for a while"
-        )
-        return True
-
-    async def _stop_taking(self) -> None:
-        """
-        Take no more connections, and make those that were taken ours.
-
-        asyncio drops a connection without a word when its server is closed before its first turn.
-        """
-        loop = asyncio.get_running_loop()
+            return
+        # A connection that was taken and is not yet one of ours is a task of asyncio, which drops it without a word at the end.
+        others = asyncio.all_tasks() - self._lasting - {asyncio.current_task()}
+        if others or self.server_state.connections or self.server_state.total_requests != requests:
+            return
         for server in self.servers:
             for each in server.sockets:
                 loop.remove_reader(each)
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-        for server in self.servers:
-            server.close()
+        self.has_left = True
+        _log.info(
+            "leaving: %s", "another version is installed" if watch.is_upgraded(loop.time()) else "nobody needed me for a while"
+        )
 
     def _begin_reload(self) -> None:
         if self._reloading is None or self._reloading.done():
@@ -243,11 +252,6 @@ class _Server(uvicorn.Server):
             _log.warning("%s", problem)
         wrong = f", {len(settings.problems)} problems in config.toml: atl-sign status" if settings.problems else ""
         return f"{len(settings.links.by_name)} links, store {self._agent.backend}{wrong}"
-
-
-def _has_queue(listener: socket.socket) -> bool:
-    """Tell whether a connection waits to be accepted."""
-    return bool(select.select([listener], [], [], 0)[0])
 
 
 def _tell_waiting(environment: Mapping[str, str], error: StartError) -> None:

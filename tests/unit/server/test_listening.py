@@ -239,24 +239,47 @@ def test_a_socket_whose_queue_is_full_is_not_stale(monkeypatch: pytest.MonkeyPat
         assert Path("s").is_socket()
 
 
-def test_a_socket_steps_aside_and_back(tmp_path: Path) -> None:
-    """The name is free meanwhile, who has connected stays, and the file at the end is the same; another's is left alone."""
+def test_a_socket_is_passed_on_with_its_lock(tmp_path: Path) -> None:
+    """Who waits in its queue stays, nobody else can take the path meanwhile, and the one that has it removes it at its end."""
     path = tmp_path / "s"
-    listener = open_listener({"ATL_SIGN_SOCK": str(path)})
-    with listener.socket, socket.socket(socket.AF_UNIX) as early:
+    environment = {"ATL_SIGN_SOCK": str(path)}
+    before = open_listener(environment)
+    passed_on = before.pass_on()
+    assert passed_on is not None
+    with socket.socket(socket.AF_UNIX) as early:
         early.connect(str(path))
+        with pytest.raises(StartError, match="already"):
+            open_listener(environment)
+        assert all(map(os.get_inheritable, passed_on))
+        before.socket.detach()
 
-        assert listener.step_aside()
-        assert not path.exists()
-        assert is_claimed(path)
-        listener.step_back()
-        assert path.is_socket()
+        listener = open_listener(environment, passed_on)
 
-        assert listener.step_aside()
-        path.write_text("another's")
-        assert not listener.step_aside()
+        with listener.socket, listener.socket.accept()[0] as taken:
+            early.sendall(b"x")
+            assert taken.recv(1) == b"x"
+            assert not any(map(os.get_inheritable, passed_on))
         listener.remove()
-        assert path.read_text() == "another's"
-        assert sorted(each.name for each in tmp_path.iterdir()) == ["s", "s.lock"]
+    assert [each.name for each in tmp_path.iterdir()] == ["s.lock"]
     assert not is_claimed(path)
-    assert not is_claimed(tmp_path / "never")
+
+
+def test_what_was_not_passed_on_is_refused(tmp_path: Path) -> None:
+    """A descriptor that is no socket, that of another path, and one whose file a cleaner of /run has removed."""
+    environment = {"ATL_SIGN_SOCK": str(tmp_path / "s")}
+    other = open_listener({"ATL_SIGN_SOCK": str(tmp_path / "other")})
+    with (tmp_path / "file").open("w") as file, pytest.raises(StartError, match="was not passed on: Socket operation"):
+        open_listener(environment, (os.dup(file.fileno()), file.fileno()))
+    with pytest.raises(StartError, match="is not the one at"):
+        open_listener(environment, (other.socket.detach(), other.lock or 0))
+
+    listener = open_listener(environment)
+    (tmp_path / "s").unlink()
+    with pytest.raises(StartError, match="was removed"):
+        open_listener(environment, (listener.socket.detach(), listener.lock or 0))
+
+
+def test_systemds_socket_is_not_passed_on() -> None:
+    """systemd keeps it."""
+    with socket.socket(socket.AF_UNIX) as theirs:
+        assert Listener(theirs).pass_on() is None
