@@ -1,18 +1,20 @@
 """Others while a daemon is attacked: they are answered in time, it stays small, and every attacker gets an answer or an end."""
 
 import re
+import statistics
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from atl_sign.sandbox import Sandbox
 from tests.lab import Daemon
-from tests.reliability.attacks import ATTACKS, MEMORY_KB_MAX, list_links, many_links, measure, peak_kb
+from tests.reliability.attacks import ATTACKS, MEMORY_KB_MAX, many_links, measure, peak_kb
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 SECONDS = 6.0  # some five hundred requests of others, or three hundred on a slow machine
-LINKS = 10_000
+LINKS = 1_000
 # What an attacker may get: an answer, or a clean close where nothing was asked.
 EXPECTED = {
     "1,000 idle connections": r"closed|open to the end",
@@ -54,21 +56,28 @@ def test_others_are_answered_during_an_attack(attacked: Daemon, left_alone: Daem
     assert measured.outcomes["nothing within the deadline"] == 0
 
 
-def test_ten_thousand_links_are_listed_changed_and_signed_for(attacked: Daemon, left_alone: Daemon, sandbox: Sandbox) -> None:
-    """In 96 MiB: as models alone they took 20 MB more, and each thread kept a heap of its own at its largest."""
+def test_a_thousand_links_are_quick(attacked: Daemon, sandbox: Sandbox) -> None:
+    """They are listed, changed and signed for in a moment each; a signature takes what it took with one link."""
     url = f"{sandbox.base_url('jira')}/x"
+
+    def time_of(method: str, path: str, fields: dict[str, str] | None = None, *, text: bool = False) -> float:
+        started = time.perf_counter()
+        assert attacked.request(method, path, fields, text=text).status in (200, 201)
+        return time.perf_counter() - started
+
+    def time_to_sign() -> float:
+        return statistics.median(time_of("POST", "/sign", {"method": "GET", "url": url}) for _ in range(50))
+
+    alone = time_to_sign()
     with many_links(attacked, LINKS):
-        attacked.request("POST", "/sign", {"method": "GET", "url": url})  # waits until the file is read
-        measured = measure(attacked, left_alone, url, list_links, SECONDS / 4)
-        for _ in range(3):
-            assert len(attacked.request("GET", "/links").json["links"]) == LINKS + 1
-            status = attacked.request("GET", "/status").json
-        assert len(status["links"]) == len(status["dance_needed"]) + 1 == LINKS + 1
-        assert attacked.request("GET", "/links", text=True).text.count("\n") == 1 + LINKS + 1  # a head
-        assert attacked.request("PUT", "/links/new", {"url": "http://127.0.0.1:1/new"}).status == 201
+        took = [time_of("POST", "/sign", {"method": "GET", "url": url})]  # waits until the file is read
+        took += [time_of("GET", path, text=text) for path in ("/links", "/status") for text in (False, True)]
+        took.append(time_of("PUT", "/links/new", {"url": "http://127.0.0.1:1/new"}))
+        assert max(took) < 1
+        assert time_to_sign() < 2 * alone
+        assert len(attacked.request("GET", "/links").json["links"]) == LINKS + 2
+        assert len(attacked.request("GET", "/status").json["dance_needed"]) == LINKS + 1
         new = attacked.request("POST", "/sign", {"method": "GET", "url": "http://127.0.0.1:1/new/x"})
 
     assert new.code == "dance_needed"
-    assert measured.errors == ()
-    assert measured.is_fast, measured
     assert peak_kb(attacked) < MEMORY_KB_MAX

@@ -16,12 +16,11 @@ from pathlib import Path
 from atl_sign.sandbox import Sandbox
 from tests.keyring_lab import KeyringLab
 from tests.lab import REPOSITORY, Daemon
-from tests.reliability.attacks import ATTACKS, MEMORY_KB_MAX, Measured, list_links, many_links, measure
+from tests.reliability.attacks import ATTACKS, MEMORY_KB_MAX, Measured, measure
 from tests.reliability.kills import KINDS, KillLab
 
 PAGE = REPOSITORY / "docs/reliability.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
-LINKS = 10_000
 
 
 def main() -> int:
@@ -77,11 +76,6 @@ def _attack(seconds: float) -> tuple[list[str], bool]:
             measured = measure(daemon, other, url, attack, seconds)
             rows.append(_row(name, measured))
             all_measured.append(measured)
-        with many_links(daemon, LINKS):
-            daemon.request("POST", "/sign", {"method": "GET", "url": url})
-            measured = measure(daemon, other, url, list_links, seconds)
-        rows.append(_row(f"{LINKS:,} links, listed over and over", measured))
-        all_measured.append(measured)
     table = [
         "| attacked by | what they got | signed for others | not | their p99, ms | at an idle daemon | late | peak, MiB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

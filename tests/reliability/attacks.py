@@ -198,15 +198,6 @@ def flood_headers(path: Path, url: str, is_over: threading.Event, outcomes: Outc
     _in_threads(flood, list(range(8)))
 
 
-def list_links(path: Path, url: str, is_over: threading.Event, outcomes: Outcomes) -> None:
-    """One peer that asks for every link, over and over."""
-    del url
-    while not is_over.is_set():
-        with _connect(path) as peer:
-            peer.sendall(b"GET /links HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            outcomes[_read_status(peer)] += 1
-
-
 ATTACKS: dict[str, Attack] = {
     "1,000 idle connections": sit_idle,
     "500 requests in one moment, every 2 s": ask_500_at_once,

@@ -68,21 +68,6 @@ def answer_with(request: Request, answer: BaseModel, lines: Sequence[str] | None
     return answer_text(format_lines(answer.model_dump(mode="json")) if lines is None else lines, status)
 
 
-def answer_with_list(
-    request: Request, answer: BaseModel, field: str, items: Iterable[BaseModel], lines: Sequence[str]
-) -> Response:
-    """
-    Answer with *answer*, whose list *field* is still empty, and *items* in that; with *lines* when the peer wants text.
-
-    Each item becomes JSON as it comes: kept as models, ten thousand links would take 20 MB.
-    """
-    if wants_text(request):
-        return answer_text(lines)
-    listed = ",".join(item.model_dump_json() for item in items)
-    body = answer.model_dump_json().replace(f'"{field}":[]', f'"{field}":[{listed}]', 1)  # no text in JSON holds these bytes
-    return Response(printable(body), media_type="application/json")
-
-
 def wants_text(request: Request) -> bool:
     """Tell whether the peer would rather have text than JSON: its Accept begins with text/plain."""
     return request.headers.get("Accept", "").lstrip().lower().startswith("text/plain")

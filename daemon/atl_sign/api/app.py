@@ -16,7 +16,7 @@ from atl_sign.access.policy import check_form_length, warn_of
 from atl_sign.agent.agent import Agent
 from atl_sign.agent.links import LinkReport
 from atl_sign.api import schemas
-from atl_sign.api.answers import add_error_handlers, answer_text, answer_with, answer_with_list, documented, wants_text
+from atl_sign.api.answers import add_error_handlers, answer_text, answer_with, documented, wants_text
 from atl_sign.api.fields import LOOP_BYTES_MAX, fields_of, read_fields
 from atl_sign.api.git import add_git_credential
 from atl_sign.api.status import add_status_calls, describe_token
@@ -148,13 +148,13 @@ def _add_links(app: FastAPI, agent: Agent) -> None:
     def list_links(request: Request) -> Response:
         reports, settings = agent.links.list_links(), agent.read_settings()
         problems = [schemas.ProblemAnswer(line=each.line, part=each.part, cause=each.cause) for each in settings.problems]
-        answer = schemas.LinksAnswer(links=[], problems=problems)
-        lines = []
+        answer = schemas.LinksAnswer(links=[_describe_link(each) for each in reports], problems=problems)
+        lines = None
         if wants_text(request):
             rows = [(report.link.name, str(report.link.url), report.token_state) for report in reports]
             heads = [("NAME", "URL", "TOKEN")] if rows else []
             lines = [*format_table([*heads, *rows]), *(f"warning: {problem}" for problem in settings.problems)]
-        return answer_with_list(request, answer, "links", map(_describe_link, reports), lines)
+        return answer_with(request, answer, lines)
 
     @app.get("/links/{name}", **documented("One link", schemas.LinkAnswer))
     def show_link(request: Request, name: str) -> Response:

@@ -9,7 +9,7 @@ from atl_sign import __version__
 from atl_sign.agent.agent import Agent
 from atl_sign.agent.links import LinkReport
 from atl_sign.api import schemas
-from atl_sign.api.answers import answer_with, answer_with_list, documented, wants_text
+from atl_sign.api.answers import answer_with, documented, wants_text
 from atl_sign.base.text import format_lines, format_table
 from atl_sign.base.variables import show_variables
 
@@ -20,10 +20,10 @@ def add_status_calls(app: FastAPI, agent: Agent) -> None:
     @app.get("/status", **documented("The daemon's state", schemas.StatusAnswer))
     def show_status(request: Request, link: str | None = None) -> Response:
         status = agent.status(link)
-        links = (
+        links = [
             schemas.LinkStatus(name=report.link.name, url=str(report.link.url), token=describe_token(report))
             for report in status.links
-        )
+        ]
         answer = schemas.StatusAnswer(
             version=__version__,
             pid=os.getpid(),
@@ -34,11 +34,11 @@ def add_status_calls(app: FastAPI, agent: Agent) -> None:
             audit=status.audit,
             dances=status.dances,
             signatures=status.signatures,
-            links=[],
+            links=links,
             dance_needed=[each.link.name for each in status.links if each.token_state in ("none", "expired")],
             warnings=[*status.warnings, *_warn_of_unknown(status.links)],
         )
-        return answer_with_list(request, answer, "links", links, _format_status(answer, links) if wants_text(request) else [])
+        return answer_with(request, answer, _format_status(answer) if wants_text(request) else None)
 
     @app.get("/environment", **documented("The daemon's environment", schemas.EnvironmentAnswer))
     def show_environment(request: Request) -> Response:
@@ -60,13 +60,12 @@ def _warn_of_unknown(reports: Iterable[LinkReport]) -> list[str]:
     return [f"the store does not say whether {unknown} of the links have tokens: atl-sign unlock"] if unknown else []
 
 
-def _format_status(status: schemas.StatusAnswer, links: Iterable[schemas.LinkStatus]) -> list[str]:
-    """Return *status* as lines, *links* as a table."""
-    shown = status.model_dump(mode="json", exclude={"links"})
+def _format_status(status: schemas.StatusAnswer) -> list[str]:
+    """Return *status* as lines, its links as a table."""
+    shown = status.model_dump(mode="json")
     dance_needed, warnings = shown.pop("dance_needed"), shown.pop("warnings")
     rows = []
-    for each in links:
-        link = each.model_dump(mode="json")
+    for link in shown.pop("links"):
         token = link["token"]
         until = f"until {token['expires_at']}" if token["expires_at"] else ""
         rows.append((f"link: {link['name']}", token["state"], token["user"] or "", until))

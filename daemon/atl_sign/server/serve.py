@@ -39,10 +39,7 @@ from atl_sign.server.own_process import become_independent
 
 KEY_CREDENTIAL = "atl-sign-store-key"  # in systemd's LoadCredential=
 _PR_SET_DUMPABLE = 4
-_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # of glibc's mallopt(3)
-_MAPPED_BYTES = 1 << 17  # glibc's own threshold, which it would raise to what was freed last
-# Of the garbage collector: a closed connection leaves a kilobyte to it in five objects, so two thousand may wait for it. A full
-# collection stops everybody, for 50 ms with 10,000 links, and by default a list of those started several of them.
+# Of the garbage collector: a closed connection leaves a kilobyte to it in five objects, so two thousand may wait for it.
 _GC_THRESHOLDS = (10_000, 10, 50)
 _SWITCH_S = 0.001  # how long a thread may keep the interpreter: the loop asks for it some ten times in a request
 _SHUTDOWN_S = 3
@@ -75,7 +72,6 @@ def serve(
     become_independent(passed_descriptors(environment) | given)
     _keep_memory_private()
     _allow_open_files()
-    _keep_heap_small()
     sys.setswitchinterval(_SWITCH_S)
     _set_up_log()
     early: list[int] = []
@@ -342,18 +338,6 @@ def _allow_open_files() -> None:
     wanted = _FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, _FILES_MAX)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _keep_heap_small() -> None:
-    """
-    Let threads share one heap, and give back what was large.
-
-    Each would keep another heap at its largest, 5 MB for every thread that listed 10,000 links; and the one kept 4 MB of them.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc alone
-        libc.mallopt(_M_ARENA_MAX, 1)
-        libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
 
 
 def _set_up_log() -> None:
