@@ -90,8 +90,8 @@ _atl_sign_options() {
 	link:* | key:* | check:* | git:* | lock:*) _atl_sign_offer --json --help ;;
 	demo:*) _atl_sign_offer --no-browser --help ;;
 	sandbox:*)
-		_atl_sign_offer --port --product --product-version --context-path --base-url --behind-proxy --clock-offset --token-life \
-			--request-token-life --token-days-max --refusals --help
+		_atl_sign_offer --port --product --product-version --cloud --context-path --base-url --behind-proxy --clock-offset \
+			--token-life --scoped-only --request-token-life --token-days-max --refusals --help
 		;;
 	serve:*) _atl_sign_offer --key-fd --help ;;
 	setup:* | stop:* | restart:*) _atl_sign_offer --help ;;

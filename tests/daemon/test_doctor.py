@@ -180,7 +180,7 @@ def test_a_proxy_that_hides_the_address_is_told(daemon: Daemon) -> None:
     """The part of the base string that differs; with `signing_url` it is well."""
     seen = "http://jira-backend.example.com:8090/jira"
     with Sandbox(["jira"], base_url=seen, is_behind_proxy=True) as sandbox:
-        url = f"http://127.0.0.1:{sandbox._port}/jira"
+        url = f"http://127.0.0.1:{sandbox.port}/jira"
         key = daemon.make_key()
         daemon.request("PUT", "/links/jira", {"url": url, "consumer_key": "ann", "timeout_s": 9})
         sandbox.register_consumer("jira", "ann", key, name="tests")
@@ -204,7 +204,7 @@ def test_tls_that_ends_in_front_is_mended_by_pasting(daemon: Daemon, own_sandbox
     folder.mkdir()
     authority = make_authority(folder, "company")
     daemon.link(own_sandbox, "jira")
-    with TlsFront(authority.issue("front"), own_sandbox._port) as front:
+    with TlsFront(authority.issue("front"), own_sandbox.port) as front:
         key = daemon.request("GET", "/links/jira").json["consumer_key"]
         daemon.request("PUT", "/links/jira", {"url": f"{front.origin}/jira", "consumer_key": key, "timeout_s": 9})
         untrusted = examine(daemon)
@@ -241,7 +241,7 @@ def test_a_path_that_is_changed_in_front_is_mended_by_pasting(daemon: Daemon, ow
     """The part that differs, and the base URL that the product sees; the token that was there stays."""
     daemon.link(own_sandbox, "jira")
     key = daemon.request("GET", "/links/jira").json["consumer_key"]
-    with PathFront(own_sandbox._port) as front:
+    with PathFront(own_sandbox.port) as front:
         url = f"http://127.0.0.1:{front.port}/apps/jira"
         daemon.request("PUT", "/links/jira", {"url": url, "consumer_key": key})
         wrong = examine(daemon)

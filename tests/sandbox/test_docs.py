@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.sandbox import PRODUCTS, Sandbox
+from atl_sign.sandbox import HOSTS, PRODUCTS, Sandbox
 from atl_sign.sandbox.__main__ import main
+from atl_sign.sandbox.cloud.account import SCOPES
+from atl_sign.sandbox.cloud.bitbucket import API_ROUTES
+from atl_sign.sandbox.cloud.confluence import CONFLUENCE_ROUTES
+from atl_sign.sandbox.cloud.jira import JIRA_ROUTES
 from atl_sign.sandbox.problems import STATUSES
 from atl_sign.sandbox.site import list_routes
 
@@ -33,14 +37,22 @@ def read_examples() -> list[tuple[str, str]]:
 LOGIN_PATHS = {product.login_path for product in PRODUCTS.values()}
 
 
-@pytest.mark.parametrize(
-    "path", sorted({route.path for product in PRODUCTS.values() for route in list_routes(product)} - LOGIN_PATHS)
-)
+CLOUD_ROUTES = JIRA_ROUTES + CONFLUENCE_ROUTES + API_ROUTES
+PRODUCT_ROUTES = [route for product in PRODUCTS.values() for route in list_routes(product)]
+
+
+@pytest.mark.parametrize("path", sorted({route.path for route in (*PRODUCT_ROUTES, *CLOUD_ROUTES)} - LOGIN_PATHS))
 def test_every_route_is_named(path: str) -> None:
     """As it stands in the table of routes; a repository's folders are shortened, and so is `.json`."""
     shortened = re.sub(r".*/(browse|raw)/\{path\*\}", r"…/\1/{path*}", path).removesuffix(".json")
 
     assert re.search(rf"{re.escape(shortened)}[`,]", DOCS)
+
+
+@pytest.mark.parametrize("name", [*SCOPES, *(f"cloud-{host}" for host in HOSTS)])
+def test_every_scope_and_host_of_cloud_is_named(name: str) -> None:
+    """As it is spelled."""
+    assert f"`{name}`" in DOCS
 
 
 @pytest.mark.parametrize("problem", STATUSES)

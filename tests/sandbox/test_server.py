@@ -172,7 +172,7 @@ def test_arguments_that_do_not_go_together(arguments: dict[str, Any]) -> None:
 
 def test_very_many_requests_are_not_all_remembered(provider: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The count goes on."""
-    monkeypatch.setattr("atl_sign.sandbox.server._REMEMBERED_MAX", 4)
+    monkeypatch.setattr("atl_sign.sandbox.received._REMEMBERED_MAX", 4)
 
     for number in range(5):
         send("GET", f"{provider.base_url('jira')}/status?{number}")

@@ -5,9 +5,10 @@ Apart from the rest of the package: it imports nothing of it and verifies by cod
 in every test. What it imitates and what it does not is in docs/sandbox.md.
 """
 
+from atl_sign.sandbox.cloud.server import HOSTS, Cloud
 from atl_sign.sandbox.person import ApproveError
 from atl_sign.sandbox.received import Received, SandboxState
 from atl_sign.sandbox.server import PRODUCTS, Sandbox
 from atl_sign.sandbox.tokens import PersonalToken
 
-__all__ = ["PRODUCTS", "ApproveError", "PersonalToken", "Received", "Sandbox", "SandboxState"]
+__all__ = ["HOSTS", "PRODUCTS", "ApproveError", "Cloud", "PersonalToken", "Received", "Sandbox", "SandboxState"]

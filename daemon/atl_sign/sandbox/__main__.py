@@ -4,8 +4,10 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
+from atl_sign.sandbox.cloud.server import HOSTS, Cloud
 from atl_sign.sandbox.problems import REFUSAL_FORMS
 from atl_sign.sandbox.server import PRODUCTS, Sandbox
 from atl_sign.sandbox.state import REQUEST_TOKEN_LIFE_S, TOKEN_LIFE_S
@@ -18,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 after SIGTERM or SIGINT, 1 when it cannot listen. Bad usage exits with 2."""
     parser = _make_parser()
     options = parser.parse_args(argv)
+    if options.scoped_only and not options.cloud:
+        parser.error("--scoped-only goes with --cloud")
     try:
         sandbox = Sandbox(
             list(dict.fromkeys(options.product)) or tuple(PRODUCTS),
@@ -32,29 +36,40 @@ def main(argv: Sequence[str] | None = None) -> int:
             token_days_max=options.token_days_max,
             refusals=options.refusals,
         )
+        cloud = _make_cloud(options, sandbox.clock) if options.cloud else None
     except ValueError as exc:
         parser.error(str(exc))
     # Blocked before the first thread is made, so that none of them gets the signal instead of the one that waits for it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _END)
     try:
-        with sandbox:
-            for product in sandbox.state.sites:
-                sys.stdout.write(f"{product} {sandbox.base_url(product)}\n")
+        with ExitStack() as stack:
+            stack.enter_context(sandbox)
+            addresses = [(product, sandbox.base_url(product)) for product in sandbox.state.sites]
+            if cloud is not None:
+                stack.enter_context(cloud)
+                addresses += [(f"cloud-{host}", cloud.url(host)) for host in HOSTS]
+            for name, address in addresses:
+                sys.stdout.write(f"{name} {address}\n")
             sys.stdout.flush()
             signal.sigwait(_END)
     except OSError as exc:
-        sys.stderr.write(f"atl-sign sandbox: cannot listen on port {options.port}: {exc.strerror}\n")
+        sys.stderr.write(f"atl-sign sandbox: cannot listen on {exc.filename}: {exc.strerror}\n")
         return 1
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return 0
 
 
+def _make_cloud(options: argparse.Namespace, clock: Callable[[], float]) -> Cloud:
+    port = options.port + 1 if options.port else 0
+    return Cloud(port=port, clock=clock, takes_classic_at_gateway=not options.scoped_only)
+
+
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="atl-sign sandbox",
         description="A provider to try against: OAuth 1.0a and a little REST of four products, on 127.0.0.1, all in memory.",
-        epilog="Users are alice, bob and admin; each password is the name.",
+        epilog="Users are alice, bob and admin, at Cloud alice@example.com and so on; each password is the name.",
     )
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="port to listen on; 0, the default, is any free one")
     parser.add_argument("--product", action="append", default=[], choices=tuple(PRODUCTS), help="repeatable; all four without it")
@@ -65,6 +80,11 @@ def _make_parser() -> argparse.ArgumentParser:
         type=_product_version,
         metavar="PRODUCT=VERSION",
         help="another version of a product, such as jira=8.13.0, which has no personal access tokens; repeatable",
+    )
+    parser.add_argument(
+        "--cloud",
+        action="store_true",
+        help="also a Cloud site, its gateway, account pages and Bitbucket Cloud, on the five ports after --port",
     )
     parser.add_argument("--context-path", metavar="PATH", help="instead of /PRODUCT, with a single --product; / for none")
     parser.add_argument("--base-url", metavar="URL", help="the configured base URL, when it is to differ from the real address")
@@ -86,6 +106,7 @@ def _make_parser() -> argparse.ArgumentParser:
         metavar="DAYS",
         help="for how long at most a user may ask for a personal access token",
     )
+    trouble.add_argument("--scoped-only", action="store_true", help="with --cloud: the gateway refuses API tokens without scopes")
     trouble.add_argument(
         "--refusals",
         choices=REFUSAL_FORMS,

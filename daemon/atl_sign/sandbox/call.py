@@ -15,11 +15,12 @@ from atl_sign.sandbox.wire import Answer, Request, make_json
 class RefusalError(Exception):
     """The call is refused with an HTTP status and words; the product gives them its own shape."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *headers: tuple[str, str]) -> None:
         """Refuse with *status*."""
         super().__init__(message)
         self.status = status
         self.message = message
+        self.headers = headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Route:
     path: str  # as written in the table of routes
     pattern: re.Pattern[str]
     handler: "Callable[[Call], Answer]"
+    scopes: tuple[str, ...] = ()  # at Atlassian Cloud: what a scoped token needs, one of them
 
 
 def make_routes(*rows: "tuple[str, str, Callable[[Call], Answer]]") -> tuple[Route, ...]:
@@ -47,6 +49,8 @@ class TokenKind:
     permissions: tuple[str, ...] = ()  # what a token may be made for, the usual first; empty: always what its user may do
     prefix: str = ""
     is_password: bool = False  # whether a token also works as its owner's password
+    needs_permissions: bool = True  # whether a token cannot do without permissions where there are some
+    must_expire: bool = False
     is_ignored_when_wrong: bool = True  # whether a wrong one makes the caller anonymous; False: it is refused
     can_expire_since: tuple[int, ...] = ()  # the first version whose tokens can expire
     # From these versions on, each in its own line and the last one for all later lines, tokens only work below /rest and /scm.
@@ -68,6 +72,7 @@ class Product:
     tokens: TokenKind
     anonymous_name: str | None = None  # what X-AUSERNAME says when nobody is logged in; None: the header is left out
     tells_user: bool = False  # whether answers carry X-AUSERNAME
+    has_oauth: bool = True  # whether it has application links and OAuth 1.0a
 
     @property
     def version_numbers(self) -> tuple[int, ...]:
@@ -170,6 +175,24 @@ class Call:
     def local(self, path: str) -> str:
         """Return *path* with the context path before it, for pages and redirects."""
         return self.site.context_path + path
+
+
+def find_route(call: Call, routes: Sequence[Route]) -> Route:
+    """Return the route that answers *call*, whose groups it sets; raises RefusalError (404 or 405)."""
+    methods = set()
+    method = "GET" if call.request.method == "HEAD" else call.request.method
+    for route in routes:
+        match = route.pattern.fullmatch(call.path)
+        if match is None:
+            continue
+        methods.add(route.method)
+        if route.method == method:
+            call.groups = match.groupdict()
+            return route
+    if methods:
+        allowed = ("Allow", ", ".join(sorted(methods)))
+        raise RefusalError(405, f"The method {call.request.method} is not allowed here.", allowed)
+    raise RefusalError(404, "There is nothing at this address.")
 
 
 def show_running(call: Call) -> Answer:

@@ -1,4 +1,4 @@
-"""Bitbucket's repositories over HTTP: `git http-backend` below /scm, for the schemes that Bitbucket takes there (facts 11.1)."""
+"""Repositories over HTTP: what git asks for, and `git http-backend`, which answers it."""
 
 import os
 import re
@@ -7,25 +7,21 @@ import subprocess
 import tempfile
 import threading
 import weakref
-from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from atl_sign.sandbox.access import take_token
-from atl_sign.sandbox.bitbucket_data import BitbucketData, Project, Repository
+from atl_sign.sandbox.bitbucket_data import Project, Repository
 from atl_sign.sandbox.call import Call
 from atl_sign.sandbox.parameters import Pairs
 from atl_sign.sandbox.wire import Answer, StreamedAnswer, WireError, make_text
 
-CHALLENGE = 'Basic realm="Atlassian Bitbucket"'  # clients match on these words
 SERVICES = ("git-upload-pack", "git-receive-pack")
 
-_TARGET = re.compile(r"/scm/(?P<project>[^/]+)/(?P<slug>[^/]+?)(?:\.git)?/(?P<rest>info/refs|git-upload-pack|git-receive-pack)")
-_CAN_READ = frozenset({"REPO_READ", "REPO_WRITE", "REPO_ADMIN", "PROJECT_READ", "PROJECT_WRITE", "PROJECT_ADMIN"})
-_CAN_WRITE = _CAN_READ - {"REPO_READ", "PROJECT_READ"}
+_TARGET = re.compile(r"/(?P<owner>[^/]+)/(?P<slug>[^/]+?)(?:\.git)?/(?P<rest>info/refs|git-upload-pack|git-receive-pack)")
 _PIECE_BYTES = 65_536
 _END_S = 10.0
 
@@ -59,49 +55,50 @@ class Repositories:
             return self._folder
 
 
-def is_for_git(path: str) -> bool:
-    """Tell whether *path*, decoded and below the context path, is a repository's."""
-    return path.startswith("/scm/")
+@dataclass(frozen=True, slots=True)
+class GitTarget:
+    """What git asks for: a repository by its two names, and one of its two services there."""
+
+    owner: str
+    slug: str
+    rest: str  # info/refs, git-upload-pack or git-receive-pack
+    service: str  # git-upload-pack or git-receive-pack
+
+    @property
+    def is_write(self) -> bool:
+        """Whether this is a push."""
+        return self.service == "git-receive-pack"
 
 
-def admit(call: Call, repositories: Repositories) -> Mapping[str, str]:
-    """
-    Find the repository, and see whether the caller may do what is asked; sets the call's user and verdict.
-
-    Returns:
-        The environment for `git http-backend`.
-
-    Raises:
-        GitRefusalError: it is not there, or not for this caller.
-    """
-    match = _TARGET.fullmatch(call.path)
+def find_target(call: Call, prefix: str = "") -> GitTarget:
+    """Return what *call* asks for, below *prefix*; raises GitRefusalError (404) when it is nothing of git's protocol."""
+    match = _TARGET.fullmatch(call.path.removeprefix(prefix)) if call.path.startswith(prefix) else None
     service = None
     if match is not None:
         service = call.request.parameter("service") if match["rest"] == "info/refs" else match["rest"]
     if match is None or service not in SERVICES or call.request.method != ("GET" if match["rest"] == "info/refs" else "POST"):
         raise GitRefusalError(make_text("There is nothing at this address.", 404))
-    _identify(call)
-    found = _find_repository(call, match["project"], match["slug"])
-    is_write = service == "git-receive-pack"
-    if call.user is None and (found is None or is_write or not found[1].is_public):
-        raise _unauthorized(call)  # to nobody Bitbucket does not say what exists
-    if found is None:
-        raise GitRefusalError(make_text("Repository not found\nThe requested repository does not exist.\n", 404))
-    if call.token is not None and not (_CAN_WRITE if is_write else _CAN_READ).intersection(call.token.permissions):
-        raise GitRefusalError(
-            make_text(f"Insufficient permissions\nThe access token lacks REPO_{'WRITE' if is_write else 'READ'}.\n", 403)
-        )
-    project, repository = found
-    folder = repositories.prepare(project, repository)
+    return GitTarget(match["owner"], match["slug"], match["rest"], service)
+
+
+def make_environment(call: Call, target: GitTarget, folder: Path, path: str) -> dict[str, str]:
+    """
+    Return the environment for `git http-backend`.
+
+    Args:
+        call: by a caller who may do what *target* says.
+        target: what is asked for.
+        folder: where the repositories are.
+        path: the repository's, below *folder*.
+    """
     headers = dict(call.request.headers)
     environment = {
         "GIT_PROJECT_ROOT": str(folder),
         "GIT_HTTP_EXPORT_ALL": "1",
-        "PATH_INFO": f"/scm/{project.key.lower()}/{repository.slug}.git/{match['rest']}",
-        "QUERY_STRING": f"service={service}" if match["rest"] == "info/refs" else "",
+        "PATH_INFO": f"/{path}/{target.rest}",
+        "QUERY_STRING": f"service={target.service}" if target.rest == "info/refs" else "",
         "REQUEST_METHOD": call.request.method,
         "REMOTE_ADDR": "127.0.0.1",
-        "REMOTE_USER": call.user.name if call.user is not None else "",
         "SERVER_PROTOCOL": "HTTP/1.1",
     }
     for name, header in (
@@ -111,8 +108,8 @@ def admit(call: Call, repositories: Repositories) -> Mapping[str, str]:
     ):
         if header in headers:
             environment[name] = headers[header]
-    if not call.user:
-        del environment["REMOTE_USER"]  # with it a push is let in
+    if call.user is not None:
+        environment["REMOTE_USER"] = call.user.name  # with it a push is let in
     return environment
 
 
@@ -172,56 +169,6 @@ def _read_cgi_head(stream: BinaryIO) -> tuple[int, Pairs]:
         else:
             headers.append((name, value.strip()))
     return (status, tuple(headers)) if headers else (500, ())
-
-
-def _identify(call: Call) -> None:
-    """
-    Set the call's user and token.
-
-    Neither a session nor an OAuth 1.0a signature counts here: a caller with nothing else is anonymous.
-
-    Raises:
-        GitRefusalError: a password or token that is wrong.
-    """
-    scheme, _, credentials = (call.request.header("authorization") or "").partition(" ")
-    has_tokens = call.site.product.has_tokens
-    if scheme == "Bearer" and has_tokens:
-        if not take_token(call, credentials.strip()):
-            raise _unauthorized(call, "wrong token")
-        return
-    if scheme.lower() != "basic":
-        if scheme.lower() == "oauth":
-            call.verdict = "signature ignored"
-        return
-    try:
-        name, _, password = b64decode(credentials, validate=True).decode().partition(":")
-    except ValueError:
-        raise _unauthorized(call, "wrong password") from None
-    if has_tokens and take_token(call, password) and call.user is not None and call.user.name == name:
-        call.verdict = "basic token"  # a personal token needs its owner's name beside it
-        return
-    call.token = None
-    call.user, call.verdict = call.state.check_password(name, password), "basic"
-    if call.user is None:
-        raise _unauthorized(call, "wrong password")
-
-
-def _unauthorized(call: Call, verdict: str | None = None) -> GitRefusalError:
-    if verdict is not None:
-        call.verdict = verdict
-    return GitRefusalError(make_text("Authentication failed\n", 401).with_headers(("WWW-Authenticate", CHALLENGE)))
-
-
-def _find_repository(call: Call, key: str, slug: str) -> tuple[Project, Repository] | None:
-    for project in _data(call).projects:
-        for repository in project.repositories:
-            if (project.key, repository.slug) == (key.upper(), slug.lower()):
-                return project, repository
-    return None
-
-
-def _data(call: Call) -> BitbucketData:
-    return cast(BitbucketData, call.site.data)
 
 
 def _plain_environment() -> dict[str, str]:

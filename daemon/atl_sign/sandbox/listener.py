@@ -2,6 +2,7 @@
 
 import socket
 import socketserver
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,7 @@ from atl_sign.sandbox.wire import (
     read_head,
 )
 
+HOST = "127.0.0.1"
 StreamingHandler = Callable[[Request, Iterator[bytes]], Answer | StreamedAnswer]
 
 _IDLE_S = 60.0  # an idle connection is closed after this
@@ -82,6 +84,49 @@ class Listener(socketserver.ThreadingTCPServer):
         """Forget the connection with its end."""
         self._open.discard(request)
         super().shutdown_request(request)
+
+
+class ServedPort:
+    """A listener in a thread of its own, which can be started again on the same port."""
+
+    def __init__(
+        self,
+        port: int,
+        answer_request: Callable[[Request], Answer],
+        format_date: Callable[[], str],
+        find_streaming: Callable[[Request], StreamingHandler | None] = lambda request: None,  # noqa: ARG005 - nothing streams
+    ) -> None:
+        """Prepare to listen on *port* of 127.0.0.1, or on any free one for 0; the other arguments are the listener's."""
+        self.port = port
+        self._answer_request = answer_request
+        self._format_date = format_date
+        self._find_streaming = find_streaming
+        self._running: tuple[Listener, threading.Thread] | None = None
+
+    @property
+    def origin(self) -> str:
+        """The address of this port, once it was started."""
+        return f"http://{HOST}:{self.port}"
+
+    def start(self) -> None:
+        """Listen and serve; returns once connections are taken. Raises OSError, whose `filename` names the port."""
+        try:
+            listener = Listener((HOST, self.port), self._answer_request, self._format_date, self._find_streaming)
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, f"port {self.port}") from exc
+        self.port = listener.server_address[1]
+        thread = threading.Thread(target=listener.serve, name="sandbox")
+        thread.start()
+        self._running = listener, thread
+
+    def stop(self) -> None:
+        """Close every connection and the port; does nothing when it is not started."""
+        if self._running is not None:
+            listener, thread = self._running
+            listener.end()
+            thread.join()
+            listener.close()
+            self._running = None
 
 
 class _Connection(socketserver.StreamRequestHandler):

@@ -70,10 +70,12 @@ def log_out(call: Call) -> Answer:
 
 def show_front_page(call: Call) -> Answer:
     """Show who is logged in, and the pages there are."""
-    entries = [
-        ("/plugins/servlet/oauth/users/access-tokens", "Who may act for you (OAuth access tokens)"),
-        ("/plugins/servlet/applinks/listApplicationLinks", "Application links (administrators)"),
-    ]
+    entries = []
+    if call.site.product.has_oauth:
+        entries = [
+            ("/plugins/servlet/oauth/users/access-tokens", "Who may act for you (OAuth access tokens)"),
+            ("/plugins/servlet/applinks/listApplicationLinks", "Application links (administrators)"),
+        ]
     if call.site.product.has_tokens:
         entries.insert(1, (call.site.product.tokens.page_path, "Your personal access tokens"))
     if call.user is None:

@@ -11,7 +11,7 @@ _REMEMBERED_MAX = 20_000
 class Received:
     """One request that arrived, and what came of it."""
 
-    product: str | None  # None: below no product's context path
+    product: str | None  # or the part of Atlassian Cloud; None: below no product's context path
     method: str
     target: bytes  # exactly as sent
     verdict: str  # how the caller was known, or why not; an oauth_problem in its own word
@@ -20,12 +20,11 @@ class Received:
 
 
 @dataclass(slots=True)
-class SandboxState:
-    """What the sandbox has seen and what its products remember, for looking into."""
+class RequestLog:
+    """The requests that have arrived."""
 
-    sites: dict[str, Site]  # by product; `.state` has links and tokens, `.data` the product's own things
-    requests: list[Received] = field(default_factory=list)  # the latest, oldest first
-    count: int = 0  # of all that ever arrived
+    requests: list[Received] = field(default_factory=list, kw_only=True)  # the latest, oldest first
+    count: int = field(default=0, kw_only=True)  # of all that ever arrived
 
     def add(self, received: Received) -> None:
         """Remember one request; of very many the oldest are forgotten."""
@@ -33,3 +32,10 @@ class SandboxState:
         self.requests.append(received)
         if len(self.requests) > _REMEMBERED_MAX:
             del self.requests[: _REMEMBERED_MAX // 2]
+
+
+@dataclass(slots=True)
+class SandboxState(RequestLog):
+    """What the sandbox has seen and what its products remember, for looking into."""
+
+    sites: dict[str, Site]  # by product; `.state` has links and tokens, `.data` the product's own things

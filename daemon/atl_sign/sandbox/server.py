@@ -14,10 +14,11 @@ from atl_sign.sandbox.bamboo import BAMBOO
 from atl_sign.sandbox.bitbucket import BITBUCKET
 from atl_sign.sandbox.call import Call, Product, Site
 from atl_sign.sandbox.confluence import CONFLUENCE
-from atl_sign.sandbox.git_backend import GitRefusalError, Repositories, admit, is_for_git, run_backend
+from atl_sign.sandbox.git_access import admit, is_for_git
+from atl_sign.sandbox.git_backend import GitRefusalError, Repositories, run_backend
 from atl_sign.sandbox.jira import JIRA
 from atl_sign.sandbox.keys import parse_public_key
-from atl_sign.sandbox.listener import Listener, StreamingHandler
+from atl_sign.sandbox.listener import ServedPort, StreamingHandler
 from atl_sign.sandbox.parameters import is_bad_path
 from atl_sign.sandbox.person import Person
 from atl_sign.sandbox.problems import RefusalForm
@@ -28,7 +29,6 @@ from atl_sign.sandbox.tokens import DAY_S, DAYS_MAX, PersonalToken, TokenStore
 from atl_sign.sandbox.verify import make_base_uri
 from atl_sign.sandbox.wire import Answer, Request, StreamedAnswer, make_text
 
-HOST = "127.0.0.1"
 PRODUCTS: dict[str, Product] = {product.type_id: product for product in (BAMBOO, JIRA, CONFLUENCE, BITBUCKET)}
 
 
@@ -73,12 +73,9 @@ class Sandbox:
         _check_arguments(products, context_path, base_url, is_behind_proxy)
         _check_versions(products, versions)
         self.clock = clock
-        self._port = port
         self._given_base_url = base_url
         self._is_behind_proxy = is_behind_proxy
         self._lock = threading.Lock()
-        self._server: Listener | None = None
-        self._thread: threading.Thread | None = None
         sites = {}
         for name in products:
             product = replace(PRODUCTS[name], version=versions.get(name, PRODUCTS[name].version))
@@ -88,30 +85,21 @@ class Sandbox:
             sites[name] = Site(product, state, path, "", refusals=refusals, data=product.make_data())
         self.state = SandboxState(sites)
         self._repositories = Repositories()
+        self._served = ServedPort(port, self._answer, lambda: formatdate(self.clock(), usegmt=True), self._find_streaming)
 
     def start(self) -> Self:
         """Listen and serve; returns once connections are taken. After `stop` it may be called again: port and state stay."""
-        self._server = Listener(
-            (HOST, self._port), self._answer, lambda: formatdate(self.clock(), usegmt=True), self._find_streaming
-        )
-        self._port = self._server.server_address[1]
+        self._served.start()
         for site in self.state.sites.values():
             site.base_url = self._configured_base_url(site)
             if self._is_behind_proxy:
                 parts = urlsplit(site.base_url)
                 site.signed_base = make_base_uri(parts.scheme, parts.netloc.encode(), parts.path.encode()).rstrip(b"/")
-        self._thread = threading.Thread(target=self._server.serve, name="sandbox")
-        self._thread.start()
         return self
 
     def stop(self) -> None:
         """Close every connection and the port; does nothing when the sandbox is not started."""
-        if self._server is None or self._thread is None:
-            return
-        self._server.end()
-        self._thread.join()
-        self._server.close()
-        self._server = self._thread = None
+        self._served.stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -121,7 +109,12 @@ class Sandbox:
 
     def base_url(self, product: str) -> str:
         """Return the address where *product* really is, once the sandbox was started."""
-        return f"http://{HOST}:{self._port}{self.state.sites[product].context_path}"
+        return self._served.origin + self.state.sites[product].context_path
+
+    @property
+    def port(self) -> int:
+        """The port; 0 for any free one before the first start."""
+        return self._served.port
 
     def register_consumer(self, product: str, key: str, public_key_pem: str, *, name: str = "atl-sign") -> None:
         """

@@ -6,7 +6,7 @@ from functools import cache
 from urllib.parse import quote, unquote
 
 from atl_sign.sandbox import access, applinks, consent, oauth, people, token_page
-from atl_sign.sandbox.call import Call, Product, RefusalError, Route, Site, make_routes
+from atl_sign.sandbox.call import Call, Product, RefusalError, Route, Site, find_route, make_routes
 from atl_sign.sandbox.parameters import ServerThrowsError
 from atl_sign.sandbox.problems import OAuthProblemError, make_challenge, make_problem_answer
 from atl_sign.sandbox.wire import ANSWER_HEAD_BYTES_MAX, Answer, Request, head_bytes, make_text
@@ -17,7 +17,7 @@ def show_user_name(call: Call) -> Answer:
     return make_text(call.user.name if call.user is not None else "")
 
 
-COMMON_ROUTES = make_routes(
+_OAUTH_ROUTES = make_routes(
     ("POST", "/plugins/servlet/oauth/request-token", oauth.issue_request_token),
     ("POST", "/plugins/servlet/oauth/access-token", oauth.swap_token),
     ("GET", "/plugins/servlet/oauth/consumer-info", oauth.show_consumer_info),
@@ -34,8 +34,6 @@ COMMON_ROUTES = make_routes(
     ("GET", "/rest/applinks/{version}/applicationlink/{id}", applinks.show_link),
     ("DELETE", "/rest/applinks/{version}/applicationlink/{id}", applinks.delete_link),
     ("PUT", "/rest/applinks-oauth/{version}/applicationlink/{id}/authentication/consumer", applinks.put_consumer),
-    ("GET", "/", people.show_front_page),
-    ("POST", "/logout", people.log_out),
 )
 
 
@@ -43,11 +41,18 @@ COMMON_ROUTES = make_routes(
 def list_routes(product: Product) -> tuple[Route, ...]:
     """Return every route of *product*, as its version has them."""
     login, page = product.login_path, product.tokens.page_path
-    own = make_routes(("GET", login, people.show_login), ("POST", login, people.log_in))
+    own = make_routes(
+        ("GET", "/", people.show_front_page),
+        ("POST", "/logout", people.log_out),
+        ("GET", login, people.show_login),
+        ("POST", login, people.log_in),
+    )
+    if product.has_oauth:
+        own += _OAUTH_ROUTES
     if product.has_tokens:
         own += make_routes(("GET", page, token_page.show_tokens), ("POST", page, token_page.change_tokens))
         own += product.tokens.routes
-    return COMMON_ROUTES + own + product.routes
+    return own + product.routes
 
 
 def answer(site: Site, request: Request) -> tuple[Answer, Call]:
@@ -60,7 +65,7 @@ def answer(site: Site, request: Request) -> tuple[Answer, Call]:
         call.verdict = exc.problem
         found = make_problem_answer(exc, site.base_url, site.refusals)
     except RefusalError as exc:
-        found = site.product.make_error(exc.status, exc.message)
+        found = site.product.make_error(exc.status, exc.message).with_headers(*exc.headers)
     except access.LoginNeededError:
         found = people.send_to_login(call)
     return _finish(call, found), call
@@ -72,7 +77,7 @@ def _dispatch(call: Call) -> Answer:
         refusal = access.refuse_xsrf(call)
         if refusal is not None:
             call.verdict = "xsrf"
-        return refusal or _find_handler(call)
+        return refusal or find_route(call, list_routes(call.site.product)).handler(call)
     except ServerThrowsError as exc:
         call.verdict = "thrown"
         return make_text(f"Internal Server Error: {exc}", 500).with_headers(
@@ -86,25 +91,8 @@ def _dispatch(call: Call) -> Answer:
         return make_text("The sandbox is at fault here; see its standard error.", 500)
 
 
-def _find_handler(call: Call) -> Answer:
-    methods = set()
-    method = "GET" if call.request.method == "HEAD" else call.request.method
-    for route in list_routes(call.site.product):
-        match = route.pattern.fullmatch(call.path)
-        if match is None:
-            continue
-        methods.add(route.method)
-        if route.method == method:
-            call.groups = match.groupdict()
-            return route.handler(call)
-    if methods:
-        refusal = call.site.product.make_error(405, f"The method {call.request.method} is not allowed here.")
-        return refusal.with_headers(("Allow", ", ".join(sorted(methods))))
-    raise RefusalError(404, "There is nothing at this address.")
-
-
 def _finish(call: Call, found: Answer) -> Answer:
-    if found.status == 401 and not found.has_header("WWW-Authenticate"):
+    if found.status == 401 and call.site.product.has_oauth and not found.has_header("WWW-Authenticate"):
         found = found.with_headers(("WWW-Authenticate", make_challenge(call.site.base_url)))
     product = call.site.product
     name = call.user.name if call.user is not None else product.anonymous_name

@@ -38,6 +38,8 @@ def create_token(call: Call, fields: Mapping[str, Any], days_field: str) -> Pers
     if fields.get(days_field) is not None and not call.site.product.has_expiring_tokens:
         raise RefusalError(400, f"{days_field} is not a field of an access token.")
     days = _read_days(fields, days_field, call.state.tokens.days_max)
+    if days is None and call.site.product.tokens.must_expire:
+        raise RefusalError(400, f"{days_field} must be a number from 1 to {call.state.tokens.days_max}.")
     expires_at = now + days * DAY_S if days is not None else None
     name, permissions = text_field(fields, "name"), read_permissions(call, fields)
     return call.state.tokens.add(user.name, name, permissions, now, expires_at)
@@ -52,9 +54,9 @@ def delete_token(call: Call) -> Answer:
 def read_permissions(call: Call, fields: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the permissions that *fields* name; raises RefusalError (400) for none and for unknown ones."""
     known = call.site.product.tokens.permissions
-    if not known:
-        return ()
     permissions = fields.get("permissions")
+    if not known or (not permissions and not call.site.product.tokens.needs_permissions):
+        return ()
     if (
         not isinstance(permissions, list)
         or not permissions

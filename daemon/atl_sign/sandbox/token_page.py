@@ -51,11 +51,13 @@ def _tokens_page(call: Call, alert: str) -> Answer:
     cards = "".join(_card(call, path, token) for token in own_tokens(call))
     inputs = make_field("Name", "name", extra="required")
     if call.site.product.has_expiring_tokens:
-        note = f"up to {call.state.tokens.days_max}; blank for a token that does not expire"
+        note = f"up to {call.state.tokens.days_max}"
+        if not call.site.product.tokens.must_expire:
+            note += "; blank for a token that does not expire"
         inputs += make_field("Days until it expires", "days", value="90", note=note)
     permissions = call.site.product.tokens.permissions
     for name in permissions:
-        checked = " checked" if name == permissions[0] else ""
+        checked = " checked" if name == permissions[0] and call.site.product.tokens.needs_permissions else ""
         inputs += f'<label class="check"><input type="checkbox" name="permission" value="{name}"{checked}> {name}</label>'
     form = make_form(path, inputs, make_button("Create token", is_main=True), xsrf_fields(call))
     content = f"{make_alert(alert)}{cards or '<p>There are none yet.</p>'}<h2>New token</h2>{form}"

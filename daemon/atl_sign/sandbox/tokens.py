@@ -26,16 +26,18 @@ class PersonalToken:
 class TokenStore:
     """Every user's tokens."""
 
-    def __init__(self, prefix: str = "", days_max: int = DAYS_MAX) -> None:
+    def __init__(self, prefix: str = "", days_max: int = DAYS_MAX, random_bytes: int = 20) -> None:
         """
         Begin with none.
 
         Args:
             prefix: what each secret begins with.
             days_max: for how many days a user may ask for a token at most.
+            random_bytes: how many bytes of each secret are random.
         """
         self.days_max = days_max
         self._prefix = prefix
+        self._random_bytes = random_bytes
         self._tokens: dict[str, PersonalToken] = {}
         self._last_id = 100_000
 
@@ -43,7 +45,7 @@ class TokenStore:
         """Make a token; one whose end has passed already is fine."""
         self._last_id += 1
         # As the products': a number of twelve digits, a colon and 20 random bytes in base64, which comes to 44 characters.
-        secret = b64encode(b"%012d:%b" % (secrets.randbelow(10**12), secrets.token_bytes(20))).decode()
+        secret = b64encode(b"%012d:%b" % (secrets.randbelow(10**12), secrets.token_bytes(self._random_bytes))).decode()
         token = PersonalToken(str(self._last_id), user, name, permissions, self._prefix + secret, now, expires_at)
         self._tokens[token.id] = token
         return token
@@ -58,9 +60,21 @@ class TokenStore:
 
     def find(self, secret: str, now: float) -> PersonalToken | None:
         """Return the living token that *secret* is, and note that it was used; None if there is none."""
-        for token in self._tokens.values():
-            is_alive = token.expires_at is None or now < token.expires_at
-            if is_alive and hmac.compare_digest(token.secret.encode(), secret.encode()):
-                token.used_at = now
-                return token
-        return None
+        token = self._find(secret)
+        if token is None or not _is_alive(token, now):
+            return None
+        token.used_at = now
+        return token
+
+    def is_expired(self, secret: str, now: float) -> bool:
+        """Tell whether *secret* is a token that has expired, and was not revoked."""
+        token = self._find(secret)
+        return token is not None and not _is_alive(token, now)
+
+    def _find(self, secret: str) -> PersonalToken | None:
+        given = secret.encode()
+        return next((token for token in self._tokens.values() if hmac.compare_digest(token.secret.encode(), given)), None)
+
+
+def _is_alive(token: PersonalToken, now: float) -> bool:
+    return token.expires_at is None or now < token.expires_at

@@ -347,7 +347,7 @@ def test_what_is_no_product(sandbox: Sandbox) -> None:
 def test_base_url_and_clock() -> None:
     """Another base URL, and clocks that are a little and much off; the twin is `test_a_good_provider`."""
     with Sandbox(["jira"], base_url="https://jira.example.com") as sandbox:
-        link = make_link(f"http://127.0.0.1:{sandbox._port}/jira")
+        link = make_link(f"http://127.0.0.1:{sandbox.port}/jira")
         findings = found(link)
         assert findings["base-url"].result == "warning"
         assert "--signing-url https://jira.example.com/jira --timeout" in str(findings["base-url"].hint)

@@ -1,0 +1,14 @@
+"""What the sandbox's Cloud site begins with: the same issues and pages as the products."""
+
+from dataclasses import dataclass, field
+
+from atl_sign.sandbox.confluence_data import ConfluenceData
+from atl_sign.sandbox.jira_data import JiraData
+
+
+@dataclass(slots=True)
+class SiteData:
+    """Jira's and Confluence's things."""
+
+    jira: JiraData = field(default_factory=JiraData)
+    confluence: ConfluenceData = field(default_factory=ConfluenceData)
