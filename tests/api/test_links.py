@@ -108,7 +108,7 @@ def test_slow_providers_keep_nobody_else_waiting(daemon: Daemon) -> None:
 
 
 def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(daemon: Daemon) -> None:
-    """Out of open files while it changed: with the files back, the links are back."""
+    """Out of open files while it changed: what it said before goes on, and the problem is gone with its cause."""
     daemon.request("PUT", "/links/l", {"url": "http://127.0.0.1:1/l"})
     assert daemon.process is not None
     pid = daemon.process.pid
@@ -124,7 +124,7 @@ def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(daemon: Daemon
     # Below all that are open: their count leaves a gap for one more while the first request's connection is closed.
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, before[1]))
     os.utime(daemon.config)
-    assert names_and_problems() == ([], ["Too many open files"])
+    assert names_and_problems() == (["l"], ["Too many open files"])
 
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
@@ -132,18 +132,15 @@ def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(daemon: Daemon
     connection.close()
 
 
-@pytest.mark.parametrize("parts", [2_000, 60_000])
-def test_a_file_that_is_nested_too_deeply_is_a_broken_one(daemon: Daemon, parts: int) -> None:
-    """2,000 names in one gave `internal`, and 60,000 took all memory there was."""
-    assert daemon.process is not None
-    resource.prlimit(daemon.process.pid, resource.RLIMIT_AS, (4 << 30, 4 << 30))
+def test_a_file_that_is_nested_too_deeply_is_not_changed(daemon: Daemon) -> None:
+    """2,000 names in one gave `internal`."""
     daemon.config.parent.mkdir(parents=True)
-    daemon.config.write_text(".".join(["a"] * parts) + " = 1\n")
+    daemon.config.write_text(".".join(["a"] * 2_000) + " = 1\n")
 
     refused = daemon.request("PUT", "/links/l", {"url": "http://127.0.0.1:1/l"})
 
     assert (refused.status, refused.code) == (503, "config_broken")
-    assert refused.message == "config.toml line 1, file: it is nested too deeply"
+    assert refused.message == "config.toml is nested too deeply to be changed from here"
 
 
 def test_a_bad_name_is_refused(daemon: Daemon) -> None:

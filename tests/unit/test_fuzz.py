@@ -1,6 +1,7 @@
 """What comes from outside as text: addresses, the configuration file, a provider's answers. Whatever it is, an error in words."""
 
 import json
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from atl_sign.base.credentials import AccessToken, RequestToken, Secret
 from atl_sign.base.errors import BadUrlError, DaemonError
 from atl_sign.base.urls import parse_url
 from atl_sign.config.file import ConfigFile
-from atl_sign.config.settings import parse_settings
+from atl_sign.config.settings import BrokenFileError, parse_settings
 from atl_sign.providers.products import PRODUCTS, is_user_name
 from atl_sign.schemes.oauth1.legs import _parse_manifest
 from atl_sign.schemes.oauth1.problems import explain_problem, parse_clock_offset, parse_problem
@@ -129,6 +130,13 @@ def test_an_address_is_taken_or_refused(text: str) -> None:
 @FUZZ
 def test_a_configuration_is_read_as_far_as_it_goes(text: str) -> None:
     """Its problems have a cause; the links that are left have an address and a name."""
+    try:
+        tomllib.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        with pytest.raises(BrokenFileError, match=r"config\.toml( line \d+)?, file: ."):
+            parse_settings(text, SCHEMES)
+        return
+
     found = parse_settings(text, SCHEMES)
 
     assert all(problem.cause for problem in found.problems)

@@ -272,7 +272,7 @@ class LinkBook:
         problem = settings.problem_of_link(name) if name is not None else None
         for found in (problem, *settings.problems):
             if found is not None and (found is problem or found.part == "file" or found.part.startswith("links")):
-                raise ConfigBrokenError(str(found), f"mend {self._config.path}") from None
+                raise ConfigBrokenError(str(found), f"fix {self._config.path}") from None
 
 
 def _suggest_base_url(error: BadUrlError, name: str, url: object) -> BadUrlError:

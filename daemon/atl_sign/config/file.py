@@ -17,7 +17,7 @@ from atl_sign.base.ownership import WeakSpot, find_weak_spot, is_open_to_others,
 from atl_sign.config import toml_edit
 from atl_sign.config.link_fields import chosen_fields
 from atl_sign.config.links import Link, Schemes
-from atl_sign.config.settings import ConfigProblem, Settings, parse_settings
+from atl_sign.config.settings import BrokenFileError, ConfigProblem, Settings, parse_settings
 from atl_sign.config.table import LinkTable
 
 FILE_BYTES_MAX = 4 << 20  # 10,000 links with every setting; reading ten times as much would hold up every signature for seconds
@@ -43,8 +43,8 @@ class ConfigFile:
     """
     `config.toml`: read again whenever it changed, written whole or not at all.
 
-    Links and `proxy` decide where signed requests go, so a file that another user can change or replace is refused: what it said
-    before that goes on.
+    A file that is not TOML, or cannot be read, changes nothing: what it said before stays in force. That holds too for a
+    file that another user can change or replace: links and `proxy` decide where signed requests go.
     """
 
     def __init__(self, path: Path, schemes: Schemes) -> None:
@@ -53,36 +53,51 @@ class ConfigFile:
         self.schemes = schemes
         self._name = str(path)  # os.stat takes it in half the time
         self._kept: tuple[object, Settings] = (None, Settings(LinkTable([])))  # in one piece, for many threads read it
-        self._trusted = Settings(LinkTable([]))  # the last one that only we could have written
+        self._good = Settings(LinkTable([]))  # the last reading of a whole file that only we could have written
         self._writing = threading.Lock()  # from reading to replacing: of two changes at once neither may be lost
 
     def settings(self) -> Settings:
-        """Return what the file says now; a file that did not change since the last call is not read again."""
+        """
+        Return what the file says now; a file that did not change since the last call is not read again.
+
+        While it cannot be read, that is what it said when it could, with a problem of the part "file" before the others.
+        """
         try:
             status = os.stat(self._name)  # noqa: PTH116 - for each signature
         except FileNotFoundError:
-            return Settings(LinkTable([]))
+            return self._no_file()
         except OSError as exc:
-            return _unreadable(explain_failure(exc, self.path))
+            return self._as_before(explain_failure(exc, self.path))
         # The change time too: a file that is made readable changes nothing else.
         stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
         kept = self._kept
         if kept[0] == stamp:
             return kept[1]
         try:
-            settings = parse_settings(self._read_text(), self.schemes)
+            settings = self._good = parse_settings(self._read_text(), self.schemes)
         except FileNotFoundError:
-            return Settings(LinkTable([]))
+            return self._no_file()
+        except BrokenFileError as exc:
+            settings = self._as_before(exc.problem)
         except UnicodeDecodeError as exc:
-            settings = _unreadable(f"byte {exc.start} is not UTF-8")
+            settings = self._as_before(f"byte {exc.start} is not UTF-8")
         except UntrustedConfigError as exc:  # not kept: the way to the file can be closed without a new stamp
-            problem = ConfigProblem(None, "file", f"it is not read while {exc}: {exc.hint}")
-            return replace(self._trusted, problems=(problem, *self._trusted.problems))
+            return self._as_before(f"it is not read while {exc}: {exc.hint}")
         except OSError as exc:
-            return _unreadable(explain_failure(exc, self.path))  # nor this: open files run out and come back
+            return self._as_before(explain_failure(exc, self.path))  # nor this: open files run out and come back
         self._kept = (stamp, settings)
-        self._trusted = settings
         return settings
+
+    def _no_file(self) -> Settings:
+        self._good = Settings(LinkTable([]))
+        return self._good
+
+    def _as_before(self, problem: ConfigProblem | str) -> Settings:
+        """Return the last good reading, with *problem*, or its cause, as why there is no newer one."""
+        if isinstance(problem, str):
+            problem = ConfigProblem(None, "file", problem)
+        good = self._good
+        return replace(good, problems=(problem, *good.problems))
 
     def check_trusted(self) -> None:
         """Raise UntrustedConfigError if the file is there and another user can change it."""
@@ -154,20 +169,23 @@ class ConfigFile:
                 changed = change(text)
             except toml_edit.EditError:
                 raise self._broken() from None
+            except RecursionError:
+                raise self._broken("config.toml is nested too deeply to be changed from here") from None
             if changed != text:
                 content = (mark + changed.replace("\n", line_end)).encode()
                 if len(content) > FILE_BYTES_MAX:
                     raise self._unwritable(f"with this {_TOO_LARGE}")
                 self._write(content)
 
-    def _broken(self) -> ConfigBrokenError:
-        """Return the error for a file that cannot be changed without losing something."""
+    def _broken(self, cause: str | None = None) -> ConfigBrokenError:
+        """Return the error for a file that cannot be changed without losing something; *cause* if not what is wrong in it."""
         problems = self.settings().problems
-        cause = str(problems[0]) if problems else "config.toml is written in a way that cannot be changed from here"
-        return ConfigBrokenError(cause, f"mend {self.path} by hand, then try again; nothing was changed")
+        if cause is None:
+            cause = str(problems[0]) if problems else "config.toml is written in a way that cannot be changed from here"
+        return ConfigBrokenError(cause, f"fix {self.path} by hand, then try again; nothing was changed")
 
     def _unwritable(self, cause: str) -> ConfigUnwritableError:
-        hint = "make room or mend the permissions; nothing was changed"
+        hint = "make room or fix the permissions; nothing was changed"
         return ConfigUnwritableError(f"{self.path} cannot be written: {cause}", hint)
 
     def _write(self, content: bytes) -> None:
@@ -178,7 +196,3 @@ class ConfigFile:
             replace_whole(path, content)
         except OSError as exc:
             raise self._unwritable(explain_failure(exc, path)) from exc
-
-
-def _unreadable(cause: str) -> Settings:
-    return Settings(LinkTable([]), problems=(ConfigProblem(None, "file", cause),))

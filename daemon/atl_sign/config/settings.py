@@ -1,20 +1,17 @@
-"""What the configuration says: links and settings out of the file's text, and each broken part named beside the rest."""
+"""What the configuration says: links and settings out of the file's text, and each wrong one named beside the rest."""
 
 import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from typing import Any, Literal
 
 from atl_sign.base.errors import BadFieldsError, DaemonError
-from atl_sign.config import toml_edit
 from atl_sign.config.link_fields import link_from_fields
 from atl_sign.config.links import Link, Schemes
 from atl_sign.config.setting import Choice, Number, Setting, Text, setting, settings_of
 from atl_sign.config.table import LinkTable
-from atl_sign.config.toml_load import TooDeepError, load_toml
 
 AuditMode = Literal["on", "required", "off"]
 AUDIT_MODES: tuple[AuditMode, ...] = ("on", "required", "off")
@@ -34,13 +31,22 @@ _NAMED_LINE = re.compile(
 class ConfigProblem:
     """One part of the file that cannot be used, and why."""
 
-    line: int | None  # from 1; None when the whole file cannot be read
+    line: int | None  # from 1; None when it is in no line
     part: str  # "links.NAME", "store.backend", "file"
     cause: str
 
     def __str__(self) -> str:
         place = "" if self.line is None else f" line {self.line}"
         return f"config.toml{place}, {self.part}: {self.cause}"
+
+
+class BrokenFileError(Exception):
+    """The file is not TOML; `problem` says where and why."""
+
+    def __init__(self, problem: ConfigProblem) -> None:
+        """Say what *problem* says."""
+        super().__init__(str(problem))
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +78,26 @@ class Settings:
         """How many seconds without a request end the daemon; 0 for never."""
         return self.idle_exit_minutes * 60.0
 
+    @property
+    def problem_of_file(self) -> ConfigProblem | None:
+        """Why the file as it stands is not used at all; what it said before is in force then."""
+        return next((problem for problem in self.problems if problem.part == "file"), None)
+
     def problem_of_link(self, name: str) -> ConfigProblem | None:
         """Return why the link called *name* cannot be used, when the file holds a broken one of that name."""
         return next((problem for problem in self.problems if problem.part == f"links.{name}"), None)
 
 
 def parse_settings(text: str, schemes: Schemes) -> Settings:
-    """Read *text*, the file's content, with links of *schemes*; what is broken becomes a problem beside the rest."""
+    """
+    Read *text*, the file's content, with links of *schemes*; a wrong setting becomes a problem beside the rest.
+
+    Raises:
+        BrokenFileError: it is not TOML; nothing of it is used, since nobody knows where its tables end.
+    """
     text = text.removeprefix("\ufeff")  # some editors begin UTF-8 with it
-    data, problems = _parse_tables(text)
+    data = _load(text)
+    problems: list[ConfigProblem] = []
     find_line = _line_finder(text)
 
     def complain(part: str, cause: str) -> None:
@@ -130,59 +147,19 @@ def _read_rows(data: Mapping[str, Any], rows: Mapping[str, Setting], complain: C
     return values
 
 
-def _parse_tables(text: str) -> tuple[dict[str, Any], list[ConfigProblem]]:
-    """Parse *text* whole; when that fails, table by table, so that one broken table costs one link."""
+def _load(text: str) -> dict[str, Any]:
+    """Return what *text* means in TOML; raises BrokenFileError."""
     try:
-        return load_toml(text), []
-    except (ValueError, RecursionError) as exc:  # ValueError: also a number of thousands of digits
-        broken = _problem_of_toml(exc, None, "file")
-    starts = [0, *(match.start() for match in toml_edit.TABLE_HEADER.finditer(text)), len(text)]
-    data: dict[str, Any] = {}
-    problems = []
-    first_line = 1
-    for start, end in pairwise(starts):
-        header = toml_edit.TABLE_HEADER.match(text, start, end)
-        part = "file" if header is None else toml_edit.table_name(header)
-        try:
-            twice = _merge(data, load_toml(text[start:end]))
-            problems += [ConfigProblem(first_line, name, "it stands there twice") for name in twice]
-        except (ValueError, RecursionError) as exc:
-            problems.append(_problem_of_toml(exc, first_line, part))
-        first_line += text.count("\n", start, end)
-    broken_parts = {problem.part for problem in problems}
-    if isinstance(data.get("links"), dict):
-        data["links"] = {name: fields for name, fields in data["links"].items() if f"links.{name}" not in broken_parts}
-    if not any(problem.cause == broken.cause if broken.line is None else problem.line == broken.line for problem in problems):
-        problems.insert(0, broken)
-    return data, problems
-
-
-def _merge(data: dict[str, Any], tables: dict[str, Any]) -> list[str]:
-    """Add *tables* to *data*; return the names of those that were there already, of which the first stays."""
-    names = []
-    for key, value in tables.items():
-        known = data.setdefault(key, value)
-        if known is value:
-            continue
-        if key == "links" and isinstance(known, dict) and isinstance(value, dict):
-            names += [f"links.{name}" for name in value if name in known]
-            known.update({name: fields for name, fields in value.items() if name not in known})
-        else:
-            names.append(key)
-    return names
-
-
-def _problem_of_toml(exc: Exception, first_line: int | None, part: str) -> ConfigProblem:
-    """Return the problem that *exc* tells of a text that begins at *first_line* of the file (None: it is the file)."""
-    if isinstance(exc, TooDeepError):
-        return ConfigProblem(exc.line + (first_line or 1) - 1, part, str(exc))
-    if not isinstance(exc, tomllib.TOMLDecodeError):
-        return ConfigProblem(first_line, part, "it is nested too deeply, or holds a number too long to read")
-    text = str(exc)
-    place = _TOML_PLACE.search(text)
-    cause = text if place is None else text[: place.start()]
-    line = int(place["line"]) + (first_line or 1) - 1 if place is not None and place["line"] else first_line
-    return ConfigProblem(line, part, cause[:1].lower() + cause[1:])
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        words = str(exc)
+        place = _TOML_PLACE.search(words)
+        cause = words if place is None else words[: place.start()]
+        line = int(place["line"]) if place is not None and place["line"] else len(text.splitlines())  # else at the end
+        raise BrokenFileError(ConfigProblem(line, "file", cause[:1].lower() + cause[1:])) from None
+    except (ValueError, RecursionError):  # ValueError: a number of thousands of digits
+        cause = "it is nested too deeply, or holds a number too long to read"
+        raise BrokenFileError(ConfigProblem(None, "file", cause)) from None
 
 
 def _line_finder(text: str) -> Callable[[str], int | None]:

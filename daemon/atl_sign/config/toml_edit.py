@@ -1,11 +1,10 @@
 """Changes of one link in the configuration's text that leave everything else, comments and order too, as it stands."""
 
 import re
+import tomllib
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
-
-from atl_sign.config.toml_load import load_toml
 
 TABLE_HEADER = re.compile(r"^[ \t]*\[{1,2}(?P<name>[^\]\n]*)", re.M)
 
@@ -84,7 +83,7 @@ def remove_link(text: str, name: str) -> str:
 
 def _load(text: str) -> dict[str, Any]:
     try:
-        return load_toml(text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError):  # ValueError: also a number of thousands of digits
         raise EditError from None
 

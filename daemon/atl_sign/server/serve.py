@@ -281,7 +281,12 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
         config.check_trusted()  # there is no earlier reading to go on with, and it names the store
     except UntrustedConfigError as exc:
         raise StartError(str(exc), exc.hint) from exc
-    backend = environment.get("ATL_SIGN_STORE") or config.settings().store_backend or STORE_DEFAULT
+    settings = config.settings()
+    pinned = environment.get("ATL_SIGN_STORE")
+    if not pinned and settings.problem_of_file is not None:
+        cause = f"which store keeps the secrets is not known: {settings.problem_of_file}"
+        raise StartError(cause, f"fix {config.path}")  # secrets in another store than the file names would be lost to its owner
+    backend = pinned or settings.store_backend or STORE_DEFAULT
     credentials = environment.get("CREDENTIALS_DIRECTORY")
     key_file = Path(credentials) / KEY_CREDENTIAL if credentials else None
     if key_file is not None and not key_file.exists():
@@ -295,7 +300,7 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
     except BadRequestError as exc:
         raise StartError(exc.message, exc.hint or "name another store") from exc
     _unlock_at_start(store, key_fd)
-    pinned_by = "ATL_SIGN_STORE" if environment.get("ATL_SIGN_STORE") else None
+    pinned_by = "ATL_SIGN_STORE" if pinned else None
     neighbours = Neighbours(None if store.backend == "memory" else state_folder(environment))
     return Agent(
         config, Vault(store, neighbours), Dances(), open_audit(environment), open_store=open_named, store_pinned_by=pinned_by

@@ -110,7 +110,7 @@ def test_config(home: Path) -> None:
     _, _, findings = read_config(environment)
     assert only(findings).result == "broken"
     assert "line 4, links.wiki" in only(findings).cause
-    assert only(findings).hint == f"mend {path}"
+    assert only(findings).hint == f"fix {path}"
 
 
 def test_commands_are_quoted_for_a_shell(home: Path) -> None:

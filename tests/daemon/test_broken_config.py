@@ -1,0 +1,78 @@
+"""A `config.toml` that is not TOML: what it said before stays in force, and a daemon that starts with one guesses no store."""
+
+import subprocess
+import sys
+
+from atl_sign.sandbox import Sandbox
+from tests.lab import DEADLINE_S, Daemon
+
+BROKEN = '[links.wiki]\nurl = "https://wiki.example.com\n'
+PROBLEM = "file: illegal character '\\n'"
+
+
+def start(daemon: Daemon, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Start one in the foreground that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "atl_sign.commands.cli", "serve"],
+        env={**daemon.environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def test_a_running_daemon_goes_on_with_what_it_had(daemon: Daemon, sandbox: Sandbox) -> None:
+    """It signs, says what is wrong and where, and changes nothing; the file is fixed, and the change counts."""
+    daemon.dance(sandbox, "jira")
+    good = daemon.config.read_text()
+    request = {"method": "GET", "url": sandbox.base_url("jira") + "/x"}
+    daemon.config.write_text(good + BROKEN)
+    line = good.count("\n") + 2
+
+    assert daemon.request("POST", "/sign", request).status == 200
+    assert daemon.request("GET", "/status").json["warnings"] == [f"config.toml line {line}, {PROBLEM}"]
+    assert [link["name"] for link in daemon.request("GET", "/links").json["links"]] == ["jira"]
+    missing = daemon.request("POST", "/sign", {"method": "GET", "url": "https://wiki.example.com/x"})
+    assert (missing.code, missing.hint) == ("config_broken", f"fix {daemon.config}")
+    changed = daemon.request("PUT", "/links/jira", {"url": sandbox.base_url("jira"), "timeout_s": 5})
+    assert changed.code == "config_broken"
+    assert daemon.config.read_text() == good + BROKEN
+
+    daemon.config.write_text((good + BROKEN).replace("example.com\n", 'example.com"\nconsumer_key = "me"\n'))
+    assert daemon.request("GET", "/status").json["warnings"] == []
+    assert daemon.request("GET", "/links/wiki").status == 200
+    daemon.config.unlink()  # the twin: no file is a reading, too
+    assert daemon.request("POST", "/sign", request).code == "unknown_link"
+
+
+def test_a_daemon_whose_store_is_named_elsewhere_starts_without_links(daemon: Daemon) -> None:
+    """It says why there are none; with the file fixed they are there."""
+    daemon.stop()
+    daemon.config.parent.mkdir(parents=True)
+    daemon.config.write_text(BROKEN)
+
+    daemon.start()
+
+    assert daemon.request("GET", "/links").json["links"] == []
+    assert daemon.request("GET", "/status").json["warnings"] == [f"config.toml line 2, {PROBLEM}"]
+    assert f"config.toml line 2, {PROBLEM}" in daemon.log.read_text()
+    assert daemon.request("GET", "/links/wiki").code == "config_broken"
+    daemon.config.write_text(BROKEN.replace("com\n", 'com"\nconsumer_key = "me"\n'))
+    assert daemon.request("GET", "/links/wiki").status == 200
+
+
+def test_a_daemon_does_not_guess_the_store(daemon: Daemon) -> None:
+    """The file that cannot be read may name it; a key or token in another one would seem to be lost."""
+    daemon.stop()
+    daemon.config.parent.mkdir(parents=True)
+    daemon.config.write_text(f'[store]\nbackend = "memory"\n{BROKEN}')
+
+    refused = start(daemon, ATL_SIGN_STORE="")
+
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        f"atl-signd: which store keeps the secrets is not known: config.toml line 4, {PROBLEM}",
+        f"hint: fix {daemon.config}",
+    ]
+    assert not daemon.socket.exists()
