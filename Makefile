@@ -9,6 +9,9 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc)
+# With it, each of some thousand interpreters compiles the program anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Slow tests wait more than they compute, but Chromium and the keyrings want a core each.
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 PRODUCTS = ("bamboo", "jira", "confluence", "bitbucket")
 DEADLINE_S = 20.0
+PROGRAM_S = 100.0
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -127,6 +128,21 @@ class Daemon:
                     stderr=log,
                 )
         wait_for(self._answers, lambda: f"the daemon did not start: {self.log.read_text()}")
+
+    def run_program(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run `atl-signd` with *arguments* to its end in the daemon's folder and environment, with *variables* added."""
+        environment = {**self.environment, **variables}
+        if self._fork_server is not None:
+            return self._fork_server.run(list(arguments), environment, self.folder, PROGRAM_S)
+        return subprocess.run(
+            [sys.executable, "-m", "atl_sign.commands.cli", *arguments],
+            env=environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=PROGRAM_S,
+            check=False,
+        )
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End the process, if it runs; returns its exit status."""

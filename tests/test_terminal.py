@@ -13,6 +13,7 @@ from threading import Thread
 import pytest
 
 from atl_sign.sandbox import Sandbox
+from tests.fork_server import ForkServer
 from tests.lab import REPOSITORY, Daemon
 
 PACKAGE = REPOSITORY / "daemon/atl_sign"
@@ -59,9 +60,9 @@ def provider() -> Iterator[str]:
 
 
 @pytest.fixture
-def daemon(sandbox: Sandbox, provider: str) -> Iterator[Daemon]:
+def daemon(sandbox: Sandbox, fork_server: ForkServer, provider: str) -> Iterator[Daemon]:
     """A daemon whose configuration, state folder and audit log somebody filled with canaries."""
-    with Daemon() as daemon:
+    with Daemon(fork_server) as daemon:
         daemon.dance(sandbox, "jira")
         assert daemon.request("PUT", "/links/hostile", {"url": provider}).status == 201
         with daemon.config.open("a") as config:

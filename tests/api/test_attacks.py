@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.fork_server import ForkServer
 from tests.keyring_lab import KeyringLab
 from tests.lab import Daemon, Reply, wait_for
 from tests.unit.raw_server import RawServer, reply
@@ -135,12 +136,12 @@ def test_one_of_two_new_links_is_refused(daemon: Daemon) -> None:
     assert sorted(each.status for each in replies) == [201, 409, 409, 409, 409, 409]
 
 
-def test_a_locked_keyring_does_not_keep_a_logout_from_ending_signatures() -> None:
+def test_a_locked_keyring_does_not_keep_a_logout_from_ending_signatures(fork_server: ForkServer) -> None:
     """docs/security.md: "Locking the keyring does not stop signing. `atl-sign logout NAME` does"."""
     with (
         provider(lambda to: to.sendall(reply('{"name": "alice"}', headers=JSON))) as server,
         KeyringLab() as lab,
-        Daemon(**lab.env, ATL_SIGN_STORE="secret-service") as daemon,
+        Daemon(fork_server, **lab.env, ATL_SIGN_STORE="secret-service") as daemon,
     ):
         dance = begin(daemon, server.url)
         assert daemon.request("POST", f"/dance/{dance}", {"verifier": "abc"}).status == 200

@@ -8,6 +8,7 @@ import pytest
 
 from atl_sign.sandbox import Sandbox
 from atl_sign.sandbox.tokens import PersonalToken
+from tests.fork_server import ForkServer
 from tests.lab import Daemon, Reply, wait_for
 
 
@@ -293,12 +294,11 @@ def test_removing_and_moving_a_link_revokes(ready: Daemon, bitbucket: Sandbox) -
     assert tokens_of(bitbucket) == []
 
 
-def test_killed_while_it_is_made(bitbucket: Sandbox, tmp_path: object) -> None:
+def test_killed_while_it_is_made(bitbucket: Sandbox, fork_server: ForkServer) -> None:
     """kill -9 after the provider made it and before the daemon kept it: the next start removes the orphan."""
     from tests.keyring_lab import KeyringLab
 
-    del tmp_path
-    with KeyringLab() as keyring, Daemon(ATL_SIGN_STORE="secret-service", **keyring.env) as daemon:
+    with KeyringLab() as keyring, Daemon(fork_server, ATL_SIGN_STORE="secret-service", **keyring.env) as daemon:
         daemon.dance(bitbucket, "bitbucket")
         tokens: Any = bitbucket.state.sites["bitbucket"].state.tokens
         add = tokens.add

@@ -22,6 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from atl_sign.base.errors import DaemonError
 from atl_sign.sandbox import Sandbox
+from tests.fork_server import ForkServer
 from tests.lab import Daemon
 from tests.test_docs import errors_of
 from tests.tools.write_docs import OPENAPI
@@ -62,8 +63,8 @@ class UnixAdapter(HTTPAdapter):
 
 
 @pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    with Daemon(http_proxy=NOWHERE, https_proxy=NOWHERE, no_proxy="127.0.0.1") as started:
+def daemon(fork_server: ForkServer) -> Iterator[Daemon]:
+    with Daemon(fork_server, http_proxy=NOWHERE, https_proxy=NOWHERE, no_proxy="127.0.0.1") as started:
         yield started
 
 

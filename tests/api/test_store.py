@@ -12,6 +12,7 @@ import pytest
 
 from atl_sign.sandbox import Sandbox
 from tests.api.test_dance import begin
+from tests.fork_server import ForkServer
 from tests.lab import REPOSITORY, Daemon, Reply, wait_for
 from tests.store.readers import read_file
 
@@ -19,14 +20,14 @@ WORD = "correct horse battery staple"
 
 
 @pytest.fixture
-def kept() -> Iterator[Daemon]:
+def kept(fork_server: ForkServer) -> Iterator[Daemon]:
     """A daemon whose store is a file that is not there yet, as the configuration says."""
-    with closed_daemon() as daemon:
+    with closed_daemon(fork_server) as daemon:
         yield daemon
 
 
-def closed_daemon(**environment: str) -> Daemon:
-    daemon = Daemon(ATL_SIGN_STORE="", **environment)
+def closed_daemon(fork_server: ForkServer | None = None, /, **environment: str) -> Daemon:
+    daemon = Daemon(fork_server, ATL_SIGN_STORE="", **environment)
     daemon.config.parent.mkdir(parents=True)
     daemon.config.write_text('# mine\n[store]\nbackend = "file" # chosen\n')
     return daemon
@@ -200,9 +201,9 @@ def test_a_passphrase_of_the_wrong_kind_is_refused_without_being_shown(kept: Dae
 # --- keys that nobody types ---
 
 
-def test_a_credential_of_systemd_opens_it(sandbox: Sandbox) -> None:
+def test_a_credential_of_systemd_opens_it(sandbox: Sandbox, fork_server: ForkServer) -> None:
     """`LoadCredential=` puts a file into a folder; it makes the store, opens it after a start, and after `atl-sign lock`."""
-    daemon = closed_daemon(CREDENTIALS_DIRECTORY="credentials")
+    daemon = closed_daemon(fork_server, CREDENTIALS_DIRECTORY="credentials")
     (daemon.folder / "credentials").mkdir()
     (daemon.folder / "credentials/atl-sign-store-key").write_text(f"{WORD}\n")
     with daemon:
@@ -339,9 +340,9 @@ def test_a_move_carries_everything_over(kept: Daemon, sandbox: Sandbox) -> None:
         ("file", "store_missing", "there is no store yet: it is made with a passphrase of your choice"),
     ],
 )
-def test_a_store_that_is_not_there_can_be_left(named: str, code: str, why: str) -> None:
+def test_a_store_that_is_not_there_can_be_left(fork_server: ForkServer, named: str, code: str, why: str) -> None:
     """There is nothing to carry over, which the answer says; the next start has the store that was moved to."""
-    with Daemon(ATL_SIGN_STORE="") as daemon:
+    with Daemon(fork_server, ATL_SIGN_STORE="") as daemon:
         daemon.stop()
         daemon.config.parent.mkdir(parents=True)
         daemon.config.write_text(f'[store]\nbackend = "{named}"\n')

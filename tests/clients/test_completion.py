@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.terminal import COMPLETION, Terminal, find_shell
+from tests.fork_server import ForkServer
 from tests.lab import REPOSITORY, Daemon, wait_for
 
 pytestmark = pytest.mark.slow
@@ -75,9 +76,9 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+def lab(fork_server: ForkServer) -> Iterator[Lab]:
     """Links bamboo and jira, a home with the files report.txt and reply.json, and the completions where a wheel puts them."""
-    with Daemon() as daemon:
+    with Daemon(fork_server) as daemon:
         daemon.config.parent.mkdir(parents=True, exist_ok=True)
         daemon.config.write_text(LINKS)
         home, share, commands = (daemon.folder / name for name in ("home", "share", "commands"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.impostor import FORGED, Impostor
+from tests.fork_server import ForkServer
 from tests.lab import REPOSITORY, Daemon
 
 pytestmark = [
@@ -70,9 +71,9 @@ exec REAL "$@"
 
 
 @pytest.fixture
-def victim() -> Iterator[Daemon]:
+def victim(fork_server: ForkServer) -> Iterator[Daemon]:
     """A daemon with a link that covers the URL."""
-    daemon = Daemon()
+    daemon = Daemon(fork_server)
     daemon.config.parent.mkdir(parents=True)
     daemon.config.write_text('[links.jira]\nurl = "http://127.0.0.1:1/jira"\nconsumer_key = "me"\n')
     with daemon:

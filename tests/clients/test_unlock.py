@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.person import Person
+from tests.fork_server import ForkServer
 from tests.lab import REPOSITORY, Daemon, wait_for
 from tests.store.readers import read_file
 
@@ -25,9 +26,9 @@ exec REAL "$@"
 
 
 @pytest.fixture
-def daemon() -> Iterator[Daemon]:
+def daemon(fork_server: ForkServer) -> Iterator[Daemon]:
     """One whose store is a file that is not there yet; curl and atl-signd record their arguments and environment."""
-    daemon = Daemon(ATL_SIGN_STORE="")
+    daemon = Daemon(fork_server, ATL_SIGN_STORE="")
     daemon.config.parent.mkdir(parents=True)
     daemon.config.write_text('[store]\nbackend = "file"\n')
     commands = daemon.folder / "commands"

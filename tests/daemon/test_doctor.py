@@ -29,18 +29,6 @@ from tests.lab import REPOSITORY, Daemon, revoke_tokens, secrets_of
 CANARY = "canary-7f3a9c"
 
 
-def run(daemon: Daemon, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "atl_sign.commands.cli", "doctor", *arguments],
-        env={**daemon.environment, **variables},
-        cwd=daemon.folder,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
 def log_of(daemon: Daemon) -> Path:
     """Where this daemon's messages would be, had a client started it."""
     return daemon.folder / ".local/state/atl-sign/atl-signd.log"
@@ -48,7 +36,7 @@ def log_of(daemon: Daemon) -> Path:
 
 def examine(daemon: Daemon, *arguments: str, **variables: str) -> dict[str, dict[str, Any]]:
     """By check, what was found; the exit status is as the worst of them says."""
-    done = run(daemon, "--json", *arguments, **variables)
+    done = daemon.run_program("doctor", "--json", *arguments, **variables)
     answer = json.loads(done.stdout)
     assert done.stderr == ""
     results = [each["result"] for each in answer["checks"]]
@@ -344,7 +332,7 @@ def test_many_links_that_hang_end_in_time(daemon: Daemon) -> None:
         daemon.config.parent.mkdir(parents=True, exist_ok=True)
         daemon.config.write_text(links)
         started_at = time.monotonic()
-        done = run(daemon, "--json")
+        done = daemon.run_program("doctor", "--json")
 
     checks = json.loads(done.stdout)["checks"]
     assert time.monotonic() - started_at < 20  # one after the other: 12 times 2.5 s, and the daemon's as much
@@ -400,7 +388,7 @@ def test_the_report_holds_no_secret(jira: Daemon, own_sandbox: Sandbox) -> None:
         "SECRET_TOKEN": CANARY,
     }
 
-    done = run(jira, "--report", "report.json", **variables)
+    done = jira.run_program("doctor", "--report", "report.json", **variables)
     path = jira.folder / "report.json"
     text = path.read_text()
     report = json.loads(text)
@@ -426,7 +414,7 @@ def test_the_report_holds_no_secret(jira: Daemon, own_sandbox: Sandbox) -> None:
     assert any(each.get("path") == "/jira/rest/x" for each in report["decisions"])
     assert str(jira.folder) not in text
     assert report["status"]["store"] == "memory"
-    twin = run(jira, "--report", "report.json", **variables)
+    twin = jira.run_program("doctor", "--report", "report.json", **variables)
     assert twin.returncode == 1
     assert "report.json cannot be written: File exists" in twin.stderr
 
@@ -447,7 +435,7 @@ def test_the_report_of_a_whole_run_holds_no_secret(own_sandbox: Sandbox) -> None
         header = daemon.request("POST", "/sign", {"method": "GET", "url": url}).json["authorization"]
         daemon.request("POST", f"/dance/{begun['id']}", {"verifier": "abc123"})
 
-        run(daemon, "--report", "report.json")
+        daemon.run_program("doctor", "--report", "report.json")
         text = (daemon.folder / "report.json").read_text() + log_of(daemon).parent.joinpath("audit.jsonl").read_text()
         daemon.stop()
         text += daemon.log.read_text()
@@ -487,7 +475,7 @@ def test_the_report_holds_no_secret_of_an_odd_configuration(jira: Daemon) -> Non
         "ATL_SIGN_PASSPHRASE": CANARY,
     }
 
-    shown, done = run(jira, **variables), run(jira, "--report", "report.json", **variables)
+    shown, done = jira.run_program("doctor", **variables), jira.run_program("doctor", "--report", "report.json", **variables)
     text = (jira.folder / "report.json").read_text()
 
     assert CANARY not in shown.stdout + shown.stderr + done.stdout + done.stderr + text
@@ -505,10 +493,10 @@ def test_the_report_has_the_end_of_a_long_log(daemon: Daemon) -> None:
     log.with_name("atl-signd.log.1").mkdir(parents=True)
     log.write_text(f"oauth_token={CANARY * 40_000}\n" + "".join(f"message {number}\n" for number in range(60)))
 
-    run(daemon, "--report", "short.json", PATH=path)
+    daemon.run_program("doctor", "--report", "short.json", PATH=path)
     with log.open("a") as file:
         file.writelines(f"message {number}\n" for number in range(60, 150))
-    run(daemon, "--report", "long.json", PATH=path)
+    daemon.run_program("doctor", "--report", "long.json", PATH=path)
     short, long = (json.loads((daemon.folder / name).read_text())["messages"] for name in ("short.json", "long.json"))
 
     assert short == [f"message {number}" for number in range(60)]
@@ -521,7 +509,7 @@ def test_the_report_without_hosts(jira: Daemon) -> None:
     jira.request("POST", "/sign", {"method": "GET", "url": "https://wiki.example.com/confluence/secret-page"})
 
     proxies = {"https_proxy": "proxy.example.net:9", "no_proxy": "127.0.0.1,wiki.example.com,.corp.example.org,*.lab.example.org"}
-    done = run(jira, "--report", "--redact", "--json", **proxies)
+    done = jira.run_program("doctor", "--report", "--redact", "--json", **proxies)
     path = jira.folder / json.loads(done.stdout)["report"]
     text = path.read_text()
     report = json.loads(text)
@@ -549,7 +537,7 @@ def test_the_call_that_the_doctor_makes(jira: Daemon) -> None:
 
 def test_usage(daemon: Daemon) -> None:
     """`--redact` alone means nothing."""
-    done = run(daemon, "--redact")
+    done = daemon.run_program("doctor", "--redact")
 
     assert done.returncode == 2
     assert "--redact goes with --report" in done.stderr

@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 
 from atl_sign.sandbox import Sandbox
+from tests.fork_server import ForkServer
 from tests.keyring_lab import KeyringLab
 from tests.lab import Daemon, wait_for
 
@@ -25,9 +26,9 @@ def keyring() -> Iterator[KeyringLab]:
 
 
 @pytest.fixture
-def kept(keyring: KeyringLab) -> Iterator[Daemon]:
+def kept(keyring: KeyringLab, fork_server: ForkServer) -> Iterator[Daemon]:
     """A daemon whose secrets are in *keyring*."""
-    with Daemon(ATL_SIGN_STORE="secret-service", **keyring.env) as started:
+    with Daemon(fork_server, ATL_SIGN_STORE="secret-service", **keyring.env) as started:
         yield started
 
 
@@ -156,9 +157,11 @@ def test_lock_and_unlock_leave_the_keyring_alone(kept: Daemon, sandbox: Sandbox)
     assert kept.request("POST", "/sign", {"method": "GET", "url": url}).status == 200
 
 
-def test_everything_moves_from_the_keyring_to_a_file_and_back(keyring: KeyringLab, sandbox: Sandbox) -> None:
+def test_everything_moves_from_the_keyring_to_a_file_and_back(
+    keyring: KeyringLab, sandbox: Sandbox, fork_server: ForkServer
+) -> None:
     """Key and token sign on after each move and after a new start; the keyring is empty meanwhile."""
-    with Daemon(ATL_SIGN_STORE="", **keyring.env) as daemon:
+    with Daemon(fork_server, ATL_SIGN_STORE="", **keyring.env) as daemon:
         daemon.dance(sandbox, "jira")
         url = f"{sandbox.base_url('jira')}/x"
         for backend, passphrase in (("file", {"new_passphrase": "word"}), ("secret-service", {})):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from atl_sign.sandbox import Sandbox
+from tests.fork_server import ForkServer
 from tests.keyring_lab import KeyringLab
 from tests.lab import Daemon, wait_for
 
@@ -27,12 +28,14 @@ def lock(keyring: KeyringLab) -> None:
     [(stop, KeyringLab.continue_process), (lock, lambda keyring: keyring.unlock(replace=True))],
     ids=["stopped", "locked"],
 )
-def test_a_new_token_is_used_and_stored_later(hinder: Callable[[KeyringLab], None], mend: Callable[[KeyringLab], None]) -> None:
+def test_a_new_token_is_used_and_stored_later(
+    fork_server: ForkServer, hinder: Callable[[KeyringLab], None], mend: Callable[[KeyringLab], None]
+) -> None:
     """It signs from memory; once the keyring is back it is written, and the next daemon has it, even after SIGKILL."""
     with (
         KeyringLab() as keyring,
         Sandbox(["jira"], token_life_s=1) as sandbox,
-        Daemon(ATL_SIGN_STORE="secret-service", **keyring.env) as daemon,
+        Daemon(fork_server, ATL_SIGN_STORE="secret-service", **keyring.env) as daemon,
     ):
         now = time.time()
         sandbox.clock = lambda: now  # the provider's tokens last as long as the test

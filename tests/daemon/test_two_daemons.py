@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from atl_sign.sandbox import Sandbox
+from tests.fork_server import ForkServer
 from tests.keyring_lab import KeyringLab
 from tests.lab import Daemon, wait_for
 
@@ -22,13 +23,13 @@ def short_lived() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(params=["file", "secret-service"])
-def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Daemon, Daemon]]:
+def pair(request: pytest.FixtureRequest, fork_server: ForkServer) -> Iterator[tuple[Daemon, Daemon]]:
     """Two daemons at two sockets, with one configuration and one store."""
     with KeyringLab() as keyring:
-        older = Daemon(ATL_SIGN_STORE=request.param, **keyring.env)
+        older = Daemon(fork_server, ATL_SIGN_STORE=request.param, **keyring.env)
         (older.folder / CREDENTIAL).write_text("passphrase\n")
         older.environment["CREDENTIALS_DIRECTORY"] = str(older.folder)
-        newer = Daemon()
+        newer = Daemon(fork_server)
         newer.environment = {**older.environment, "XDG_RUNTIME_DIR": str(newer.folder / "run")}
         newer.config = older.config
         try:
@@ -103,9 +104,9 @@ def test_a_logout_and_a_new_key_hold_for_both(pair: tuple[Daemon, Daemon], sandb
     assert (older.folder / ".local/state/atl-sign/store.changes").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_daemon_alone_reads_nothing_again(sandbox: Sandbox) -> None:
+def test_a_daemon_alone_reads_nothing_again(sandbox: Sandbox, fork_server: ForkServer) -> None:
     """Its own changes are not taken for another's: what it has in memory signs while the keyring is locked."""
-    with KeyringLab() as keyring, Daemon(ATL_SIGN_STORE="secret-service", **keyring.env) as daemon:
+    with KeyringLab() as keyring, Daemon(fork_server, ATL_SIGN_STORE="secret-service", **keyring.env) as daemon:
         daemon.dance(sandbox, "jira")
         url = f"{sandbox.base_url('jira')}/rest/api/2/myself"
         token = sign(daemon, url)

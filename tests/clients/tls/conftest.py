@@ -9,6 +9,7 @@ import pytest
 from atl_sign.sandbox import Sandbox
 from tests.clients.differential.lab import SCRIPT, run
 from tests.clients.tls.front import Authority, TlsFront, make_authority
+from tests.fork_server import ForkServer
 from tests.lab import Daemon
 
 NAME = "jira"
@@ -63,12 +64,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(params=["server alone", "mutual"])
-def lab(request: pytest.FixtureRequest, sandbox: Sandbox, certificates: Certificates) -> Iterator[TlsLab]:
+def lab(
+    request: pytest.FixtureRequest, sandbox: Sandbox, fork_server: ForkServer, certificates: Certificates
+) -> Iterator[TlsLab]:
     """The dance itself goes through TLS: in the second form both sides show a certificate."""
     is_mutual = request.param == "mutual"
     port = int(sandbox.base_url("jira").split(":")[2].split("/")[0])
     client_authority = certificates.authority.path if is_mutual else None
-    with TlsFront(certificates.server, port, client_authority=client_authority) as front, Daemon() as daemon:
+    with TlsFront(certificates.server, port, client_authority=client_authority) as front, Daemon(fork_server) as daemon:
         lab = TlsLab(sandbox, front, daemon, certificates)
         sandbox.state.sites["jira"].signed_base = f"{front.origin}/jira".encode()  # as a connector with scheme="https" has it
         try:
