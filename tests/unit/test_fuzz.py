@@ -17,7 +17,7 @@ from atl_sign.config.settings import BrokenFileError, parse_settings
 from atl_sign.providers.products import PRODUCTS, is_user_name
 from atl_sign.schemes.oauth1.legs import _parse_manifest
 from atl_sign.schemes.oauth1.problems import explain_problem, parse_clock_offset, parse_problem
-from atl_sign.schemes.registry import SCHEMES
+from atl_sign.schemes.registry import LINK_SETTINGS, SCHEMES
 from tests.unit.provider_lab import make_link, make_provider, make_token
 from tests.unit.raw_server import RawServer, reply
 
@@ -73,10 +73,7 @@ TOMLISH = st.lists(
             "[links]",
             "[store]",
             "links.a.url",
-            "url",
-            "consumer_key",
-            "timeout_s",
-            "allow_insecure",
+            *LINK_SETTINGS,
             "backend",
             "audit",
             " = ",

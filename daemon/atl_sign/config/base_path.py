@@ -18,7 +18,7 @@ def guess_base_path(path: str) -> str:
 
 
 def possible_base_paths(path: str) -> Iterator[str]:
-    """Give the shorter paths that a product's base URL may have where *path* is none: the likeliest first, down to ""."""
+    """Give the shorter paths that a product's base URL may have if *path* is not one: the likeliest first, down to ""."""
     guess = guess_base_path(path)
     if guess != path:
         yield guess

@@ -113,7 +113,7 @@ class ConfigFile:
         Add *link*, or replace the settings of the link with its name.
 
         Raises:
-            ConfigBrokenError: the file as it stands is no TOML; rewriting it would lose what a person wrote there.
+            ConfigBrokenError: the file is not TOML now; rewriting it would lose what a person wrote there.
             ConfigUnwritableError: the file or its folder cannot be written, or the disk is full.
         """
         self._rewrite(lambda text: toml_edit.put_link(text, link.name, chosen_fields(link)))

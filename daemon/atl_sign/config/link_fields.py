@@ -23,7 +23,7 @@ def _rows(schemes: Schemes, *named: str) -> Iterator[Setting]:
         if row.name != "scheme":
             yield row
             continue
-        if len(schemes) > 1:  # a choice of one is none
+        if len(schemes) > 1:  # with one there is nothing to choose
             choice = Choice(tuple(schemes), f"is not one of {', '.join(schemes)}")
             yield replace(row, kind=choice, option=f"--scheme {'|'.join(schemes)}")
         for scheme in named:
@@ -42,7 +42,7 @@ def link_from_fields(name: str, fields: Mapping[str, object], schemes: Schemes, 
 
     Raises:
         BadFieldsError: a setting is missing, unknown, or not of its kind; the message names it.
-        BadUrlError: a base URL is none.
+        BadUrlError: a setting is not a base URL.
     """
     if not is_name(name):
         raise BadFieldsError("a link's name is 1 to 64 letters, digits, dots, dashes and underscores", "choose a name like jira")
@@ -72,7 +72,7 @@ def _read_scheme(value: object, schemes: Schemes) -> str | None:
 
 
 def _check_names(fields: Mapping[str, object], rows: Mapping[str, Setting], schemes: Schemes, scheme: str) -> None:
-    """Raise BadFieldsError if *fields* hold what is no setting of a link of *scheme*."""
+    """Raise BadFieldsError if *fields* hold what is not a setting of a link of *scheme*."""
     given = {name for name, value in fields.items() if name != "scheme" and name not in rows}
     hint = f"a link has {', '.join(rows)}"
     unknown = sorted(given - link_settings(schemes).keys())

@@ -1,4 +1,4 @@
-"""One row a setting: its name, its kind, its default and its words. Whatever deals with settings is made of these rows."""
+"""One row for each setting: its name, kind, default and words. Parser, schema, options and documentation are made of the rows."""
 
 import re
 from collections.abc import Mapping
@@ -106,12 +106,12 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """Yes or no."""
+    """True or false."""
 
     type: Any = bool
 
     def read(self, name: str, value: object) -> bool:
-        """Return it."""
+        """Return the value."""
         if not isinstance(value, bool):
             raise BadFieldsError(f"{name} is neither true nor false")
         return value

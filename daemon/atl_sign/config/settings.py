@@ -125,7 +125,7 @@ def _read_links(tables: object, schemes: Schemes, complain: Complain) -> list[Li
 
 
 def _read_rows(data: Mapping[str, Any], rows: Mapping[str, Setting], complain: Complain) -> dict[str, Any]:
-    """Return the values of *rows* in *data*, tables and all; *complain* hears of all that is wrong."""
+    """Return the values of *rows* in *data*, tables and all; *complain* gets everything that is wrong."""
     by_place = {row.name.rpartition(".")[::2]: (field, row) for field, row in rows.items()}  # (table or "", name)
     tables = {table for table, _ in by_place} - {""}
     found = {("", name): value for name, value in data.items() if name not in tables}
@@ -165,7 +165,7 @@ def _load(text: str) -> dict[str, Any]:
 def _line_finder(text: str) -> Callable[[str], int | None]:
     """Return what gives the line of the table or the setting of a name, as near as a look at each line's first words finds it."""
 
-    @cache  # once, for there may be a problem in every line; and not at all where there is none
+    @cache  # once, for there may be a problem in every line; and not at all without a problem
     def read_lines() -> tuple[dict[str, int], dict[str, int]]:
         lines: dict[str, int] = {}
         lines_of_settings: dict[str, int] = {}  # those that do not say which table they are in

@@ -39,7 +39,7 @@ class LinkTable:
 
         Raises:
             UnknownLinkError: no link of this name, or none covers the URL.
-            AmbiguousLinkError: several links have the same base URL, none of them alone is its default, and *name* is None.
+            AmbiguousLinkError: several links have the same base URL, not exactly one of them is its default, and *name* is None.
             BadUrlError: the URL climbs out of the link's context path by dot segments or encoded slashes.
         """
         candidates = self._covering(url)
@@ -63,7 +63,7 @@ class LinkTable:
         return candidates[0]
 
     def get(self, name: str) -> Link:
-        """Return the link called *name*; raises UnknownLinkError when there is none."""
+        """Return the link called *name*; raises UnknownLinkError if there is no such link."""
         try:
             return self._by_name[name]
         except KeyError:
@@ -96,7 +96,7 @@ class LinkTable:
 
 
 def prefer_default(links: list[Link]) -> list[Link]:
-    """Return the one of *links* that is the default, when it is one alone; else all of them."""
+    """Return the one of *links* that is the default, if exactly one is; else all of them."""
     defaults = [link for link in links if link.default]
     return defaults if len(defaults) == 1 else links
 

@@ -12,7 +12,7 @@ Fields = Mapping[str, str | float]
 
 
 class EditError(Exception):
-    """The text is of a form that we cannot change without changing more than we were asked for."""
+    """The text has a form that cannot be changed without changing more than was asked for."""
 
 
 def table_name(header: re.Match[str]) -> str:
@@ -27,7 +27,7 @@ def put_link(text: str, name: str, fields: Fields) -> str:
     A new table comes at the end. In one that is there, settings keep their place and their comments.
 
     Raises:
-        EditError: *text* is no TOML, or its `links` or the link in it is something else than a table.
+        EditError: *text* is not TOML, or its `links` or the link in it is not a table.
     """
     data = _load(text)
     links = data.setdefault("links", {})
@@ -43,7 +43,7 @@ def put_setting(text: str, table: str, name: str, value: str) -> str:
     Return *text* with the setting *name* of the top-level table *table* being *value*; everything else stays.
 
     Raises:
-        EditError: *text* is no TOML, or *table* in it is something else than a table.
+        EditError: *text* is not TOML, or *table* in it is not a table.
     """
     import tomlkit
 
@@ -63,12 +63,12 @@ def put_setting(text: str, table: str, name: str, value: str) -> str:
 
 def remove_link(text: str, name: str) -> str:
     """
-    Return *text* without the link called *name*; the same text when there is none.
+    Return *text* without the link called *name*; the same text if there is no such link.
 
     Comments below its last setting stay: they may speak of the table that follows.
 
     Raises:
-        EditError: *text* is no TOML, or the link stands in a form that cannot be taken out alone.
+        EditError: *text* is not TOML, or the link stands in a form that cannot be taken out without the rest.
     """
     data = _load(text)
     links = data.get("links")

@@ -1,4 +1,4 @@
-"""One row a setting: whatever deals with settings is made of the rows, so a new one is one row."""
+"""One row for each setting: parser, schema, options and documentation are made of the rows, so a new setting is one row."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -118,7 +118,7 @@ def test_options_have_their_words() -> None:
 
 
 def test_a_field_that_is_a_setting_has_its_name_and_its_default() -> None:
-    """The twin: a field without a row is none."""
+    """The twin: a field without a row is not a setting."""
 
     @dataclass
     class Example:
@@ -136,7 +136,7 @@ def test_a_field_that_is_a_setting_has_its_name_and_its_default() -> None:
 
 @pytest.mark.parametrize("value", [True, "5", None, [], float("nan"), float("inf"), 0.5, 11])
 def test_a_number_is_a_number_within_its_bounds(value: object) -> None:
-    """Yes and no are numbers for Python alone."""
+    """True is a number only for Python."""
     kind = Number(1, 10, "is not a number from 1 to 10")
 
     with pytest.raises(BadFieldsError, match=r"^x is not a number from 1 to 10$"):
