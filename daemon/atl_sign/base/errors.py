@@ -1,5 +1,5 @@
 """
-Every failure that leaves the socket: a stable code, an HTTP status, and a sentence.
+Failures of ours: a sentence and a hint; those that leave the socket also have a stable code and an HTTP status.
 
 Programs match on `code`. A person reads `message` (what failed) and `hint` (what to do about it); neither ever holds a secret.
 """
@@ -7,18 +7,22 @@ Programs match on `code`. A person reads `message` (what failed) and `hint` (wha
 from typing import ClassVar
 
 
-class DaemonError(Exception):
-    """The base of every failure of ours; never raised itself."""
-
-    code: ClassVar[str]
-    status: ClassVar[int]
-    retry_after_s: int | None = None  # goes out as Retry-After
+class AtlSignError(Exception):
+    """The base of every failure of ours that a person reads; never raised itself."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         """Say what failed (lower case, no full stop) and, in *hint*, what to do about it."""
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class DaemonError(AtlSignError):
+    """The base of every failure that leaves the socket; never raised itself."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    retry_after_s: int | None = None  # goes out as Retry-After
 
 
 class BadRequestError(DaemonError):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from atl_sign.base.errors import AtlSignError
 from atl_sign.base.terminal import complain, say
 from atl_sign.base.text import printable
 from atl_sign.commands.autostart import SERVICE_HINT, autostart, has_unit_at
@@ -20,13 +21,8 @@ PROVIDER_S = 330.0  # a link's own time limit is at most 300 s
 _STORE_CODES = ("keyring_", "store_", "passphrase_needed")
 
 
-class CommandError(Exception):
+class CommandError(AtlSignError):
     """The command cannot do what was asked; says so, and in `hint` what to do."""
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        """Say what failed and what to do."""
-        super().__init__(message)
-        self.hint = hint
 
 
 class RefusedError(Exception):

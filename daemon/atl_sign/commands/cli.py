@@ -247,7 +247,7 @@ def _log(link: str | None, since: str | None, *, as_json: bool, follow: bool) ->
             sys.stdout.flush()
         except NothingRecordedError as exc:
             if not follow:
-                complain("atl-sign", "nothing was recorded yet", str(exc))
+                complain("atl-sign", exc, exc.hint)
                 return 1
         if follow:
             follow_log(os.environ, wanted, position, as_json=as_json, write=write)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
+from atl_sign.base.errors import AtlSignError
 from atl_sign.base.peer import Peer, read_peer
 
 STATUS_S = 15.0  # a start, and a keyring that has 3 s
@@ -20,7 +21,7 @@ _STATUS = {"version", "pid", "store", "store_state"}
 Silence = Literal["absent", "dead", "closed", "silent", "foreign", "failing"]
 
 
-class NoAnswerError(Exception):
+class NoAnswerError(AtlSignError):
     """There was no answer of a daemon; `kind` says how, and `pid` who holds the socket, as far as the kernel tells."""
 
     def __init__(self, kind: Silence, words: str, pid: int | None = None) -> None:

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from atl_sign.access.audit import FILES_KEPT, IDENTIFIER, audit_path
+from atl_sign.base.errors import AtlSignError
 from atl_sign.base.files import open_without_waiting
 from atl_sign.base.text import one_line
 from atl_sign.commands.programs import ProgramError, call_program, find_program
@@ -60,7 +61,7 @@ def parse_since(text: str, now: datetime) -> datetime:
         raise ValueError(f"this is no time: {text}") from None
 
 
-class NothingRecordedError(Exception):
+class NothingRecordedError(AtlSignError):
     """There is no file, and nothing in the journal."""
 
 
@@ -90,7 +91,9 @@ def show_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bool
     journal = _read_journal(environment)
     recorded, position = _read_files(path)
     if journal is None and recorded is None:
-        raise NothingRecordedError(f"the daemon writes to {path}, or to the journal when systemd runs it")
+        raise NothingRecordedError(
+            "nothing was recorded yet", f"the daemon writes to {path}, or to the journal when systemd runs it"
+        )
     lines = [*(recorded or ()), *(journal or ())]
     entries = [entry for line in lines if (entry := _parse(line)) is not None]
     if not as_json:

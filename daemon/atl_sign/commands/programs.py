@@ -4,17 +4,14 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
+from atl_sign.base.errors import AtlSignError
+
 PROGRAM_S = 5.0  # to print something
 COMMAND_S = 60.0  # to do something
 
 
-class ProgramError(Exception):
+class ProgramError(AtlSignError):
     """A program is not there, cannot be run, does not end, or fails; says so, and in `hint` what to do."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        """Say what failed and what to do."""
-        super().__init__(message)
-        self.hint = hint
 
 
 def find_program(environment: Mapping[str, str], name: str) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atl_sign.base.errors import BadUrlError, DaemonError, ProviderRefusedError
+from atl_sign.base.errors import AtlSignError, BadUrlError, DaemonError, ProviderRefusedError
 from atl_sign.base.terminal import complain, prompt, say
 from atl_sign.commands.autostart import autostart
 from atl_sign.commands.daemon_call import NoAnswerError, call_daemon, find_listener
@@ -36,13 +36,8 @@ _STORE_COMMANDS = {
 }
 
 
-class LeftError(Exception):
+class LeftError(AtlSignError):
     """A step was not done; says which and why, and in `hint` how to continue."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        """Say why and how to continue."""
-        super().__init__(message)
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)

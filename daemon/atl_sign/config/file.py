@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from atl_sign.base.errors import ConfigBrokenError, ConfigUnwritableError
+from atl_sign.base.errors import AtlSignError, ConfigBrokenError, ConfigUnwritableError
 from atl_sign.base.files import open_without_waiting, replace_whole
 from atl_sign.base.folders import config_home, explain_failure, make_folder
 from atl_sign.base.ownership import WeakSpot, find_weak_spot, is_open_to_others, trusted_owners
@@ -30,13 +30,12 @@ def config_path(environment: Mapping[str, str]) -> Path:
     return config_home(environment) / "atl-sign/config.toml"
 
 
-class UntrustedConfigError(Exception):
+class UntrustedConfigError(AtlSignError):
     """Another user can change the file, so it is not obeyed; `hint` is the remedy."""
 
     def __init__(self, spot: WeakSpot) -> None:
         """Say who can do what."""
-        super().__init__(spot.cause)
-        self.hint = spot.remedy
+        super().__init__(spot.cause, spot.remedy)
 
 
 class ConfigFile:

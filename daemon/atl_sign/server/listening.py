@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from atl_sign.base.errors import AtlSignError
 from atl_sign.base.folders import ForeignFolderError, explain_failure, make_folder, runtime_folder
 from atl_sign.base.ownership import find_weak_spot
 from atl_sign.base.peer import read_peer
@@ -18,13 +19,8 @@ _AGAIN = "atl-sign restart"
 _FIRST_INHERITED_FD = 3  # sd_listen_fds(3)
 
 
-class StartError(Exception):
+class StartError(AtlSignError):
     """The daemon cannot start; says why, and in `hint` what to do."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        """Say what failed and what to do."""
-        super().__init__(message)
-        self.hint = hint
 
 
 class TakenError(StartError):

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from atl_sign.base.errors import DaemonError
+from atl_sign.base.errors import AtlSignError, DaemonError
 from atl_sign.base.findings import GRANT_CHECKS, NETWORK_CHECKS, VERDICTS, Finding, skip
 from atl_sign.commands.daemon_call import NoAnswerError, call_daemon
 from atl_sign.commands.doctor.tls_probe import Certificate, TlsError, ca_file, explain, shake_hands
@@ -28,13 +28,12 @@ CERTIFICATE_DAYS = 21  # that a certificate should have left
 _HEAD_BYTES_MAX = 16_384
 
 
-class _BrokenError(Exception):
+class _BrokenError(AtlSignError):
     """A check failed, and with it those that need it."""
 
     def __init__(self, check: str, cause: str, hint: str | None) -> None:
-        super().__init__(cause)
+        super().__init__(cause, hint)
         self.check = check
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from certifi import where as certifi_file
 from cryptography import x509
 
+from atl_sign.base.errors import AtlSignError
 from atl_sign.base.text import shorten
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link
@@ -31,13 +32,8 @@ class Certificate:
     ends_at: datetime
 
 
-class TlsError(Exception):
+class TlsError(AtlSignError):
     """The handshake failed; says why, and in `hint` what to do."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        """Say what failed and what to do."""
-        super().__init__(message)
-        self.hint = hint
 
 
 def ca_file(link: Link) -> str:

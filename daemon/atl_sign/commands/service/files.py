@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
+from atl_sign.base.errors import AtlSignError
 from atl_sign.base.folders import explain_failure, is_link, is_there, make_folder
 from atl_sign.commands.autostart import SERVICE_UNIT, SOCKET_UNIT
 
@@ -11,13 +12,8 @@ DROP_IN = f"{SERVICE_UNIT}.d/atl-sign-command.conf"
 MARK = "written by atl-sign service install"
 
 
-class ServiceError(Exception):
+class ServiceError(AtlSignError):
     """The service could not be installed or removed; says why, and in `hint` what to do."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        """Say what failed and what to do."""
-        super().__init__(message)
-        self.hint = hint
 
 
 def format_drop_in(command: Path) -> str:
