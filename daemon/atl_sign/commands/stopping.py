@@ -75,6 +75,12 @@ def _end(environment: Mapping[str, str], path: Path) -> bool:
     if listener.pid != pid:
         cause = f"the process {listener.pid} listens at {path}, and is not a daemon of atl-sign"
         raise StartError(cause, "name another socket in ATL_SIGN_SOCK")
+    end_process(path, pid)
+    return True
+
+
+def end_process(path: Path, pid: int) -> None:
+    """End the daemon *pid*, which holds *path*; returns when both are gone, or raises StartError."""
     with suppress(ProcessLookupError):  # it has just ended by itself
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + END_S
@@ -82,7 +88,6 @@ def _end(environment: Mapping[str, str], path: Path) -> bool:
         if time.monotonic() > deadline:
             raise StartError(f"the daemon with pid {pid} does not end", f"kill -9 {pid}")
         time.sleep(_POLL_S)
-    return True
 
 
 def _runs(pid: int) -> bool:

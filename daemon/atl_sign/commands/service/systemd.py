@@ -1,10 +1,7 @@
 """The daemon's units in the user's own systemd: linked, enabled, started and proved; looked at; and removed without a trace."""
 
-import os
 import re
-import signal
 import subprocess
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,14 +13,14 @@ from atl_sign.commands.autostart import SERVICE_UNIT, SOCKET_UNIT, autostart, ma
 from atl_sign.commands.daemon_call import NoAnswerError, ask_status, describe_status, find_listener
 from atl_sign.commands.programs import COMMAND_S, ProgramError, call_program, find_program, first_line, run_program
 from atl_sign.commands.service.files import ServiceError, link_units, unlink_units
+from atl_sign.commands.stopping import end_process
 from atl_sign.server.installed import INSTALL_AGAIN, find_command, find_units
-from atl_sign.server.listening import StartError, is_claimed, socket_path
+from atl_sign.server.listening import StartError, socket_path
 
 LOG_HINT = f"its log says more: journalctl --user -u {SERVICE_UNIT} -n 30"
 # Of a unit, for `find_failure` and for those who show its state.
 PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,NeedDaemonReload,Result,NRestarts,ExecMainStatus"
 
-_END_S = 8.0
 _START_S = 600.0  # systemd ends a start by itself, when the unit's TimeoutStartSec= is over
 _EXEC = "203/EXEC"  # systemd.exec(5), "Process Exit Codes": the command is not there
 _INSTALL = "atl-sign service install"  # enters the command anew
@@ -76,7 +73,7 @@ class SystemdUnits:
             if has_changed and not is_first:
                 self._systemctl("try-restart", SERVICE_UNIT)
             status = self._prove()
-        except (ServiceError, ProgramError):
+        except (ServiceError, ProgramError, StartError):
             if is_first:
                 self._remove()
             raise
@@ -162,12 +159,7 @@ class SystemdUnits:
         if status["pid"] != listener.pid or status["store"] == "memory":
             cause = "its secrets, which are in memory alone, would go with it"
             raise ServiceError(f"a daemon with pid {listener.pid} runs already, and {cause}", "end it first: atl-sign stop")
-        os.kill(listener.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _END_S
-        while find_listener(self._socket) is not None or is_claimed(self._socket):
-            if time.monotonic() > deadline:
-                raise ServiceError(f"the daemon with pid {listener.pid} does not end", f"kill -9 {listener.pid}")
-            time.sleep(0.02)
+        end_process(self._socket, listener.pid)
 
     def _prove(self) -> dict[str, Any]:
         """Start the service, which may take as long as its unit allows, and ask it how it is."""
