@@ -91,7 +91,7 @@ _atl_sign_options() {
 	demo:*) _atl_sign_offer --no-browser --help ;;
 	sandbox:*)
 		_atl_sign_offer --port --product --product-version --cloud --context-path --base-url --behind-proxy --clock-offset \
-			--token-life --scoped-only --request-token-life --token-days-max --refusals --help
+			--token-life --scoped-only --request-token-life --token-days-max --tokens-must-expire --refusals --help
 		;;
 	serve:*) _atl_sign_offer --key-fd --help ;;
 	setup:* | stop:* | restart:*) _atl_sign_offer --help ;;

@@ -210,6 +210,7 @@ complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product -a 'bamboo jira confluence bitbucket' -d 'product to play'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product-version -d 'another version of a product'
 complete -c atl-sign -n '__atl_sign_at sandbox' -l cloud -d 'a Cloud site and its gateway too'
+complete -c atl-sign -n '__atl_sign_at sandbox' -l tokens-must-expire -d 'refuse personal access tokens without an end'
 complete -c atl-sign -n '__atl_sign_at sandbox' -l scoped-only -d 'a gateway that refuses unscoped API tokens'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l context-path -d 'instead of /PRODUCT'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l base-url -d 'configured base URL'

@@ -311,6 +311,63 @@ def test_page_gives_the_permissions_that_are_ticked(provider: Sandbox) -> None:
     assert [token.permissions for token in tokens] == [("REPO_ADMIN",), ("REPO_READ",)]
 
 
+@pytest.mark.parametrize("product", ["jira", "confluence", "bamboo"])
+def test_token_is_rotated_by_itself(provider: Sandbox, product: str) -> None:
+    """A new one is made with the old one, both are good, and the new one deletes the old (facts oauth2 section 7)."""
+    url = provider.base_url(product) + (BAMBOO if product == "bamboo" else PAT)
+    old = provider.make_token(product, name="old")
+
+    new = post(url, {"name": "new", "permissions": ["USER"]}, bearer(old.secret)).json
+    both = [who(provider, product, bearer(secret)) for secret in (old.secret, new["rawToken"])]
+    deleted = send("DELETE", f"{url}/{old.id}", headers=bearer(new["rawToken"]))
+
+    assert both == ["alice", "alice"]
+    assert deleted.status == 204
+    assert who(provider, product, bearer(old.secret)) is None
+    assert who(provider, product, bearer(new["rawToken"])) == "alice"
+    assert post(url, {"name": "newer"}, bearer(old.secret)).status == 401
+
+
+def test_bitbucket_token_is_not_rotated_by_itself(danced: Callable[[str], Consumer], provider: Sandbox) -> None:
+    """A token cannot make one, in either way; a signature and a password can, and a token deletes tokens (facts section 9)."""
+    bitbucket, old = danced("bitbucket"), provider.make_token("bitbucket")
+    url, fields = bitbucket.base + BITBUCKET, {"name": "new", "permissions": ["REPO_READ"]}
+
+    refused = [post(url, fields, headers, "PUT").status for headers in (bearer(old.secret), basic("alice", old.secret))]
+    signed = bitbucket.call("PUT", BITBUCKET, json.dumps(fields), JSON).json
+    by_password = post(url, fields, basic("alice"), "PUT")
+
+    assert refused == [403, 403]
+    assert by_password.status == 200
+    assert send("DELETE", f"{url}/{old.id}", headers=bearer(signed["token"])).status == 204
+    assert who(provider, "bitbucket", bearer(old.secret)) is None
+    assert who(provider, "bitbucket", bearer(signed["token"])) == "alice"
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_administrator_demands_an_end(product: str) -> None:
+    """400 without days, at the page too (facts section 9); with days a token is made."""
+    calls: dict[str, tuple[str, str, dict[str, Any], str]] = {
+        "jira": ("POST", PAT, {}, "expirationDuration"),
+        "confluence": ("POST", PAT, {}, "expirationDuration"),
+        "bamboo": ("POST", BAMBOO, {"permissions": ["READ"]}, "daysUntilExpiry"),
+        "bitbucket": ("PUT", BITBUCKET, {"permissions": ["REPO_READ"]}, "expiryDays"),
+    }
+    method, path, fields, days = calls[product]
+    with Sandbox([product], tokens_must_expire=True) as provider:
+        url = provider.base_url(product) + path
+
+        endless = post(url, {"name": "x", **fields}, basic("alice"), method)
+        ending = post(url, {"name": "x", **fields, days: 365}, basic("alice"), method)
+
+        assert endless.status == 400
+        assert f"{days} must be a number from 1 to 365" in endless.text
+        assert ending.status in (200, 201)
+        with pytest.raises(ApproveError, match="days must be a number"):
+            provider.ask_for_token(product, days="")
+        assert provider.ask_for_token(product, days="1")
+
+
 def test_making_a_token_is_checked(provider: Sandbox) -> None:
     """Permissions that the product does not have, and versions of nothing."""
     with pytest.raises(ValueError, match="permissions of Jira"):

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             token_life_s=options.token_life,
             request_token_life_s=options.request_token_life,
             token_days_max=options.token_days_max,
+            tokens_must_expire=options.tokens_must_expire,
             refusals=options.refusals,
         )
         cloud = _make_cloud(options, sandbox.clock) if options.cloud else None
@@ -106,6 +107,7 @@ def _make_parser() -> argparse.ArgumentParser:
         metavar="DAYS",
         help="for how long at most a user may ask for a personal access token",
     )
+    trouble.add_argument("--tokens-must-expire", action="store_true", help="refuse personal access tokens without an end")
     trouble.add_argument("--scoped-only", action="store_true", help="with --cloud: the gateway refuses API tokens without scopes")
     trouble.add_argument(
         "--refusals",

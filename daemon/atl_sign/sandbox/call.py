@@ -50,7 +50,6 @@ class TokenKind:
     prefix: str = ""
     is_password: bool = False  # whether a token also works as its owner's password
     needs_permissions: bool = True  # whether a token cannot do without permissions where there are some
-    must_expire: bool = False
     is_ignored_when_wrong: bool = True  # whether a wrong one makes the caller anonymous; False: it is refused
     can_expire_since: tuple[int, ...] = ()  # the first version whose tokens can expire
     # From these versions on, each in its own line and the last one for all later lines, tokens only work below /rest and /scm.

@@ -48,6 +48,7 @@ class Sandbox:
         token_life_s: float = TOKEN_LIFE_S,
         request_token_life_s: float = REQUEST_TOKEN_LIFE_S,
         token_days_max: int = DAYS_MAX,
+        tokens_must_expire: bool = False,
         refusals: RefusalForm = "both",
     ) -> None:
         """
@@ -64,6 +65,7 @@ class Sandbox:
             token_life_s: an access token's life in seconds.
             request_token_life_s: a request token's.
             token_days_max: for how many days an administrator lets personal access tokens live.
+            tokens_must_expire: whether an administrator refuses personal access tokens without an end.
             refusals: how an OAuth problem arrives, as of `problems.make_problem_answer`.
 
         Raises:
@@ -79,7 +81,9 @@ class Sandbox:
         sites = {}
         for name in products:
             product = replace(PRODUCTS[name], version=versions.get(name, PRODUCTS[name].version))
-            tokens = TokenStore(product.tokens.prefix, token_days_max)
+            tokens = TokenStore(
+                product.tokens.prefix, token_days_max, must_expire=tokens_must_expire and product.has_expiring_tokens
+            )
             state = SiteState(self._now, token_life_s, request_token_life_s, tokens)
             path = f"/{name}" if context_path is None else context_path.rstrip("/")
             sites[name] = Site(product, state, path, "", refusals=refusals, data=product.make_data())

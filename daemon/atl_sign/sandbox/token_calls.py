@@ -38,7 +38,7 @@ def create_token(call: Call, fields: Mapping[str, Any], days_field: str) -> Pers
     if fields.get(days_field) is not None and not call.site.product.has_expiring_tokens:
         raise RefusalError(400, f"{days_field} is not a field of an access token.")
     days = _read_days(fields, days_field, call.state.tokens.days_max)
-    if days is None and call.site.product.tokens.must_expire:
+    if days is None and call.state.tokens.must_expire:
         raise RefusalError(400, f"{days_field} must be a number from 1 to {call.state.tokens.days_max}.")
     expires_at = now + days * DAY_S if days is not None else None
     name, permissions = text_field(fields, "name"), read_permissions(call, fields)

@@ -52,7 +52,7 @@ def _tokens_page(call: Call, alert: str) -> Answer:
     inputs = make_field("Name", "name", extra="required")
     if call.site.product.has_expiring_tokens:
         note = f"up to {call.state.tokens.days_max}"
-        if not call.site.product.tokens.must_expire:
+        if not call.state.tokens.must_expire:
             note += "; blank for a token that does not expire"
         inputs += make_field("Days until it expires", "days", value="90", note=note)
     permissions = call.site.product.tokens.permissions

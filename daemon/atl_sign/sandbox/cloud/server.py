@@ -64,7 +64,7 @@ class Cloud:
         self._takes_classic = takes_classic_at_gateway
         self._lock = threading.Lock()
         self._repositories = Repositories()
-        accounts = SiteState(self._now, tokens=TokenStore(PREFIX, random_bytes=SECRET_BYTES))
+        accounts = SiteState(self._now, tokens=TokenStore(PREFIX, must_expire=True, random_bytes=SECRET_BYTES))
         accounts.users = make_accounts()
         self.state = CloudState(accounts, SiteData(), str(uuid.uuid4()))
         data = {"site": self.state.site, "gateway": self.state.site, "account": None}
