@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 from atl_sign.sandbox import Sandbox
-from tests.lab import DEADLINE_S, Daemon
+from tests.daemon.activation import Activator
+from tests.lab import DEADLINE_S, Daemon, wait_for
 
 BROKEN = '[links.wiki]\nurl = "https://wiki.example.com\n'
 PROBLEM = "file: illegal character '\\n'"
@@ -62,6 +63,18 @@ def test_a_daemon_whose_store_is_named_elsewhere_starts_without_links(daemon: Da
     assert daemon.request("GET", "/links/wiki").status == 200
 
 
+def test_a_wrong_name_keeps_no_daemon_from_starting(daemon: Daemon) -> None:
+    """The twin of a file that cannot be read, whose problem is one of "file", too."""
+    daemon.stop()
+    daemon.environment["ATL_SIGN_STORE"] = ""
+    daemon.config.parent.mkdir(parents=True)
+    daemon.config.write_text('file = 1\n[store]\nbackend = "memory"\n')
+
+    daemon.start()
+
+    assert daemon.request("GET", "/status").json["warnings"] == ["config.toml line 1, file: no such setting"]
+
+
 def test_a_daemon_does_not_guess_the_store(daemon: Daemon) -> None:
     """The file that cannot be read may name it; a key or token in another one would seem to be lost."""
     daemon.stop()
@@ -76,3 +89,21 @@ def test_a_daemon_does_not_guess_the_store(daemon: Daemon) -> None:
         f"hint: fix {daemon.config}",
     ]
     assert not daemon.socket.exists()
+
+
+def test_a_client_at_the_socket_of_systemd_gets_the_reason() -> None:
+    """And after the file is fixed, an answer, without another command."""
+    daemon = Daemon(ATL_SIGN_STORE="", NOTIFY_SOCKET="@nobody")
+    daemon.config.parent.mkdir(parents=True)
+    daemon.config.write_text(f'[store]\nbackend = "memory"\n{BROKEN}')
+
+    with Activator(daemon) as activator:
+        refused = daemon.request("GET", "/links")
+        wait_for(lambda: activator.statuses == [78])
+        daemon.config.write_text('[store]\nbackend = "memory"\n')
+        answered = daemon.request("GET", "/status")
+
+    assert (refused.status, refused.code, refused.hint) == (503, "store_unavailable", f"fix {daemon.config}")
+    assert refused.message == f"which store keeps the secrets is not known: config.toml line 4, {PROBLEM}"
+    assert (answered.status, answered.json["store"]) == (200, "memory")
+    daemon.close()

@@ -96,7 +96,7 @@ class ConfigFile:
         if isinstance(problem, str):
             problem = ConfigProblem(None, "file", problem)
         good = self._good
-        return replace(good, problems=(problem, *good.problems))
+        return replace(good, problems=(problem, *good.problems), problem_of_file=problem)
 
     def check_trusted(self) -> None:
         """Raise UntrustedConfigError if the file is there and another user can change it."""

@@ -66,6 +66,9 @@ class Settings:
         when_wrong=1,  # the shortest lock rather than no lock
     )
     problems: tuple[ConfigProblem, ...] = ()
+    problem_of_file: ConfigProblem | None = (
+        None  # the first of them when the file is not used at all: then this is an older reading
+    )
     idle_exit_minutes: float = setting(  # without a request; 0 for never
         Number(0, 525_600, "is not a number of minutes from 0 (never) to 525600"),
         name="daemon.idle_exit_minutes",
@@ -77,11 +80,6 @@ class Settings:
     def idle_exit_s(self) -> float:
         """How many seconds without a request end the daemon; 0 for never."""
         return self.idle_exit_minutes * 60.0
-
-    @property
-    def problem_of_file(self) -> ConfigProblem | None:
-        """Why the file as it stands is not used at all; what it said before is in force then."""
-        return next((problem for problem in self.problems if problem.part == "file"), None)
 
     def problem_of_link(self, name: str) -> ConfigProblem | None:
         """Return why the link called *name* cannot be used, when the file holds a broken one of that name."""
