@@ -18,7 +18,7 @@ from atl_sign.base.findings import GRANT_CHECKS, MACHINE_CHECKS, NETWORK_CHECKS,
 from atl_sign.base.folders import explain_failure
 from atl_sign.base.terminal import complain, say
 from atl_sign.base.text import one_line
-from atl_sign.commands.doctor.daemon import DaemonView, check_environment, check_service, look_at_daemon, read_config
+from atl_sign.commands.doctor.daemon import DaemonView, look_at_daemon, read_config
 from atl_sign.commands.doctor.link import check_grant, check_network
 from atl_sign.commands.doctor.machine import (
     check_authorities,
@@ -32,6 +32,7 @@ from atl_sign.commands.doctor.machine import (
     check_signing,
 )
 from atl_sign.commands.doctor.report import describe_report, make_report, write_report
+from atl_sign.commands.doctor.service import check_environment, check_service
 from atl_sign.config.links import Link
 from atl_sign.config.settings import Settings
 

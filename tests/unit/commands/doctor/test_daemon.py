@@ -16,8 +16,9 @@ from atl_sign.access.audit import FileSink
 from atl_sign.base import folders
 from atl_sign.base.findings import GRANT_CHECKS, Finding
 from atl_sign.commands.doctor import daemon as doctor_daemon
-from atl_sign.commands.doctor.daemon import DaemonView, check_environment, check_service, look_at_daemon, read_config
+from atl_sign.commands.doctor.daemon import DaemonView, look_at_daemon, read_config
 from atl_sign.commands.doctor.link import check_grant
+from atl_sign.commands.doctor.service import check_environment, check_service
 from atl_sign.config.settings import parse_settings
 from atl_sign.schemes.registry import SCHEMES
 from tests.lab import Daemon
@@ -209,10 +210,11 @@ def test_a_socket_in_another_users_folder(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path\n"
         "from atl_sign.commands.daemon_call import NoAnswerError\n"
-        "from atl_sign.commands.doctor.daemon import _no_daemon, call_daemon\n"
+        "from atl_sign.commands.daemon_call import call_daemon\n"
+        "from atl_sign.commands.doctor.socket import explain_silence\n"
         "os.setgroups([]); os.setgid(12345); os.setuid(12345)\n"
         "try: call_daemon(Path(sys.argv[1]), 'GET', '/status', 3)\n"
-        "except NoAnswerError as exc: print(_no_daemon({}, exc, Path(sys.argv[1])).cause)\n"
+        "except NoAnswerError as exc: print(explain_silence({}, exc, Path(sys.argv[1]), 3).cause)\n"
     )
     path = theirs / "s"
 
