@@ -21,15 +21,8 @@ from tests.keyring_lab import KeyringLab
 from tests.lab import DEADLINE_S, Daemon, Reply, wait_for
 
 KINDS = ("renewals", "dances", "writes")
-_ITEM = {
-    "v": int,
-    "url": str,
-    "consumer_key": str,
-    "oauth_token": str,
-    "oauth_token_secret": str,
-    "session_handle": str,
-    "is_in_doubt": bool,
-}
+_ITEM = {"v": int, "scheme": str, "url": str, "client": str, "grant": dict}
+_GRANT = {"oauth_token": str, "oauth_token_secret": str, "session_handle": str, "is_in_doubt": bool}
 
 
 class KillLab:
@@ -75,7 +68,7 @@ class KillLab:
     def _renewal(self, number: int) -> None:
         """Kill during a renewal; each third time just when the provider has made the new token and has not answered yet."""
         # The store has whole seconds. Before the end the daemon would first wait for headers under way, for two seconds.
-        ends_at = self._token_item()["expires_at"]
+        ends_at = self._kept_grant()["expires_at"]
         wait_for(lambda: time.time() > ends_at + 1)
         self.freeze()
         before = set(self._state.access_tokens)
@@ -92,7 +85,7 @@ class KillLab:
             lambda: self.daemon.request("POST", "/sign", {"method": "GET", "url": self._url}), is_timed=number % 3 != 0
         )
         self._state.renew = renew  # type: ignore[method-assign]
-        kept = self._token_item()["oauth_token"]
+        kept = self._kept_grant()["oauth_token"]
         is_replaced = set(self._state.access_tokens) != before
         self.counts["renewals: the provider had replaced the token"] += is_replaced
 
@@ -119,7 +112,7 @@ class KillLab:
         code = self.sandbox.approve("jira", begun["authorize_url"])
         before = set(self._state.access_tokens)
         told = self._kill_during(lambda: self.daemon.request("POST", f"/dance/{begun['id']}", {"verifier": code}))
-        kept = self._token_item()["oauth_token"]
+        kept = self._kept_grant()["oauth_token"]
         if told:
             for old in before:
                 del self._state.access_tokens[old]
@@ -191,11 +184,13 @@ class KillLab:
     def _items(self, name: str) -> list[dict[str, Any]]:
         return [json.loads(text) for text in self.keyring.read(name)]
 
-    def _token_item(self) -> dict[str, Any]:
-        """Return the link's token as the keyring has it: one item, and a whole one."""
+    def _kept_grant(self) -> dict[str, Any]:
+        """Return the link's grant as the keyring has it: one item, and a whole one."""
         (item,) = self._items("token:jira")
         assert {name: type(item.get(name)) for name in _ITEM} == _ITEM, sorted(item)
-        return item
+        grant: dict[str, Any] = item["grant"]
+        assert {name: type(grant.get(name)) for name in _GRANT} == _GRANT, sorted(grant)
+        return grant
 
     def _send(self, authorization: str) -> int:
         """Return the provider's status for a request with that header."""

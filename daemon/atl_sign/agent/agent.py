@@ -250,7 +250,7 @@ class Agent:
         from atl_sign.providers.who_am_i import learn_user
 
         link = self.links.get_link(name)
-        self._vault.check_store()  # a store that cannot keep the token is told of before the user consents
+        self._vault.check_store(link)  # a store that cannot keep the token is told of before the user consents
         provider = self._provider(link)
 
         def keep(token: AccessToken) -> None:

@@ -218,6 +218,13 @@ class StoreConflictError(DaemonError):
     status = 409
 
 
+class StoreNewerError(DaemonError):
+    """The store's item was written by a newer atl-sign, or is of a scheme that this one does not know; it stays as it is."""
+
+    code = "store_newer"
+    status = 409
+
+
 class ProviderRefusedError(DaemonError):
     """The provider answered, and the answer is no, or not what its protocol says."""
 

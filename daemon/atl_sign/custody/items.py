@@ -1,20 +1,31 @@
-"""The store's items: what each is called, and credentials as the JSON text that it holds, and back."""
+"""
+The store's items: what each is called, and its text.
+
+An item is a JSON object on one line: `v` is the version of this envelope, `scheme` the name of the scheme that the item is for.
+What belongs to one grant has the link's `url` and `client`, and a token has what its scheme keeps of it in `grant`.
+Version 1 knew OAuth 1.0a alone: it had no `scheme`, called the client `consumer_key`, and had the grant's fields beside it.
+"""
 
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
+from atl_sign.base.clock import from_seconds, to_seconds
 from atl_sign.base.credentials import AccessToken, GitRecord, GitToken, Secret
+from atl_sign.base.errors import StoreNewerError, StoreUnavailableError
+from atl_sign.config.links import Link
 from atl_sign.custody.keys.software import RsaPrivateKey, load_private_key
 from atl_sign.providers.products import is_user_name
 
 KEY_ITEM = "consumer-key"
-_VERSION = 1  # of the items' JSON
+VERSION = 2
+OAUTH1 = "oauth1"  # whose everything of version 1 is, and the consumer's key
 
-# What belongs to one grant: base URL and consumer key of the link when it was given, and the credentials.
-KeptToken = tuple[str, str, AccessToken]
-KeptGitRecord = tuple[str, str, GitRecord]
+_SCHEME = re.compile(r"[a-z0-9-]{1,32}")
+_NOT_OURS = (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError)  # what reading a stranger's JSON raises
+_UPGRADE = "install the newest atl-sign, then: atl-sign restart"
 
 _T = TypeVar("_T")
 
@@ -34,106 +45,171 @@ def items_of_link(name: str) -> list[str]:
     return [token_item(name), git_item(name)]
 
 
-def format_key(key: RsaPrivateKey) -> Secret:
-    """Return the item's text for the consumer's private key."""
-    return _format({"private_key": key.private_pem().reveal()})
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What a grant was given for. It counts for nothing else, whatever the configuration says later."""
+
+    scheme: str
+    url: str
+    client: str
 
 
-def parse_key(text: Secret) -> RsaPrivateKey | None:
-    """Return the key in an item's *text*; None when that is not what `format_key` writes."""
-    return _parse(text, lambda item: load_private_key(Secret(str(item["private_key"]))))
+def owner_of(link: Link) -> Owner:
+    """Return what a grant is given for that the user consents to on *link* now."""
+    return Owner(OAUTH1, str(link.url), link.consumer_key)
 
 
-def format_token(kept: KeptToken) -> Secret:
-    """Return the item's text for an access token."""
-    url, consumer_key, token = kept
-    return _format(
-        {
-            "url": url,
-            "consumer_key": consumer_key,
-            "oauth_token": token.key.reveal(),
-            "oauth_token_secret": token.secret.reveal(),
-            "expires_at": _to_seconds(token.expires_at),
-            "session_handle": token.session_handle.reveal() if token.session_handle else None,
-            "session_expires_at": _to_seconds(token.session_expires_at),
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[_T]):
+    """What the store keeps of one grant."""
+
+    owner: Owner
+    value: _T
+
+    def of(self, link: Link) -> _T | None:
+        """Return the value if it was given for *link* as that is now."""
+        return self.value if self.owner == owner_of(link) else None
+
+
+class Payload(Protocol):
+    """What one scheme keeps of a grant."""
+
+    def dump(self, grant: AccessToken) -> Mapping[str, str | int | None]:
+        """Return the fields of *grant*."""
+
+    def load(self, fields: Mapping[str, Any]) -> AccessToken:
+        """Return what `dump` gave *fields* for; raises KeyError, TypeError, ValueError, OverflowError or OSError otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[_T]):
+    """What is in an item."""
+
+    value: _T | None  # None for what is of no use, and can be made again
+    is_old: bool = False  # of an earlier version, so that it is to be written anew
+
+
+class Codec(Protocol[_T]):
+    """How one kind of item is written."""
+
+    def format(self, value: _T) -> Secret:
+        """Return the item's text for *value*."""
+
+    def parse(self, name: str, text: Secret) -> Parsed[_T]:
+        """
+        Return what is in the item called *name*, whose text is *text*.
+
+        Raises:
+            StoreNewerError: it is of a newer version, or of a scheme that is not known.
+            StoreUnavailableError: it is not what `format` writes.
+        """
+
+    def check_replaceable(self, name: str, text: Secret) -> None:
+        """Raise StoreNewerError as `parse` does; what nobody can read may be replaced."""
+
+
+class _Json(Generic[_T]):
+    """The envelope, which all kinds share."""
+
+    def __init__(self, payloads: Mapping[str, Payload]) -> None:
+        """Know the schemes in *payloads*, by name."""
+        self.payloads = payloads
+
+    def parse(self, name: str, text: Secret) -> Parsed[_T]:
+        """See `Codec.parse`."""
+        self.check_replaceable(name, text)
+        try:
+            item = json.loads(text.reveal())
+            return Parsed(self._load(item if item["v"] == VERSION else _renew(item)), item["v"] != VERSION)
+        except _NOT_OURS:
+            pass  # no error of ours in here: its cause would hold the item, and `from None` only hides it
+        return self._refuse(name)
+
+    def check_replaceable(self, name: str, text: Secret) -> None:
+        """See `Codec.check_replaceable`."""
+        try:
+            item = json.loads(text.reveal())
+            version, scheme = item["v"], item.get("scheme", OAUTH1)
+        except (*_NOT_OURS, AttributeError):
+            return
+        if type(version) is int and version > VERSION:
+            raise StoreNewerError(f"the item {name} of the store was written by a newer atl-sign", _UPGRADE)
+        if version == VERSION and isinstance(scheme, str) and _SCHEME.fullmatch(scheme) and scheme not in self.payloads:
+            raise StoreNewerError(f"the item {name} of the store has the scheme {scheme}, which is not known here", _UPGRADE)
+
+    def _load(self, item: Mapping[str, Any]) -> _T:
+        raise NotImplementedError
+
+    def _refuse(self, name: str) -> Parsed[_T]:
+        remedy = "atl-sign key new --replace" if name == KEY_ITEM else f"atl-sign dance {name.partition(':')[2]}"
+        raise StoreUnavailableError(f"the item {name} of the store is not what was written there", remedy)
+
+
+class KeyCodec(_Json[RsaPrivateKey]):
+    """The consumer's private key."""
+
+    def format(self, value: RsaPrivateKey) -> Secret:
+        """See `Codec.format`."""
+        return _format({"scheme": OAUTH1, "private_key": value.private_pem().reveal()})
+
+    def _load(self, item: Mapping[str, Any]) -> RsaPrivateKey:
+        return load_private_key(Secret(str(item["private_key"])))
+
+
+class TokenCodec(_Json[Kept[AccessToken]]):
+    """A link's access token."""
+
+    def format(self, value: Kept[AccessToken]) -> Secret:
+        """See `Codec.format`."""
+        return _format({**_dump_owner(value.owner), "grant": dict(self.payloads[value.owner.scheme].dump(value.value))})
+
+    def _load(self, item: Mapping[str, Any]) -> Kept[AccessToken]:
+        owner = _load_owner(item)
+        return Kept(owner, self.payloads[owner.scheme].load(item["grant"]))
+
+
+class GitCodec(_Json[Kept[GitRecord]]):
+    """What is known of the tokens for git of a link; of those nothing is lost that could not be made again."""
+
+    def format(self, value: Kept[GitRecord]) -> Secret:
+        """See `Codec.format`."""
+        token = value.value.token
+        found = token and {
+            "name": token.name,
+            "secret": token.secret.reveal(),
             "user": token.user,
-            "renew_at": _to_seconds(token.renew_at),
-            "is_in_doubt": token.is_in_doubt,
+            "permission": token.permission,
+            "expires_at": to_seconds(token.expires_at),
         }
-    )
+        return _format({**_dump_owner(value.owner), "leftovers": list(value.value.leftovers), "token": found})
+
+    def _load(self, item: Mapping[str, Any]) -> Kept[GitRecord]:
+        found, token = item["token"], None
+        if found is not None:
+            expires_at = from_seconds(found["expires_at"])
+            if found["permission"] not in ("read", "write") or not is_user_name(found["user"]) or expires_at is None:
+                raise ValueError("another kind of token")
+            token = GitToken(str(found["name"]), Secret(str(found["secret"])), found["user"], found["permission"], expires_at)
+        return Kept(_load_owner(item), GitRecord(token, tuple(str(name) for name in item["leftovers"])))
+
+    def _refuse(self, name: str) -> Parsed[Kept[GitRecord]]:  # noqa: ARG002 - the others name it
+        return Parsed(None)
 
 
-def parse_token(text: Secret) -> KeptToken | None:
-    """Return the token in an item's *text*; None when that is not what `format_token` writes."""
-    return _parse(text, _token_of)
+def _format(fields: Mapping[str, Any]) -> Secret:
+    return Secret(json.dumps({"v": VERSION, **fields}, separators=(",", ":")))
 
 
-def format_git_record(kept: KeptGitRecord) -> Secret:
-    """Return the item's text for what is known of the tokens for git."""
-    url, consumer_key, record = kept
-    token = record.token
-    return _format(
-        {
-            "url": url,
-            "consumer_key": consumer_key,
-            "leftovers": list(record.leftovers),
-            "token": token
-            and {
-                "name": token.name,
-                "secret": token.secret.reveal(),
-                "user": token.user,
-                "permission": token.permission,
-                "expires_at": _to_seconds(token.expires_at),
-            },
-        }
-    )
+def _dump_owner(owner: Owner) -> dict[str, str]:
+    return {"scheme": owner.scheme, "url": owner.url, "client": owner.client}
 
 
-def parse_git_record(text: Secret) -> KeptGitRecord | None:
-    """Return the record in an item's *text*; None when that is not what `format_git_record` writes."""
-    return _parse(text, _git_record_of)
+def _load_owner(item: Mapping[str, Any]) -> Owner:
+    return Owner(str(item["scheme"]), str(item["url"]), str(item["client"]))
 
 
-def _format(item: dict[str, Any]) -> Secret:
-    return Secret(json.dumps({"v": _VERSION, **item}, separators=(",", ":")))
-
-
-def _parse(text: Secret, parse: Callable[[dict[str, Any]], _T]) -> _T | None:
-    try:
-        item = json.loads(text.reveal())
-        return parse(item) if item["v"] == _VERSION else None
-    except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
-        return None  # no error of ours: its cause would hold the item, and `from None` only hides it
-
-
-def _token_of(item: dict[str, Any]) -> KeptToken:
-    handle, user = item["session_handle"], item["user"]
-    token = AccessToken(
-        Secret(str(item["oauth_token"])),
-        Secret(str(item["oauth_token_secret"])),
-        expires_at=_from_seconds(item["expires_at"]),
-        session_handle=None if handle is None else Secret(str(handle)),
-        session_expires_at=_from_seconds(item["session_expires_at"]),
-        user=user if isinstance(user, str) and is_user_name(user) else None,
-        renew_at=_from_seconds(item.get("renew_at")),
-        is_in_doubt=item.get("is_in_doubt") is True,
-    )
-    return str(item["url"]), str(item["consumer_key"]), token
-
-
-def _git_record_of(item: dict[str, Any]) -> KeptGitRecord:
-    found, token = item["token"], None
-    if found is not None:
-        if found["permission"] not in ("read", "write") or not is_user_name(found["user"]):
-            raise ValueError("another kind of token")
-        expires_at = datetime.fromtimestamp(found["expires_at"], UTC)
-        token = GitToken(str(found["name"]), Secret(str(found["secret"])), found["user"], found["permission"], expires_at)
-    return str(item["url"]), str(item["consumer_key"]), GitRecord(token, tuple(str(name) for name in item["leftovers"]))
-
-
-def _to_seconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp())
-
-
-def _from_seconds(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+def _renew(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an item of version 1 as one of this version; raises ValueError for any other."""
+    if item["v"] != 1:
+        raise ValueError("no version of ours")
+    return {**item, "scheme": OAUTH1, "client": item.get("consumer_key"), "grant": item}

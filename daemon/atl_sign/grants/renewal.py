@@ -144,7 +144,7 @@ class Renewals:
         None when the attempt's token was forgotten or replaced meanwhile.
         """
         provider = make_provider()
-        with self._vault.renewing(link, attempt.token, link.timeout_s + _NEIGHBOURS_S) as token:
+        with self._vault.renewed.renewing(link, attempt.token, link.timeout_s + _NEIGHBOURS_S) as token:
             new = None if token is None else self._renew_alone(link, attempt, token, provider)
             # Another daemon that waits reads the store next: it must not find the void token there.
             return new, new is not None and self._save(link, new)
@@ -153,7 +153,7 @@ class Renewals:
         """As `_renew`, while no other daemon renews the same *token*."""
         attempt.is_in_doubt = attempt.is_in_doubt or token.is_in_doubt  # another daemon's renewal may have been cut off
         # First what can fail without harm: a store that cannot keep the note could not keep the token either.
-        if not self._vault.mark_renewal(link, token, is_in_doubt=True):
+        if not self._vault.renewed.mark(link, token, is_in_doubt=True):
             return None
         if not token.is_expired(self._now()):
             self._drain(link)
@@ -170,7 +170,7 @@ class Renewals:
             attempt.is_in_doubt = True
             raise
         new = replace(new, user=token.user)
-        return new if self._vault.renew_token(link, token, new) else None
+        return new if self._vault.renewed.renew(link, token, new) else None
 
     def _drain(self, link: Link) -> None:
         """Wait until the headers that hold the old token have arrived; while an attempt is under way nobody signs with it."""
@@ -194,11 +194,11 @@ class Renewals:
 
     def _take_note_back(self, link: Link, token: AccessToken) -> None:
         with suppress(DaemonError):  # the store fails now: the next start asks the provider once more, and no harm is done
-            self._vault.mark_renewal(link, token, is_in_doubt=False)
+            self._vault.renewed.mark(link, token, is_in_doubt=False)
 
     def _save(self, link: Link, token: AccessToken) -> bool:
         try:
-            self._vault.save_token(link, token)
+            self._vault.renewed.save(link, token)
         except DaemonError as exc:
             _log.warning("link %s: its new token is not in the store yet: %s", link.name, exc.message)
             return False

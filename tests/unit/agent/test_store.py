@@ -143,9 +143,7 @@ def test_lock_leaves_no_secret_in_the_vault(lab: Lab) -> None:
 
     lab.keeper.lock()
 
-    assert lab.vault._key is None
-    assert lab.vault._tokens == {}
-    assert lab.vault._git_records == {}
+    assert lab.vault.is_unread
     with pytest.raises(StoreLockedError):
         key.sign_sha1(b"x")
     asked = (lab.vault.key, lambda: lab.vault.token(LINK), lambda: lab.vault.git_record(LINK), lab.vault.check_store)

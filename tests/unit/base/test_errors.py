@@ -33,6 +33,7 @@ CONTRACT = {
     "passphrase_needed": 423,
     "store_exists": 409,
     "store_conflict": 409,
+    "store_newer": 409,
     "provider_refused": 502,
     "provider_unreachable": 502,
     "provider_busy": 503,

@@ -127,13 +127,15 @@ def test_what_is_stored_is_one_line_of_json(store: CountingStore, vault: Vault) 
     for name in (KEY_ITEM, "token:tools"):
         text = store.text(name)
         assert "\n" not in text
-        assert json.loads(text)["v"] == 1
-    assert json.loads(store.text("token:tools"))["oauth_token"] == "canary-key"
+        assert json.loads(text)["v"] == 2
+        assert json.loads(text)["scheme"] == "oauth1"
+    assert json.loads(store.text("token:tools"))["grant"]["oauth_token"] == "canary-key"
 
 
 def test_each_item_is_read_once(store: CountingStore, vault: Vault) -> None:
     """Also that there is no token: asking again costs nothing."""
     Vault(store).put_key(private_key())
+    store.reads.clear()
 
     for _ in range(3):
         assert vault.key() is not None
@@ -155,6 +157,7 @@ def test_what_is_written_need_not_be_read(store: CountingStore, vault: Vault) ->
     """The vault knows what it wrote."""
     vault.put_key(private_key())
     vault.put_token(LINK, FULL)
+    store.reads.clear()  # it looked at what it replaced
 
     assert vault.key(from_memory=True) is private_key()
     assert vault.token(LINK, from_memory=True) is FULL
@@ -189,7 +192,8 @@ def test_fifty_threads_at_once_read_once(store: CountingStore, monkeypatch: pyte
     Vault(store).put_key(private_key())
     Vault(store).put_token(LINK, FULL)
     vault, lock = Vault(store), CountedLock()
-    monkeypatch.setattr(vault, "_lock", lock)
+    monkeypatch.setattr(vault._desk, "lock", lock)
+    store.reads.clear()
     store.may_answer.clear()
     found: list[bool] = []
 
@@ -212,6 +216,7 @@ def test_who_cannot_wait_is_told_so(store: CountingStore, vault: Vault) -> None:
     """Nothing is read for a caller of the event loop; once it was read, the same call answers."""
     Vault(store).put_key(private_key())
     Vault(store).put_token(LINK, FULL)
+    store.reads.clear()
     with pytest.raises(NotInMemoryError):
         vault.key(from_memory=True)
     with pytest.raises(NotInMemoryError):
@@ -303,14 +308,14 @@ def test_a_refused_logout_costs_no_renewed_token(store: CountingStore, vault: Va
     new = replace(FULL, key=Secret("renewed"))
     store.failure = StoreLockedError("the keyring is locked")
 
-    assert not is_renewed_first or vault.renew_token(LINK, FULL, new)
+    assert not is_renewed_first or vault.renewed.renew(LINK, FULL, new)
     with pytest.raises(StoreLockedError):
         vault.forget_token("tools")
-    assert is_renewed_first or vault.renew_token(LINK, FULL, new)
+    assert is_renewed_first or vault.renewed.renew(LINK, FULL, new)
 
     assert shown(vault.token(LINK)) == shown(new)
     store.failure = None
-    vault.save_token(LINK, new)
+    vault.renewed.save(LINK, new)
     assert shown(Vault(store).token(LINK)) == shown(new)
 
 
@@ -366,7 +371,12 @@ GOOD_ITEM = {
         "null",
         "",
         "[" * 100_000,
-        {**GOOD_ITEM, "v": 2},
+        {**GOOD_ITEM, "v": 2},  # without what that version has
+        {**GOOD_ITEM, "v": 0},
+        {**GOOD_ITEM, "v": "3"},
+        {"v": 2, "scheme": "oauth1", "url": "https://h/jira", "client": "unit-tests", "grant": "canary"},
+        {"v": 2, "scheme": "CANARY canary", "url": "https://h/jira", "client": "unit-tests", "grant": {}},
+        {"v": 2, "scheme": 5, "url": "https://h/jira", "client": "unit-tests", "grant": {}},
         {key: value for key, value in GOOD_ITEM.items() if key != "v"},
         {key: value for key, value in GOOD_ITEM.items() if key != "oauth_token"},
         {**GOOD_ITEM, "expires_at": "canary"},

@@ -163,11 +163,11 @@ def test_another_daemon_waits_until_the_new_token_is_stored(world: World, monkey
     is_writing = threading.Event()
     write = world.store.write
 
-    def write_slowly(name: str, value: Secret) -> None:
+    def write_slowly(name: str, value: Secret, if_version: str | None = None) -> str:
         if name == "token:jira" and void not in value.reveal():
             is_writing.set()
             time.sleep(0.5)
-        write(name, value)
+        return write(name, value, if_version)
 
     monkeypatch.setattr(world.store, "write", write_slowly)
     world.now += LIFE_S + 1
@@ -461,15 +461,15 @@ def test_a_lock_during_a_renewal_loses_no_token(world: World, monkeypatch: pytes
         world.header()
 
     (new,) = world.tokens_at_provider
-    assert world.agent._vault._tokens == {}
+    assert world.agent._vault._tokens.is_empty
     with pytest.raises(StoreLockedError):
         world.header()
     if not closes:
         assert new in _stored(world)
-        assert world.agent._vault._unsaved == {}
+        assert not world.agent._vault.has_unsaved
     world.agent.store.unlock()
     assert new in _stored(world)
-    assert world.agent._vault._unsaved == {}
+    assert not world.agent._vault.has_unsaved
     assert world.get() == 200
     assert world.renewals() == 1
     world.restart()

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atl_sign.base.credentials import Passphrase, Secret
@@ -27,6 +27,7 @@ def test_any_bytes_are_a_header_or_refused(rest: bytes, is_ours: bool, is_mended
     assert not KEY.fits(header)
 
 
+@settings(deadline=None)  # the first example loads what the others find
 @given(st.dictionaries(st.text(max_size=20), st.text(max_size=50), max_size=5), st.integers(0, 2**64 - 1))
 def test_what_is_sealed_is_opened_by_us_and_by_others(items: dict[str, str], generation: int) -> None:
     """Any names and texts; the header tells the generation."""

@@ -1,0 +1,159 @@
+"""
+Tokens that came from a renewal, on their way into the store.
+
+The provider voids the old token as it answers, so the new one is used at once, even while the store cannot keep it. It is stored
+only over the very item that was renewed: if another daemon has put a newer grant there, or taken the grant back, that wins.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from atl_sign.base.credentials import AccessToken
+from atl_sign.base.errors import DaemonError, StoreConflictError
+from atl_sign.config.links import Link
+from atl_sign.custody.items import Kept, owner_of, token_item
+from atl_sign.custody.shelf import TRIES, Desk, Shelf
+
+
+@dataclass(slots=True)
+class _Unsaved:
+    kept: Kept[AccessToken]
+    old: AccessToken  # which it was given in place of
+    version: str  # of the store's item that holds the old one
+
+
+class RenewedTokens:
+    """The tokens of renewals that are under way, or whose outcome is not in the store yet."""
+
+    def __init__(self, desk: Desk, tokens: Shelf[Kept[AccessToken]]) -> None:
+        """Renew what is in *tokens*."""
+        self._desk = desk
+        self._tokens = tokens
+        self._unsaved: dict[str, _Unsaved] = {}  # by link; there is no other copy, so a lock keeps them, though not for signing
+
+    def __len__(self) -> int:
+        """Return how many are not in the store yet."""
+        return len(self._unsaved)
+
+    def load(self, name: str) -> Kept[AccessToken] | None:
+        """Return the token of the link called *name* from memory, else from the store; raises as `Shelf.load`."""
+        item = token_item(name)
+        with self._desk.lock:
+            if item not in self._tokens and name in self._unsaved:
+                self._desk.raise_if_locked()
+                self._try_to_save(name)  # what another daemon has put there meanwhile counts
+                if name in self._unsaved:
+                    self._tokens.hold(item, self._unsaved[name].kept)
+            return self._tokens.load(item)
+
+    @contextmanager
+    def renewing(self, link: Link, token: AccessToken, timeout_s: float) -> Iterator[AccessToken | None]:
+        """
+        Keep other daemons from renewing the token of *link*, and give what the store has in place of *token* now.
+
+        None when that is another token, or none: it is what the next caller gets, and *token* is nobody's any more.
+        Waits up to *timeout_s* for another daemon's renewal. Raises as the store does.
+        """
+        with self._desk.neighbours.alone(link.name, timeout_s):
+            with self._desk.lock:
+                self._try_to_save(link.name)
+                unsaved = self._unsaved.get(link.name)
+                kept = self._tokens.reload(token_item(link.name)) if unsaved is None else unsaved.kept
+                same = kept.value if kept is not None and kept.value.is_same_as(token) else None
+            yield same
+
+    def mark(self, link: Link, token: AccessToken, *, is_in_doubt: bool) -> bool:
+        """
+        Note in the store that a renewal of *token* of *link* is under way, or that it is not; raises as the store does.
+
+        After a crash the note is what tells a token that the provider has replaced from one that the user has revoked.
+        Returns False, and notes nothing, when the token was forgotten or replaced meanwhile, by this daemon or another one.
+        """
+        item = token_item(link.name)
+        noted = Kept(owner_of(link), replace(token, is_in_doubt=is_in_doubt))
+        with self._desk.lock:
+            for _ in range(TRIES):
+                if not self._keeps(link, token):
+                    return False
+                try:
+                    self._tokens.write(item, noted, self._tokens.version(item))
+                except StoreConflictError:
+                    self._tokens.reload(item)  # the same token perhaps, with its user's name
+                else:
+                    return True
+        return False
+
+    def renew(self, link: Link, old: AccessToken, new: AccessToken) -> bool:
+        """
+        Take *new* for *link* in place of *old*, in memory alone; False when *old* was forgotten or replaced meanwhile.
+
+        *old* is void by now, so *new* is used even while the store cannot keep it: `save` does that.
+        After a lock it is not used before the unlock, but `save` still stores it.
+        """
+        item = token_item(link.name)
+        with self._desk.lock:
+            # Else there was a lock, a change by another daemon, or a logout that the store refused: saving finds out which.
+            is_read = item in self._tokens
+            if is_read and not self._keeps(link, old):
+                return False
+            unsaved = _Unsaved(Kept(owner_of(link), new), old, self._tokens.version(item))
+            self._unsaved[link.name] = unsaved
+            if is_read:
+                self._tokens.hold(item, unsaved.kept)
+            return True
+
+    def save(self, link: Link, token: AccessToken) -> None:
+        """
+        Write *token*, which came from a renewal, to the store, unless that has it or has something newer.
+
+        A lock of ours does not stand in the way. Raises as the store does.
+        """
+        with self._desk.lock:
+            unsaved = self._unsaved.get(link.name)
+            if unsaved is not None and unsaved.kept.value is token:
+                self._save(link.name, unsaved)
+
+    def save_all(self) -> None:
+        """Write to the store what it takes; the rest stays, and is tried again."""
+        for name in list(self._unsaved):
+            self._try_to_save(name)
+
+    def drop(self, name: str) -> None:
+        """Forget the token that was not saved yet of the link called *name*: it was forgotten, or another one took its place."""
+        self._unsaved.pop(name, None)
+
+    def _keeps(self, link: Link, token: AccessToken) -> bool:
+        kept = self._tokens.peek(token_item(link.name))
+        return kept is not None and kept.value.is_same_as(token)  # another object, when it was read anew
+
+    def _try_to_save(self, name: str) -> None:
+        if name in self._unsaved:
+            with suppress(DaemonError):
+                self._save(name, self._unsaved[name])
+
+    def _save(self, name: str, unsaved: _Unsaved) -> None:
+        item = token_item(name)
+        for tries_left in reversed(range(TRIES)):
+            try:
+                self._tokens.write(item, unsaved.kept, unsaved.version)
+                break
+            except StoreConflictError:
+                if not tries_left:
+                    raise
+                if not self._still_has_the_old_one(item, unsaved):
+                    break  # ours is there already, or a newer one, or there was a logout
+        del self._unsaved[name]
+
+    def _still_has_the_old_one(self, item: str, unsaved: _Unsaved) -> bool:
+        """Take what the store has now, unless that is the old token, perhaps with its user's name."""
+        before = self._tokens.peek(item)
+        kept = self._tokens.reload(item)
+        if kept is None or not kept.value.is_same_as(unsaved.old):
+            return False
+        unsaved.version = self._tokens.version(item)
+        if before is not None:
+            self._tokens.hold(item, before)
+        else:
+            self._tokens.drop(item)
+        return True
