@@ -69,7 +69,10 @@ def with_settings(page: str, rows: Iterable[Setting]) -> str:
 
 
 def _needed(row: Setting) -> str:
-    return ("in the file, yes" if row.is_kept else "yes") if row.is_needed else "no"
+    if not row.is_needed:
+        return "no"
+    words = ["in the file"] * row.is_kept + [f"with {' or '.join(f'`{name}`' for name in row.schemes)}"] * bool(row.schemes)
+    return ", ".join([*words, "yes"])
 
 
 def pages_with_examples() -> list[Path]:

@@ -45,11 +45,12 @@ class NamedAnswer(BaseModel):
 
 
 def make_link_answer(rows: Iterable[Setting]) -> type[NamedAnswer]:
-    """Return the fields of an answer about a link: name and settings, null where one is not set."""
+    """Return the fields of an answer about a link: name and settings, null for one that is not set, or not of its scheme."""
     described: dict[str, Any] = {}
     for row in rows:
-        is_there = row.is_needed or row.default is not None
-        described[row.name] = (row.kind.type if is_there else row.kind.type | None, Field(description=row.answered or None))
+        told = Field(None, description=row.answered or None) if row.schemes else Field(description=row.answered or None)
+        is_there = not row.schemes and (row.is_needed or row.default is not None)
+        described[row.name] = (row.kind.type if is_there else row.kind.type | None, told)
     return create_model("NamedLink", __base__=NamedAnswer, **described)
 
 

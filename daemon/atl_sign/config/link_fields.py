@@ -10,7 +10,11 @@ from atl_sign.config.setting import Choice, Setting, Written, settings_of, writt
 
 def link_settings(schemes: Schemes) -> dict[str, Setting]:
     """Return the row of every setting that a link can have, by its name, in the order in which they are shown."""
-    return {row.name: row for row in _rows(schemes, *schemes)}
+    rows = {}
+    for row in _rows(schemes, *schemes):
+        having = tuple(scheme for scheme, own in schemes.items() if row in own)
+        rows[row.name] = replace(row, schemes=having) if 0 < len(having) < len(schemes) else row
+    return rows
 
 
 def settings_of_scheme(schemes: Schemes, scheme: str) -> dict[str, Setting]:

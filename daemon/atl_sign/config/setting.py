@@ -35,6 +35,7 @@ class Setting:
     kind: Kind
     default: Any = None  # the value of a setting that is left out
     is_needed: bool = False  # in the file; there is no default then
+    schemes: tuple[str, ...] = ()  # those whose links have it; () for a setting of every link
     is_kept: bool = False  # a PUT that leaves it out keeps the value that the link has
     when_wrong: Any = None  # the value in place of one of another kind; a link with one is not used at all
     option: str = ""  # how the command line names it: "--timeout SECONDS", "--allow-insecure"; the URL is a word of its own

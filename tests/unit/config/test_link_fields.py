@@ -1,9 +1,12 @@
 """Links of several schemes: each has the settings that its scheme gives it, and no others."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from atl_sign.api.schemas import make_link_answer, make_link_fields
 from atl_sign.base.errors import BadFieldsError
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.link_command import format_link_command
@@ -11,6 +14,7 @@ from atl_sign.config.link_fields import link_from_fields, link_settings, link_to
 from atl_sign.config.setting import Setting, Text
 from atl_sign.config.settings import parse_settings
 from atl_sign.schemes.registry import SCHEMES
+from tests.tools.write_docs import with_settings
 
 USER = Setting("user", Text("[^:]{1,255}", "is not 1 to 255 characters without a colon"), is_needed=True, is_kept=True)
 THREE = {**SCHEMES, "bearer": (), "basic": (USER,)}
@@ -120,6 +124,29 @@ def test_what_is_kept_stays_with_its_scheme() -> None:
     assert (
         format_link_command(ann, proxy="http://p:1") == f"atl-sign link add jira {URL} --proxy http://p:1 --timeout 5 --replace"
     )
+
+
+def test_an_answer_has_only_the_settings_of_its_scheme() -> None:
+    """What another scheme has is null; the twin: with one scheme its key is always there."""
+    link = link_from_fields("jira", {"url": URL, "scheme": "bearer"}, THREE)
+
+    answer = make_link_answer(link_settings(THREE).values())(name="jira", **link_to_fields(link)).model_dump()
+
+    assert (answer["scheme"], answer["consumer_key"], answer["user"]) == ("bearer", None, None)
+    with pytest.raises(ValidationError):
+        make_link_answer(link_settings({"oauth1": THREE["oauth1"]}).values())(name="jira", **link_to_fields(link))
+    assert make_link_fields(link_settings(THREE).values()).model_validate({"url": URL, "scheme": "bearer"})
+
+
+def test_the_documentation_says_which_scheme_needs_a_setting() -> None:
+    """One that every link has needs no such words."""
+    rows = link_settings({**THREE, "basic": (replace(USER, docs="who you are", option="--user USER"),)}).values()
+
+    table = with_settings("| setting | option | needed | what it is |\n\n", rows)
+
+    assert "| `consumer_key` | `--consumer-key` | in the file, with `oauth1`, yes | 1 to" in table
+    assert "| `user` | `--user` | in the file, with `basic`, yes | who you are |" in table
+    assert "| `url` | `URL` | yes |" in table
 
 
 def test_a_choice_of_one_scheme_is_not_offered() -> None:
