@@ -58,9 +58,10 @@ lint:
 bats:
 	PATH="$(CURDIR)/$(BIN):$$PATH" bats --print-output-on-failure tests/clients/bash
 
-format: $(VENV)/.installed-dev  ## rewrite the code in its format
+format: $(VENV)/.installed-dev  ## rewrite the code in its format, and what is made of the table of commands
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python -m tests.tools.write_commands
 
 system-packages:  ## install the Debian packages that the tests need
 	@tests/tools/system-packages

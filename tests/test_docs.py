@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from atl_sign.base.errors import DaemonError
 from atl_sign.base.findings import LINK_CHECKS, MACHINE_CHECKS, VERDICTS
+from atl_sign.commands.table.calls import CALLS
 from atl_sign.config.setting import settings_of
 from atl_sign.config.settings import Settings, parse_settings
 from atl_sign.grants.states import DanceWord
@@ -200,21 +201,12 @@ def test_hints_work_when_they_are_pasted() -> None:
 
 
 def test_every_option_of_link_add_is_documented() -> None:
-    """Those that the command takes stand in its help, in commands.md, in the manual page, and in each completion."""
-    script = (REPOSITORY / "clients/bash/atl-sign").read_text()
-    parsed = re.search(r"parse link '([^']*)' '([^']*)'", script)
-    assert parsed is not None
-    options = {f"--{name}" for name in f"{parsed[1]} {parsed[2]}".split()}
+    """Those of the table of commands, of which help, manual page and completions are made, stand in commands.md, too."""
+    form = next(form for command in CALLS for form in command.forms if form.verb == "add")
     section = read("commands.md").partition("## link:")[2].partition("\n## ")[0]
-    manual = read("man/atl-sign.1").replace("\\-", "-").partition("Options of\n.Cm link add")[2].partition(".Ss ")[0]
-    completions = [path.read_text() for path in (REPOSITORY / "clients/completion").iterdir()]
 
-    assert {"--replace", "--git-days"} <= options
-    assert options == set(re.findall(r"^\| `(--[a-z-]+)", section, re.M))
-    assert options == {f"-{option}" for option in re.findall(r"^\.It Fl (-[a-z-]+)", manual, re.M)}
-    assert options <= set(re.findall(r"^  (--[a-z-]+)", script.partition("HELP[link]=")[2].partition("cmd_link()")[0], re.M))
-    for completion in completions:
-        assert all(option in completion or f"-l {option[2:]}" in completion for option in options)
+    assert {"--replace", "--git-days"} <= {option.name for option in form.options}
+    assert [option.name for option in form.options] == re.findall(r"^\| `(--[a-z-]+)", section, re.M)
 
 
 def test_every_room_and_target_is_named() -> None:

@@ -11,6 +11,7 @@ _atl_sign() {
 	while ((at < ${#words[@]})) && [[ ${words[at]} == --json ]]; do ((at++)); done
 	if ((at < ${#words[@]})); then command=${words[at]}; fi
 	((at++))
+	_atl_sign_alias
 	if [[ $command == curl ]]; then
 		_atl_sign_curl "$1" "$2"
 		return
@@ -26,7 +27,7 @@ _atl_sign() {
 		fi
 	done
 	if [[ -z $command ]]; then
-		_atl_sign_offer link key dance check logout git header curl status lock unlock store log doctor setup help serve stop restart demo sandbox service --help --version --json
+		_atl_sign_offer "${_atl_sign_commands[@]}" "${_atl_sign_aliases[@]}" --help --version --json
 	elif [[ -n $pending ]]; then
 		_atl_sign_value "$pending" "$current" '' "$1"
 	elif [[ $current == --?*=* ]]; then
@@ -61,53 +62,75 @@ _atl_sign_split() {
 	unset -v 'words[-1]'
 }
 
+# --- made by tests/tools/write_commands.py: table ---
+_atl_sign_commands=(setup link key dance check logout git header curl status log doctor lock unlock store serve stop restart service demo sandbox help)
+_atl_sign_aliases=(ls rm login)
+
+# Sets command, verb and place to what an alias stands for.
+_atl_sign_alias() {
+	case $command in
+	ls) command=link verb=list place=1 ;;
+	rm) command=link verb=remove place=1 ;;
+	login) command=dance ;;
+	esac
+}
+
 _atl_sign_has_value() {
 	case $command:$1 in
 	link:--consumer-key | link:--signing-url | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
-	serve:--key-fd | key:--bits | header:--form | header:--link) ;;
-	sandbox:--port | sandbox:--product | sandbox:--product-version | sandbox:--context-path | sandbox:--base-url) ;;
-	sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life | sandbox:--token-days-max) ;;
-	sandbox:--refusals) ;;
+	key:--bits) ;;
+	header:--form | header:--link) ;;
+	curl:--link) ;;
+	log:--link | log:--since) ;;
+	serve:--key-fd) ;;
+	sandbox:--port | sandbox:--product | sandbox:--product-version | sandbox:--context-path | sandbox:--base-url | sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life | sandbox:--token-days-max | sandbox:--refusals) ;;
 	*) return 1 ;;
 	esac
 }
 
 _atl_sign_options() {
 	case $command:$verb in
-	link:add)
-		_atl_sign_offer --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --allow-insecure --git --git-days \
-			--replace --json --help
-		;;
+	setup:*) _atl_sign_offer --help ;;
+	link:add) _atl_sign_offer --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --allow-insecure --git --git-days --replace --json --help ;;
+	link:*) _atl_sign_offer --json --help ;;
 	key:new) _atl_sign_offer --bits --replace --json --help ;;
+	key:*) _atl_sign_offer --json --help ;;
 	dance:*) _atl_sign_offer --oob --no-browser --json --help ;;
-	header:*) _atl_sign_offer --form --link --json --help ;;
+	check:*) _atl_sign_offer --json --help ;;
 	logout:*) _atl_sign_offer --keep-git-token --json --help ;;
+	git:*) _atl_sign_offer --json --help ;;
+	header:*) _atl_sign_offer --form --link --json --help ;;
 	status:*) _atl_sign_offer --exit-code --json --help ;;
-	doctor:*) _atl_sign_offer --report --redact --json --help ;;
 	log:*) _atl_sign_offer --follow --link --since --json --help ;;
+	doctor:*) _atl_sign_offer --json --report --redact --help ;;
+	lock:*) _atl_sign_offer --json --help ;;
 	unlock:*) _atl_sign_offer --new --change --stdin --json --help ;;
-	store:*) _atl_sign_offer --volatile --stdin --json --help ;;
-	link:* | key:* | check:* | git:* | lock:*) _atl_sign_offer --json --help ;;
-	demo:*) _atl_sign_offer --no-browser --help ;;
-	sandbox:*)
-		_atl_sign_offer --port --product --product-version --cloud --context-path --base-url --behind-proxy --clock-offset \
-			--token-life --scoped-only --request-token-life --token-days-max --tokens-must-expire --refusals --help
-		;;
+	store:move) _atl_sign_offer --volatile --stdin --json --help ;;
+	store:*) _atl_sign_offer --json --help ;;
 	serve:*) _atl_sign_offer --key-fd --help ;;
-	setup:* | stop:* | restart:*) _atl_sign_offer --help ;;
-	service:*) _atl_sign_offer --json --help ;;
+	stop:*) _atl_sign_offer --help ;;
+	restart:*) _atl_sign_offer --help ;;
+	service:status) _atl_sign_offer --json --help ;;
+	service:*) _atl_sign_offer --help ;;
+	demo:*) _atl_sign_offer --no-browser --help ;;
+	sandbox:*) _atl_sign_offer --port --product --product-version --cloud --scoped-only --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life --token-days-max --tokens-must-expire --refusals --help ;;
+	help:*) _atl_sign_offer --help ;;
 	esac
 }
 
-# _atl_sign_value OPTION TEXT PREFIX PROGRAM: what may follow that option; PREFIX is what stands before TEXT in the same word
+# _atl_sign_value OPTION TEXT PREFIX PROGRAM: what may follow that option, behind PREFIX in the same word
 _atl_sign_value() {
 	local current=$2 index
 	case $command:$1 in
-	link:--ca-bundle | link:--client-cert) _atl_sign_files ;;
-	header:--form) [[ $current != @* ]] || _atl_sign_files ;;
-	header:--link | curl:--link | log:--link) _atl_sign_links "$4" ;;
-	key:--bits) _atl_sign_offer 2048 3072 4096 ;;
+	link:--ca-bundle) _atl_sign_files ;;
+	link:--client-cert) _atl_sign_files ;;
 	link:--git) _atl_sign_offer read write ;;
+	key:--bits) _atl_sign_offer 2048 3072 4096 ;;
+	header:--form) [[ $current != @* ]] || _atl_sign_files ;;
+	header:--link) _atl_sign_links "$4" ;;
+	curl:--link) _atl_sign_links "$4" ;;
+	log:--link) _atl_sign_links "$4" ;;
+	doctor:--report) _atl_sign_files ;;
 	sandbox:--product) _atl_sign_offer bamboo jira confluence bitbucket ;;
 	sandbox:--refusals) _atl_sign_offer both newline header body page ;;
 	esac
@@ -117,18 +140,30 @@ _atl_sign_value() {
 # _atl_sign_argument PROGRAM: what may stand where no option does
 _atl_sign_argument() {
 	case $command:$place:$verb in
+	setup:0:) _atl_sign_links "$1" ;;
 	link:0:) _atl_sign_offer add list show remove setup default ;;
-	link:1:show | link:1:remove | link:1:setup | link:1:default | dance:0: | check:0: | logout:0: | status:0: | doctor:0: | setup:0: | git:1:setup | git:1:remove) _atl_sign_links "$1" ;;
+	link:1:show) _atl_sign_links "$1" ;;
+	link:1:remove) _atl_sign_links "$1" ;;
+	link:1:setup) _atl_sign_links "$1" ;;
+	link:1:default) _atl_sign_links "$1" ;;
 	key:0:) _atl_sign_offer new ;;
-	service:0:) _atl_sign_offer install uninstall status ;;
+	dance:0:) _atl_sign_links "$1" ;;
+	check:0:) _atl_sign_links "$1" ;;
+	logout:0:) _atl_sign_links "$1" ;;
 	git:0:) _atl_sign_offer setup remove ;;
-	store:0:) _atl_sign_offer move ;;
-	store:1:move) _atl_sign_offer secret-service file memory keyring: ;;
+	git:1:setup) _atl_sign_links "$1" ;;
+	git:1:remove) _atl_sign_links "$1" ;;
 	header:0:) _atl_sign_offer GET POST PUT DELETE HEAD PATCH OPTIONS ;;
 	header:1:*) _atl_sign_urls "$1" ;;
-	help:0:) _atl_sign_offer link key dance check logout git header curl status lock unlock store log doctor setup help serve stop restart demo sandbox service ;;
+	status:0:) _atl_sign_links "$1" ;;
+	doctor:0:) _atl_sign_links "$1" ;;
+	store:0:) _atl_sign_offer move ;;
+	store:1:move) _atl_sign_offer secret-service file memory keyring: ;;
+	service:0:) _atl_sign_offer install uninstall status ;;
+	help:0:) _atl_sign_offer "${_atl_sign_commands[@]}" ;;
 	esac
 }
+# --- end of table ---
 
 # _atl_sign_offer WORD…: those that go on from current
 _atl_sign_offer() {

@@ -1,5 +1,22 @@
 # Completion of atl-sign for fish.
 
+# --- made by tests/tools/write_commands.py: words ---
+set -g __atl_sign_valued --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --form --link --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
+
+function __atl_sign_alias
+    switch $argv[1]
+        case ls
+            string join \n -- link list $argv[2..-1]
+        case rm
+            string join \n -- link remove $argv[2..-1]
+        case login
+            string join \n -- dance $argv[2..-1]
+        case '*'
+            string join \n -- $argv
+    end
+end
+# --- end of words ---
+
 # The words after the command's name, up to the cursor, without a --json before the command.
 function __atl_sign_words
     set -l words (commandline -opc)
@@ -7,7 +24,7 @@ function __atl_sign_words
     while test (count $words) -gt 0; and test "$words[1]" = --json
         set -e words[1]
     end
-    string join \n -- $words
+    set -q words[1]; and __atl_sign_alias $words
 end
 
 # __atl_sign_at COMMAND [PLACE [VERB…]]: whether the cursor is after COMMAND, with so many arguments before it, the first one of VERB.
@@ -27,8 +44,7 @@ function __atl_sign_at
         if test $waits = yes
             set waits no
         else if string match -q -- '-*' $word
-            if contains -- $word --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --form --link \
-                    --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
+            if contains -- $word $__atl_sign_valued
                 set waits yes
             end
         else
@@ -115,6 +131,8 @@ end
 complete -c atl-sign -e
 complete -c atl-sign -f
 
+# --- made by tests/tools/write_commands.py: table ---
+complete -c atl-sign -n '__atl_sign_at -' -a setup -d 'from nothing to the first signed request, step by step'
 complete -c atl-sign -n '__atl_sign_at -' -a link -d 'keep application links'
 complete -c atl-sign -n '__atl_sign_at -' -a key -d 'the public key that application links are given'
 complete -c atl-sign -n '__atl_sign_at -' -a dance -d 'consent in the browser, once for each link'
@@ -123,100 +141,153 @@ complete -c atl-sign -n '__atl_sign_at -' -a logout -d 'forget the token'
 complete -c atl-sign -n '__atl_sign_at -' -a git -d 'let git authenticate to a Bitbucket'
 complete -c atl-sign -n '__atl_sign_at -' -a header -d 'one Authorization header, good for one request'
 complete -c atl-sign -n '__atl_sign_at -' -a curl -d 'curl, signed'
-complete -c atl-sign -n '__atl_sign_at -' -a status -d 'how the daemon is'
+complete -c atl-sign -n '__atl_sign_at -' -a status -d 'how the daemon is, and which links need a dance'
 complete -c atl-sign -n '__atl_sign_at -' -a log -d 'what was signed for whom'
+complete -c atl-sign -n '__atl_sign_at -' -a doctor -d 'what is wrong here, and the command that fixes it'
 complete -c atl-sign -n '__atl_sign_at -' -a lock -d 'forget every secret in memory'
 complete -c atl-sign -n '__atl_sign_at -' -a unlock -d 'read the store again'
 complete -c atl-sign -n '__atl_sign_at -' -a store -d 'carry the secrets over to another store'
-complete -c atl-sign -n '__atl_sign_at -' -a doctor -d 'what is wrong here, and what mends it'
-complete -c atl-sign -n '__atl_sign_at -' -a help -d 'what a command does'
-complete -c atl-sign -n '__atl_sign_at -' -a setup -d 'from nothing to the first signed request, step by step'
-complete -c atl-sign -n '__atl_sign_at -' -a serve -d 'run the daemon'
+complete -c atl-sign -n '__atl_sign_at -' -a serve -d 'serve on the Unix socket until SIGTERM'
 complete -c atl-sign -n '__atl_sign_at -' -a stop -d 'end the daemon'
 complete -c atl-sign -n '__atl_sign_at -' -a restart -d 'end the daemon and start it'
+complete -c atl-sign -n '__atl_sign_at -' -a service -d 'have systemd start the daemon at log-in'
 complete -c atl-sign -n '__atl_sign_at -' -a demo -d 'sandbox, daemon, dance and signed curl in a throw-away folder'
 complete -c atl-sign -n '__atl_sign_at -' -a sandbox -d 'a provider to try against'
-complete -c atl-sign -n '__atl_sign_at -' -a service -d 'have the daemon started at log-in'
+complete -c atl-sign -n '__atl_sign_at -' -a help -d 'the commands, or one command in full'
+complete -c atl-sign -n '__atl_sign_at -' -a ls -d 'the same as link list'
+complete -c atl-sign -n '__atl_sign_at -' -a rm -d 'the same as link remove'
+complete -c atl-sign -n '__atl_sign_at -' -a login -d 'the same as dance'
 complete -c atl-sign -n '__atl_sign_at -' -l version -d 'print the version'
+complete -c atl-sign -n '__atl_sign_at -' -s h -l help -d 'print the commands'
+complete -c atl-sign -n '__atl_sign_at -' -l json -d 'print the daemon\'s JSON answer, errors too'
 
-for command in - link key dance check logout git header status lock unlock store log doctor setup serve stop restart demo sandbox service
-    complete -c atl-sign -n "__atl_sign_at $command" -s h -l help -d 'print what the command does'
-end
-for command in - link key dance check logout git header status lock unlock store service
-    complete -c atl-sign -n "__atl_sign_at $command" -l json -d "print the daemon's JSON answer"
-end
+complete -c atl-sign -n '__atl_sign_at setup' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at setup 0' -a '(__atl_sign_links)'
 
-complete -c atl-sign -n '__atl_sign_at link 0' -a add -d 'register a link'
-complete -c atl-sign -n '__atl_sign_at link 0' -a list -d 'every link and its token'
-complete -c atl-sign -n '__atl_sign_at link 0' -a show -d 'one link'
+complete -c atl-sign -n '__atl_sign_at link' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at link' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at link 0' -a add -d 'register a link, make the consumer\'s key if there is none, and print what an administrator enters in the product'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l consumer-key -d 'the name that the product knows you by (default: the daemon\'s)'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l signing-url -d 'the base URL that the product behind its proxy believes it has'
+complete -c atl-sign -n '__atl_sign_at link any add' -rF -l ca-bundle -d 'PEM file of the certificate authorities to trust for this link'
+complete -c atl-sign -n '__atl_sign_at link any add' -rF -l client-cert -d 'PEM file of certificate and key for TLS client authentication'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l proxy -d 'proxy for the daemon\'s own requests'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l timeout -d 'how long the daemon waits for the product'
+complete -c atl-sign -n '__atl_sign_at link any add' -l allow-insecure -d 'let atl-sign curl pass -k on to curl for this link'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l git -a 'read write' -d 'what git may do at this Bitbucket (default: write)'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l git-days -d 'how long a token for git lives, 1 to 90 (default: 7)'
+complete -c atl-sign -n '__atl_sign_at link any add' -l replace -d 'change the link if there is one of this name'
+complete -c atl-sign -n '__atl_sign_at link 0' -a list -d 'print every link and the state of its token: none, active or expired'
+complete -c atl-sign -n '__atl_sign_at link 0' -a show -d 'print the settings of one link'
+complete -c atl-sign -n '__atl_sign_at link 1 show' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at link 0' -a remove -d 'forget the link and its token'
-complete -c atl-sign -n '__atl_sign_at link 0' -a setup -d 'what an administrator enters'
-complete -c atl-sign -n '__atl_sign_at link 0' -a default -d 'take this one of several with its address'
-complete -c atl-sign -n '__atl_sign_at link 1 show remove setup default' -a '(__atl_sign_links)'
-complete -c atl-sign -n '__atl_sign_at link any add' -x -l consumer-key -d 'name that the product knows you by'
-complete -c atl-sign -n '__atl_sign_at link any add' -x -l signing-url -d 'base URL that the product believes it has'
-complete -c atl-sign -n '__atl_sign_at link any add' -rF -l ca-bundle -d 'PEM file of authorities'
-complete -c atl-sign -n '__atl_sign_at link any add' -rF -l client-cert -d 'PEM file of certificate and key'
-complete -c atl-sign -n '__atl_sign_at link any add' -x -l proxy -d 'proxy for this link'
-complete -c atl-sign -n '__atl_sign_at link any add' -x -l timeout -d 'seconds that the daemon waits for the product'
-complete -c atl-sign -n '__atl_sign_at link any add' -l allow-insecure -d "let curl's -k be used"
-complete -c atl-sign -n '__atl_sign_at link any add' -x -l git -a 'read write' -d 'what git may do'
-complete -c atl-sign -n '__atl_sign_at link any add' -x -l git-days -d 'days that a token for git lives'
-complete -c atl-sign -n '__atl_sign_at link any add' -l replace -d 'change the link of this name'
+complete -c atl-sign -n '__atl_sign_at link 1 remove' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at link 0' -a setup -d 'print again what an administrator enters'
+complete -c atl-sign -n '__atl_sign_at link 1 setup' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at link 0' -a default -d 'make this link the default among those with its base URL'
+complete -c atl-sign -n '__atl_sign_at link 1 default' -a '(__atl_sign_links)'
 
+complete -c atl-sign -n '__atl_sign_at key' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at key' -l json -d 'print the daemon\'s JSON answer, errors too'
 complete -c atl-sign -n '__atl_sign_at key 0' -a new -d 'make a key'
-complete -c atl-sign -n '__atl_sign_at key any new' -x -l bits -a '2048 3072 4096' -d 'bits of the key'
-complete -c atl-sign -n '__atl_sign_at key any new' -l replace -d 'though there is a key'
+complete -c atl-sign -n '__atl_sign_at key any new' -x -l bits -a '2048 3072 4096' -d '2048 (the default), 3072 or 4096'
+complete -c atl-sign -n '__atl_sign_at key any new' -l replace -d 'though there is one; every application link must then be given the new key'
 
-complete -c atl-sign -n '__atl_sign_at dance 0; or __atl_sign_at check 0; or __atl_sign_at logout 0; or __atl_sign_at status 0; or __atl_sign_at doctor 0; or __atl_sign_at setup 0' -a '(__atl_sign_links)'
-complete -c atl-sign -n '__atl_sign_at logout' -l keep-git-token -d 'git goes on with its token'
-complete -c atl-sign -n '__atl_sign_at git 0' -a setup -d 'let git ask for a token'
-complete -c atl-sign -n '__atl_sign_at git 0' -a remove -d 'take that out again'
-complete -c atl-sign -n '__atl_sign_at git 1 setup remove' -a '(__atl_sign_links)'
-complete -c atl-sign -n '__atl_sign_at dance' -l oob -d 'the product shows a code'
-complete -c atl-sign -n '__atl_sign_at dance; or __atl_sign_at demo' -l no-browser -d 'open no browser'
+complete -c atl-sign -n '__atl_sign_at dance' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at dance' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at dance' -l oob -d 'the product shows a code, and you bring it here; the default over SSH and without a browser'
+complete -c atl-sign -n '__atl_sign_at dance' -l no-browser -d 'print the address, open nothing, and wait until you have opened it on this machine'
+complete -c atl-sign -n '__atl_sign_at dance 0' -a '(__atl_sign_links)'
 
+complete -c atl-sign -n '__atl_sign_at check' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at check' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at check 0' -a '(__atl_sign_links)'
+
+complete -c atl-sign -n '__atl_sign_at logout' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at logout' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at logout' -l keep-git-token -d 'leave git its token, which stays good until it ends'
+complete -c atl-sign -n '__atl_sign_at logout 0' -a '(__atl_sign_links)'
+
+complete -c atl-sign -n '__atl_sign_at git' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at git' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at git 0' -a setup -d 'have git-credential-atl-sign asked for addresses below the link\'s base URL, and no other helper'
+complete -c atl-sign -n '__atl_sign_at git 1 setup' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at git 0' -a remove -d 'take these lines out again; no daemon is needed for that'
+complete -c atl-sign -n '__atl_sign_at git 1 remove' -a '(__atl_sign_links)'
+
+complete -c atl-sign -n '__atl_sign_at header' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at header' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at header' -x -l form -a '(__atl_sign_form)' -d 'the body, if it is application/x-www-form-urlencoded; @FILE and @- (standard input) are read as they are'
+complete -c atl-sign -n '__atl_sign_at header' -x -l link -a '(__atl_sign_links)' -d 'the link to sign for, when several cover the URL'
 complete -c atl-sign -n '__atl_sign_at header 0' -a 'GET POST PUT DELETE HEAD PATCH OPTIONS'
 complete -c atl-sign -n '__atl_sign_at header 1' -a '(__atl_sign_urls)'
-complete -c atl-sign -n '__atl_sign_at header' -x -l form -a '(__atl_sign_form)' -d 'body, if it is a form; @FILE, @-'
-complete -c atl-sign -n '__atl_sign_at header' -x -l link -a '(__atl_sign_links)' -d 'link to sign for'
-
-complete -c atl-sign -n '__atl_sign_at status' -l exit-code -d '1 when a dance is needed'
-
-complete -c atl-sign -n '__atl_sign_at doctor' -F -l report -d 'write a bundle for a bug report'
-complete -c atl-sign -n '__atl_sign_at doctor' -l redact -d 'leave hosts and paths out of it'
-complete -c atl-sign -n '__atl_sign_at doctor' -l json -d 'print JSON'
-
-complete -c atl-sign -n '__atl_sign_at log' -l follow -d 'go on with what comes'
-complete -c atl-sign -n '__atl_sign_at log' -x -l link -a '(__atl_sign_links)' -d 'of one link alone'
-complete -c atl-sign -n '__atl_sign_at log' -x -l since -d '30m, 2h or 7d ago, or a date'
-complete -c atl-sign -n '__atl_sign_at log' -l json -d 'the lines as they were recorded'
-
 complete -c atl-sign -n '__atl_sign_at curl' -a '(__atl_sign_curl)'
 
-complete -c atl-sign -n '__atl_sign_at serve' -x -l key-fd -d 'descriptor that gives the passphrase'
-complete -c atl-sign -n '__atl_sign_at unlock' -l new -d 'make the file of secrets'
-complete -c atl-sign -n '__atl_sign_at unlock' -l change -d 'give it another passphrase'
-complete -c atl-sign -n '__atl_sign_at unlock' -l stdin -d 'read the passphrase from standard input'
-complete -c atl-sign -n '__atl_sign_at store 0' -a move -d 'to another store'
+complete -c atl-sign -n '__atl_sign_at status' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at status' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at status' -l exit-code -d '1 when a link may not sign without a dance (or the store does not say), 0 when none needs one'
+complete -c atl-sign -n '__atl_sign_at status 0' -a '(__atl_sign_links)'
+
+complete -c atl-sign -n '__atl_sign_at log' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at log' -l follow -d 'continue with new ones'
+complete -c atl-sign -n '__atl_sign_at log' -x -l link -a '(__atl_sign_links)' -d 'only of one link'
+complete -c atl-sign -n '__atl_sign_at log' -x -l since -d '30m, 2h or 7d ago, or a date or time like 2026-11-25T08:00 (UTC)'
+complete -c atl-sign -n '__atl_sign_at log' -l json -d 'the lines as they were recorded'
+
+complete -c atl-sign -n '__atl_sign_at doctor' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at doctor' -l json -d 'print one object: version, result and checks'
+complete -c atl-sign -n '__atl_sign_at doctor' -F -l report -d 'write a bundle for a bug report, without secrets'
+complete -c atl-sign -n '__atl_sign_at doctor' -l redact -d 'with --report: leave hosts and the paths of requests out of the bundle'
+complete -c atl-sign -n '__atl_sign_at doctor 0' -a '(__atl_sign_links)'
+
+complete -c atl-sign -n '__atl_sign_at lock' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at lock' -l json -d 'print the daemon\'s JSON answer, errors too'
+
+complete -c atl-sign -n '__atl_sign_at unlock' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at unlock' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at unlock' -l new -d 'make the file, with a passphrase of your choice'
+complete -c atl-sign -n '__atl_sign_at unlock' -l change -d 'give the file another passphrase'
+complete -c atl-sign -n '__atl_sign_at unlock' -l stdin -d 'read the passphrase from standard input, one line each: the present one, then the new one'
+
+complete -c atl-sign -n '__atl_sign_at store' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at store' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at store 0' -a move -d 'carry every secret over to BACKEND'
+complete -c atl-sign -n '__atl_sign_at store any move' -l volatile -d 'needed for memory, which ends with the daemon'
+complete -c atl-sign -n '__atl_sign_at store any move' -l stdin -d 'read the passphrase of the store\'s file from standard input, one line; the file is made if need be'
 complete -c atl-sign -n '__atl_sign_at store 1 move' -a 'secret-service file memory keyring:'
-complete -c atl-sign -n '__atl_sign_at store' -l volatile -d 'to memory, though it ends with the daemon'
-complete -c atl-sign -n '__atl_sign_at store' -l stdin -d 'read the passphrase from standard input'
-complete -c atl-sign -n '__atl_sign_at help 0' -a 'link key dance check logout git header curl status lock unlock store log doctor setup help serve stop restart demo sandbox service'
 
-complete -c atl-sign -n '__atl_sign_at service 0' -a 'install uninstall status'
+complete -c atl-sign -n '__atl_sign_at serve' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at serve' -x -l key-fd -d 'descriptor that gives the passphrase of the store\'s file'
 
-complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on'
-complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product -a 'bamboo jira confluence bitbucket' -d 'product to play'
-complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product-version -d 'another version of a product'
-complete -c atl-sign -n '__atl_sign_at sandbox' -l cloud -d 'a Cloud site and its gateway too'
-complete -c atl-sign -n '__atl_sign_at sandbox' -l tokens-must-expire -d 'refuse personal access tokens without an end'
-complete -c atl-sign -n '__atl_sign_at sandbox' -l scoped-only -d 'a gateway that refuses unscoped API tokens'
-complete -c atl-sign -n '__atl_sign_at sandbox' -x -l context-path -d 'instead of /PRODUCT'
-complete -c atl-sign -n '__atl_sign_at sandbox' -x -l base-url -d 'configured base URL'
-complete -c atl-sign -n '__atl_sign_at sandbox' -l behind-proxy -d 'check signatures against --base-url'
-complete -c atl-sign -n '__atl_sign_at sandbox' -x -l clock-offset -d 'seconds that its clock is ahead'
-complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-life -d 'seconds that an access token lives'
-complete -c atl-sign -n '__atl_sign_at sandbox' -x -l request-token-life -d 'seconds that a request token lives'
-complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-days-max -d 'days that a personal access token lives at most'
+complete -c atl-sign -n '__atl_sign_at stop' -s h -l help -d 'print what the command does'
+
+complete -c atl-sign -n '__atl_sign_at restart' -s h -l help -d 'print what the command does'
+
+complete -c atl-sign -n '__atl_sign_at service' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at service 0' -a install -d 'link, enable and start the units of this installation, and prove them by one request'
+complete -c atl-sign -n '__atl_sign_at service 0' -a uninstall -d 'remove everything that install made'
+complete -c atl-sign -n '__atl_sign_at service 0' -a status -d 'print how units and daemon are; the exit status is 1 when there is something to do'
+complete -c atl-sign -n '__atl_sign_at service any status' -l json -d 'with status: print it as JSON'
+
+complete -c atl-sign -n '__atl_sign_at demo' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at demo' -l no-browser -d 'approve by itself even where a browser is'
+
+complete -c atl-sign -n '__atl_sign_at sandbox' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on; 0, the default, is any free one'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product -a 'bamboo jira confluence bitbucket' -d 'product to play; all four without it'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product-version -d 'another version of a product, such as jira=8.13.0, which has no personal access tokens'
+complete -c atl-sign -n '__atl_sign_at sandbox' -l cloud -d 'play Atlassian Cloud too: a site, its gateway, account pages, Bitbucket Cloud, on the five ports after --port'
+complete -c atl-sign -n '__atl_sign_at sandbox' -l scoped-only -d 'with --cloud: the gateway refuses API tokens without scopes'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l context-path -d 'instead of /PRODUCT, with a single --product; / for none'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l base-url -d 'the configured base URL, when it is to differ from the real address'
+complete -c atl-sign -n '__atl_sign_at sandbox' -l behind-proxy -d 'check signatures against --base-url, as behind a badly set-up proxy'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l clock-offset -d 'how far the sandbox\'s clock is ahead'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-life -d 'life of an access token'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l request-token-life -d 'life of a request token'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-days-max -d 'for how long at most a user may ask for a personal access token'
+complete -c atl-sign -n '__atl_sign_at sandbox' -l tokens-must-expire -d 'refuse a personal access token without an end, as an administrator can demand it'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l refusals -a 'both newline header body page' -d 'how an OAuth problem arrives'
+
+complete -c atl-sign -n '__atl_sign_at help' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at help 0' -a 'setup link key dance check logout git header curl status log doctor lock unlock store serve stop restart service demo sandbox help'
+# --- end of table ---

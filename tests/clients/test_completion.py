@@ -1,5 +1,6 @@
 """What the shells offer after `atl-sign`: real bash and zsh in a terminal, real fish, with curl's own completion and without."""
 
+import os
 import re
 import subprocess
 import sys
@@ -53,6 +54,9 @@ COMMANDS = [
     "sandbox",
     "service",
 ]
+
+
+ALIASES = {"login", "ls", "rm"}
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,8 @@ def options_of(command: str) -> set[str]:
     """The long options that the help of one of our commands names."""
     is_daemons = command in ("log", "doctor", "setup", "serve", "stop", "restart", "demo", "sandbox", "service")
     line = [sys.executable, "-m", "atl_sign.commands.cli", command, "--help"] if is_daemons else [str(ATL_SIGN), "help", command]
-    text = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    text = subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
 
 
@@ -196,6 +201,8 @@ def options_of(command: str) -> set[str]:
         ("atl-sign --json link setup j", {"jira"}),
         ("atl-sign dance --oob ", {"bamboo", "jira"}),
         ("atl-sign check b", {"bamboo"}),
+        ("atl-sign rm ", {"bamboo", "jira"}),
+        ("atl-sign --json login j", {"jira"}),
         ("atl-sign logout ", {"bamboo", "jira"}),
         ("atl-sign git ", {"setup", "remove"}),
         ("atl-sign git setup ", {"bamboo", "jira"}),
@@ -229,6 +236,8 @@ def test_words(lab: Lab, shell: str, line: str, words: set[str]) -> None:
         "atl-sign nonsense --",
         "atl-sign link list b",
         "atl-sign link show bamboo j",
+        "atl-sign ls b",
+        "atl-sign rm bamboo j",
         "atl-sign check x",
         "atl-sign git x",
         "atl-sign git setup bamboo j",
@@ -249,7 +258,7 @@ def test_every_command_is_offered(lab: Lab, shell: str) -> None:
     """And no other."""
     words = offered(shell, lab, "atl-sign ")
 
-    assert {word for word in words if not word.startswith("-")} == set(COMMANDS)
+    assert {word for word in words if not word.startswith("-")} == {*COMMANDS, *ALIASES}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -257,8 +266,12 @@ def test_every_command_is_offered(lab: Lab, shell: str) -> None:
     ("line", "command"),
     [
         ("link add", "link"),
+        ("rm", "check"),  # an alias of `link remove`, which takes what `check` takes
+        ("login", "dance"),
         ("key new", "key"),
-        *((name, name) for name in COMMANDS if name not in ("link", "key", "curl", "help")),
+        ("store move", "store"),
+        ("service status", "service"),
+        *((name, name) for name in COMMANDS if name not in ("link", "key", "store", "service", "curl", "help")),
     ],
 )
 def test_every_option_is_offered(lab: Lab, shell: str, line: str, command: str) -> None:

@@ -1,9 +1,8 @@
 """What `atl-signd` prints: output, errors, log. Control sequences from elsewhere do not reach the terminal."""
 
-import argparse
 import logging
 import sys
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 from atl_sign.base.text import format_error, printable, to_text
 
@@ -24,6 +23,13 @@ def say(*lines: str, out: TextIO | None = None, colour: str | None = None, flush
     print(text, end="", file=sys.stdout if out is None else out, flush=flush)
 
 
+def say_text(text: str) -> None:
+    """Print *text*, which ends with a newline or not: each line cleaned as by `printable`, but for its tabs; raises OSError."""
+    for line in text.rstrip("\n").split("\n"):
+        sys.stdout.write("\t".join(printable(part) for part in line.split("\t")) + "\n")
+    sys.stdout.flush()
+
+
 def prompt(question: str) -> None:
     """Print *question*, cleaned as by `printable`, and stay on its line."""
     sys.stdout.write(printable(question))
@@ -33,14 +39,6 @@ def prompt(question: str) -> None:
 def complain(program: str, message: object, hint: str | None = None) -> None:
     """Print why *program* failed, and the hint on a line of its own, on standard error."""
     say(*format_error(f"{program}: {message}", hint), out=sys.stderr)
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """argparse's own, whose errors repeat what was typed, or what a script put there."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print usage and *message*, and end the process with status 2."""
-        super().error(printable(message))
 
 
 class LogFormatter(logging.Formatter):

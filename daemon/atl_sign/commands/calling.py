@@ -8,8 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from atl_sign.base.errors import AtlSignError
-from atl_sign.base.terminal import complain, say
-from atl_sign.base.text import printable
+from atl_sign.base.terminal import complain, say, say_text
 from atl_sign.commands.autostart import SERVICE_HINT, autostart, has_unit_at
 from atl_sign.commands.daemon_call import STATUS_S, DaemonAnswer, NoAnswerError, RawAnswer, call_daemon, find_listener, send_call
 from atl_sign.commands.programs import ProgramError
@@ -130,11 +129,8 @@ class Conversation:
 
 def print_answer(text: str) -> None:
     """Print *text* on standard output, with its tabs; raises CommandError when that cannot be written."""
-    lines = text.rstrip("\n").split("\n")
     try:
-        for line in lines:
-            sys.stdout.write("\t".join(printable(part) for part in line.split("\t")) + "\n")
-        sys.stdout.flush()
+        say_text(text)
     except OSError as exc:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would try again at its end
         raise CommandError("standard output cannot be written") from exc

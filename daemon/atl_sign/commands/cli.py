@@ -1,12 +1,10 @@
 """The command line of the daemon's own process: `atl-signd`."""
 
-import argparse
 import gc
 import io
 import json
 import logging
 import os
-import re
 import resource
 import sys
 import threading
@@ -14,11 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 
 from atl_sign import __version__
-from atl_sign.base.terminal import ArgumentParser, complain, say
+from atl_sign.base.terminal import complain, say
+from atl_sign.commands.command_line import CommandLine, UsageError, read_line, show_help, suggest
+from atl_sign.commands.table.handed_over import HANDED_OVER
+from atl_sign.commands.table.rows import usage_of
 
+_USAGE = 2
 _NO_DAEMON = 3  # as the clients' own status for that
 _LAST_THREADS_S = 0.3  # for those that are about to end
 _GC_WHILE_LOADING = (100_000, 50, 1_000)  # by default the garbage collector runs dozens of times, a tenth of the start
@@ -30,156 +31,112 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _allow_large_files()
     os.umask(0o077)  # all that we make is for our user alone, and an inherited umask could even keep us from our own folders
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = ArgumentParser(prog="atl-signd", description="The daemon of atl-sign, and what belongs to its own process.")
-    parser.add_argument("--version", action="version", version=f"atl-signd {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, words: str, program: str = "atl-sign") -> argparse.ArgumentParser:
-        # People type atl-sign, which hands over to us.
-        listed: dict[str, Any] = {} if name in (*_CHECKS, "offer") else {"help": words}  # atl-sign's help has the others
-        return commands.add_parser(name, **listed, description=f"{words[0].upper()}{words[1:]}.", prog=f"{program} {name}")
-
-    serving = add("serve", "serve on the Unix socket until SIGTERM")
-    serving.add_argument(
-        "--key-fd", type=_descriptor, metavar="N", help="descriptor that gives the passphrase of the store's file"
-    )
-    serving.add_argument("--passed-on", type=_descriptors, help=argparse.SUPPRESS)  # from the version that ran before
-    serving.add_argument("--report-fd", type=_descriptor, help=argparse.SUPPRESS)  # for autostart: why there is no daemon
-    demo = add("demo", "sandbox, daemon, dance and signed curl in a throw-away folder")
-    demo.add_argument("--no-browser", action="store_true", help="approve by itself even where a browser is")
-    log = add("log", "the decisions that were recorded")
-    log.add_argument("--follow", action="store_true", help="go on with what comes")
-    log.add_argument("--link", metavar="NAME", help="of one link alone")
-    log.add_argument("--since", metavar="TIME", help="30m, 2h or 7d ago, or a date or time like 2026-11-25T08:00 (UTC)")
-    log.add_argument("--json", action="store_true", help="the lines as they were recorded")
-    doctor = add("doctor", "what is wrong here, and the command that mends it")
-    doctor.add_argument("name", nargs="?", metavar="NAME", help="look at this link alone")
-    doctor.add_argument("--json", action="store_true", help="print JSON")
-    doctor.add_argument("--report", nargs="?", const="", metavar="FILE", help="write a bundle for a bug report, without secrets")
-    doctor.add_argument("--redact", action="store_true", help="with --report: without hosts and paths")
-    commands.add_parser("sandbox", help="a provider to try against", add_help=False)
-    add("autostart", "start the daemon when none answers, and wait until it does; what clients call", "atl-signd")
-    guide = add("setup", "from nothing to the first signed request: address, store, key, form, dance, check")
-    guide.add_argument("name", nargs="?", metavar="NAME", help="the link to continue with")
-    add("stop", "end the daemon; the next command starts it again")
-    add("restart", "end the daemon and start it, for another version or another ATL_SIGN_STORE")
-    service = add("service", "have systemd start it at log-in")
-    service.add_argument("action", choices=("install", "uninstall", "status"), help="what to do")
-    service.add_argument("--json", action="store_true", help="with status: print it as JSON")
-    _add_calls(add)
-    add("offer", "offer a store to a person at a terminal; what atl-sign calls when the daemon has none", "atl-signd")
-    if given[:1] == ["sandbox"]:  # it has options of its own
+    name = given[0] if given else ""
+    if name == "sandbox":  # it has options of its own
         from atl_sign.sandbox.__main__ import main as run_sandbox
 
         return run_sandbox(given[1:])
-    chosen, unknown = parser.parse_known_args(given)
-    if unknown:
-        commands.choices[chosen.command].error(f"unrecognized arguments: {' '.join(unknown)}")
-    if chosen.command in _CHECKS:
-        _CHECKS[chosen.command](commands.choices[chosen.command], chosen)
-    if chosen.command == "doctor" and chosen.redact and chosen.report is None:
-        parser.error("--redact goes with --report")
-    return _run(chosen)
+    if name == "--version":
+        say(f"atl-signd {__version__}")
+        return 0
+    if name in ("-h", "--help", ""):
+        say(*_list_commands(), out=sys.stdout if name else sys.stderr)
+        return 0 if name else _USAGE
+    command = HANDED_OVER.get(name)
+    if command is None:
+        complain("atl-signd", f"there is no command {name}{suggest(name, HANDED_OVER, 'atl-signd ')}", "atl-signd --help")
+        return _USAGE
+    try:
+        line = read_line(command, given[1:])
+        if line.wants_help:
+            say(*show_help(command).split("\n"))
+            return 0
+        return _RUN[name](line)
+    except UsageError as exc:
+        complain("atl-sign", exc)
+        say(*exc.usage.split("\n"), out=sys.stderr)
+        return _USAGE
 
 
-def _add_calls(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the commands that the bash command hands over because they ask for passphrases or change other programs' settings."""
-    for name, usage, words in (
-        ("git", "git setup NAME | git remove NAME", "let git authenticate to a Bitbucket"),
-        ("unlock", "unlock [--new | --change] [--stdin]", "read the store again"),
-        ("store", "store move BACKEND [--volatile] [--stdin]", "carry the secrets over to another store"),
-    ):
-        parser = add(name, words)
-        parser.usage = f"atl-sign {usage}"
-        parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-        parser.add_argument("--json", action="store_true", help="print the daemon's JSON answer")
-        if name == "git":
-            continue
-        if name == "unlock":
-            parser.add_argument("--new", action="store_true", help="make the file, with a passphrase of your choice")
-            parser.add_argument("--change", action="store_true", help="give the file another passphrase")
-        else:
-            parser.add_argument("--volatile", action="store_true", help="needed for memory, which ends with the daemon")
-        parser.add_argument("--stdin", action="store_true", help="read the passphrase from standard input, one line each")
+def _list_commands() -> list[str]:
+    """Return what `--help` prints: the commands that only this program has a page for."""
+    rows = [row for row in HANDED_OVER.values() if row.page == "atl-signd"]
+    lines = [f"  {row.name:12}{row.summary}" for row in rows]
+    head = ["usage: atl-signd COMMAND …", "", "The daemon of atl-sign, and what belongs to its own process.", ""]
+    return [*head, *lines, "", "atl-signd COMMAND --help prints what a command takes, --version the version."]
 
 
-def _check_git(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
-    verb = chosen.words[0] if chosen.words else None
-    if verb is None:
-        parser.error("git needs a verb: setup or remove")
-    if verb not in ("setup", "remove"):
-        parser.error(f"there is no git {verb}")
-    if len(chosen.words) != 2:
-        parser.error(f"git takes 2 argument(s), not {len(chosen.words)}")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", chosen.words[1]):
-        parser.error("a link's name is up to 64 letters, digits, dots, dashes and underscores")
+def _run_doctor(line: CommandLine) -> int:
+    from atl_sign.commands.doctor.examine import run_doctor
+
+    if line.has("--redact") and not line.has("--report"):
+        raise UsageError("--redact goes with --report", usage_of(HANDED_OVER["doctor"]))
+    name = line.words[0] if line.words else None
+    return run_doctor(os.environ, name, as_json=line.has("--json"), report=line.get("--report"), redact=line.has("--redact"))
 
 
-def _check_unlock(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
-    if chosen.words:
-        parser.error(f"unlock takes 0 argument(s), not {len(chosen.words)}")
-    if chosen.new and chosen.change:
-        parser.error("--new and --change exclude each other")
+def _run_setup(line: CommandLine) -> int:
+    from atl_sign.commands.setup_guide import run_setup
+
+    return run_setup(os.environ, line.words[0] if line.words else None)
 
 
-def _check_store(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
-    if chosen.words[:1] != ["move"]:
-        parser.error("store needs a verb: move")
-    if len(chosen.words) != 2:
-        parser.error("store move takes the store to move to")
+def _run_stop(_line: CommandLine) -> int:
+    from atl_sign.commands.stopping import run_stop
+
+    return run_stop(os.environ)
 
 
-_CHECKS = {"git": _check_git, "unlock": _check_unlock, "store": _check_store}
+def _run_restart(_line: CommandLine) -> int:
+    from atl_sign.commands.stopping import run_restart
+
+    return run_restart(os.environ)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    """Run the command that was chosen; each imports what it needs, and no more."""
-    if chosen.command == "serve":
-        return _serve(chosen.key_fd, chosen.passed_on, chosen.report_fd)
-    if chosen.command == "autostart":
-        return _autostart()
-    if chosen.command == "log":
-        return _log(chosen.link, chosen.since, as_json=chosen.json, follow=chosen.follow)
-    if chosen.command == "doctor":
-        from atl_sign.commands.doctor.examine import run_doctor
+def _run_service(line: CommandLine) -> int:
+    from atl_sign.commands.service.run import run_service
 
-        return run_doctor(os.environ, chosen.name, as_json=chosen.json, report=chosen.report, redact=chosen.redact)
-    if chosen.command == "setup":
-        from atl_sign.commands.setup_guide import run_setup
+    return run_service(line.form.verb, os.environ, as_json=line.has("--json"))
 
-        return run_setup(os.environ, chosen.name)
-    if chosen.command in ("git", "unlock", "store", "offer"):
-        return _run_call(chosen)
-    if chosen.command in ("stop", "restart"):
-        from atl_sign.commands.stopping import run_restart, run_stop
 
-        return (run_stop if chosen.command == "stop" else run_restart)(os.environ)
-    if chosen.command == "service":
-        from atl_sign.commands.service.run import run_service
-
-        return run_service(chosen.action, os.environ, as_json=chosen.json)
+def _run_demo(line: CommandLine) -> int:
     from atl_sign.commands.demo import run_demo
 
-    return run_demo(may_open_browser=not chosen.no_browser)
+    return run_demo(may_open_browser=not line.has("--no-browser"))
 
 
-def _run_call(chosen: argparse.Namespace) -> int:
-    resource.setrlimit(
-        resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
-    )  # no file of a passphrase in memory
-    if chosen.command == "git":
-        from atl_sign.commands.git_setup import run_git
+def _run_git(line: CommandLine) -> int:
+    from atl_sign.commands.git_setup import run_git
 
-        return run_git(os.environ, *chosen.words, as_json=chosen.json)
-    if chosen.command == "unlock":
-        from atl_sign.commands.unlock import run_unlock
+    return run_git(os.environ, line.form.verb, line.words[0], as_json=line.has("--json"))
 
-        return run_unlock(os.environ, new=chosen.new, change=chosen.change, from_stdin=chosen.stdin, as_json=chosen.json)
-    from atl_sign.commands.store_move import run_offer, run_store_move
 
-    if chosen.command == "offer":
-        return run_offer(os.environ)
-    return run_store_move(os.environ, chosen.words[1], volatile=chosen.volatile, from_stdin=chosen.stdin, as_json=chosen.json)
+def _run_unlock(line: CommandLine) -> int:
+    from atl_sign.commands.unlock import run_unlock
+
+    _keep_no_core()
+    new, change = line.has("--new"), line.has("--change")
+    return run_unlock(os.environ, new=new, change=change, from_stdin=line.has("--stdin"), as_json=line.has("--json"))
+
+
+def _run_store(line: CommandLine) -> int:
+    from atl_sign.commands.store_move import run_store_move
+
+    _keep_no_core()
+    volatile, from_stdin = line.has("--volatile"), line.has("--stdin")
+    return run_store_move(os.environ, line.words[0], volatile=volatile, from_stdin=from_stdin, as_json=line.has("--json"))
+
+
+def _run_offer(_line: CommandLine) -> int:
+    from atl_sign.commands.store_move import run_offer
+
+    _keep_no_core()
+    return run_offer(os.environ)
+
+
+def _keep_no_core() -> None:
+    """Let no file keep the passphrase that will be in memory."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _allow_large_files() -> None:
@@ -194,21 +151,28 @@ def _allow_large_files() -> None:
         sys.dont_write_bytecode = True
 
 
-def _descriptor(text: str) -> int:
-    """Return the number of a file descriptor; ValueError, which argparse tells, when it is none."""
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+def _descriptor(line: CommandLine, name: str) -> int | None:
+    """Return the number of the file descriptor that the option *name* has, if it was given; raises UsageError."""
+    text = line.get(name)
+    if text is not None and not text.isdecimal():
+        raise UsageError(f"option {name} needs a number", usage_of(HANDED_OVER["serve"]))
+    return None if text is None else int(text)
 
 
-def _descriptors(text: str) -> tuple[int, int]:
-    """Return two of them, with a comma between; ValueError when it is anything else."""
-    first, second = text.split(",")
-    return _descriptor(first), _descriptor(second)
+def _descriptors(line: CommandLine, name: str) -> tuple[int, int] | None:
+    """Return the two file descriptors that the option *name* has with a comma between, if it was given; raises UsageError."""
+    text = line.get(name)
+    if text is None:
+        return None
+    first, _, second = text.partition(",")
+    if not first.isdecimal() or not second.isdecimal():
+        raise UsageError(f"option {name} needs two numbers", usage_of(HANDED_OVER["serve"]))
+    return int(first), int(second)
 
 
-def _serve(key_fd: int | None, passed_on: tuple[int, int] | None, report_fd: int | None) -> int:
+def _run_serve(line: CommandLine) -> int:
+    key_fd, report_fd = _descriptor(line, "--key-fd"), _descriptor(line, "--report-fd")
+    passed_on = _descriptors(line, "--passed-on")
     gc.set_threshold(*_GC_WHILE_LOADING)  # before the imports
     from atl_sign.base.variables import absolute_paths
     from atl_sign.server.listening import StartError, TakenError
@@ -227,14 +191,16 @@ def _serve(key_fd: int | None, passed_on: tuple[int, int] | None, report_fd: int
     return 0
 
 
-def _log(link: str | None, since: str | None, *, as_json: bool, follow: bool) -> int:
+def _run_log(line: CommandLine) -> int:
     from atl_sign.commands.log import LogFilter, NothingRecordedError, follow_log, parse_since, show_log
+
+    since, as_json, follow = line.get("--since"), line.has("--json"), line.has("--follow")
 
     def write(text: str) -> None:
         say(text, flush=follow)
 
     try:
-        wanted = LogFilter(link, None if since is None else parse_since(since, datetime.now(UTC)))
+        wanted = LogFilter(line.get("--link"), None if since is None else parse_since(since, datetime.now(UTC)))
     except ValueError as exc:
         complain("atl-sign", exc, "write 30m, 2h or 7d, or a date like 2026-11-25")
         return 2
@@ -270,7 +236,7 @@ def _end_quietly(status: int = 0) -> int:
     return status
 
 
-def _autostart() -> int:
+def _run_autostart(_line: CommandLine) -> int:
     from atl_sign.base.variables import absolute_paths
     from atl_sign.commands.autostart import autostart
     from atl_sign.server.listening import StartError
@@ -293,6 +259,22 @@ def _end_past_waiting_threads() -> None:
                 logging.shutdown()
                 os._exit(0)  # as safe as a kill -9, after which nothing needs repair (design, section 8)
 
+
+_RUN: dict[str, Callable[[CommandLine], int]] = {
+    "autostart": _run_autostart,
+    "demo": _run_demo,
+    "doctor": _run_doctor,
+    "git": _run_git,
+    "log": _run_log,
+    "offer": _run_offer,
+    "restart": _run_restart,
+    "serve": _run_serve,
+    "service": _run_service,
+    "setup": _run_setup,
+    "stop": _run_stop,
+    "store": _run_store,
+    "unlock": _run_unlock,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -69,6 +69,39 @@ fails() {
 	fails 2 "usage: atl-sign dance NAME" atl-sign dance
 }
 
+@test "a slip of the keys: the nearest command, verb or option is named" {
+	fails 2 "did you mean: atl-sign link" atl-sign lnk
+	fails 2 "did you mean: atl-sign status" atl-sign statsu
+	fails 2 "did you mean: atl-sign login" atl-sign lgoin
+	fails 2 "did you mean: atl-sign unlock" atl-sign unlokc
+	fails 2 "did you mean: atl-sign link remove" atl-sign link remvoe bamboo
+	fails 2 "did you mean: atl-sign help header" atl-sign help heade
+	fails 2 "unknown option --lnik, did you mean: --link" atl-sign header GET "$BASE" --lnik bamboo
+	fails 2 "unknown option --exitcode, did you mean: --exit-code" atl-sign status --exitcode
+	fails 2 "unknown option --sdtin, did you mean: --stdin" atl-sign unlock --sdtin
+	fails 2 "there is no store mvoe, did you mean: atl-sign store move" atl-sign store mvoe file
+	# The twin: what is like nothing.
+	local line
+	for line in frobnicate "status --frobnicate" "link frobnicate" "unlock --frobnicate" "store frobnicate" "help frobnicate" x; do
+		# shellcheck disable=SC2086 # words
+		fails 2 "" atl-sign $line
+		[[ $stderr != *"did you mean"* ]]
+	done
+	fails 2 "hint: atl-sign help" atl-sign frobnicate
+}
+
+@test "aliases do and take what the commands do that they stand for" {
+	[[ $(atl-sign ls) == "$(atl-sign link list)" && $(atl-sign --json ls) == "$(atl-sign link list --json)" ]]
+	atl-sign link add short http://127.0.0.1:1/short >/dev/null 2>&1 || :
+	atl-sign link show short
+	atl-sign rm short
+	fails 1 "no application link is called short" atl-sign link show short
+	fails 2 "usage: atl-sign dance NAME" atl-sign login
+	fails 1 "no application link is called nobody" atl-sign login nobody
+	fails 2 "takes 0 argument(s)" atl-sign ls bamboo
+	[[ $(atl-sign help login) == "$(atl-sign help dance)" && $(atl-sign rm --help) == "$(atl-sign help link)" ]]
+}
+
 @test "the socket's path: ATL_SIGN_SOCK, XDG_RUNTIME_DIR, the state folder" {
 	fails 3 "there is no daemon on $PWD/none" env ATL_SIGN_SOCK="$PWD/none" atl-sign status
 	[[ $stderr == *'hint: start it: atl-sign serve &'* ]]

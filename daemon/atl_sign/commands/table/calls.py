@@ -1,0 +1,209 @@
+"""The commands of the bash program: each is one call of the daemon. And the list of all commands."""
+
+from atl_sign.commands.table.handed_over import HANDED_OVER
+from atl_sign.commands.table.rows import LINK, Argument, Command, Form, Option
+from atl_sign.config.setting import Choice, Setting
+from atl_sign.schemes.registry import LINK_SETTINGS
+
+_LINK_OPTION = Option("--link", "the link to sign for, when several cover the URL", "NAME", "links")
+_URL = Argument("URL", "urls")
+
+
+def _option_of(row: Setting) -> Option:
+    """Return the option of `link add` for the setting *row*."""
+    takes = "files" if row.metavar == "FILE" else " ".join(row.kind.words) if isinstance(row.kind, Choice) else ""
+    return Option(row.flag, row.help, row.metavar, takes)
+
+
+LINK_ADD_SETTINGS = tuple(row for row in LINK_SETTINGS.values() if row.flag)
+
+LINK_COMMAND = Command(
+    "link",
+    "keep application links",
+    "Keeps application links: a product's base URL, with its context path, under a name of yours: up to 64 letters, digits, "
+    "dots, dashes and underscores. Requests to addresses under it are signed with its token.",
+    (
+        Form(
+            "register a link, make the consumer's key if there is none, and print what an administrator enters in the product",
+            "add",
+            arguments=(Argument("NAME"), Argument("URL")),
+            options=(
+                *(_option_of(row) for row in LINK_ADD_SETTINGS),
+                Option("--replace", "change the link if there is one of this name", more="Without it that is refused."),
+            ),
+            more="If no product answers at URL, the link is kept, the last lines report why, and the exit status is 1; if URL "
+            "is a page's address, the hint is the command with the base URL.",
+        ),
+        Form("print every link and the state of its token: `none`, `active` or `expired`", "list", ("ls",)),
+        Form("print the settings of one link", "show", arguments=(LINK,)),
+        Form("forget the link and its token", "remove", ("rm",), (LINK,)),
+        Form("print again what an administrator enters", "setup", arguments=(LINK,)),
+        Form("make this link the default among those with its base URL", "default", arguments=(LINK,)),
+    ),
+    examples=("atl-sign link add bamboo https://bamboo.example.com",),
+)
+KEY = Command(
+    "key",
+    "the public key that application links are given",
+    "Prints the public key that every application link is given.",
+    (
+        Form("print the public key"),
+        Form(
+            "make a key",
+            "new",
+            options=(
+                Option("--bits", "2048 (the default), 3072 or 4096", "N", "2048 3072 4096"),
+                Option(
+                    "--replace",
+                    "though there is one; every application link must then be given the new key",
+                    more="Until then no product takes a signature.",
+                ),
+            ),
+        ),
+    ),
+)
+DANCE = Command(
+    "dance",
+    "consent in the browser, once for each link",
+    "Asks the product for an access token, and you for your consent in its page. Opens the browser, waits until you have "
+    "pressed Allow or Deny, and prints the outcome; ^C cancels.",
+    (
+        Form(
+            "ask for an access token",
+            arguments=(LINK,),
+            options=(
+                Option("--oob", "the product shows a code, and you bring it here; the default over SSH and without a browser"),
+                Option("--no-browser", "print the address, open nothing, and wait until you have opened it on this machine"),
+            ),
+        ),
+    ),
+    aliases=("login",),
+    more="Over SSH, and where no browser can be opened, the product shows a code instead, and the command asks for it; the "
+    "whole address that the browser ended on will do as well.",
+    examples=("atl-sign dance bamboo",),
+)
+CHECK = Command(
+    "check",
+    "who am I there",
+    "Asks the product who you are there, with a signed request, and warns of what looks wrong: an anonymous answer, a login "
+    "page, a clock that differs, another base URL.",
+    (Form("ask who you are", arguments=(LINK,)),),
+)
+LOGOUT = Command(
+    "logout",
+    "forget the token",
+    "Forgets the link's token here, and prints the page where you revoke it in the product. The token that was made there for "
+    "git is revoked by the command itself.",
+    (
+        Form(
+            "forget the token",
+            arguments=(LINK,),
+            options=(Option("--keep-git-token", "leave git its token, which stays good until it ends"),),
+        ),
+    ),
+    more="Only revoking makes a copied token useless.",
+)
+HEADER = Command(
+    "header",
+    "one Authorization header, good for one request",
+    "Prints the line `Authorization: OAuth ...` for one request. It is good for that method and URL, once, and for five minutes.",
+    (
+        Form(
+            "print the header",
+            arguments=(Argument("METHOD", "GET POST PUT DELETE HEAD PATCH OPTIONS"), _URL),
+            options=(
+                Option(
+                    "--form",
+                    "the body, if it is application/x-www-form-urlencoded; @FILE and @- (standard input) are read as they are",
+                    "BODY|@FILE|@-",
+                    "form",
+                    "Give it to the byte as it will be sent, line ends too. Leave every other body out: OAuth does not sign it.",
+                ),
+                _LINK_OPTION,
+            ),
+        ),
+    ),
+    examples=('curl -H @<(atl-sign header GET "$url") "$url"',),
+)
+CURL = Command(
+    "curl",
+    "curl, signed",
+    "Runs curl with a signed header for every request that it sends, which reaches it by file descriptor. Every option of the "
+    "installed curl works signed, or is refused with a reason and exit status 125 before anything is sent.",
+    (
+        Form(
+            "run curl, signed",
+            arguments=(Argument("CURL-ARGUMENT..."),),
+            options=(
+                Option(
+                    "--link",
+                    "the link to sign for; otherwise that of `ATL_SIGN_LINK`, or the one that covers the URL",
+                    "NAME",
+                    "links",
+                ),
+                Option("--dry-run", "print method, URL, form, link and signature base string, and send nothing"),
+            ),
+        ),
+    ),
+    has_json=False,
+    more="Ours come before all of curl's arguments. `~/.curlrc` and `-K` count as they do for curl. Output, exit status, "
+    "signals, progress meter and terminal behaviour are curl's own.",
+    after="The link's certificates, client certificate and proxy are given to curl, unless the line names its own. When the "
+    "product refuses the signature, or takes a signed request for an anonymous one, the remedy is printed on standard error, "
+    "unless `-s` is there.\n\n"
+    "The rule is that what is signed is what is sent, or nothing is sent. A command line that cannot be signed exactly ends "
+    "with status 125, a reason and mostly a way out, and has reached no server.\n\n"
+    "- A signature is good for one request. Several URLs, patterns, redirects and retries are therefore carried out one "
+    "request after the other, each with a signature of its own. A redirect that leaves the link is followed without a "
+    "signature, and one from https to http is not followed. What can be read only once, such as standard input, is refused "
+    "where a request may have to be sent again.\n\n"
+    "- An option that is not known might change anything about the request.\n\n"
+    "- Other credentials, in an option or in an `Authorization` header, would contradict the signature, which says who you "
+    "are.\n\n"
+    "- An address outside every link, or a `Host` header for another host, would hand a signature to a stranger.\n\n"
+    "- Whatever would keep a signed header or show it in full is refused; `-v` strikes token and signature out.\n\n"
+    "- Certificates are verified, unless the link has --allow-insecure.\n\n"
+    "`docs/commands.md` in the sources lists every refusal with what to do instead.",
+    examples=("atl-sign curl -sS https://jira.example.com/rest/api/2/myself",),
+)
+STATUS = Command(
+    "status",
+    "how the daemon is, and which links need a dance",
+    "Prints version, process, store and audit log of the daemon, then each link, or the one called NAME, with its token's "
+    "state, user and end, and warnings.",
+    (
+        Form(
+            "print how the daemon is",
+            arguments=(Argument("NAME", "links", is_needed=False),),
+            options=(
+                Option(
+                    "--exit-code",
+                    "1 when a link may not sign without a dance (or the store does not say), 0 when none needs one",
+                ),
+            ),
+        ),
+    ),
+    more="`store_state` says whether the store can be used: `ready`, `locked` or `unavailable`.",
+)
+LOCK = Command(
+    "lock",
+    "forget every secret in memory",
+    "Makes the daemon forget every secret in its memory: nothing is signed until `unlock`. Dances that wait are cancelled.",
+    (Form("forget every secret"),),
+    more="The `memory` store cannot be locked, because nothing could bring its secrets back.",
+)
+HELP = Command(
+    "help",
+    "the commands, or one command in full",
+    "Lists the commands, or prints what one of them does.",
+    (Form("list the commands", arguments=(Argument("COMMAND", "commands", is_needed=False),)),),
+    has_json=False,
+)
+
+CALLS = (LINK_COMMAND, KEY, DANCE, CHECK, LOGOUT, HEADER, CURL, STATUS, LOCK, HELP)
+_ORDER = (
+    *("setup", "link", "key", "dance", "check", "logout", "git", "header", "curl", "status", "log", "doctor"),
+    *("lock", "unlock", "store", "serve", "stop", "restart", "service", "demo", "sandbox", "help"),
+)
+_BY_NAME = {each.name: each for each in CALLS} | HANDED_OVER
+COMMANDS = tuple(_BY_NAME[name] for name in _ORDER)
