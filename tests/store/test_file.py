@@ -29,7 +29,8 @@ from atl_sign.base.errors import (
 from atl_sign.custody.stores import file as store_file
 from atl_sign.custody.stores import sealing
 from atl_sign.custody.stores.base import Store
-from atl_sign.custody.stores.file import FileStore, read_key
+from atl_sign.custody.stores.file import FileStore
+from atl_sign.custody.stores.key_file import read_key
 from atl_sign.custody.stores.sealing import ARGON2ID, SCRYPT, Cost
 from tests.lab import REPOSITORY
 from tests.store.contract import StoreContract

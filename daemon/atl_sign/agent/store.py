@@ -17,7 +17,7 @@ from atl_sign.base.errors import (
 )
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.items import KEY_ITEM, items_of_link
-from atl_sign.custody.move_note import MoveNote, MoveNotes
+from atl_sign.custody.moving import MoveNote, MoveNotes
 from atl_sign.custody.stores.base import Store
 from atl_sign.custody.stores.opening import KEYRING
 from atl_sign.custody.vault import Vault

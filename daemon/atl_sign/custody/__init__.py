@@ -1,7 +1,9 @@
 """
 Secrets at rest and in memory.
 
-A store keeps items, one for each secret; `items` names them and gives them their text; `vault` stands between the store and
-memory, and reads each item once; `moving` carries items to another store, and `move_note` remembers a move that was cut off;
-`neighbours` are the user's other daemons with the same store. Read `items` and `vault` first, then `stores` and `keys`.
+A store keeps items, one for each secret, with a version that tells whether somebody has changed it.
+`items` names them and gives them their text, `shelf` reads each once and keeps it, and `vault` is what the other rooms use.
+`renewed` sees to it that a renewed token replaces the one that was renewed, and nothing else; `moving` carries items to another
+store; `neighbours` are the user's other daemons with the same store.
+Read `items`, `shelf` and `vault` first, then `stores` and `keys`.
 """

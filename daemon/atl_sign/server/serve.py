@@ -313,7 +313,8 @@ def _unlock_at_start(store: Store, key_fd: int | None) -> None:
         if key_fd is not None:
             raise StartError(f"the store {store.backend} takes no key", "leave --key-fd out, or name the store file")
         return
-    from atl_sign.custody.stores.file import FileStore, read_key
+    from atl_sign.custody.stores.file import FileStore
+    from atl_sign.custody.stores.key_file import read_key
 
     try:
         if key_fd is not None and isinstance(store, FileStore):

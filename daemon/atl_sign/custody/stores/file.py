@@ -4,14 +4,10 @@ The store's file: every secret in one encrypted file, for machines without a key
 The file is replaced whole or not at all, and never while it cannot be read: whatever is wrong with it, nothing is lost of it.
 """
 
-import errno
-import os
 import secrets
-import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from atl_sign.base.credentials import Passphrase, Secret, StoreState
@@ -25,9 +21,10 @@ from atl_sign.base.errors import (
     StoreUnavailableError,
     WrongPassphraseError,
 )
-from atl_sign.base.files import open_without_waiting, replace_whole, sync_folder, take_lock
-from atl_sign.base.folders import explain_failure, is_there, make_folder
+from atl_sign.base.folders import is_there
 from atl_sign.custody.stores.base import TIMEOUT_S, Item, check_version, version_of
+from atl_sign.custody.stores.guarded_file import DAMAGED_HINT, GuardedFile, Stamp
+from atl_sign.custody.stores.key_file import PASSPHRASE_BYTES_MAX, read_key
 from atl_sign.custody.stores.sealing import (
     NONCE_BYTES,
     SALT_BYTES,
@@ -43,12 +40,8 @@ from atl_sign.custody.stores.sealing import (
 )
 from atl_sign.custody.stores.tries import Tries
 
-PASSPHRASE_BYTES_MAX = 1024
 UNLOCK_HINT = "atl-sign unlock"
 NEW_HINT = "atl-sign unlock --new"
-
-_DAMAGED_HINT = "put the file back from a backup; nothing was written to it"
-_FOREIGN_BITS = 0o077
 
 
 class FileStore:
@@ -79,14 +72,14 @@ class FileStore:
         """
         self.path = path
         self._key_file = key_file
-        self._timeout_s = timeout_s
+        self._file = GuardedFile(path, SEALED_BYTES_MAX, timeout_s)
         self._tries = Tries(clock)
         self._turn = threading.RLock()
         self._key: StoreKey | None = None
         self._is_key_from_file = False
         self._items: dict[str, Secret] = {}
         self._generation = 0
-        self._stamp: tuple[int, ...] | None = None  # of the file that `_items` came from
+        self._stamp: Stamp | None = None  # of the file that `_items` came from
 
     def read(self, name: str) -> Item | None:
         """See `Store.read`."""
@@ -97,7 +90,7 @@ class FileStore:
 
     def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
         """See `Store.write`; nothing comes between the look at the version and the write, whatever process it is of."""
-        with self._turn, self._alone():
+        with self._turn, self._file.alone():
             key = self._refresh()
             check_version(name, self._items.get(name), if_version)
             self._save({**self._items, name: value}, key)
@@ -105,7 +98,7 @@ class FileStore:
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
-        with self._turn, self._alone():
+        with self._turn, self._file.alone():
             key = self._refresh()
             if name in self._items:
                 self._save({each: value for each, value in self._items.items() if each != name}, key)
@@ -143,7 +136,7 @@ class FileStore:
         elif self._key_file is not None:
             self.unlock_with(self._key_file)
         else:
-            if not self._is_there():
+            if not self._file.is_there():
                 raise self._locked()
             raise PassphraseNeededError("the store is locked", UNLOCK_HINT)
 
@@ -168,7 +161,7 @@ class FileStore:
 
     def unlock_or_create(self, passphrase: Passphrase) -> None:
         """Unlock, or make the store that is not there yet: for machines where nobody is asked. Raises as `unlock`."""
-        if self._is_there():
+        if self._file.is_there():
             self._open(passphrase, None, is_guess=False)
         else:
             self.unlock(None, passphrase)
@@ -180,12 +173,10 @@ class FileStore:
 
     def discard(self) -> None:
         """See `Store.discard`: the file goes, unless something is still in it."""
-        with self._turn, self._alone():
+        with self._turn, self._file.alone():
             self._refresh()
             if not self._items:
-                with self._in_our_words("removed"):
-                    self.path.unlink(missing_ok=True)
-                sync_folder(self.path.parent)
+                self._file.remove()
                 self.lock()
 
     def _open(self, passphrase: Passphrase, new: Passphrase | None, *, is_guess: bool = True) -> None:
@@ -205,7 +196,7 @@ class FileStore:
             # An older file than was known before is taken here: whoever typed the passphrase may have put a backup back.
             self._key, self._items, self._generation, self._stamp = key, items, header.generation, None
             if next_key is not None:
-                with self._alone():
+                with self._file.alone():
                     self._refresh()
                     self._save(self._items, next_key)
             else:
@@ -213,13 +204,13 @@ class FileStore:
 
     def _create(self, passphrase: Passphrase) -> None:
         with self._tries.attempt():
-            if self._is_there():
+            if self._file.is_there():
                 raise self._exists()
             if self._key is not None:  # what was read from the one that is gone would go on in memory alone
                 raise self._gone()
             key = _derive_new(passphrase)
-        with self._turn, self._alone():
-            if self._is_there():
+        with self._turn, self._file.alone():
+            if self._file.is_there():
                 raise self._exists()
             self._generation = 0
             self._is_key_from_file = False
@@ -230,11 +221,8 @@ class FileStore:
         key = self._key
         if key is None:
             raise self._locked()
-        try:
-            status = self.path.lstat()
-        except OSError:
-            status = None
-        if status is None or _stamp_of(status) != self._stamp:
+        stamp = self._file.stamp()
+        if stamp is None or stamp != self._stamp:
             content, stamp = self._read_file()
             try:
                 header = parse_header(content)
@@ -251,75 +239,32 @@ class FileStore:
         return key
 
     def _save(self, items: dict[str, Secret], key: StoreKey) -> None:
-        """Put a file with *items* in the place of the one before, and then keep both in memory; within `_alone`."""
+        """Put a file with *items* in the place of the one before, and then keep both in memory; within `GuardedFile.alone`."""
         generation = self._generation + 1
         content = seal_items(items, key, generation=generation, nonce=secrets.token_bytes(NONCE_BYTES))
         if len(content) > SEALED_BYTES_MAX:
             raise StoreUnavailableError(f"{self.path} would be larger than {SEALED_BYTES_MAX >> 20} MiB", "remove links")
-        with self._in_our_words("written"):
-            status = replace_whole(self.path, content, self.path.with_name(f".{self.path.name}.new"))
+        stamp = self._file.replace(content)
         if self._key is not None and self._key is not key:
             self._key.wipe()
-        self._key, self._items, self._generation, self._stamp = key, items, generation, _stamp_of(status)
+        self._key, self._items, self._generation, self._stamp = key, items, generation, stamp
 
-    def _read_file(self) -> tuple[bytes, tuple[int, ...]]:
+    def _read_file(self) -> tuple[bytes, Stamp]:
         """Return the file's content and stamp; raises StoreMissingError, StoreUnavailableError."""
         try:
-            descriptor = open_without_waiting(self.path, os.O_RDONLY)
+            return self._file.read()
         except FileNotFoundError:
             if self._key is not None:
                 raise self._gone() from None
             raise StoreMissingError(f"there is no store at {self.path}", NEW_HINT) from None
-        except OSError as exc:
-            if exc.errno == errno.ELOOP:
-                raise StoreUnavailableError(
-                    f"{self.path} is a symbolic link", "put the file itself there, or lead XDG_STATE_HOME there"
-                ) from None
-            raise self._failed("read", exc) from exc
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise StoreUnavailableError(f"{self.path} is not a regular file", "move it away")
-            if status.st_uid != os.geteuid():
-                raise StoreUnavailableError(f"{self.path} belongs to another user", "move it away")
-            if status.st_mode & _FOREIGN_BITS:
-                hint = f"if nobody else has changed it: chmod 600 {self.path}"
-                raise StoreUnavailableError(f"{self.path} is open to other users", hint)
-            if status.st_size > SEALED_BYTES_MAX:
-                raise StoreUnavailableError(f"{self.path} is larger than {SEALED_BYTES_MAX >> 20} MiB", _DAMAGED_HINT)
-            with self._in_our_words("read"), os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(), _stamp_of(status)
-        finally:
-            os.close(descriptor)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes from changing the file meanwhile."""
-        folder = self.path.parent
-        with self._in_our_words("written"):
-            make_folder(folder)
-            status = folder.stat()
-            descriptor = open_without_waiting(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT)
-        try:
-            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-                raise StoreUnavailableError(f"others may write into {folder}", f"make it yours alone: chmod 700 {folder}")
-            with self._in_our_words("locked against other processes"):
-                if not take_lock(descriptor, self._timeout_s):
-                    raise BlockingIOError(errno.EWOULDBLOCK, "another one holds the lock")
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _is_there(self) -> bool:
-        return os.path.lexists(self.path)
 
     def _locked(self) -> StoreLockedError:
-        if self._is_there():
+        if self._file.is_there():
             return StoreLockedError("the store is locked", UNLOCK_HINT)
         return StoreMissingError("there is no store yet: it is made with a passphrase of your choice", NEW_HINT)
 
     def _gone(self) -> StoreUnavailableError:
-        hint = f"{_DAMAGED_HINT}; to begin with an empty one: atl-sign lock, then {NEW_HINT}"
+        hint = f"{DAMAGED_HINT}; to begin with an empty one: atl-sign lock, then {NEW_HINT}"
         return StoreUnavailableError(f"{self.path} is gone", hint)
 
     def _exists(self) -> StoreExistsError:
@@ -328,47 +273,8 @@ class FileStore:
         )
 
     def _unusable(self, exc: SealError) -> StoreUnavailableError:
-        hint = "open it with the atl-sign that wrote it, or a newer one" if isinstance(exc, OtherVersionError) else _DAMAGED_HINT
+        hint = "open it with the atl-sign that wrote it, or a newer one" if isinstance(exc, OtherVersionError) else DAMAGED_HINT
         return StoreUnavailableError(f"{self.path} cannot be opened: {exc}", hint)
-
-    def _failed(self, what: str, exc: OSError) -> StoreUnavailableError:
-        reason = explain_failure(exc, self.path)
-        return StoreUnavailableError(
-            f"{self.path} cannot be {what}: {reason}", "make room or mend the permissions; what stood there before still stands"
-        )
-
-    @contextmanager
-    def _in_our_words(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            raise self._failed(what, exc) from exc
-
-
-def read_key(source: Path | int) -> Passphrase:
-    """
-    Return what a key file, or a descriptor, holds up to its end, less one newline there; a descriptor is closed.
-
-    Raises:
-        StoreUnavailableError: it cannot be read.
-        BadFieldsError: it is empty or too long.
-    """
-    try:
-        with open(source, "rb", buffering=0) as file:  # noqa: PTH123 - it may be a descriptor
-            content = bytearray()
-            while len(content) <= PASSPHRASE_BYTES_MAX + 1 and (part := file.read(PASSPHRASE_BYTES_MAX + 2)):
-                content += part
-    except OSError as exc:
-        raise StoreUnavailableError(
-            f"the store's key cannot be read: {exc.strerror}", "look at LoadCredential= or --key-fd"
-        ) from exc
-    if content.endswith(b"\n"):
-        del content[-1:]
-    if not 1 <= len(content) <= PASSPHRASE_BYTES_MAX:
-        raise BadFieldsError(f"the store's key is not 1 to {PASSPHRASE_BYTES_MAX} bytes long")
-    passphrase = Passphrase(content)
-    content[:] = bytes(len(content))
-    return passphrase
 
 
 def _derive_new(passphrase: Passphrase) -> StoreKey:
@@ -376,7 +282,3 @@ def _derive_new(passphrase: Passphrase) -> StoreKey:
         return derive_key(passphrase, best_cost(), secrets.token_bytes(SALT_BYTES))
     except SealError as exc:
         raise StoreUnavailableError(f"no store can be made: {exc}", "end other programs, then try again") from None
-
-
-def _stamp_of(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev, status.st_mode, status.st_uid
