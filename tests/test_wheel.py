@@ -17,7 +17,10 @@ pytestmark = pytest.mark.slow
 SHARED = {
     "scripts/atl-sign": "clients/bash/atl-sign",
     "scripts/git-credential-atl-sign": "clients/git/git-credential-atl-sign",
-    **{f"scripts/{path.name}": f"clients/bash/{path.name}" for path in sorted((REPOSITORY / "clients/bash").glob("*.bash"))},
+    **{
+        f"data/libexec/atl-sign/{path.name}": f"clients/bash/{path.name}"
+        for path in sorted((REPOSITORY / "clients/bash").glob("*.bash"))
+    },
     "data/share/man/man1/atl-sign.1": "docs/man/atl-sign.1",
     "data/share/man/man1/atl-signd.1": "docs/man/atl-signd.1",
     "data/share/bash-completion/completions/atl-sign": "clients/completion/atl-sign.bash",
@@ -57,6 +60,36 @@ def test_the_wheel_has_no_other_shared_file(wheel: Path) -> None:
         names = {name.partition(".data/")[2] for name in content.namelist() if ".data/" in name}
 
     assert {name for name in names if name not in SHARED} == set()
+
+
+def curl_version(command: Path) -> "subprocess.CompletedProcess[str]":
+    """`atl-sign curl --version`, for which the whole of its files is read and no daemon is asked."""
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", "ATL_SIGN_AUTOSTART": "0"}
+    return subprocess.run([command, "curl", "--version"], env=environment, capture_output=True, text=True, timeout=30)
+
+
+def test_no_helper_file_is_a_command(environment: Path) -> None:
+    """Only what is typed is in the folder of commands; git looks for its helper by name."""
+    assert {path.name for path in (environment / "bin").iterdir()} == {"atl-sign", "atl-signd", "git-credential-atl-sign"}
+
+
+def test_the_command_finds_its_files(environment: Path, tmp_path: Path) -> None:
+    """From where the wheel puts them, from the checkout, and through symbolic links to both; the twin: without them."""
+    for number, installed in enumerate((environment / "bin/atl-sign", REPOSITORY / "clients/bash/atl-sign")):
+        link = tmp_path / f"link-{number}"
+        link.symlink_to(os.path.relpath(installed, tmp_path))
+        for command in (installed, link):
+            done = curl_version(command)
+            assert (done.returncode, done.stdout[:5]) == (0, "curl "), done.stderr
+    lonely = tmp_path / "bin/atl-sign"
+    lonely.parent.mkdir()
+    shutil.copy(REPOSITORY / "clients/bash/atl-sign", lonely)
+
+    refused = curl_version(lonely)
+
+    assert (refused.returncode, refused.stdout) == (125, "")
+    assert "nothing was sent: there is no " in refused.stderr
+    assert refused.stderr.endswith("hint: install atl-sign again\n")
 
 
 def where(environment: Path, page: str, *, is_on_path: bool) -> str:
