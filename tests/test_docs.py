@@ -19,7 +19,7 @@ from atl_sign.config.settings import Settings, parse_settings
 from atl_sign.grants.states import DanceWord
 from atl_sign.sandbox import Sandbox
 from atl_sign.schemes.oauth1 import problems
-from atl_sign.schemes.registry import LINK_SETTINGS, SCHEMES
+from atl_sign.schemes.registry import LINK_SETTINGS, SCHEME_SETTINGS
 from tests import test_imports
 from tests.lab import REPOSITORY
 from tests.tools.write_docs import (
@@ -297,7 +297,7 @@ def test_an_installation_by_name_is_found() -> None:
 def test_configuration_examples_are_taken(page: Path) -> None:
     """Every block marked toml is a file without problems."""
     for text in re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.M | re.S):
-        settings = parse_settings(text, SCHEMES)
+        settings = parse_settings(text, SCHEME_SETTINGS)
 
         assert settings.problems == ()
         assert settings.links.by_name.keys() == tomllib.loads(text).get("links", {}).keys()

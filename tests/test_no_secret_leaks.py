@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.base.credentials import AccessToken, RequestToken, Secret
+from atl_sign.base.credentials import Secret
 from atl_sign.custody.keys.software import make_private_key
 from atl_sign.sandbox import Sandbox
+from atl_sign.schemes.oauth1.tokens import AccessToken, RequestToken
 from tests.api.test_dance import begin, visit
 from tests.lab import Daemon, Reply, revoke_tokens, secrets_of
 

@@ -11,9 +11,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from atl_sign.base.credentials import AccessToken, Consumer, Secret
+from atl_sign.base.credentials import Consumer, Secret
 from atl_sign.base.urls import parse_pairs, parse_url
-from atl_sign.schemes.oauth1.signature import UnsignedRequest, sign, signature_base_string
+from atl_sign.schemes.oauth1.signature import LegRequest, sign, signature_base_string
+from atl_sign.schemes.oauth1.tokens import AccessToken
 from tests.interop.table import ROWS, Row
 from tests.vectors import private_key, private_pem
 
@@ -57,7 +58,7 @@ def npm() -> Answers:
 
 def _ours(row: Row) -> dict[str, str]:
     form = None if row.form is None else parse_pairs(row.form, "form")
-    request = UnsignedRequest(row.method, parse_url(row.url), form, row.oauth)
+    request = LegRequest(row.method, parse_url(row.url), form, row.oauth)
     consumer = Consumer(row.consumer_key, private_key())
     token = None if row.token is None else AccessToken(Secret(row.token), Secret(""))
     moment: Any = {"nonce": NONCE, "timestamp": TIMESTAMP}

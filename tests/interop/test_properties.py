@@ -11,10 +11,12 @@ import pytest
 from hypothesis import assume, given, note, settings
 from hypothesis import strategies as st
 
-from atl_sign.base.credentials import AccessToken, Consumer, Secret
+from atl_sign.base.credentials import Consumer, Secret
+from atl_sign.base.request import Request
 from atl_sign.base.urls import DEFAULT_PORTS, parse_pairs, parse_url
 from atl_sign.custody.keys.software import make_private_key
-from atl_sign.schemes.oauth1.signature import UnsignedRequest, sign
+from atl_sign.schemes.oauth1.signature import sign
+from atl_sign.schemes.oauth1.tokens import AccessToken
 from tests.interop.judges import CONSUMER_KEY, TIMESTAMP, Authlib, Judge, Oauthlib, SandboxProvider, encode_raw
 from tests.vectors import private_key
 
@@ -45,7 +47,7 @@ def judge(request: pytest.FixtureRequest) -> Iterator[Judge]:
 
 
 def _sign(method: str, url: str, form: str | None = None, *, token: str = "tok123", nonce: str = "0123456789abcdef") -> Sent:
-    request = UnsignedRequest(method, parse_url(url), None if form is None else parse_pairs(form, "form"))
+    request = Request(method, parse_url(url), None if form is None else parse_pairs(form, "form"))
     consumer = Consumer(CONSUMER_KEY, private_key())
     header = sign(request, consumer, AccessToken(Secret(token), Secret("")), nonce=nonce, timestamp=TIMESTAMP)
     return Sent(method, url, form, header)
@@ -175,7 +177,7 @@ def test_the_header_of_another_request_does_not_verify(judge: Judge, sent: Sent,
 
 def test_another_key_does_not_verify(judge: Judge) -> None:
     """The twin of all that verifies: the same request by a stranger's key."""
-    request = UnsignedRequest("GET", parse_url(URL))
+    request = Request("GET", parse_url(URL))
     token = AccessToken(Secret("tok123"), Secret(""))
     header = sign(request, Consumer(CONSUMER_KEY, make_private_key(2048)), token, nonce="0123456789abcdef", timestamp=TIMESTAMP)
 

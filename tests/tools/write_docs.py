@@ -16,15 +16,15 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 
-from atl_sign.agent.agent import Agent
+from atl_sign.agent.build import make_agent
 from atl_sign.api.app import make_app
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.setting import Setting
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
-from atl_sign.grants.dance import Dances
+from atl_sign.grants.dances import Dances
 from atl_sign.sandbox import Sandbox
-from atl_sign.schemes.registry import LINK_SETTINGS, SCHEMES
+from atl_sign.schemes.registry import LINK_SETTINGS, SCHEME_SETTINGS
 from tests.audit_lab import make_audit
 from tests.lab import DEADLINE_S, REPOSITORY, Daemon
 
@@ -51,7 +51,7 @@ _VARYING = re.compile(
 
 def make_documented_app(folder: Path) -> FastAPI:
     """Return the application as the daemon serves it, with nothing in it."""
-    return make_app(Agent(ConfigFile(folder / "config.toml", SCHEMES), Vault(MemoryStore()), Dances(), make_audit()))
+    return make_app(make_agent(ConfigFile(folder / "config.toml", SCHEME_SETTINGS), Vault(MemoryStore()), Dances(), make_audit()))
 
 
 def format_openapi(app: FastAPI) -> str:

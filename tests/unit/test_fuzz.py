@@ -9,16 +9,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from atl_sign.base.credentials import AccessToken, RequestToken, Secret
+from atl_sign.base.credentials import Grant, Secret
 from atl_sign.base.errors import BadUrlError, DaemonError
 from atl_sign.base.urls import parse_url
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.settings import BrokenFileError, parse_settings
+from atl_sign.providers.manifest import _parse_manifest
 from atl_sign.providers.products import PRODUCTS, is_user_name
-from atl_sign.schemes.oauth1.legs import _parse_manifest
 from atl_sign.schemes.oauth1.problems import explain_problem, parse_clock_offset, parse_problem
-from atl_sign.schemes.registry import LINK_SETTINGS, SCHEMES
-from tests.unit.provider_lab import make_link, make_provider, make_token
+from atl_sign.schemes.oauth1.tokens import RequestToken
+from atl_sign.schemes.registry import LINK_SETTINGS, SCHEME_SETTINGS
+from tests.unit.provider_lab import make_link, make_provider, make_token, token_of
 from tests.unit.raw_server import RawServer, reply
 
 FUZZ = settings(max_examples=400, deadline=None, derandomize=True, database=None)
@@ -131,10 +132,10 @@ def test_a_configuration_is_read_as_far_as_it_goes(text: str) -> None:
         tomllib.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         with pytest.raises(BrokenFileError, match=r"config\.toml( line \d+)?, file: ."):
-            parse_settings(text, SCHEMES)
+            parse_settings(text, SCHEME_SETTINGS)
         return
 
-    found = parse_settings(text, SCHEMES)
+    found = parse_settings(text, SCHEME_SETTINGS)
 
     assert all(problem.cause for problem in found.problems)
     assert all(link.name == name and str(link.url).startswith("http") for name, link in found.links.by_name.items())
@@ -146,7 +147,7 @@ def test_a_configuration_of_any_bytes_is_read(tmp_path_factory: pytest.TempPathF
     """From the file itself; and changing it either works or is refused, with the file as it was."""
     path = tmp_path_factory.getbasetemp() / "fuzzed.toml"  # one file, for a folder each would be hundreds
     path.write_bytes(content)
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
     config.settings()
     try:
         config.remove_link("a")
@@ -274,10 +275,11 @@ def test_a_token_answer_is_a_token_or_an_error(body: bytes, status: int, challen
                 assert "\n" not in outcome.message
                 assert outcome.code in ("provider_refused", "provider_unreachable")
             else:
-                assert outcome.key.reveal()
+                assert isinstance(outcome, RequestToken | Grant)
+                assert outcome.key.reveal() if isinstance(outcome, RequestToken) else token_of(outcome).key.reveal()
 
 
-def outcome_of(call: Callable[[], RequestToken | AccessToken]) -> RequestToken | AccessToken | DaemonError:
+def outcome_of(call: Callable[[], object]) -> object:
     try:
         return call()
     except DaemonError as exc:

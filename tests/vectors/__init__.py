@@ -6,10 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from atl_sign.base.credentials import AccessToken, Consumer, Secret
+from atl_sign.base.credentials import Consumer, Secret
+from atl_sign.base.request import Request
 from atl_sign.base.urls import Pairs, parse_pairs, parse_url
 from atl_sign.custody.keys.software import RsaPrivateKey, load_private_key
-from atl_sign.schemes.oauth1.signature import UnsignedRequest
+from atl_sign.schemes.oauth1.signature import LegRequest
+from atl_sign.schemes.oauth1.tokens import AccessToken
 
 TEST_KEY = "wiki.oauth.net"  # published with its private half: it protects nothing
 
@@ -36,10 +38,10 @@ class Vector:
     key: str  # the name of the key pair
     signature: str  # base64
 
-    def request(self) -> UnsignedRequest:
+    def request(self) -> Request:
         """Return it as our own value."""
         form = None if self.form is None else parse_pairs(self.form, "form")
-        return UnsignedRequest(self.method, parse_url(self.url), form, self.oauth)
+        return LegRequest(self.method, parse_url(self.url), form, self.oauth)
 
     def consumer(self) -> Consumer:
         """Return the consumer that signs with the published test key."""

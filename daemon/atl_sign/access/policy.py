@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from atl_sign.base.errors import BadRequestError, TooLargeError
-from atl_sign.schemes.oauth1.signature import UnsignedRequest
+from atl_sign.base.request import Request
 
 FORM_BYTES_MAX = 1 << 20  # half of what Tomcat reads by default (maxPostSize)
 # Tomcat's maxParameterCount from 10.1.8, 9.0.74 and 8.5.88 on, where it was 10,000 before: it drops what comes after, so that the
@@ -20,7 +20,7 @@ def check_method(method: str) -> None:
         raise BadRequestError("the method is not an HTTP method", "a method is a word like GET or POST")
 
 
-def check_request(request: UnsignedRequest) -> None:
+def check_request(request: Request) -> None:
     """
     Raise BadRequestError when the provider would compute another signature than ours whatever we sign.
 

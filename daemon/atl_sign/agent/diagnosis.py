@@ -1,9 +1,7 @@
 """What only the holder of key and token can find out of a link: does the provider know the consumer, the signature, the token?"""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
-from atl_sign.base.credentials import AccessToken
 from atl_sign.base.errors import (
     DaemonError,
     DanceNeededError,
@@ -14,17 +12,15 @@ from atl_sign.base.errors import (
 )
 from atl_sign.base.findings import GRANT_CHECKS, Finding, skip
 from atl_sign.config.links import Link
-from atl_sign.providers.who_am_i import CheckResult
-from atl_sign.schemes.oauth1.legs import Provider
+from atl_sign.grants.live import Grants
+from atl_sign.providers.who_am_i import check_link
 
 _UNKNOWN_CONSUMER = frozenset({"consumer_key_unknown", "consumer_key_rejected", "consumer_key_refused"})
 # What the provider says only of a consumer that it knows, before it looks at the signature or in the place of it.
 _BAD_SIGNATURE = frozenset({"signature_invalid", "signature_method_rejected", "timestamp_refused", "nonce_used"})
 
 
-def diagnose_link(
-    link: Link, make_provider: Callable[[], Provider], get_token: Callable[[], AccessToken], ask: Callable[[], CheckResult]
-) -> list[Finding]:
+def diagnose_link(link: Link, grants: Grants) -> list[Finding]:
     """
     Return a finding for each of `GRANT_CHECKS`; raises nothing of ours.
 
@@ -33,23 +29,21 @@ def diagnose_link(
 
     Args:
         link: what is asked about.
-        make_provider: gives its provider; raises KeyMissingError, and what the store raises.
-        get_token: gives the token to sign with; raises DanceNeededError, and what the store and a renewal raise.
-        ask: the signed who-am-I; raises as `check.check_link`.
+        grants: its credentials.
     """
-    findings = _diagnose_consumer(link, make_provider)
+    findings = _diagnose_consumer(link, grants)
     if any(finding.result in ("broken", "skipped") for finding in findings):
         cause = "the provider refuses before it looks at this, or was not reached"
         return [*findings, *skip(GRANT_CHECKS[len(findings) :], cause, link.name)]
-    found_of_token = _diagnose_token(link, get_token, ask)
+    found_of_token = _diagnose_token(link, grants)
     return [*findings[: len(GRANT_CHECKS) - len(found_of_token)], *found_of_token]
 
 
-def _diagnose_consumer(link: Link, make_provider: Callable[[], Provider]) -> list[Finding]:
+def _diagnose_consumer(link: Link, grants: Grants) -> list[Finding]:
     known = Finding("link.consumer", "ok", f"the provider knows {link.consumer_key}", link=link.name)
     signed = Finding("link.signature", "ok", "the provider computes the same signature", link=link.name)
     try:
-        make_provider().fetch_request_token("oob")
+        grants.of(link).begin("oob")
     except ProviderRefusedError as exc:
         if exc.problem in _BAD_SIGNATURE:
             return [known, _broken("link.signature", exc, link)]
@@ -67,14 +61,15 @@ def _diagnose_consumer(link: Link, make_provider: Callable[[], Provider]) -> lis
     return [known, signed, Finding("link.consent", "ok", "users may consent (3LO)", link=link.name)]
 
 
-def _diagnose_token(link: Link, get_token: Callable[[], AccessToken], ask: Callable[[], CheckResult]) -> list[Finding]:
+def _diagnose_token(link: Link, grants: Grants) -> list[Finding]:
     """Return findings for token and user, with one for the consent before them when that fails only here."""
     try:
-        token = get_token()
+        credentials = grants.load(link)
     except DaemonError as exc:
         return [_broken("link.token", exc, link), *skip(["link.user"], "there is no token to ask with", link.name)]
     try:
-        result = ask()
+        session = grants.of(link).open_session(credentials)
+        result = check_link(link, session.send, grants.clocks, grants.manifests.fetch(link))
     except DanceNeededError as exc:
         return [_broken("link.token", exc, link), *skip(["link.user"], "the provider does not take the token", link.name)]
     except DaemonError as exc:
@@ -84,13 +79,19 @@ def _diagnose_token(link: Link, get_token: Callable[[], AccessToken], ask: Calla
                 *skip(["link.token", "link.user"], "the provider refuses before it looks at this", link.name),
             ]
         return [*skip(["link.token"], "the provider said nothing of it", link.name), _broken("link.user", exc, link)]
+    token = credentials.grant
+    assert token is not None  # noqa: S101 - `load` gives one
     end = (
         "the provider named no end"
         if token.expires_at is None
         else f"until {token.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     )
     taken = Finding("link.token", "ok", f"the provider takes it, {end}", link=link.name)
-    if token.expires_at is not None and (token.expires_at - datetime.now(UTC)).days < 7 and token.session_handle is None:
+    if (
+        token.expires_at is not None
+        and (token.expires_at - datetime.now(UTC)).days < 7
+        and not token.may_renew(datetime.now(UTC))
+    ):
         taken = Finding(
             "link.token", "warning", f"it ends soon, {end}, and cannot be renewed", f"atl-sign dance {link.name}", link.name
         )

@@ -1,231 +1,121 @@
-"""Git's tokens: one for each Bitbucket link, made when git first asks, kept until it ends, and cleared away at the provider."""
+"""Git's credential helper: the link that git means, and its token."""
 
-import hmac
-import logging
-import secrets
-import socket
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+import asyncio
+import time
 
-from atl_sign.base.credentials import AccessToken, GitRecord, GitToken
-from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError, ProviderUnreachableError
-from atl_sign.config.links import GIT_DAYS_DEFAULT, Link
-from atl_sign.custody.vault import NotInMemoryError, Vault
+from anyio.to_thread import run_sync
+
+from atl_sign.access.caller import Caller
+from atl_sign.access.recording import Records
+from atl_sign.agent.git_request import GitRequest
+from atl_sign.agent.git_tokens import GitTokens
+from atl_sign.agent.lookup import Lookup
+from atl_sign.base.credentials import GitToken
+from atl_sign.base.errors import AmbiguousLinkError, ProviderUnreachableError
+from atl_sign.config.file import ConfigFile
+from atl_sign.config.links import Link
+from atl_sign.config.table import prefer_default
+from atl_sign.grants.live import Grants
 from atl_sign.providers.products import PRODUCTS
 
-if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first token is made
-    from atl_sign.providers.bitbucket_tokens import HttpTokens, ListedToken
-    from atl_sign.schemes.oauth1.legs import Provider
+WAIT_S_MAX = 60.0
 
-MARGIN = timedelta(hours=1)  # a token that ends sooner is not handed out: a large clone takes its time
-TURN_S = 60.0  # how long one waits for another's exchange with the same provider
-
-RevokeState = Literal["none", "revoked", "left"]
-
-_log = logging.getLogger("atl_sign")
+_Flight = tuple[GitRequest, "asyncio.Task[GitToken | None]"]
 
 
-class GitTokens:
-    """The tokens for git of every link."""
+class GitCredentials:
+    """Answers git."""
 
-    def __init__(
-        self,
-        vault: Vault,
-        clock: Callable[[], float],
-        live_token: Callable[[Link], AccessToken],
-        make_provider: Callable[[Link], "Provider"],
-    ) -> None:
+    def __init__(self, config: ConfigFile, lookup: Lookup, grants: Grants, tokens: GitTokens, records: Records) -> None:
+        """Find links in *config* and by *lookup*, and their tokens in *tokens*."""
+        self._config = config
+        self._lookup = lookup
+        self._grants = grants
+        self._tokens = tokens
+        self._records = records
+        self._flights: dict[tuple[object, ...], _Flight] = {}  # tokens on their way, by host and link
+
+    async def get(self, caller: Caller, asked: GitRequest) -> GitToken | None:
         """
-        Make tokens with these.
+        Return git's token for what it asks for; None when that is no Bitbucket of ours, or another user's matter.
 
-        Args:
-            vault: keeps them.
-            clock: seconds since 1970-01-01 UTC.
-            live_token: gives a link's access token, or raises DanceNeededError.
-            make_provider: gives a link's provider.
-        """
-        self._vault = vault
-        self._clock = clock
-        self._live_token = live_token
-        self._make_provider = make_provider
-        self._turns: dict[str, threading.Lock] = {}  # by link: one exchange with its provider at a time
-        self._turns_lock = threading.Lock()
-
-    def get(self, link: Link, user: str | None, *, from_memory: bool = False) -> GitToken | None:
-        """
-        Return a token for *link* that is good for some time, made now when there is none.
-
-        Args:
-            link: a Bitbucket's.
-            user: whom git wants to be, when the address or its settings say so; for another than the token's there is None.
-            from_memory: raise NotInMemoryError instead of waiting for store or provider.
+        A caller that wants what another one waits for waits for the same, and holds no thread.
 
         Raises:
-            DanceNeededError: there is nothing to make it with.
-            ProviderRefusedError, ProviderUnreachableError: it makes none.
-            StoreLockedError, StoreUnavailableError: it could not be kept.
+            UnknownLinkError: no link has the name that the helper was given.
+            AmbiguousLinkError: several links could be meant.
+            ProviderUnreachableError: it takes too long.
+            DaemonError: as `GitTokens.get`, and as the product says who it is.
         """
-        token = self._find_usable(link, from_memory=from_memory)
-        if token is None:
-            if from_memory:
-                raise NotInMemoryError
-            known = self._live_token(link).user
-            if user is not None and known is not None and not _is_same(user, known):
+        with self._records.entry("git-credential", caller, asked.link) as entry:
+            entry.host = asked.url.origin.partition("://")[2] if asked.url is not None else None
+            token = await self._find(asked)
+            if token is None:
+                entry.outcome = "not_ours"
+            return token
+
+    def erase(self, caller: Caller, asked: GitRequest, secret: str) -> bool:
+        """Drop git's token when *secret* is that very one, and return whether it was; raises as the store does."""
+        with self._records.entry("git-credential", caller, asked.link):
+            erased = [self._tokens.erase(link, secret) for link in self._find_links(asked)]
+            return any(erased)
+
+    async def _find(self, asked: GitRequest) -> GitToken | None:
+        key = (asked.url.origin if asked.url is not None else None, asked.link)
+        deadline = time.monotonic() + WAIT_S_MAX
+        while (token := self._peek(asked)) is None:
+            flight, task = self._flights.get(key) or self._begin(key, asked)
+            await asyncio.wait([task], timeout=max(0.0, deadline - time.monotonic()))
+            if not task.done():
+                raise ProviderUnreachableError("the provider takes long to make a token for git", "try again in a minute")
+            if flight == asked:
+                return task.result()
+            # It was for another path or user on the same host. Now memory knows more; what failed, may fail for this one too.
+        return token
+
+    def _begin(self, key: tuple[object, ...], asked: GitRequest) -> _Flight:
+        task = asyncio.ensure_future(run_sync(self._load, asked))
+        self._flights[key] = asked, task
+
+        def end(task: "asyncio.Task[GitToken | None]") -> None:
+            del self._flights[key]
+            if not task.cancelled():
+                task.exception()  # looked at: all who waited for it may have gone
+
+        task.add_done_callback(end)
+        return asked, task
+
+    def _peek(self, asked: GitRequest) -> GitToken | None:
+        """Return the token if memory has it and knows that no other link can be meant; waits for nothing."""
+        self._grants.vault.notice_changes()
+        links = []
+        for link in self._find_links(asked):
+            if self._grants.vault.peek_git_record(link) is None and not self._grants.manifests.knows(link):
                 return None
-            token = self._make(link)
-        return token if user is None or _is_same(user, token.user) else None
+            if self._is_bitbucket(link, self._grants.vault.peek_git_record(link) is not None):
+                links.append(link)
+        links = prefer_default(links)
+        return self._tokens.peek(links[0], asked.user) if len(links) == 1 else None
 
-    def are_under_way(self) -> bool:
-        """Tell whether a token is being made or removed."""
-        with self._turns_lock:
-            return any(turn.locked() for turn in self._turns.values())
+    def _load(self, asked: GitRequest) -> GitToken | None:
+        """Return as `get`; waits for the store and for providers."""
+        vault = self._grants.vault
+        links = [link for link in self._find_links(asked) if self._is_bitbucket(link, vault.git_record(link) is not None)]
+        links = prefer_default(links)
+        if len(links) > 1:
+            names = ", ".join(link.name for link in links)
+            raise AmbiguousLinkError(f"several links could be meant: {names}", f"atl-sign git setup {links[0].name}")
+        return self._tokens.get(links[0], asked.user) if links else None
 
-    def erase(self, link: Link, secret: str) -> bool:
-        """Drop the token of *link* when it is this very one, and return whether it was; raises as the store does."""
-        record = self._vault.git_record(link)
-        token = record.token if record is not None else None
-        tried = secret.encode("utf-8", "surrogateescape")  # git passes bytes
-        if record is None or token is None or not hmac.compare_digest(token.secret.reveal().encode(), tried):
-            return False
-        # It stays at the provider's until the next one is made: that it was refused does not say that it is gone.
-        return self._vault.replace_git_record(link, record, GitRecord(None, _with(record.leftovers, token.name)))
+    def _find_links(self, asked: GitRequest) -> list[Link]:
+        if asked.link is not None:
+            link = self._lookup.get(asked.link)
+            return [link] if asked.is_below(link) else []
+        return asked.choose(self._config.settings().links)
 
-    def revoke(self, link: Link) -> tuple[RevokeState, tuple[str, ...]]:
-        """
-        Forget the token of *link*, and remove it at the provider with all that was left there.
-
-        Returns:
-            What became of it, and the names of those that are at the provider still, because it could not be asked.
-
-        Raises:
-            StoreLockedError, StoreUnavailableError: the store does not say what there is, or does not forget it.
-        """
-        try:
-            record = self._vault.git_record(link)
-            if record is None:
-                return "none", ()
-            names = set(_with(record.leftovers, record.token.name if record.token is not None else None))
-            left = names
-            try:
-                with self._turn(link):
-                    tokens = self._open(link)
-                    left = self._clear_away(tokens, tokens.list(self._clock()), names)
-            except DaemonError as exc:
-                _log.warning("link %s: the token for git is not revoked: %s", link.name, exc.message)
-        finally:
-            self._vault.forget_git_record(link.name)
-        state: RevokeState = "left" if left else "revoked" if names else "none"
-        return state, tuple(sorted(left))
-
-    def _find_usable(self, link: Link, *, from_memory: bool = False) -> GitToken | None:
-        record = self._vault.git_record(link, from_memory=from_memory)
-        token = record.token if record is not None else None
-        if token is None or token.permission != link.git_permission or token.expires_at - MARGIN <= self._now():
-            return None
-        access = self._vault.token(link, from_memory=from_memory)
-        if access is not None and access.user is not None and access.user != token.user:
-            return None  # somebody else has danced since
-        return token
-
-    def _make(self, link: Link) -> GitToken:
-        with self._turn(link):
-            token = self._find_usable(link)
-            if token is not None:  # another has made it meanwhile
-                return token
-            record = self._vault.git_record(link)
-            tokens = self._open(link)
-            old = record.token if record is not None else None
-            names = set(record.leftovers if record is not None else ())
-            if old is not None and (old.expires_at <= self._now() or old.permission != link.git_permission):
-                names.add(old.name)
-                old = None
-            left = self._clear_away(tokens, tokens.list(self._clock()), names)
-            if old is not None:  # somebody may be in the middle of a clone with it
-                left.add(old.name)
-            return self._make_kept(link, tokens, record, left)
-
-    def _make_kept(self, link: Link, tokens: "HttpTokens", before: GitRecord | None, left: set[str]) -> GitToken:
-        """Make a token; its name is in the store before it is at the provider, so that none is ever lost there."""
-        name = f"{_name_prefix()}{secrets.token_hex(4)}"
-        begun = GitRecord(None, tuple(sorted({*left, name})))
-        if not self._vault.replace_git_record(link, before, begun):
-            raise _changed_meanwhile(link)
-        days = link.git_days or GIT_DAYS_DEFAULT
-        made = tokens.make(name, link.git_permission, days)
-        life = timedelta(days=days)
-        if made.life_s is not None:
-            life = min(life, timedelta(seconds=made.life_s))
-        token = GitToken(name, made.secret, tokens.user, link.git_permission, self._now() + life)
-        is_kept = False
-        try:
-            is_kept = self._vault.replace_git_record(link, begun, GitRecord(token, tuple(sorted(left))))
-        finally:
-            if not is_kept:
-                self._remove(tokens, made.id, name)
-        if not is_kept:
-            raise _changed_meanwhile(link)
-        return token
-
-    def _open(self, link: Link) -> "HttpTokens":
-        from atl_sign.providers.bitbucket_tokens import HttpTokens
-        from atl_sign.providers.who_am_i import learn_user
-
-        access = self._live_token(link)
-        provider = self._make_provider(link)
-        user = access.user or learn_user(link, provider, access, PRODUCTS["bitbucket"])
-        if user is None:
-            raise ProviderRefusedError(f"link {link.name}: the provider does not say who this is", f"atl-sign check {link.name}")
-        return HttpTokens(link, provider, access, user)
-
-    def _clear_away(self, tokens: "HttpTokens", listed: "Sequence[ListedToken]", names: set[str]) -> set[str]:
-        """Remove those called *names*, and those of this machine that have expired; return the names of those that stay."""
-        left = set()
-        for token in listed:
-            if token.name in names or (token.is_expired and token.name.startswith(_name_prefix())):
-                is_gone = self._remove(tokens, token.id, token.name)
-                if not is_gone and token.name in names:
-                    left.add(token.name)
-        return left
-
-    def _remove(self, tokens: "HttpTokens", token_id: str, name: str) -> bool:
-        try:
-            tokens.remove(token_id)
-        except DaemonError as exc:
-            _log.warning("the token %s is not removed: %s", name, exc.message)
-            return False
-        return True
-
-    @contextmanager
-    def _turn(self, link: Link) -> Iterator[None]:
-        with self._turns_lock:
-            turn = self._turns.setdefault(link.name, threading.Lock())
-        if not turn.acquire(timeout=TURN_S):
-            raise ProviderUnreachableError(f"link {link.name}: the provider is still busy with the call before", "try again")
-        try:
-            yield
-        finally:
-            turn.release()
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock(), UTC)
-
-
-def _name_prefix() -> str:
-    return f"atl-sign git on {socket.gethostname().partition('.')[0]} "
-
-
-def _with(names: tuple[str, ...], name: str | None) -> tuple[str, ...]:
-    return names if name is None or name in names else (*names, name)
-
-
-def _is_same(user: str, other: str) -> bool:
-    return user.casefold() == other.casefold()  # Bitbucket's names have no case
-
-
-def _changed_meanwhile(link: Link) -> DanceNeededError:
-    return DanceNeededError(
-        f"link {link.name} was logged out or changed in the middle", f"try again, or after a logout: atl-sign dance {link.name}"
-    )
+    def _is_bitbucket(self, link: Link, has_record: bool) -> bool:
+        """Tell whether *link* leads to a Bitbucket, which one with a record does; asks a product that is not known."""
+        manifests = self._grants.manifests
+        if not has_record and not manifests.knows(link):
+            manifests.fetch(link)
+        return has_record or manifests.find_product(link) is PRODUCTS["bitbucket"]

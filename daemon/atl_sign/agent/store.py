@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from atl_sign.access.caller import Caller
+from atl_sign.access.recording import Records
 from atl_sign.base.clock import now_s
 from atl_sign.base.credentials import Passphrase, StoreState
 from atl_sign.base.errors import (
@@ -21,7 +23,7 @@ from atl_sign.custody.moving import MoveNote, MoveNotes
 from atl_sign.custody.stores.base import Store
 from atl_sign.custody.stores.opening import KEYRING
 from atl_sign.custody.vault import Vault
-from atl_sign.grants.dance import Dances
+from atl_sign.grants.dances import Dances
 from atl_sign.grants.renewal import Renewals
 
 
@@ -51,6 +53,7 @@ class StoreKeeper:
         vault: Vault,
         dances: Dances,
         renewals: Renewals,
+        records: Records,
         *,
         open_store: Callable[[str], Store],
         pinned_by: str | None,
@@ -64,6 +67,7 @@ class StoreKeeper:
             vault: the credentials.
             dances: end when the store is locked.
             renewals: forget, when the store is locked, those that are over.
+            records: the audit log.
             open_store: returns the store of a name; raises BadRequestError.
             pinned_by: what has named the store in place of the configuration; None when nothing has.
             clock: seconds, as `now_s`.
@@ -72,6 +76,7 @@ class StoreKeeper:
         self._vault = vault
         self._dances = dances
         self._renewals = renewals
+        self._records = records
         self._open_store = open_store
         self._pinned_by = pinned_by
         self._clock = clock
@@ -91,20 +96,22 @@ class StoreKeeper:
         """
         return self._config.settings().lock_after_minutes is None and self._vault.survives_restart()
 
-    def lock(self) -> StoreReport:
+    def lock(self, caller: Caller) -> StoreReport:
         """Forget every secret in memory, and cancel the dances that wait; raises BadRequestError for the memory store."""
-        if self._vault.backend != "memory":
-            self._dances.cancel_all()  # first: a token that is being stored gets there
-        self._vault.lock()
-        self._renewals.forget_ended()
-        self._dances.cancel_all()  # those that began meanwhile
-        return StoreReport(self._vault.backend, "locked")
+        with self._records.entry("lock", caller):
+            if self._vault.backend != "memory":
+                self._dances.cancel_all()  # first: a token that is being stored gets there
+            self._vault.lock()
+            self._renewals.forget_ended()
+            self._dances.cancel_all()  # those that began meanwhile
+            return StoreReport(self._vault.backend, "locked")
 
-    def unlock(self, passphrase: Passphrase | None = None, new: Passphrase | None = None) -> StoreReport:
+    def unlock(self, caller: Caller, passphrase: Passphrase | None = None, new: Passphrase | None = None) -> StoreReport:
         """Let signing go on; raises as `Store.unlock`."""
-        self._vault.unlock(passphrase, new)
-        self._open_since = self._clock()
-        return self.report()
+        with self._records.entry("unlock", caller):
+            self._vault.unlock(passphrase, new)
+            self._open_since = self._clock()
+            return self.report()
 
     def is_due(self) -> bool:
         """Tell whether the time that `[store] lock_after_minutes` gives is over."""
@@ -139,7 +146,9 @@ class StoreKeeper:
             with suppress(DaemonError):
                 self._remove_leftovers(note, left, None)
 
-    def move(self, backend: str, *, passphrase: Passphrase | None, new: Passphrase | None, volatile: bool) -> MoveReport:
+    def move(
+        self, caller: Caller, backend: str, *, passphrase: Passphrase | None, new: Passphrase | None, volatile: bool
+    ) -> MoveReport:
         """
         Carry everything over to the store *backend*, and name it in the configuration.
 
@@ -149,6 +158,7 @@ class StoreKeeper:
         is one, stays in it.
 
         Args:
+            caller: who wants it.
             backend: as in `[store] backend`; the one that is used, to remove what a move has left in the other one.
             passphrase: opens the store to move to, or the one to clear, when that has one.
             new: makes it, when it is not there yet.
@@ -158,7 +168,7 @@ class StoreKeeper:
             BadRequestError: there is no such store, or it cannot be moved to.
             StoreConflictError, and as `Store.unlock`, `Store.read`, `Store.write`, `ConfigFile.put_store`: nothing was moved.
         """
-        with self._moving:
+        with self._records.entry("store", caller), self._moving:
             if self._pinned_by is not None:
                 hint = f"start the daemon without it, so that [store] backend in {self._config.path} counts: "
                 hint += f"unset {self._pinned_by}; atl-sign restart"

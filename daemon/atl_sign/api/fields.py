@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 
+from atl_sign.access.caller import Caller
 from atl_sign.api import schemas
 from atl_sign.base.credentials import Passphrase
 from atl_sign.base.errors import BadFieldsError, BadRequestError, DaemonError, TooLargeError
@@ -18,6 +19,11 @@ LOOP_BYTES_MAX = 1 << 15  # what takes longer to read is read in a thread, so th
 _FORM_FIELDS_MAX = 100
 
 _Model = TypeVar("_Model", bound=schemas.Fields)
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who calls: the peer of the connection."""
+    return Caller(request.state.peer)
 
 
 def fields_of(model: type[_Model], form_model: type[_Model] | None = None) -> Callable[[Request], Awaitable[_Model]]:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, create_model
 
-from atl_sign.agent.links import GitFate, TokenState
+from atl_sign.agent.links import GitFate
+from atl_sign.agent.lookup import TokenState
 from atl_sign.base.credentials import StoreState
 from atl_sign.base.findings import Verdict
 from atl_sign.config.setting import Setting

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from fastapi import FastAPI, Request, Response
 
 from atl_sign import __version__
-from atl_sign.agent.agent import Agent
-from atl_sign.agent.links import LinkReport
+from atl_sign.agent.build import Agent
+from atl_sign.agent.lookup import LinkReport
 from atl_sign.api import schemas
 from atl_sign.api.answers import answer_with, documented, wants_text
+from atl_sign.api.fields import caller_of
 from atl_sign.base.text import format_lines, format_table
 from atl_sign.base.variables import show_variables
 
@@ -19,7 +20,7 @@ def add_status_calls(app: FastAPI, agent: Agent) -> None:
 
     @app.get("/status", **documented("The daemon's state", schemas.StatusAnswer))
     def show_status(request: Request, link: str | None = None) -> Response:
-        status = agent.status(link)
+        status = agent.status.show(caller_of(request), link)
         links = [
             schemas.LinkStatus(name=report.link.name, url=str(report.link.url), token=describe_token(report))
             for report in status.links

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request, Response
 
-from atl_sign.agent.agent import Agent
+from atl_sign.agent.build import Agent
 from atl_sign.agent.store import StoreReport
 from atl_sign.api import schemas
 from atl_sign.api.answers import answer_with, documented
-from atl_sign.api.fields import fields_of, passphrases_of
+from atl_sign.api.fields import caller_of, fields_of, passphrases_of
 
 
 def add_store_calls(app: FastAPI, agent: Agent) -> None:
@@ -16,20 +16,21 @@ def add_store_calls(app: FastAPI, agent: Agent) -> None:
 
     @app.post("/lock", **documented("Forget every secret in memory", schemas.StoreAnswer))
     def lock(request: Request) -> Response:
-        with agent.recording("lock", request.state.peer):
-            report = agent.store.lock()
+        report = agent.store.lock(caller_of(request))
         return _answer_store(request, report)
 
     @app.post("/unlock", **documented("Let the store be read again", schemas.StoreAnswer, body=schemas.UnlockFields))
     def unlock(request: Request, fields: Annotated[schemas.UnlockFields, Depends(fields_of(schemas.UnlockFields))]) -> Response:
-        with agent.recording("unlock", request.state.peer), passphrases_of(fields) as (passphrase, new):
-            report = agent.store.unlock(passphrase, new)
+        with passphrases_of(fields) as (passphrase, new):
+            report = agent.store.unlock(caller_of(request), passphrase, new)
         return _answer_store(request, report)
 
     @app.post("/store/move", **documented("Carry every secret over", schemas.MovedAnswer, body=schemas.MoveFields))
     def move_store(request: Request, fields: Annotated[schemas.MoveFields, Depends(fields_of(schemas.MoveFields))]) -> Response:
-        with agent.recording("store", request.state.peer), passphrases_of(fields) as (passphrase, new):
-            report = agent.store.move(fields.backend, passphrase=passphrase, new=new, volatile=fields.volatile)
+        with passphrases_of(fields) as (passphrase, new):
+            report = agent.store.move(
+                caller_of(request), fields.backend, passphrase=passphrase, new=new, volatile=fields.volatile
+            )
         again = f"atl-sign store move {report.backend}"
         warnings = [f"the other store may still have the item {name}: {again}" for name in report.left]
         if report.unread is not None:

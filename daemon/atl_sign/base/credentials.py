@@ -1,8 +1,7 @@
-"""The credentials of OAuth 1.0a as values: what a consumer, a request token and an access token hold (RFC 5849 §1.1)."""
+"""Credentials as values that hide themselves: secrets, the client, a grant, and git's tokens."""
 
-import hmac
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, Protocol, final
 
 GitPermission = Literal["read", "write"]
@@ -84,50 +83,54 @@ class Consumer:
     private_key: PrivateKey
 
 
+class Material(Protocol):
+    """What one scheme's grant holds: its tokens, as a frozen value that hides them."""
+
+    def is_same_as(self, other: "Material") -> bool:
+        """Tell whether the provider gave both as one; compares in constant time."""
+
+    def may_renew(self, now: datetime) -> bool:
+        """Tell whether the provider would give another grant in place of this one at *now* (aware), without a dance."""
+
+
 @dataclass(frozen=True, slots=True)
-class RequestToken:
-    """Temporary credentials (RFC 5849 §2.1): one dance that the user has not decided yet."""
+class Grant:
+    """What one user consented to on one link: the scheme's tokens, and what is known of them."""
 
-    key: Secret
-    secret: Secret
-
-
-RENEW_BEFORE = timedelta(days=7)  # its end, or a tenth of its life when that is less
-
-
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """Token credentials (RFC 5849 §2.3): one user's grant on one application link."""
-
-    key: Secret  # goes out as oauth_token
-    secret: Secret  # takes no part in an RSA-SHA1 signature; kept because the provider issued it
+    material: Material
+    user: str | None = None  # as the provider named the user
     expires_at: datetime | None = None  # aware, UTC; None when the provider names no end
-    session_handle: Secret | None = None  # lets the daemon renew the token; a new one comes with each renewal
-    session_expires_at: datetime | None = None  # aware, UTC; the end of the right to renew
-    user: str | None = None  # as the provider named the user after the dance
     renew_at: datetime | None = None  # aware, UTC; from when on a renewal is asked for
     is_in_doubt: bool = False  # a renewal was asked for, and how it ended is not known
 
     def is_expired(self, now: datetime) -> bool:
-        """Tell whether the provider said that the token ends at *now* (aware) or before."""
+        """Tell whether the provider said that the grant ends at *now* (aware) or before."""
         return self.expires_at is not None and self.expires_at <= now
 
     def may_renew(self, now: datetime) -> bool:
-        """Tell whether the provider would give another token for this one and its session handle at *now* (aware)."""
-        return self.session_handle is not None and (self.session_expires_at is None or now < self.session_expires_at)
+        """Tell whether the provider would give another grant in place of this one at *now* (aware), without a dance."""
+        return self.material.may_renew(now)
 
     def wants_renewal(self, now: datetime) -> bool:
         """Tell whether a renewal should be asked for at *now* (aware)."""
         is_due = self.renew_at is not None and self.renew_at <= now
         return (is_due or self.is_in_doubt or self.is_expired(now)) and self.may_renew(now)
 
-    def is_same_as(self, other: "AccessToken") -> bool:
+    def is_same_as(self, other: "Grant") -> bool:
         """Tell whether the provider gave both as one; what is known of it beside may differ."""
-        return hmac.compare_digest(self.key.reveal().encode(), other.key.reveal().encode())
+        return self.material.is_same_as(other.material)
 
-    def with_user(self, user: str) -> "AccessToken":
-        """Return the same token, with the name of the user that it stands for."""
+    def with_user(self, user: str) -> "Grant":
+        """Return the same grant, with the name of the user who gave it."""
         return replace(self, user=user)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What one request is authorized with."""
+
+    client: Consumer | None  # None for a scheme that has none
+    grant: Grant | None  # None before the user's consent
 
 
 @dataclass(frozen=True, slots=True)

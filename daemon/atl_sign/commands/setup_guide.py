@@ -20,8 +20,8 @@ from atl_sign.commands.autostart import autostart
 from atl_sign.commands.daemon_call import NoAnswerError, call_daemon, find_listener
 from atl_sign.commands.programs import find_program
 from atl_sign.config.links import Link, parse_base_url
+from atl_sign.providers.manifest import Manifest, fetch_manifest
 from atl_sign.providers.products import PRODUCTS, Product, find_product
-from atl_sign.schemes.oauth1.legs import Manifest, fetch_manifest
 from atl_sign.server.installed import INSTALL_AGAIN
 from atl_sign.server.listening import StartError, socket_path
 

@@ -150,6 +150,11 @@ class Link:
         return self.own.get("consumer_key") or ""
 
     @property
+    def client(self) -> str:
+        """What names the user's client, or the user, at the provider beside the grant; "" when nothing does."""
+        return self.consumer_key
+
+    @property
     def signing_url(self) -> Url | None:
         """The base URL as the provider behind its proxy sees it, when that differs; OAuth 1.0a."""
         url: Url | None = self.own.get("signing_url")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from atl_sign.base.clock import from_seconds, to_seconds
-from atl_sign.base.credentials import AccessToken, GitRecord, GitToken, Secret
+from atl_sign.base.credentials import GitRecord, GitToken, Grant, Secret
 from atl_sign.base.errors import StoreNewerError, StoreUnavailableError
 from atl_sign.config.links import Link
 from atl_sign.custody.keys.software import RsaPrivateKey, load_private_key
@@ -56,7 +56,7 @@ class Owner:
 
 def owner_of(link: Link) -> Owner:
     """Return what a grant is given for that the user consents to on *link* now."""
-    return Owner(OAUTH1, str(link.url), link.consumer_key)
+    return Owner(link.scheme, str(link.url), link.client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,12 @@ class Kept(Generic[_T]):
 
 
 class Payload(Protocol):
-    """What one scheme keeps of a grant."""
+    """What one scheme keeps of a grant; every scheme does."""
 
-    def dump(self, grant: AccessToken) -> Mapping[str, str | int | None]:
+    def dump(self, grant: Grant) -> Mapping[str, str | int | None]:
         """Return the fields of *grant*."""
 
-    def load(self, fields: Mapping[str, Any]) -> AccessToken:
+    def load(self, fields: Mapping[str, Any]) -> Grant:
         """Return what `dump` gave *fields* for; raises KeyError, TypeError, ValueError, OverflowError or OSError otherwise."""
 
 
@@ -156,14 +156,14 @@ class KeyCodec(_Json[RsaPrivateKey]):
         return load_private_key(Secret(str(item["private_key"])))
 
 
-class TokenCodec(_Json[Kept[AccessToken]]):
+class TokenCodec(_Json[Kept[Grant]]):
     """A link's access token."""
 
-    def format(self, value: Kept[AccessToken]) -> Secret:
+    def format(self, value: Kept[Grant]) -> Secret:
         """See `Codec.format`."""
         return _format({**_dump_owner(value.owner), "grant": dict(self.payloads[value.owner.scheme].dump(value.value))})
 
-    def _load(self, item: Mapping[str, Any]) -> Kept[AccessToken]:
+    def _load(self, item: Mapping[str, Any]) -> Kept[Grant]:
         owner = _load_owner(item)
         return Kept(owner, self.payloads[owner.scheme].load(item["grant"]))
 

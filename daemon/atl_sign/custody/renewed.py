@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from atl_sign.base.credentials import AccessToken
+from atl_sign.base.credentials import Grant
 from atl_sign.base.errors import DaemonError, StoreConflictError
 from atl_sign.config.links import Link
 from atl_sign.custody.items import Kept, owner_of, token_item
@@ -18,15 +18,15 @@ from atl_sign.custody.shelf import TRIES, Desk, Shelf
 
 @dataclass(slots=True)
 class _Unsaved:
-    kept: Kept[AccessToken]
-    old: AccessToken  # which it was given in place of
+    kept: Kept[Grant]
+    old: Grant  # which it was given in place of
     version: str  # of the store's item that holds the old one
 
 
 class RenewedTokens:
     """The tokens of renewals that are under way, or whose outcome is not in the store yet."""
 
-    def __init__(self, desk: Desk, tokens: Shelf[Kept[AccessToken]]) -> None:
+    def __init__(self, desk: Desk, tokens: Shelf[Kept[Grant]]) -> None:
         """Renew what is in *tokens*."""
         self._desk = desk
         self._tokens = tokens
@@ -36,7 +36,7 @@ class RenewedTokens:
         """Return how many are not in the store yet."""
         return len(self._unsaved)
 
-    def load(self, name: str) -> Kept[AccessToken] | None:
+    def load(self, name: str) -> Kept[Grant] | None:
         """Return the token of the link called *name* from memory, else from the store; raises as `Shelf.load`."""
         item = token_item(name)
         with self._desk.lock:
@@ -48,7 +48,7 @@ class RenewedTokens:
             return self._tokens.load(item)
 
     @contextmanager
-    def renewing(self, link: Link, token: AccessToken, timeout_s: float) -> Iterator[AccessToken | None]:
+    def renewing(self, link: Link, token: Grant, timeout_s: float) -> Iterator[Grant | None]:
         """
         Keep other daemons from renewing the token of *link*, and give what the store has in place of *token* now.
 
@@ -63,7 +63,7 @@ class RenewedTokens:
                 same = kept.value if kept is not None and kept.value.is_same_as(token) else None
             yield same
 
-    def mark(self, link: Link, token: AccessToken, *, is_in_doubt: bool) -> bool:
+    def mark(self, link: Link, token: Grant, *, is_in_doubt: bool) -> bool:
         """
         Note in the store that a renewal of *token* of *link* is under way, or that it is not; raises as the store does.
 
@@ -84,7 +84,7 @@ class RenewedTokens:
                     return True
         return False
 
-    def renew(self, link: Link, old: AccessToken, new: AccessToken) -> bool:
+    def renew(self, link: Link, old: Grant, new: Grant) -> bool:
         """
         Take *new* for *link* in place of *old*, in memory alone; False when *old* was forgotten or replaced meanwhile.
 
@@ -103,7 +103,7 @@ class RenewedTokens:
                 self._tokens.hold(item, unsaved.kept)
             return True
 
-    def save(self, link: Link, token: AccessToken) -> None:
+    def save(self, link: Link, token: Grant) -> None:
         """
         Write *token*, which came from a renewal, to the store, unless that has it or has something newer.
 
@@ -123,7 +123,7 @@ class RenewedTokens:
         """Forget the token that was not saved yet of the link called *name*: it was forgotten, or another one took its place."""
         self._unsaved.pop(name, None)
 
-    def _keeps(self, link: Link, token: AccessToken) -> bool:
+    def _keeps(self, link: Link, token: Grant) -> bool:
         kept = self._tokens.peek(token_item(link.name))
         return kept is not None and kept.value.is_same_as(token)  # another object, when it was read anew
 

@@ -1,10 +1,9 @@
 """Key and grants as the rest of the daemon has them: read once and kept, and no other daemon's newer one is overwritten."""
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
 from typing import TypeVar
 
-from atl_sign.base.credentials import AccessToken, GitRecord, Passphrase, StoreState
+from atl_sign.base.credentials import GitRecord, Grant, Passphrase, StoreState
 from atl_sign.base.errors import StoreConflictError
 from atl_sign.config.links import Link
 from atl_sign.custody.items import KEY_ITEM, GitCodec, Kept, KeyCodec, Payload, TokenCodec, git_item, owner_of, token_item
@@ -15,24 +14,15 @@ from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.renewed import RenewedTokens
 from atl_sign.custody.shelf import Desk, Shelf
 from atl_sign.custody.stores.base import Store
-from atl_sign.schemes.payloads import PAYLOADS
+from atl_sign.schemes.registry import SCHEMES
 
 _T = TypeVar("_T")
-
-
-class NotInMemoryError(Exception):
-    """The answer would have to wait for the store or for a renewal; raised only to callers that cannot wait."""
-
-    def __init__(self, renewal: Future[None] | None = None) -> None:
-        """Take what to wait for first, when it is a *renewal*."""
-        super().__init__()
-        self.renewal = renewal
 
 
 class Vault:
     """The consumer's private key, and each link's access token and tokens for git."""
 
-    def __init__(self, store: Store, neighbours: Neighbours | None = None, payloads: Mapping[str, Payload] = PAYLOADS) -> None:
+    def __init__(self, store: Store, neighbours: Neighbours | None = None, payloads: Mapping[str, Payload] = SCHEMES) -> None:
         """
         Keep everything in *store*, and in memory what was read from it.
 
@@ -165,20 +155,17 @@ class Vault:
         """Return the consumer's private key if it is in memory."""
         return self._keys.peek(KEY_ITEM)
 
-    def key(self, *, from_memory: bool = False) -> Signer | None:
+    def key(self) -> Signer | None:
         """
         Return the consumer's private key, or None when there is none.
 
         Raises:
-            NotInMemoryError: *from_memory* is set and the store was not asked yet.
             StoreNewerError: a newer atl-sign wrote it.
             StoreLockedError, StoreUnavailableError: the store does not give it, or gave something else.
         """
         self.notice_changes()
         key = self.peek_key()
         if key is None:
-            if from_memory:
-                raise NotInMemoryError
             with self._desk.lock:
                 key = self._keys.load(KEY_ITEM)
                 if key is None:
@@ -189,30 +176,28 @@ class Vault:
         """Keep *key* in place of the one before; raises as `Shelf.put`, and then the one before stays."""
         self._keys.put(KEY_ITEM, key)
 
-    def peek_token(self, link: Link) -> AccessToken | None:
+    def peek_token(self, link: Link) -> Grant | None:
         """Return the access token of *link* if it is in memory."""
         kept = self._tokens.peek(token_item(link.name))
         return None if kept is None else kept.of(link)
 
-    def token(self, link: Link, *, from_memory: bool = False) -> AccessToken | None:
+    def token(self, link: Link) -> Grant | None:
         """
         Return the access token of *link*, or None; raises as `key`.
 
         A token of a link whose base URL or consumer key has changed since counts as none: it belongs to another grant.
         """
         self.notice_changes()
-        if token_item(link.name) not in self._tokens and from_memory:
-            raise NotInMemoryError
         kept = self.renewed.load(link.name)
         return None if kept is None else kept.of(link)
 
-    def put_token(self, link: Link, token: AccessToken) -> None:
+    def put_token(self, link: Link, token: Grant) -> None:
         """Keep *token* for *link* in place of the one before; returns when the store has it, and raises as `Shelf.put`."""
         with self._desk.lock:
             self._tokens.put(token_item(link.name), Kept(owner_of(link), token))
             self.renewed.drop(link.name)
 
-    def name_user(self, link: Link, token: AccessToken, user: str) -> None:
+    def name_user(self, link: Link, token: Grant, user: str) -> None:
         """Add the name of its *user* to *token* of *link*, unless it was forgotten or replaced meanwhile."""
         with self._desk.lock:
             kept = self._tokens.peek(token_item(link.name))
@@ -235,11 +220,9 @@ class Vault:
         kept = self._git_records.peek(git_item(link.name))
         return None if kept is None else kept.of(link)
 
-    def git_record(self, link: Link, *, from_memory: bool = False) -> GitRecord | None:
+    def git_record(self, link: Link) -> GitRecord | None:
         """Return what is known of the tokens for git of *link*, or None; raises and forgets other grants as `token`."""
         self.notice_changes()
-        if git_item(link.name) not in self._git_records and from_memory:
-            raise NotInMemoryError
         kept = self._git_records.load(git_item(link.name))
         return None if kept is None else kept.of(link)
 

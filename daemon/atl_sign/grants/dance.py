@@ -1,40 +1,54 @@
-"""The dance: three legs from a request token over the user's consent to an access token (RFC 5849 §2)."""
+"""The dance: from the address where the user consents to a grant in the store."""
 
 import hmac
 import secrets
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from atl_sign.base.clock import now_s
-from atl_sign.base.credentials import AccessToken, RequestToken, Secret
+from atl_sign.base.credentials import Grant, Secret
 from atl_sign.base.errors import (
     BadRequestError,
     DaemonError,
     DanceExpiredError,
     DanceRefusedError,
     InternalError,
-    ProviderRefusedError,
-    UnknownDanceError,
 )
 from atl_sign.config.links import Link
 from atl_sign.grants.states import Cancelled, DanceState, Expired, Failed, Granted, Refused, Waiting
+from atl_sign.schemes.base import Consent
 
 if TYPE_CHECKING:  # loaded by the first dance, not by the daemon's start
     from atl_sign.grants.loopback import CallbackListener, CallbackPage
-    from atl_sign.schemes.oauth1.legs import Provider
 
 DANCE_LIFETIME_S = 600.0  # the provider's request token lives as long (facts section 2)
-KEPT_S = 600.0  # how long a finished dance can still be asked about
-WAITING_MAX = 32  # each loopback dance holds a port and a thread
 SWAP_WAIT_S = 1.0  # how long a second answer to a dance waits for the first; then it is refused
 CANCEL_WAIT_S = 5.0  # how long a cancellation waits for a token that is being stored
-DENIED = "denied"  # the verifier that stands for the user's No (facts section 1.4)
-VERIFIER_CHARS_MAX = 255  # Atlassian's have 6
 
 CallbackKind = Literal["loopback", "oob"]
+
+
+class Danceable(Protocol):
+    """One link, whose provider takes part in a dance."""
+
+    link: Link
+
+    def begin(self, callback: str) -> Consent:
+        """Begin at the provider; raises as `Scheme.begin`."""
+
+    def redeem(self, consent: Consent, answer: Secret) -> Grant:
+        """Return the grant that the user's *answer* stands for; raises as `Scheme.redeem`."""
+
+    def keep(self, grant: Grant) -> None:
+        """Store *grant* in place of the one before; raises as the store does."""
+
+    def learn_user(self, grant: Grant) -> str | None:
+        """Return the name of the user of *grant*, which is kept; None when the provider does not say."""
 
 
 class Dance:
@@ -42,12 +56,9 @@ class Dance:
 
     def __init__(
         self,
-        link: Link,
-        provider: "Provider",
+        live: Danceable,
         callback: CallbackKind,
         *,
-        keep: Callable[[AccessToken], None],
-        learn_user: Callable[[AccessToken], str | None],
         on_end: Callable[[DanceState], None] = lambda _: None,
         lifetime_s: float = DANCE_LIFETIME_S,
     ) -> None:
@@ -55,22 +66,19 @@ class Dance:
         Prepare a dance; `begin` starts it.
 
         Args:
-            link: whom with.
-            provider: the link's provider.
-            callback: how the verifier comes back: to a listener on 127.0.0.1, or by the user's hand.
-            keep: stores the access token; raises when that fails.
-            learn_user: returns the name of the user whose token it is, when the provider says; may take as long as a request.
-            on_end: told once of the state in which the dance ends.
+            live: whom with; begins it, redeems the user's answer, and keeps the grant.
+            callback: how the answer comes back: to a listener on 127.0.0.1, or by the user's hand.
+            on_end: called once with the state in which the dance ends.
             lifetime_s: how long the user may take.
         """
         self.id = secrets.token_urlsafe(12)
-        self.link = link
+        self.link = live.link
         self.callback = callback
         self.expires_at = datetime.now(UTC) + timedelta(seconds=lifetime_s)
+        self.lifetime_s = lifetime_s
         self.authorize_url = ""
-        self._provider = provider
-        self._keep = keep
-        self._learn_user = learn_user
+        self.settled: Future[None] = Future()  # done when the state will not change any more
+        self._live = live
         self._on_end = on_end
         self._is_naming = False  # the token is stored, and the user's name is asked for
         self._ends_at = now_s() + lifetime_s
@@ -78,29 +86,29 @@ class Dance:
         self._swapping = threading.Lock()  # around the last leg: a verifier is good for one swap
         self._keeping = threading.RLock()  # around storing the token: the dance ends before that or after it, not meanwhile
         self._state: DanceState = Waiting()
-        self._request_token: RequestToken | None = None
+        self._consent: Consent | None = None
         self._listener: CallbackListener | None = None
         self._timer = threading.Timer(lifetime_s, self._expire)
         self._timer.daemon = True
 
     def begin(self) -> None:
         """
-        Open the listener and fetch the request token.
+        Open the listener and begin at the provider.
 
         Raises:
             BadRequestError: this machine lets us listen nowhere.
             DanceRefusedError: cancelled meanwhile.
-            ProviderRefusedError, ProviderUnreachableError: there is no request token.
+            ProviderRefusedError, ProviderUnreachableError: the provider does not begin one.
         """
         try:
             callback_url = self._open_listener() if self.callback == "loopback" else "oob"
-            request_token = self._provider.fetch_request_token(callback_url)
+            consent = self._live.begin(callback_url)
         except BaseException:
             self._end(Cancelled())
             raise
         self._raise_if_over()
-        self.authorize_url = self._provider.authorize_url(request_token)
-        self._request_token = request_token
+        self.authorize_url = consent.authorize_url
+        self._consent = consent
         self._timer.start()
 
     def _open_listener(self) -> str:
@@ -135,41 +143,41 @@ class Dance:
         """Seconds since the dance's time was over; negative before."""
         return now_s() - self._ends_at
 
-    def finish(self, verifier: Secret) -> Granted:
+    def finish(self, answer: Secret) -> Granted:
         """
-        Swap the request token with the *verifier* that the user brought.
+        Redeem the *answer* that the user brought: the provider's code.
 
         Raises:
-            BadRequestError: this cannot be a verifier; the dance waits on.
-            DanceRefusedError, DanceExpiredError: the dance is over, or the verifier says that the user refused.
-            ProviderRefusedError: the provider does not take the verifier; the dance waits on for another one.
+            BadRequestError: this cannot be an answer; the dance waits on.
+            DanceRefusedError, DanceExpiredError: the dance is over, or the answer says that the user refused.
+            ProviderRefusedError: the provider does not take the answer; the dance waits on for another one.
             ProviderUnreachableError: the dance waits on.
-            StoreLockedError, StoreUnavailableError: the token came and could not be kept.
+            StoreLockedError, StoreUnavailableError: the grant came and could not be kept.
         """
         if not self._swapping.acquire(timeout=SWAP_WAIT_S):
             raise BadRequestError("another answer to this dance is being tried", "wait for what comes of it")
         try:
-            request_token = self._request_token
+            consent = self._consent
             self._raise_if_over()
-            if request_token is None:  # the first leg is still under way
+            if consent is None:  # it is still being begun
                 raise BadRequestError("the dance has not begun", "open the address that the dance prints")
-            if not _is_verifier(verifier.reveal()):
-                raise BadRequestError("this is no code of the provider", "type the code as the provider's page shows it")
-            if hmac.compare_digest(verifier.reveal().encode(), DENIED.encode()):
+            try:
+                grant = self._live.redeem(consent, answer)
+            except DanceRefusedError:
                 self._end(Refused())
                 self._raise_if_over()
-            try:
-                token = self._provider.fetch_access_token(request_token, verifier)
-            except ProviderRefusedError as exc:
-                self._end_if_hopeless(exc)
+                raise
+            except DanceExpiredError:
+                self._end(Expired())
                 self._raise_if_over()
-                if exc.problem == "token_rejected":
-                    raise self._wrong_code() from exc
+                raise
+            except DaemonError:
+                self._raise_if_over()
                 raise
             with self._keeping:
-                self._raise_if_over()  # cancelled meanwhile: nobody wants the token any more
+                self._raise_if_over()  # cancelled meanwhile: nobody wants the grant any more
                 try:
-                    self._keep(token)
+                    self._live.keep(grant)
                 except DaemonError as exc:
                     self._end(Failed(exc))
                     raise
@@ -177,15 +185,16 @@ class Dance:
                 self._end(Granted(None))
         finally:
             self._swapping.release()
-        return self._name(token)
+        return self._name(grant)
 
-    def _name(self, token: AccessToken) -> Granted:
+    def _name(self, grant: Grant) -> Granted:
         """Complete the state with the user's name; nothing that happens meanwhile can take the grant back here."""
         try:
-            granted = Granted(self._learn_user(token))
+            granted = Granted(self._live.learn_user(grant))
             self._state = granted
         finally:
             self._is_naming = False
+            self._settle()
         return granted
 
     def finish_by_url(self, url: Secret) -> Granted:
@@ -240,20 +249,8 @@ class Dance:
         return CallbackPage("Access granted", f"atl-sign may now sign requests {who}for {name} ({self.link.url}).", is_good=True)
 
     def _is_ours(self, token: str) -> bool:
-        ours = self._request_token
-        return ours is not None and hmac.compare_digest(token.encode(errors="replace"), ours.key.reveal().encode())
-
-    def _end_if_hopeless(self, exc: ProviderRefusedError) -> None:
-        if exc.problem == "permission_denied":
-            self._end(Refused())
-        elif exc.problem in ("token_expired", "token_used", "token_revoked"):
-            self._end(Expired())
-
-    def _wrong_code(self) -> ProviderRefusedError:
-        """Return what `token_rejected` means in the last leg; everywhere else it means a token that is not known."""
-        hint = f"type the code as the provider's page shows it; or begin again: atl-sign dance {self.link.name}"
-        message = f"link {self.link.name}: the provider does not take this code (token_rejected)"
-        return ProviderRefusedError(message, hint, problem="token_rejected")
+        key = self._consent.key if self._consent is not None else None
+        return key is not None and hmac.compare_digest(token.encode(errors="replace"), key.reveal().encode())
 
     def _raise_if_over(self) -> None:
         state = self.state
@@ -276,80 +273,21 @@ class Dance:
             finally:
                 self._keeping.release()
 
+    def _settle(self) -> None:
+        with suppress(InvalidStateError):  # a dance that was cancelled while its grant was being stored is settled twice
+            self.settled.set_result(None)
+
     def _end(self, state: DanceState) -> None:
         with self._lock:
             if not isinstance(self._state, Waiting):
                 return
             self._state = state
             listener, self._listener = self._listener, None
-            self._request_token = None
+            self._consent = None
         self._timer.cancel()
         self._on_end(state)
+        if not self._is_naming:
+            self._settle()
         if listener is not None:
             # Not here: this may be the listener's own thread, which still has a page to write.
             threading.Thread(target=listener.close, name="callback-close", daemon=True).start()
-
-
-def _is_verifier(text: str) -> bool:
-    return 0 < len(text) <= VERIFIER_CHARS_MAX and text.isascii() and text.isprintable() and " " not in text
-
-
-class Dances:
-    """The dances that wait or ended a short while ago, by id."""
-
-    def __init__(self, lifetime_s: float = DANCE_LIFETIME_S) -> None:
-        """Give each dance *lifetime_s* seconds."""
-        self.lifetime_s = lifetime_s
-        self._dances: dict[str, Dance] = {}
-        self._lock = threading.Lock()
-
-    def begin(
-        self,
-        link: Link,
-        provider: "Provider",
-        callback: CallbackKind,
-        *,
-        keep: Callable[[AccessToken], None],
-        learn_user: Callable[[AccessToken], str | None],
-        on_end: Callable[[DanceState], None] = lambda _: None,
-    ) -> Dance:
-        """Begin a dance; raises as `Dance.begin`, and BadRequestError when too many wait already."""
-        with self._lock:
-            # Asked for its state, a dance whose time was over in a sleep ends, and its listener with it.
-            kept = {key: dance for key, dance in self._dances.items() if not dance.is_settled or dance.ended_s_ago < KEPT_S}
-            self._dances = kept
-            if self.count_waiting() >= WAITING_MAX:
-                raise BadRequestError(f"{WAITING_MAX} dances wait for their users", "finish or cancel some of them")
-            dance = Dance(link, provider, callback, keep=keep, learn_user=learn_user, on_end=on_end, lifetime_s=self.lifetime_s)
-            self._dances[dance.id] = dance
-        try:
-            dance.begin()
-        except BaseException:
-            with self._lock:
-                del self._dances[dance.id]
-            raise
-        return dance
-
-    def get(self, dance_id: str) -> Dance:
-        """Return the dance; raises UnknownDanceError."""
-        dance = self._dances.get(dance_id)
-        if dance is None or dance.ended_s_ago >= KEPT_S:
-            raise UnknownDanceError(
-                "no dance has this id",
-                "finished dances are forgotten after a while; atl-sign status lists the links that need one",
-            )
-        return dance
-
-    def count_waiting(self) -> int:
-        """Return how many wait for their users."""
-        return sum(isinstance(dance.state, Waiting) for dance in list(self._dances.values()))
-
-    def are_settled(self) -> bool:
-        """Tell whether no dance will change any more: none waits, and none is still asking for its user's name."""
-        return all(dance.is_settled for dance in list(self._dances.values()))
-
-    def cancel_all(self, name: str | None = None) -> None:
-        """End every dance that waits, or those with the link called *name*."""
-        for dance in list(self._dances.values()):
-            if name is None or dance.link.name == name:
-                dance.cancel()

@@ -1,5 +1,5 @@
 """
-An access token's renewal with its session handle: one for any number of signers, and none of them fails by it.
+A grant's renewal: one for any number of signers, and none of them fails by it.
 
 The provider voids the old token as it answers, and the answer can be lost.
 So the renewal is noted in the store before it is asked for, and the new token is used even while the store cannot keep it.
@@ -14,11 +14,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from atl_sign.base.credentials import AccessToken
+from atl_sign.base.credentials import Grant
 from atl_sign.base.errors import (
     DaemonError,
     DanceNeededError,
@@ -29,9 +28,7 @@ from atl_sign.base.errors import (
 )
 from atl_sign.config.links import Link
 from atl_sign.custody.vault import Vault
-
-if TYPE_CHECKING:  # requests and all that takes 150 ms to load
-    from atl_sign.schemes.oauth1.legs import Provider
+from atl_sign.providers.clocks import Clocks
 
 DRAIN_S = 2.0  # for headers that were signed with the old token to reach the provider
 RETRY_S = 60.0  # after a renewal that came to nothing, while the old token still holds
@@ -43,9 +40,18 @@ _SAVE_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries to store a n
 _log = logging.getLogger("atl_sign")
 
 
+class Renewable(Protocol):
+    """One link, whose provider gives another grant in place of one."""
+
+    link: Link
+
+    def renew(self, grant: Grant) -> Grant:
+        """Return another grant of the same user; raises as `Scheme.renew`, and as the store does."""
+
+
 @dataclass(slots=True)
 class _Attempt:
-    token: AccessToken
+    token: Grant
     is_in_doubt: bool  # this attempt or an earlier one may have reached the provider, and its answer was lost
     done: "Future[None]" = field(default_factory=Future)  # raises what stands in the way of a signature
     again_at: float | None = None  # by the monotonic clock: when it failed, the next attempt
@@ -54,18 +60,18 @@ class _Attempt:
 class Renewals:
     """The renewals under way, and those that failed a moment ago."""
 
-    def __init__(self, vault: Vault, on_end: Callable[[Link, str], None], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, vault: Vault, on_end: Callable[[Link, str], None], clocks: Clocks) -> None:
         """
         Renew what *vault* keeps.
 
         Args:
             vault: where tokens are.
             on_end: told of each attempt: the link, and "ok" or an error's code.
-            clock: seconds since 1970-01-01 UTC.
+            clocks: the providers' clocks.
         """
         self._vault = vault
         self._on_end = on_end
-        self._clock = clock
+        self._clocks = clocks
         self._lock = threading.Lock()
         self._attempts: dict[str, _Attempt] = {}  # by link, the last one each
         self._signed_at: dict[str, float] = {}  # by link, by the monotonic clock
@@ -74,21 +80,21 @@ class Renewals:
         """Note that a header with the link's token is on its way now."""
         self._signed_at[link.name] = time.monotonic()
 
-    def ask(self, link: Link, token: AccessToken, make_provider: Callable[[], "Provider"]) -> "Future[None] | None":
+    def ask(self, live: Renewable, token: Grant) -> "Future[None] | None":
         """
-        See to it that *token* of *link* is renewed when that is due.
+        See to it that *token* is renewed when that is due.
 
         Args:
-            link: whose token it is.
+            live: whose token it is; renews it, in another thread.
             token: as the vault gave it.
-            make_provider: gives the link's provider; called in another thread, for it may wait for the store.
 
         Returns:
             What to wait for before the token is read from the vault again; it raises what stands in the way of a signature.
             None when *token* is good for signing at this moment.
         """
-        if not token.wants_renewal(self._now()):
+        if not token.wants_renewal(self._clocks.now_utc()):
             return None
+        link = live.link
         with self._lock:
             last = self._attempts.get(link.name)
             if last is not None and not last.token.is_same_as(token):
@@ -98,12 +104,12 @@ class Renewals:
             if last is not None and last.again_at is not None and time.monotonic() < last.again_at:
                 if last.done.exception() is not None:
                     return last.done
-                if not token.is_expired(self._now()):
+                if not token.is_expired(self._clocks.now_utc()):
                     return None
             attempt = _Attempt(token, token.is_in_doubt or (last is not None and last.is_in_doubt))
             self._attempts[link.name] = attempt
         # Not a thread of the pool: signers wait for it, and could fill that.
-        threading.Thread(target=self._run, args=(link, attempt, make_provider), name=f"renew-{link.name}", daemon=True).start()
+        threading.Thread(target=self._run, args=(live, attempt), name=f"renew-{link.name}", daemon=True).start()
         return attempt.done
 
     def are_under_way(self) -> bool:
@@ -116,12 +122,10 @@ class Renewals:
         with self._lock:
             self._attempts = {name: attempt for name, attempt in self._attempts.items() if not attempt.done.done()}
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock(), UTC)
-
-    def _run(self, link: Link, attempt: _Attempt, make_provider: Callable[[], "Provider"]) -> None:
+    def _run(self, live: Renewable, attempt: _Attempt) -> None:
+        link = live.link
         try:
-            renewed, is_saved = self._renew(link, attempt, make_provider)
+            renewed, is_saved = self._renew(live, attempt)
         except DaemonError as exc:
             self._fail(link, attempt, exc)
             return
@@ -137,28 +141,29 @@ class Renewals:
             time.sleep(pause_s)
             is_saved = self._save(link, renewed)
 
-    def _renew(self, link: Link, attempt: _Attempt, make_provider: Callable[[], "Provider"]) -> tuple[AccessToken | None, bool]:
+    def _renew(self, live: Renewable, attempt: _Attempt) -> tuple[Grant | None, bool]:
         """
         Return what the vault has now instead of the attempt's token, and whether the store has it too.
 
         None when the attempt's token was forgotten or replaced meanwhile.
         """
-        provider = make_provider()
+        link = live.link
         with self._vault.renewed.renewing(link, attempt.token, link.timeout_s + _NEIGHBOURS_S) as token:
-            new = None if token is None else self._renew_alone(link, attempt, token, provider)
+            new = None if token is None else self._renew_alone(live, attempt, token)
             # Another daemon that waits reads the store next: it must not find the void token there.
             return new, new is not None and self._save(link, new)
 
-    def _renew_alone(self, link: Link, attempt: _Attempt, token: AccessToken, provider: "Provider") -> AccessToken | None:
+    def _renew_alone(self, live: Renewable, attempt: _Attempt, token: Grant) -> Grant | None:
         """As `_renew`, while no other daemon renews the same *token*."""
+        link = live.link
         attempt.is_in_doubt = attempt.is_in_doubt or token.is_in_doubt  # another daemon's renewal may have been cut off
         # First what can fail without harm: a store that cannot keep the note could not keep the token either.
         if not self._vault.renewed.mark(link, token, is_in_doubt=True):
             return None
-        if not token.is_expired(self._now()):
+        if not token.is_expired(self._clocks.now_utc()):
             self._drain(link)
         try:
-            new = provider.renew_access_token(token)
+            new = live.renew(token)
         except ProviderRefusedError as exc:
             if exc.problem is not None:
                 if exc.problem != "token_rejected" or not attempt.is_in_doubt:
@@ -182,7 +187,7 @@ class Renewals:
         _log.warning("link %s: its token was not renewed: %s", link.name, error.message)
         self._on_end(link, error.code)
         problem = error.problem if isinstance(error, ProviderRefusedError) else None
-        is_expired = attempt.token.is_expired(self._now())
+        is_expired = attempt.token.is_expired(self._clocks.now_utc())
         wait_s = RETRY_EXPIRED_S if is_expired and problem is None else RETRY_S
         if error.retry_after_s is not None:
             wait_s = max(wait_s, min(error.retry_after_s, RETRY_S_MAX))
@@ -192,11 +197,11 @@ class Renewals:
         else:
             attempt.done.set_result(None)
 
-    def _take_note_back(self, link: Link, token: AccessToken) -> None:
+    def _take_note_back(self, link: Link, token: Grant) -> None:
         with suppress(DaemonError):  # the store fails now: the next start asks the provider once more, and no harm is done
             self._vault.renewed.mark(link, token, is_in_doubt=False)
 
-    def _save(self, link: Link, token: AccessToken) -> bool:
+    def _save(self, link: Link, token: Grant) -> bool:
         try:
             self._vault.renewed.save(link, token)
         except DaemonError as exc:

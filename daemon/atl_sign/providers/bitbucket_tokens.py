@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from atl_sign.base.credentials import AccessToken, GitPermission, Secret
-from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError
+from atl_sign.base.credentials import GitPermission, Secret
+from atl_sign.base.errors import DaemonError, ProviderRefusedError
 from atl_sign.base.text import printable
 from atl_sign.config.links import Link
-from atl_sign.providers.exchange import Answer
+from atl_sign.providers.answer import Answer
 from atl_sign.providers.unexpected import explain_bystander, unexpected_answer
-from atl_sign.schemes.oauth1.legs import Provider
-from atl_sign.schemes.oauth1.problems import TOKEN_IS_DEAD
+from atl_sign.providers.who_am_i import Send
 
 PERMISSIONS: Mapping[GitPermission, str] = {"read": "REPO_READ", "write": "REPO_WRITE"}
 
@@ -47,11 +46,10 @@ class MadeToken:
 class HttpTokens:
     """The HTTP access tokens of one user at one link's provider."""
 
-    def __init__(self, link: Link, provider: Provider, token: AccessToken, user: str) -> None:
-        """Ask *provider*, which is that of *link*, with *token*, which is that of *user*."""
+    def __init__(self, link: Link, send: Send, user: str) -> None:
+        """Ask the provider of *link* by *send*, which asks as *user*."""
         self._link = link
-        self._provider = provider
-        self._token = token
+        self._send = send
         self.user = user
         self._path: str | None = None
 
@@ -95,7 +93,7 @@ class HttpTokens:
 
     def remove(self, token_id: str) -> None:
         """Remove one token; one that is not there is fine; raises as `list`."""
-        answer = self._send("DELETE", f"{self._find_path()}/{token_id}")
+        answer = self._send("DELETE", f"{self._find_path()}/{token_id}", None)
         if answer.status not in (200, 204, 404) or answer.is_html:  # a login page says nothing of the token
             raise self._refused(answer)
 
@@ -117,15 +115,7 @@ class HttpTokens:
         return self._path
 
     def _ask(self, method: str, path: str) -> Mapping[str, Any]:
-        return self._read(self._send(method, path))
-
-    def _send(self, method: str, path: str, body: object = None) -> Answer:
-        try:
-            return self._provider.send_signed(method, path, self._token, body)
-        except ProviderRefusedError as exc:
-            if exc.problem in TOKEN_IS_DEAD:
-                raise DanceNeededError(exc.message, f"atl-sign dance {self._link.name}") from exc
-            raise
+        return self._read(self._send(method, path, None))
 
     def _read(self, answer: Answer) -> Mapping[str, Any]:
         fields = _parse_object(answer)

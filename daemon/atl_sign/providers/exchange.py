@@ -6,11 +6,9 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -18,6 +16,7 @@ from requests.utils import get_environ_proxies, select_proxy
 
 from atl_sign import __version__
 from atl_sign.config.links import Link
+from atl_sign.providers.answer import Answer
 from atl_sign.providers.refusals import AnswerTooLargeError, TooManyWaitError, unreachable
 from atl_sign.providers.tls_files import check_files, find_ca_bundle
 
@@ -35,29 +34,6 @@ _BYTE_ORDER_MARKS = ((BOM_UTF8, "utf-8-sig"), (BOM_UTF16_LE, "utf-16"), (BOM_UTF
 
 _Result = TypeVar("_Result")
 _Session = TypeVar("_Session", bound=requests.Session)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer, read to its end."""
-
-    status: int
-    headers: Mapping[str, str]  # names in any case
-    text: str
-    clock_offset_s: float | None  # the provider's clock less ours, by its Date header; None without one
-
-    @property
-    def is_html(self) -> bool:
-        """Tell whether this is a page for people, such as a login page that stands before the product."""
-        return "html" in self.headers.get("Content-Type", "").lower() or self.text.lstrip()[:9].lower().startswith(
-            ("<!doctype", "<html")
-        )
-
-    @property
-    def user(self) -> str | None:
-        """The user that X-AUSERNAME (percent-encoded) names; None when it is absent or says anonymous."""
-        name = unquote(self.headers.get("X-AUSERNAME", ""))
-        return name if name and name != "anonymous" else None
 
 
 def fetch(

@@ -10,8 +10,9 @@ from atl_sign.base.errors import BadUrlError, DaemonError, ProviderBusyError, Pr
 from atl_sign.base.text import shorten
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link, parse_base_url
+from atl_sign.providers.answer import Answer
 from atl_sign.providers.challenge import has_oauth_challenge
-from atl_sign.providers.exchange import Answer, find_proxy
+from atl_sign.providers.exchange import find_proxy
 from atl_sign.providers.refusals import cannot_be_reached, name_proxy
 
 RETRY_AFTER_S_MAX = 86_400  # a day; what says more does not know

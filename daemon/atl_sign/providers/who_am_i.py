@@ -1,15 +1,18 @@
 """The signed who-am-I: does this link work, as whom, and what looks wrong (facts section 7)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from atl_sign.base.credentials import AccessToken
-from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError
+from atl_sign.base.errors import DaemonError, ProviderRefusedError
 from atl_sign.config.links import Link
-from atl_sign.providers.exchange import Answer
+from atl_sign.providers.answer import Answer
+from atl_sign.providers.clocks import OFFSET_MAX_S, Clocks
+from atl_sign.providers.manifest import Manifest
 from atl_sign.providers.products import PRODUCTS, Product, find_product, is_user_name
 from atl_sign.providers.unexpected import explain_bystander, unexpected_answer
-from atl_sign.schemes.oauth1.legs import Manifest, Provider
-from atl_sign.schemes.oauth1.problems import CLOCK_OFFSET_MAX_S, TOKEN_IS_DEAD
+
+# Sends an authorized request: method in upper case, path below the base URL, and what goes out as JSON or None.
+Send = Callable[[str, str, object], Answer]
 
 CLOCK_WARNING_S = 60.0
 CLOCK_LIMIT_S = 300.0  # further off the provider refuses
@@ -28,9 +31,15 @@ class CheckResult:
     warnings: tuple[str, ...]
 
 
-def check_link(link: Link, provider: Provider, token: AccessToken, manifest: Manifest) -> CheckResult:
+def check_link(link: Link, send: Send, clocks: Clocks, manifest: Manifest) -> CheckResult:
     """
-    Ask who the user is, with a signed request.
+    Ask who the user is, with an authorized request.
+
+    Args:
+        link: whose provider is asked.
+        send: sends the request; raises DanceNeededError when the provider does not take the grant any more.
+        clocks: learn the provider's clock from the answer.
+        manifest: what the product says of itself.
 
     Raises:
         DanceNeededError: the provider does not take the token any more.
@@ -42,7 +51,7 @@ def check_link(link: Link, provider: Provider, token: AccessToken, manifest: Man
         raise ProviderRefusedError(
             f"link {link.name}: the product there calls itself {manifest.type_id}", f"known are {', '.join(PRODUCTS)}"
         )
-    answer = _ask(link, provider, token, product)
+    answer = send("GET", product.who_am_i, None)
     user = _read_user(product, answer)
     if user is None:
         raise _nobody(link, answer)
@@ -54,31 +63,22 @@ def check_link(link: Link, provider: Provider, token: AccessToken, manifest: Man
             f"from {CLOCK_LIMIT_S:.0f} s on it refuses"
         )
         # It has just taken our time, so a Date that is further from that comes from something before it with a clock of its own.
-        if abs(offset - provider.clock_offset_s) <= CLOCK_LIMIT_S and abs(offset) <= CLOCK_OFFSET_MAX_S:
-            provider.clock_offset_s = offset
+        if abs(offset - clocks.offset_s(link)) <= CLOCK_LIMIT_S and abs(offset) <= OFFSET_MAX_S:
+            clocks.learn(link, offset)
     seen = link.signing_url or link.url
     if not manifest.is_at(seen):
         warnings.append(f"the product's configured base URL is {manifest.url}, the link has {seen}")
     return CheckResult(link, user, product.type_id, manifest.version, manifest.url, offset, tuple(warnings))
 
 
-def learn_user(link: Link, provider: Provider, token: AccessToken, product: Product | None) -> str | None:
-    """Return the user that *token* stands for, or None when the provider does not say; raises nothing."""
+def learn_user(send: Send, product: Product | None) -> str | None:
+    """Return the user that *send* asks as, or None when the provider does not say; raises nothing."""
     if product is None:
         return None
     try:
-        return _read_user(product, _ask(link, provider, token, product))
+        return _read_user(product, send("GET", product.who_am_i, None))
     except DaemonError:
         return None
-
-
-def _ask(link: Link, provider: Provider, token: AccessToken, product: Product) -> Answer:
-    try:
-        return provider.fetch_signed(product.who_am_i, token)
-    except ProviderRefusedError as exc:
-        if exc.problem in TOKEN_IS_DEAD:
-            raise DanceNeededError(exc.message, f"atl-sign dance {link.name}") from exc
-        raise
 
 
 def _read_user(product: Product, answer: Answer) -> str | None:

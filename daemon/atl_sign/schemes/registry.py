@@ -1,12 +1,15 @@
 """Every scheme there is, by the name that a link has it under."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from atl_sign.config.link_fields import link_settings
 from atl_sign.config.links import Schemes
-from atl_sign.schemes.oauth1 import settings as oauth1
+from atl_sign.schemes.base import Scheme
+from atl_sign.schemes.oauth1.scheme import OAuth1
 
 # The first one is that of a link that names none.
-SCHEMES: Schemes = MappingProxyType({"oauth1": oauth1.SETTINGS})
+SCHEMES: Mapping[str, Scheme] = MappingProxyType({scheme.name: scheme for scheme in (OAuth1(),)})
+SCHEME_SETTINGS: Schemes = MappingProxyType({name: scheme.settings for name, scheme in SCHEMES.items()})
 # Every setting that a link can have, by its name, in the order in which they are shown.
-LINK_SETTINGS = MappingProxyType(link_settings(SCHEMES))
+LINK_SETTINGS = MappingProxyType(link_settings(SCHEME_SETTINGS))

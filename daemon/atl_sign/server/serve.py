@@ -18,7 +18,8 @@ from typing import Any
 import uvicorn
 
 from atl_sign.access.audit import open_audit
-from atl_sign.agent.agent import Agent
+from atl_sign.agent.build import Agent, make_agent
+from atl_sign.agent.life import Life
 from atl_sign.api.app import make_app
 from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError, StoreUnavailableError
 from atl_sign.base.folders import state_folder
@@ -28,8 +29,8 @@ from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.stores.base import Store
 from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
 from atl_sign.custody.vault import Vault
-from atl_sign.grants.dance import Dances
-from atl_sign.schemes.registry import SCHEMES
+from atl_sign.grants.dances import Dances
+from atl_sign.schemes.registry import SCHEME_SETTINGS
 from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, AcceptFailures, Connection
 from atl_sign.server.idle import IdleWatch
 from atl_sign.server.installed import read_stamp, serve_command
@@ -85,7 +86,7 @@ def serve(
     except StartError as exc:
         _tell_waiting(environment, exc)
         raise
-    threading.Thread(target=agent.store.clear_up, name="clear-up", daemon=True).start()
+    threading.Thread(target=agent.life.clear_up, name="clear-up", daemon=True).start()
     # FastAPI asks whether a model is one of pydantic 1, and loads all of that (3 MB, 50 ms) to answer; we have none.
     sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]  # None: the import fails, which FastAPI expects
     listener = open_listener(environment, passed_on)
@@ -108,15 +109,15 @@ def serve(
     )
     is_systemds = listener.path is None
     # Without systemd nobody keeps a socket meanwhile: that daemon goes on for as long as it is the installed version.
-    watch = IdleWatch(lambda: agent.read_settings().idle_exit_s if is_systemds else 0.0, read_stamp)
-    server = Server(config, agent, notifier, watch)
+    watch = IdleWatch(lambda: agent.life.read_settings().idle_exit_s if is_systemds else 0.0, read_stamp)
+    server = Server(config, agent.life, notifier, watch)
     callers.connections = server.server_state.connections
     # Before and after uvicorn's own handlers, which raise the signal once more: its default would end us before the clean-up.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     if early:
         server.should_exit = True
-    _log.info("serving at %s, store %s", listener.path or "the socket that systemd handed over", agent.backend)
+    _log.info("serving at %s, store %s", listener.path or "the socket that systemd handed over", agent.life.backend)
     try:
         server.run(sockets=[listener.socket])
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # one that came before is noted, one that comes now ends us
@@ -147,12 +148,12 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        agent: Agent,
+        life: Life,
         notifier: Notifier | None = None,
         watch: IdleWatch | None = None,
     ) -> None:
         super().__init__(config)
-        self._agent = agent
+        self._life = life
         self._notifier = notifier or Notifier(None)
         self._watch = watch
         self._lasting: set[asyncio.Task[Any]] = set()
@@ -163,7 +164,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Note the signal, and let everybody who waits for a dance go."""
         super().handle_exit(sig, frame)
-        threading.Thread(target=self._agent.close, daemon=True).start()  # a handler must not wait for locks
+        threading.Thread(target=self._life.close, daemon=True).start()  # a handler must not wait for locks
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, with a longer queue in the kernel than connections are taken at once."""
@@ -188,8 +189,8 @@ class Server(uvicorn.Server):
         if counter % 10 == 0:
             for connection in list(self.server_state.connections):
                 connection.drop_when_late(now)  # type: ignore[union-attr]  # all are of our class
-            if self._agent.store.is_due():  # in a thread: it waits for a token that is being stored
-                threading.Thread(target=self._agent.lock_when_due, name="lock", daemon=True).start()
+            if self._life.is_lock_due():  # in a thread: it waits for a token that is being stored
+                threading.Thread(target=self._life.lock_when_due, name="lock", daemon=True).start()
             self._look_whether_idle(now)
         return await super().on_tick(counter) or self.has_left
 
@@ -205,7 +206,7 @@ class Server(uvicorn.Server):
         watch, state = self._watch, self.server_state
         if watch is None or self.has_left or (self._leaving is not None and not self._leaving.done()):
             return
-        is_busy = bool(state.connections) or not self._agent.is_settled()
+        is_busy = bool(state.connections) or not self._life.is_settled()
         watch.note(now, requests=state.total_requests, is_busy=is_busy)
         if watch.is_due(now):
             self._leaving = asyncio.create_task(self._leave(watch, state.total_requests))
@@ -217,7 +218,7 @@ class Server(uvicorn.Server):
         Those in the socket's queue are for the next one: systemd keeps the socket open, or we pass it on.
         """
         loop = asyncio.get_running_loop()
-        if not await asyncio.to_thread(self._agent.may_be_replaced):
+        if not await asyncio.to_thread(self._life.may_be_replaced):
             watch.put_off(loop.time())
             return
         # A connection that was taken and is not yet one of ours is a task of asyncio, which drops it without a word at the end.
@@ -238,16 +239,16 @@ class Server(uvicorn.Server):
             self._reloading = asyncio.create_task(self._reload())
 
     async def _reload(self) -> None:
-        await asyncio.to_thread(self._agent.forget_settings)
+        await asyncio.to_thread(self._life.forget_settings)
         self._notifier.tell_ready(await asyncio.to_thread(self._describe))
 
     def _describe(self) -> str:
         """Log what is wrong in the configuration, and return one line on how we are."""
-        settings = self._agent.read_settings()
+        settings = self._life.read_settings()
         for problem in settings.problems:
             _log.warning("%s", problem)
         wrong = f", {len(settings.problems)} problems in config.toml: atl-sign status" if settings.problems else ""
-        return f"{len(settings.links.by_name)} links, store {self._agent.backend}{wrong}"
+        return f"{len(settings.links.by_name)} links, store {self._life.backend}{wrong}"
 
 
 def _tell_waiting(environment: Mapping[str, str], error: StartError) -> None:
@@ -276,7 +277,7 @@ class _Callers:
 
 
 def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers: Callable[[], list[int]]) -> Agent:
-    config = ConfigFile(config_path(environment), SCHEMES)
+    config = ConfigFile(config_path(environment), SCHEME_SETTINGS)
     try:
         config.check_trusted()  # there is no earlier reading to go on with, and it names the store
     except UntrustedConfigError as exc:
@@ -302,7 +303,7 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
     _unlock_at_start(store, key_fd)
     pinned_by = "ATL_SIGN_STORE" if pinned else None
     neighbours = Neighbours(None if store.backend == "memory" else state_folder(environment))
-    return Agent(
+    return make_agent(
         config, Vault(store, neighbours), Dances(), open_audit(environment), open_store=open_named, store_pinned_by=pinned_by
     )
 

@@ -20,16 +20,17 @@ from atl_sign.access.audit import (
     format_decision,
     open_audit,
 )
-from atl_sign.agent.agent import Agent
-from atl_sign.base.credentials import AccessToken, Secret
+from atl_sign.access.caller import DAEMON
+from atl_sign.agent.build import make_agent
 from atl_sign.base.errors import AuditUnavailableError, BadUrlError, DanceNeededError, InternalError, UnknownLinkError
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
-from atl_sign.grants.dance import Dances
-from atl_sign.schemes.registry import SCHEMES
+from atl_sign.grants.dances import Dances
+from atl_sign.schemes.registry import SCHEME_SETTINGS
+from tests.agent_lab import CALLER, link_of, sign
 from tests.audit_lab import PEER, MemorySink
-from tests.unit.provider_lab import private_key
+from tests.unit.provider_lab import make_grant, private_key
 
 URL = "http://127.0.0.1:1/jira"
 NOON = datetime(2026, 11, 25, 12, 0, 0, 123456, UTC)
@@ -42,10 +43,11 @@ class Watched:
         self.config = folder / "config.toml"
         self.sink = MemorySink()
         vault = Vault(MemoryStore())
-        self.agent = Agent(ConfigFile(self.config, SCHEMES), vault, Dances(), AuditLog(self.sink))
-        self.agent.links.put_link("jira", {"url": URL})
+        self.agent = make_agent(ConfigFile(self.config, SCHEME_SETTINGS), vault, Dances(), AuditLog(self.sink))
+        self.agent.links.put(CALLER, "jira", {"url": URL})
         vault.put_key(private_key())
-        vault.put_token(self.agent.links.get_link("jira"), AccessToken(Secret("t"), Secret("s")))
+        vault.put_token(link_of(self.agent, "jira"), make_grant())
+        self.sink.lines.clear()  # that of the link
 
     def set_mode(self, mode: str) -> None:
         self.config.write_text(f"audit = {mode}\n" + self.config.read_text())
@@ -62,7 +64,7 @@ def watched(tmp_path: Path) -> Watched:
 
 def test_a_signature_is_recorded_without_its_query(watched: Watched) -> None:
     """Who, what, where, when; nothing of the query and nothing of the header."""
-    header, _ = watched.agent.sign("GET", f"{URL}/rest/x?password=canary", None, None, PEER)
+    header, _ = sign(watched.agent, "GET", f"{URL}/rest/x?password=canary")
 
     (line,) = watched.lines
     assert datetime.now(UTC).timestamp() - datetime.fromisoformat(line.pop("time")).timestamp() < 60
@@ -84,23 +86,24 @@ def test_a_refusal_is_recorded_with_its_code(watched: Watched) -> None:
     """As far as the request could be read."""
     for url, error in (("http://other.example/x?y", UnknownLinkError), ("no url", BadUrlError)):
         with pytest.raises(error):
-            watched.agent.sign("GET", url, None, None, PEER)
-    watched.agent.links.log_out("jira")
+            sign(watched.agent, "GET", url)
+    watched.agent.links.log_out(CALLER, "jira")
     with pytest.raises(DanceNeededError):
-        watched.agent.sign("GET", f"{URL}/x", None, None, PEER)
+        sign(watched.agent, "GET", f"{URL}/x")
 
     assert [(line["outcome"], line.get("link"), line.get("host"), line.get("path")) for line in watched.lines] == [
         ("unknown_link", None, "other.example", "/x"),
         ("bad_url", None, None, None),
+        ("ok", "jira", None, None),  # the logout
         ("dance_needed", "jira", "127.0.0.1:1", "/jira/x"),
     ]
 
 
 def test_what_nobody_foresaw_is_recorded_as_internal(watched: Watched) -> None:
     """And goes on as it is."""
-    with pytest.raises(ZeroDivisionError), watched.agent.recording("check", PEER, "jira"):
+    with pytest.raises(ZeroDivisionError), watched.agent.signing._records.entry("check", CALLER, "jira"):
         raise ZeroDivisionError
-    with pytest.raises(InternalError), watched.agent.recording("check", None, "jira"):
+    with pytest.raises(InternalError), watched.agent.signing._records.entry("check", DAEMON, "jira"):
         raise InternalError("x")
 
     assert [(line["action"], line["outcome"], line.get("pid")) for line in watched.lines] == [
@@ -114,40 +117,40 @@ def test_a_full_disk_stops_nobody_by_default(watched: Watched, caplog: pytest.Lo
     watched.sink.failure = OSError(errno.ENOSPC, "No space left on device")
 
     for _ in range(3):
-        watched.agent.sign("GET", f"{URL}/x", None, None, PEER)
+        sign(watched.agent, "GET", f"{URL}/x")
 
-    assert watched.agent.status().warnings == ("the audit log cannot be written (memory): No space left on device",)
+    assert watched.agent.status.show(CALLER).warnings == ("the audit log cannot be written (memory): No space left on device",)
     assert caplog.text.count("No space left") == 1
     watched.sink.failure = None
-    watched.agent.sign("GET", f"{URL}/x", None, None, PEER)
-    assert watched.agent.status().warnings == ()
+    sign(watched.agent, "GET", f"{URL}/x")
+    assert watched.agent.status.show(CALLER).warnings == ()
 
 
 @pytest.mark.parametrize("mode", ['"required"', "5"])
 def test_a_full_disk_stops_signing_when_the_log_is_required(watched: Watched, mode: str) -> None:
     """What cannot be read counts as required; a refusal keeps its own code."""
     watched.set_mode(mode)
-    watched.agent.sign("GET", f"{URL}/x", None, None, PEER)
+    sign(watched.agent, "GET", f"{URL}/x")
     watched.sink.failure = OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(AuditUnavailableError, match="No space left") as caught:
-        watched.agent.sign("GET", f"{URL}/x", None, None, PEER)
+        sign(watched.agent, "GET", f"{URL}/x")
     assert "make room" in str(caught.value.hint)
     with pytest.raises(BadUrlError):
-        watched.agent.sign("GET", "no url", None, None, PEER)
+        sign(watched.agent, "GET", "no url")
     watched.sink.failure = None
-    assert watched.agent.sign("GET", f"{URL}/x", None, None, PEER)
-    assert watched.agent.status().signatures == 2
+    assert sign(watched.agent, "GET", f"{URL}/x")
+    assert watched.agent.status.show(CALLER).signatures == 2
 
 
 def test_it_can_be_turned_off(watched: Watched) -> None:
     """Then the state says so."""
     watched.set_mode('"off"')
 
-    watched.agent.sign("GET", f"{URL}/x", None, None, PEER)
+    sign(watched.agent, "GET", f"{URL}/x")
 
     assert watched.lines == []
-    assert watched.agent.status().audit == "off"
+    assert watched.agent.status.show(CALLER).audit == "off"
 
 
 def test_a_line_is_one_json_object() -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from atl_sign.access.policy import check_method, check_request
 from atl_sign.base.errors import BadRequestError
+from atl_sign.base.request import Request
 from atl_sign.base.urls import Pairs, parse_url
-from atl_sign.schemes.oauth1.signature import UnsignedRequest
 
 URL = parse_url("https://bamboo.example.com/rest/api/latest/queue/PRJ-PLAN")
 
@@ -49,13 +49,13 @@ def test_what_is_no_token_is_no_method(method: str) -> None:
 )
 def test_a_form_with_post_and_no_form_with_any_method_can_be_signed(method: str, form: Pairs | None) -> None:
     """A body that is no form takes no part in the signature."""
-    check_request(UnsignedRequest(method, URL, form))
+    check_request(Request(method, URL, form))
 
 
 @pytest.mark.parametrize("method", ["PUT", "post", "put", "PATCH", "DELETE", "GET", "POSTX"])
 def test_a_form_with_another_method_is_refused(method: str) -> None:
     """A servlet container reads the form of POST alone, so its signature would be another one."""
     with pytest.raises(BadRequestError, match=rf"a form body with {method} cannot be signed") as caught:
-        check_request(UnsignedRequest(method, URL, (("a", "1"),)))
+        check_request(Request(method, URL, (("a", "1"),)))
 
     assert caught.value.hint == "send the body as JSON, or put the parameters into the query"

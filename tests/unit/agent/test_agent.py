@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.agent.agent import Agent
-from atl_sign.base.credentials import AccessToken, Secret
+from atl_sign.agent import build
+from atl_sign.agent.build import Agent
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import (
     ConfigBrokenError,
     DanceNeededError,
@@ -18,10 +19,12 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.custody.stores.base import Item
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
-from atl_sign.grants.dance import Dances
+from atl_sign.grants.dances import Dances
 from atl_sign.sandbox import Sandbox
-from atl_sign.schemes.registry import SCHEMES
-from tests.audit_lab import PEER, make_audit
+from atl_sign.schemes.registry import SCHEME_SETTINGS
+from tests.agent_lab import CALLER, link_of, sign, vault_of
+from tests.audit_lab import make_audit
+from tests.unit.provider_lab import make_grant
 
 NOBODY_THERE = "http://127.0.0.1:1/jira"
 
@@ -59,7 +62,9 @@ def agent(tmp_path: Path, store: LockableStore) -> Agent:
 
 
 def make_agent(folder: Path, store: MemoryStore, now: float = 1_700_000_000.0) -> Agent:
-    return Agent(ConfigFile(folder / "config.toml", SCHEMES), Vault(store), Dances(), make_audit(), clock=lambda: now)
+    return build.make_agent(
+        ConfigFile(folder / "config.toml", SCHEME_SETTINGS), Vault(store), Dances(), make_audit(), clock=lambda: now
+    )
 
 
 def test_a_broken_key_item_can_be_replaced(agent: Agent, store: LockableStore) -> None:
@@ -67,76 +72,76 @@ def test_a_broken_key_item_can_be_replaced(agent: Agent, store: LockableStore) -
     store.write("consumer-key", Secret("{}"))
 
     with pytest.raises(StoreUnavailableError, match="consumer-key") as caught:
-        agent.get_key()
+        agent.keys.show(CALLER)
     assert caught.value.hint == "atl-sign key new --replace"
     with pytest.raises(StoreUnavailableError):
-        agent.make_key(2048, replace=False)
-    assert agent.make_key(2048, replace=True).bits == 2048
+        agent.keys.make(CALLER, 2048, replace=False)
+    assert agent.keys.make(CALLER, 2048, replace=True).bits == 2048
     with pytest.raises(KeyExistsError):
-        agent.make_key(2048, replace=False)
+        agent.keys.make(CALLER, 2048, replace=False)
 
 
 def test_a_broken_token_item_can_be_danced_over(agent: Agent, store: LockableStore, sandbox: Sandbox) -> None:
     """The hint says `atl-sign dance`, so that must work."""
     url = sandbox.base_url("jira")
     store.write("token:jira", Secret("nonsense"))
-    agent.links.put_link("jira", {"url": url, "consumer_key": "agent-test"})
-    sandbox.register_consumer("jira", "agent-test", agent.make_key(2048, replace=False).public_pem())
+    agent.links.put(CALLER, "jira", {"url": url, "consumer_key": "agent-test"})
+    sandbox.register_consumer("jira", "agent-test", agent.keys.make(CALLER, 2048, replace=False).public_pem())
     with pytest.raises(StoreUnavailableError) as caught:
-        agent.sign("GET", f"{url}/x", None, None, PEER)
+        sign(agent, "GET", f"{url}/x")
     assert caught.value.hint == "atl-sign dance jira"
-    assert agent.links.show_link("jira").token_state == "unknown"
+    assert agent.links.show(CALLER, "jira").token_state == "unknown"
 
     agent = make_agent_now(agent, store)
-    dance = agent.begin_dance("jira", "oob", PEER)
+    dance = agent.dances.begin(CALLER, "jira", "oob")
     dance.finish(Secret(sandbox.approve("jira", dance.authorize_url)))
 
-    assert agent.sign("GET", f"{url}/x", None, None, PEER)[0].startswith("OAuth ")
+    assert sign(agent, "GET", f"{url}/x")[0].startswith("OAuth ")
 
 
 def make_agent_now(agent: Agent, store: MemoryStore) -> Agent:
     """The same with the machine's own clock, which the sandbox has too."""
-    return Agent(agent.links._config, Vault(store), Dances(), make_audit())
+    return build.make_agent(agent.links._config, Vault(store), Dances(), make_audit())
 
 
 def test_a_locked_store_is_told_before_the_user_consents(agent: Agent, store: LockableStore, sandbox: Sandbox) -> None:
     """Also when the key is in memory already: the token could not be kept."""
-    agent.links.put_link("jira", {"url": sandbox.base_url("jira")})
-    agent.make_key(2048, replace=False)
+    agent.links.put(CALLER, "jira", {"url": sandbox.base_url("jira")})
+    agent.keys.make(CALLER, 2048, replace=False)
     store.is_locked = True
 
     with pytest.raises(StoreLockedError):
-        agent.begin_dance("jira", "oob", PEER)
-    assert agent.dances.count_waiting() == 0
+        agent.dances.begin(CALLER, "jira", "oob")
+    assert agent.life._dances.count_waiting() == 0
 
 
 def test_a_store_that_locks_stops_no_signature_whose_secrets_were_read(agent: Agent, store: LockableStore) -> None:
     """Read once and kept; what was not read is refused."""
     for name in ("read", "unread"):
-        agent.links.put_link(name, {"url": f"http://127.0.0.1:1/{name}"})
-        agent._vault.put_token(agent.links.get_link(name), AccessToken(Secret("t"), Secret("s")))
-    agent.make_key(2048, replace=False)
+        agent.links.put(CALLER, name, {"url": f"http://127.0.0.1:1/{name}"})
+        vault_of(agent).put_token(link_of(agent, name), make_grant())
+    agent.keys.make(CALLER, 2048, replace=False)
     agent = make_agent(Path(agent.links._config.path).parent, store)
-    agent.sign("GET", "http://127.0.0.1:1/read/x", None, None, PEER)
+    sign(agent, "GET", "http://127.0.0.1:1/read/x")
     store.is_locked = True
 
-    assert agent.sign("GET", "http://127.0.0.1:1/read/x", None, None, PEER)[1].name == "read"
+    assert sign(agent, "GET", "http://127.0.0.1:1/read/x")[1].name == "read"
     with pytest.raises(StoreLockedError):
-        agent.sign("GET", "http://127.0.0.1:1/unread/x", None, None, PEER)
-    assert [report.token_state for report in agent.links.list_links()] == ["active", "unknown"]
+        sign(agent, "GET", "http://127.0.0.1:1/unread/x")
+    assert [report.token_state for report in agent.links.list_all(CALLER)[0]] == ["active", "unknown"]
 
 
 def test_a_link_can_be_changed_while_the_store_is_locked(agent: Agent, store: LockableStore) -> None:
     """The old grant is forgotten later; until then the vault gives it to no other address."""
-    agent.links.put_link("jira", {"url": NOBODY_THERE})
+    agent.links.put(CALLER, "jira", {"url": NOBODY_THERE})
     store.is_locked = True
 
-    changed = agent.links.put_link("jira", {"url": "http://127.0.0.1:1/other"})
+    changed = agent.links.put(CALLER, "jira", {"url": "http://127.0.0.1:1/other"})
 
     assert any("still in the store" in warning for warning in changed.warnings)
     with pytest.raises(StoreLockedError):
-        agent.links.remove_link("jira")
-    assert agent.links.get_link("jira").url.path == "/other"
+        agent.links.remove(CALLER, "jira")
+    assert link_of(agent, "jira").url.path == "/other"
 
 
 def test_an_expired_token_needs_a_dance(tmp_path: Path, store: LockableStore) -> None:
@@ -144,16 +149,16 @@ def test_an_expired_token_needs_a_dance(tmp_path: Path, store: LockableStore) ->
     from datetime import UTC, datetime
 
     agent = make_agent(tmp_path, store)
-    agent.links.put_link("jira", {"url": NOBODY_THERE})
-    agent.make_key(2048, replace=False)
+    agent.links.put(CALLER, "jira", {"url": NOBODY_THERE})
+    agent.keys.make(CALLER, 2048, replace=False)
     end = datetime.fromtimestamp(1_700_000_000, UTC)
-    agent._vault.put_token(agent.links.get_link("jira"), AccessToken(Secret("t"), Secret("s"), expires_at=end))
+    vault_of(agent).put_token(link_of(agent, "jira"), make_grant(expires_at=end))
 
     with pytest.raises(DanceNeededError, match="has expired"):
-        agent.sign("GET", f"{NOBODY_THERE}/x", None, None, PEER)
-    assert agent.links.show_link("jira").token_state == "expired"
+        sign(agent, "GET", f"{NOBODY_THERE}/x")
+    assert agent.links.show(CALLER, "jira").token_state == "expired"
     before = make_agent(tmp_path, store, now=1_699_999_999)
-    assert before.sign("GET", f"{NOBODY_THERE}/x", None, None, PEER)[1].name == "jira"
+    assert sign(before, "GET", f"{NOBODY_THERE}/x")[1].name == "jira"
 
 
 def test_what_stands_in_a_broken_part_is_not_overwritten(agent: Agent, tmp_path: Path) -> None:
@@ -163,11 +168,11 @@ def test_what_stands_in_a_broken_part_is_not_overwritten(agent: Agent, tmp_path:
 
     for only_new in (False, True):
         with pytest.raises(ConfigBrokenError, match=r"line 1, links\.jira: url is not a text"):
-            agent.links.put_link("jira", {"url": NOBODY_THERE}, only_new=only_new)
+            agent.links.put(CALLER, "jira", {"url": NOBODY_THERE}, only_new=only_new)
     with pytest.raises(ConfigBrokenError):
-        agent.links.get_link("jira")
+        link_of(agent, "jira")
     with pytest.raises(ConfigBrokenError):
-        agent.sign("GET", f"{NOBODY_THERE}/x", None, None, PEER)
+        sign(agent, "GET", f"{NOBODY_THERE}/x")
     assert (tmp_path / "config.toml").read_text() == text
     with pytest.raises(LinkExistsError):
-        agent.links.put_link("good", {"url": NOBODY_THERE}, only_new=True)
+        agent.links.put(CALLER, "good", {"url": NOBODY_THERE}, only_new=True)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from atl_sign.agent.diagnosis import diagnose_link
-from atl_sign.base.credentials import AccessToken, Secret
+from atl_sign.base.credentials import Credentials, Grant, Secret
 from atl_sign.base.errors import (
     DaemonError,
     DanceNeededError,
@@ -17,11 +17,14 @@ from atl_sign.base.errors import (
     StoreUnavailableError,
 )
 from atl_sign.base.findings import GRANT_CHECKS, Finding
+from atl_sign.config.links import Link
 from atl_sign.custody.keys.software import make_private_key
-from atl_sign.providers.who_am_i import CheckResult
+from atl_sign.providers.answer import Answer
+from atl_sign.providers.clocks import Clocks
+from atl_sign.providers.manifest import Manifest
 from atl_sign.sandbox import Sandbox
-from atl_sign.schemes.oauth1.legs import Provider
-from tests.unit.provider_lab import CONSUMER_KEY, make_link, make_provider, make_token, private_key
+from atl_sign.schemes.oauth1.tokens import AccessToken
+from tests.unit.provider_lab import CONSUMER_KEY, Provider, make_grant, make_link, make_provider, private_key
 from tests.unit.raw_server import RawServer, reply
 
 
@@ -43,14 +46,45 @@ def well(sandbox: Sandbox) -> Callable[[], Provider]:
     return lambda: make_provider(make_link(sandbox.base_url("jira")))
 
 
-def answered() -> CheckResult:
-    return CheckResult(make_link("http://127.0.0.1:1"), "alice", "jira", "9", "", 0.0, ())
+def answered() -> Answer:
+    return Answer(200, {"Content-Type": "application/json"}, '{"name": "alice"}', None)
+
+
+class Played:
+    """One link's credentials and provider, which do what a test says."""
+
+    clocks = Clocks()
+
+    def __init__(self, provider: Callable[[], object], grant: Callable[[], object], ask: Callable[[], object]) -> None:
+        self.provider, self.grant, self.ask = provider, grant, ask
+
+    def of(self, link: Link) -> "Played":
+        return self
+
+    def begin(self, callback: str) -> object:
+        return self.provider().fetch_request_token(callback)  # type: ignore[attr-defined]  # what fails has no type
+
+    def load(self, link: Link) -> Credentials:
+        return Credentials(None, self.grant())  # type: ignore[arg-type]
+
+    def open_session(self, credentials: Credentials) -> "Played":
+        return self
+
+    def send(self, method: str, path: str, body: object) -> object:
+        return self.ask()
+
+    @property
+    def manifests(self) -> "Played":
+        return self
+
+    def fetch(self, link: Link) -> Manifest:
+        return Manifest("jira", "9", "")
 
 
 def diagnose(
-    provider: Callable[[], object], token: Callable[[], object] = make_token, ask: Callable[[], object] = answered
+    provider: Callable[[], object], grant: Callable[[], object] = make_grant, ask: Callable[[], object] = answered
 ) -> list[Finding]:
-    return diagnose_link(make_link("http://127.0.0.1:1"), provider, token, ask)  # type: ignore[arg-type]  # what fails has no type
+    return diagnose_link(make_link("http://127.0.0.1:1"), Played(provider, grant, ask))  # type: ignore[arg-type]
 
 
 def test_all_is_well(well: Callable[[], Provider]) -> None:
@@ -66,7 +100,7 @@ def test_all_is_well(well: Callable[[], Provider]) -> None:
 def test_a_token_that_ends_soon(well: Callable[[], Provider], days: int, handle: Secret | None, result: str) -> None:
     """Is warned of, unless it can be renewed."""
     end = datetime.now(UTC) + timedelta(days=days, hours=1)
-    token = AccessToken(Secret("t"), Secret("s"), expires_at=end, session_handle=handle)
+    token = Grant(AccessToken(Secret("t"), Secret("s"), session_handle=handle), expires_at=end)
 
     finding = diagnose(well, lambda: token)[3]
 

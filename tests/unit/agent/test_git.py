@@ -7,19 +7,23 @@ from typing import Any
 
 import pytest
 
-from atl_sign.agent import git as git_tokens
-from atl_sign.agent.git import GitTokens
-from atl_sign.base.credentials import AccessToken, Secret
+from atl_sign.agent import git_tokens
+from atl_sign.agent.git_tokens import GitTokens
+from atl_sign.base.credentials import Grant, Secret
 from atl_sign.base.errors import DanceNeededError, ProviderRefusedError, ProviderUnreachableError, StoreLockedError
 from atl_sign.config.links import Link
-from atl_sign.custody.items import items_of_link
+from atl_sign.custody.items import git_item, items_of_link
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import NotInMemoryError, Vault
+from atl_sign.custody.vault import Vault
+from atl_sign.grants.live import Grants
+from atl_sign.providers.clocks import Clocks
+from atl_sign.providers.manifest import Manifests
 from atl_sign.sandbox import Sandbox
 from atl_sign.sandbox.state import User
 from atl_sign.sandbox.tokens import PersonalToken
-from atl_sign.schemes.oauth1.legs import Provider
-from tests.unit.provider_lab import make_consumer, make_link, private_key
+from atl_sign.schemes.registry import SCHEMES
+from atl_sign.schemes.session import Session
+from tests.unit.provider_lab import make_link, private_key
 
 DAY_S = 86_400
 
@@ -53,9 +57,8 @@ class Lab:
         self.clock = Clock()
         self.sandbox = Sandbox(["bitbucket"], clock=self.clock, **settings)
         self.store = BreakingStore()
-        self.vault = Vault(self.store)
-        self.access: AccessToken | None = None
         self.link: Link
+        self._access: Grant | None = None
         self.tokens = self.restart()
 
     def __enter__(self) -> "Lab":
@@ -63,7 +66,9 @@ class Lab:
         self.link = self.make_link()
         public = private_key().public_pem()
         self.sandbox.register_consumer("bitbucket", self.link.consumer_key, public)
+        self.vault.put_key(private_key())
         self.access = self.dance("alice")
+        self.store.writes = 0
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,25 +77,31 @@ class Lab:
     def make_link(self, **settings: Any) -> Link:
         return make_link(self.sandbox.base_url("bitbucket"), "bitbucket", **settings)
 
-    def dance(self, user: str) -> AccessToken:
-        provider = self.make_provider(self.link)
-        request_token = provider.fetch_request_token("oob")
-        code = self.sandbox.approve("bitbucket", provider.authorize_url(request_token), user)
-        return provider.fetch_access_token(request_token, Secret(code)).with_user(user)
+    def dance(self, user: str) -> Grant:
+        live = self.grants.of(self.link)
+        consent = live.begin("oob")
+        code = self.sandbox.approve("bitbucket", consent.authorize_url, user)
+        return live.redeem(consent, Secret(code)).with_user(user)
 
     def restart(self) -> GitTokens:
         """As after a kill: what is not in the store is gone."""
         self.vault = Vault(self.store)
-        self.tokens = GitTokens(self.vault, self.clock, self.live_token, self.make_provider)
+        self.grants = Grants(self.vault, SCHEMES, Clocks(self.clock), Manifests(), lambda link, outcome: None)
+        self.tokens = GitTokens(self.grants)
         return self.tokens
 
-    def live_token(self, link: Link) -> AccessToken:
-        if self.access is None:
-            raise DanceNeededError(f"no access token for link {link.name}", f"atl-sign dance {link.name}")
-        return self.access
+    @property
+    def access(self) -> Grant | None:
+        """The grant that the store has."""
+        return self._access
 
-    def make_provider(self, link: Link) -> Provider:
-        return Provider(link, make_consumer(link.consumer_key), 0.0, self.clock)
+    @access.setter
+    def access(self, grant: Grant | None) -> None:
+        self._access = grant
+        if grant is None:
+            self.vault.forget_token(self.link.name)
+        else:
+            self.vault.put_token(self.link, grant)
 
     def at_provider(self, user: str = "alice") -> list[PersonalToken]:
         found: list[PersonalToken] = self.sandbox.state.sites["bitbucket"].state.tokens.of_user(user)
@@ -140,13 +151,14 @@ def test_the_token_says_when_it_ends(lab: Lab) -> None:
 
 def test_memory_alone_makes_nothing(lab: Lab) -> None:
     """The event loop asks so, and must not wait."""
-    with pytest.raises(NotInMemoryError):
-        lab.tokens.get(lab.link, None, from_memory=True)
+    assert lab.tokens.peek(lab.link, None) is None
     secret = get(lab)
-    with pytest.raises(NotInMemoryError):  # the access token has not been looked at yet
-        Vault(lab.store).git_record(lab.link, from_memory=True)
+    assert lab.made() == 1
+    assert lab.restart().peek(lab.link, None) is None
+    lab.vault.git_record(lab.link)
+    assert lab.tokens.peek(lab.link, None) is None  # the access token has not been looked at yet
     lab.vault.token(lab.link)
-    found = lab.tokens.get(lab.link, None, from_memory=True)
+    found = lab.tokens.peek(lab.link, None)
 
     assert found is not None
     assert found.secret.reveal() == secret
@@ -257,10 +269,8 @@ def test_another_user_is_another_helpers_matter(lab: Lab) -> None:
 def test_a_dance_as_somebody_else(lab: Lab) -> None:
     """The token is the new user's from then on."""
     assert lab.access is not None
-    lab.vault.put_token(lab.link, lab.access)
     first = get(lab)
     lab.access = lab.dance("bob")
-    lab.vault.put_token(lab.link, lab.access)
 
     second = get(lab)
 
@@ -283,7 +293,7 @@ def test_a_user_whose_name_is_no_slug(lab: Lab) -> None:
 def test_a_user_who_is_not_known_yet_is_asked_for(lab: Lab) -> None:
     """By the who-am-I of `check`."""
     assert lab.access is not None
-    lab.access = AccessToken(lab.access.key, lab.access.secret)
+    lab.access = Grant(lab.access.material)
 
     token = lab.tokens.get(lab.link, None)
 
@@ -346,23 +356,16 @@ def test_a_store_that_is_locked_from_the_start(lab: Lab) -> None:
     assert lab.made() == 0
 
 
-def test_logged_out_while_it_is_made(lab: Lab) -> None:
+def test_logged_out_while_it_is_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The token does not outlive the logout."""
-    make_provider = lab.make_provider
+    send = Session.send
 
-    def log_out_first(link: Link) -> Provider:
-        provider = make_provider(link)
-        send = provider.send_signed
+    def log_out_first(session: Session, method: str, *arguments: Any) -> Any:
+        if method == "PUT":
+            lab.vault.forget_git_record(lab.link.name)
+        return send(session, method, *arguments)
 
-        def send_signed(method: str, *arguments: Any) -> Any:
-            if method == "PUT":
-                lab.vault.forget_git_record(link.name)
-            return send(method, *arguments)
-
-        provider.send_signed = send_signed  # type: ignore[assignment,method-assign]
-        return provider
-
-    lab.tokens._make_provider = log_out_first
+    monkeypatch.setattr(Session, "send", log_out_first)
     with pytest.raises(DanceNeededError, match="logged out"):
         lab.tokens.get(lab.link, None)
 
@@ -375,7 +378,7 @@ def test_revoke_removes_it_at_the_provider(lab: Lab) -> None:
 
     assert lab.tokens.revoke(lab.link) == ("revoked", ())
     assert lab.at_provider() == []
-    assert [lab.store.read(item) for item in items_of_link("bitbucket")] == [None, None]
+    assert lab.store.read(git_item("bitbucket")) is None
     assert lab.tokens.revoke(lab.link) == ("none", ())
 
 
@@ -395,28 +398,24 @@ def test_revoke_says_what_is_left(trouble: str, lab: Lab) -> None:
     assert lab.vault.git_record(lab.link) is None
 
 
-def test_a_token_that_cannot_be_removed_is_remembered(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_token_that_cannot_be_removed_is_remembered(
+    lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Until it can; the new one is made meanwhile."""
     first = get(lab)
     lab.tokens.erase(lab.link, first)
-    make_provider = lab.make_provider
+    send = Session.send
 
-    def refuse_to_delete(link: Link) -> Provider:
-        provider = make_provider(link)
-        send = provider.send_signed
+    def refuse_to_delete(session: Session, method: str, *arguments: Any) -> Any:
+        if method == "DELETE":
+            raise ProviderRefusedError("not today")
+        return send(session, method, *arguments)
 
-        def send_signed(method: str, *arguments: Any) -> Any:
-            if method == "DELETE":
-                raise ProviderRefusedError("not today")
-            return send(method, *arguments)
-
-        provider.send_signed = send_signed  # type: ignore[assignment,method-assign]
-        return provider
-
-    lab.tokens._make_provider = refuse_to_delete
+    monkeypatch.setattr(Session, "send", refuse_to_delete)
     second = get(lab)
     assert {token.secret for token in lab.at_provider()} == {first, second}
     assert "is not removed: not today" in caplog.text
+    monkeypatch.undo()
     lab.restart()
     lab.tokens.erase(lab.link, second)
     third = get(lab)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from atl_sign.access.audit import AuditLog
-from atl_sign.agent.agent import Agent
+from atl_sign.access.recording import Records
+from atl_sign.agent.build import make_agent
 from atl_sign.agent.store import StoreKeeper
 from atl_sign.base.clock import now_s
 from atl_sign.base.credentials import GitRecord, GitToken, Secret
@@ -28,13 +29,15 @@ from atl_sign.custody.items import items_of_link
 from atl_sign.custody.keys.software import load_private_key, make_private_key
 from atl_sign.custody.stores.base import Item, Store
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import NotInMemoryError, Vault
-from atl_sign.grants.dance import Dances
+from atl_sign.custody.vault import Vault
+from atl_sign.grants.dances import Dances
 from atl_sign.grants.renewal import Renewals
+from atl_sign.providers.clocks import Clocks
 from atl_sign.sandbox import Sandbox
-from atl_sign.schemes.registry import SCHEMES
-from tests.audit_lab import PEER, MemorySink, make_audit
-from tests.unit.provider_lab import make_link, make_token, private_key
+from atl_sign.schemes.registry import SCHEME_SETTINGS
+from tests.agent_lab import CALLER
+from tests.audit_lab import MemorySink, make_audit
+from tests.unit.provider_lab import make_grant, make_link, private_key
 
 LINK = make_link("https://h/jira", "jira")
 GIT_RECORD = GitRecord(GitToken("git on h", Secret("t"), "alice", "read", datetime(2031, 1, 1, tzinfo=UTC)), ("left over",))
@@ -78,15 +81,19 @@ class Keyring(MemoryStore):
         return {name: item.reveal() for name, item in self._items.items()}
 
 
+def make_records() -> Records:
+    return Records(make_audit(), lambda: "on")
+
+
 def make_renewals(vault: Vault) -> Renewals:
-    return Renewals(vault, lambda link, outcome: None)
+    return Renewals(vault, lambda link, outcome: None, Clocks())
 
 
 class Lab:
     """A vault with a key, jira's token and a broken link's, a second store, and a clock."""
 
     def __init__(self, folder: Path) -> None:
-        self.config = ConfigFile(folder / "config.toml", SCHEMES)
+        self.config = ConfigFile(folder / "config.toml", SCHEME_SETTINGS)
         self.config.path.write_text(CONFIG)
         self.one, self.two = Keyring("one"), Keyring("two")
         self.vault = Vault(self.one)
@@ -94,7 +101,7 @@ class Lab:
         self.now = 1000.0
         self.keeper = self.make_keeper()
         self.vault.put_key(load_private_key(private_key().private_pem()))  # an object of its own, which a lock empties
-        self.vault.put_token(LINK, make_token())
+        self.vault.put_token(LINK, make_grant())
         self.vault.replace_git_record(LINK, None, GIT_RECORD)
         self.one.write("token:broken", Secret("kept all the same"))
         self.before = dict(self.one.texts)
@@ -105,6 +112,7 @@ class Lab:
             self.vault,
             self.dances,
             make_renewals(self.vault),
+            make_records(),
             open_store=self.open_store,
             pinned_by=pinned_by,
             clock=lambda: self.now,
@@ -114,7 +122,7 @@ class Lab:
         return {"one": self.one, "two": self.two, "memory": MemoryStore()}[name]
 
     def move(self, backend: str = "two") -> tuple[str, ...]:
-        return self.keeper.move(backend, passphrase=None, new=None, volatile=False).left
+        return self.keeper.move(CALLER, backend, passphrase=None, new=None, volatile=False).left
 
     def named(self) -> Keyring:
         """The store that the next start would take."""
@@ -137,11 +145,11 @@ def test_lock_leaves_no_secret_in_the_vault(lab: Lab) -> None:
     """Who still holds the key's object can sign nothing with it; unlock reads everything anew."""
     key = make_private_key(2048)
     lab.vault.put_key(key)
-    lab.vault.put_token(LINK, make_token())
+    lab.vault.put_token(LINK, make_grant())
     assert lab.vault.token(LINK) is not None
     stored = dict(lab.one.texts)
 
-    lab.keeper.lock()
+    lab.keeper.lock(CALLER)
 
     assert lab.vault.is_unread
     with pytest.raises(StoreLockedError):
@@ -151,18 +159,16 @@ def test_lock_leaves_no_secret_in_the_vault(lab: Lab) -> None:
         with pytest.raises(StoreLockedError, match="told to forget") as refused:
             call()
         assert refused.value.hint == "atl-sign unlock"
-    with pytest.raises(NotInMemoryError):
-        lab.vault.key(from_memory=True)
-    with pytest.raises(NotInMemoryError):
-        lab.vault.git_record(LINK, from_memory=True)
+    assert lab.vault.peek_key() is None
+    assert lab.vault.peek_git_record(LINK) is None
     with pytest.raises(StoreLockedError):
-        lab.vault.put_token(LINK, make_token())
+        lab.vault.put_token(LINK, make_grant())
     with pytest.raises(StoreLockedError):
         lab.vault.replace_git_record(LINK, GIT_RECORD, GIT_RECORD)
     assert lab.one.texts == stored
     assert lab.keeper.report().state == "locked"
     assert not lab.keeper.survives_restart()
-    lab.keeper.unlock()
+    lab.keeper.unlock(CALLER)
     assert lab.vault.key() is not None
     assert lab.vault.token(LINK) is not None
     assert lab.vault.git_record(LINK) is not None
@@ -171,11 +177,11 @@ def test_lock_leaves_no_secret_in_the_vault(lab: Lab) -> None:
 
 def test_what_a_lock_kept_from_being_forgotten_can_be_forgotten_after_it(lab: Lab) -> None:
     """The refusal told so: the store has it still, also what a second logout needs to revoke git's token at the provider."""
-    lab.keeper.lock()
+    lab.keeper.lock(CALLER)
     for forget in (lab.vault.forget_token, lab.vault.forget_git_record):
         with pytest.raises(StoreLockedError):
             forget("jira")
-    lab.keeper.unlock()
+    lab.keeper.unlock(CALLER)
     assert lab.vault.token(LINK) is not None
 
     for forget in (lab.vault.forget_token, lab.vault.forget_git_record):
@@ -183,23 +189,30 @@ def test_what_a_lock_kept_from_being_forgotten_can_be_forgotten_after_it(lab: La
 
     assert lab.vault.token(LINK) is None
     assert lab.vault.git_record(LINK) is None
-    lab.keeper.lock()
-    lab.keeper.unlock()
+    lab.keeper.lock(CALLER)
+    lab.keeper.unlock(CALLER)
     assert lab.vault.token(LINK) is None
 
 
 def test_a_store_that_would_lose_its_items_is_not_locked(tmp_path: Path) -> None:
     """Nor by itself; its dances go on."""
     vault = Vault(MemoryStore())
-    config = ConfigFile(tmp_path / "config.toml", SCHEMES)
+    config = ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS)
     config.path.write_text("[store]\nlock_after_minutes = 1\n")
     keeper = StoreKeeper(
-        config, vault, Dances(), make_renewals(vault), open_store=lambda name: MemoryStore(), pinned_by=None, clock=lambda: 0.0
+        config,
+        vault,
+        Dances(),
+        make_renewals(vault),
+        make_records(),
+        open_store=lambda name: MemoryStore(),
+        pinned_by=None,
+        clock=lambda: 0.0,
     )
     vault.put_key(private_key())
 
     with pytest.raises(BadRequestError, match="would lose"):
-        keeper.lock()
+        keeper.lock(CALLER)
 
     assert vault.key() is private_key()
     assert not keeper.is_due()
@@ -209,13 +222,13 @@ def test_a_store_that_would_lose_its_items_is_not_locked(tmp_path: Path) -> None
 def test_a_dance_that_ended_signs_nothing_after_a_lock(tmp_path: Path, sandbox: Sandbox) -> None:
     """Its provider's object lives on for ten minutes, and holds the key's object: that one has forgotten the key."""
     store = Keyring("one")
-    agent = Agent(ConfigFile(tmp_path / "config.toml", SCHEMES), Vault(store), Dances(), make_audit())
-    key = agent.make_key(2048, replace=False)
-    agent.links.put_link("jira", {"url": sandbox.base_url("jira"), "consumer_key": "storekeeper"})
+    agent = make_agent(ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS), Vault(store), Dances(), make_audit())
+    key = agent.keys.make(CALLER, 2048, replace=False)
+    agent.links.put(CALLER, "jira", {"url": sandbox.base_url("jira"), "consumer_key": "storekeeper"})
     sandbox.register_consumer("jira", "storekeeper", key.public_pem(), name="unit tests")
-    dance = agent.begin_dance("jira", "oob", PEER)
+    dance = agent.dances.begin(CALLER, "jira", "oob")
 
-    agent.store.lock()
+    agent.store.lock(CALLER)
 
     assert dance.state.word == "cancelled"
     with pytest.raises(DanceRefusedError):
@@ -223,10 +236,10 @@ def test_a_dance_that_ended_signs_nothing_after_a_lock(tmp_path: Path, sandbox: 
     with pytest.raises(StoreLockedError):
         key.sign_sha1(b"x")
     with pytest.raises(StoreLockedError):
-        agent.begin_dance("jira", "oob", PEER)
-    agent.store.unlock()
-    assert agent.begin_dance("jira", "oob", PEER).state.word == "waiting"
-    agent.close()
+        agent.dances.begin(CALLER, "jira", "oob")
+    agent.store.unlock(CALLER)
+    assert agent.dances.begin(CALLER, "jira", "oob").state.word == "waiting"
+    agent.life.close()
 
 
 def test_it_locks_after_its_lifetime(lab: Lab) -> None:
@@ -240,11 +253,11 @@ def test_it_locks_after_its_lifetime(lab: Lab) -> None:
     assert not lab.keeper.is_due()
     lab.now += 1
     assert lab.keeper.is_due()
-    lab.keeper.lock()
+    lab.keeper.lock(CALLER)
     assert not lab.keeper.is_due()
 
     lab.now += 1e6
-    lab.keeper.unlock()
+    lab.keeper.unlock(CALLER)
     assert not lab.keeper.is_due()
     lab.now += 600
     assert lab.keeper.is_due()
@@ -274,16 +287,16 @@ def test_who_is_to_lock_is_not_replaced(lab: Lab) -> None:
 def test_a_lock_that_comes_by_itself_is_recorded(tmp_path: Path) -> None:
     """With no peer; the twin: before its time nothing is."""
     sink = MemorySink()
-    config = ConfigFile(tmp_path / "config.toml", SCHEMES)
-    agent = Agent(config, Vault(Keyring("one")), Dances(), AuditLog(sink))
-    agent.lock_when_due()
+    config = ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS)
+    agent = make_agent(config, Vault(Keyring("one")), Dances(), AuditLog(sink))
+    agent.life.lock_when_due()
     config.path.write_text("[store]\nlock_after_minutes = 1\n")
-    agent.lock_when_due()
+    agent.life.lock_when_due()
     assert sink.lines == []
 
     agent.store._open_since -= 61
-    agent.lock_when_due()
-    agent.lock_when_due()
+    agent.life.lock_when_due()
+    agent.life.lock_when_due()
 
     assert agent.store.report().state == "locked"
     (line,) = [json.loads(line) for line in sink.lines]
@@ -310,7 +323,7 @@ def test_a_move_takes_everything_and_keeps_the_comments(lab: Lab) -> None:
     assert lab.one.is_discarded
     assert lab.config.path.read_text() == f'{CONFIG}\n[store]\nbackend = "two"\n'
     assert lab.vault.backend == "two"
-    lab.vault.put_token(LINK, make_token())
+    lab.vault.put_token(LINK, make_grant())
     assert lab.one.texts == {}
 
 
@@ -354,7 +367,7 @@ def crash_in_a_move(lab: Lab, at: int) -> bool:
 
 
 def restart(lab: Lab) -> None:
-    lab.config = ConfigFile(lab.config.path, SCHEMES)
+    lab.config = ConfigFile(lab.config.path, SCHEME_SETTINGS)
     lab.vault = Vault(lab.named())
     lab.keeper = lab.make_keeper()
 
@@ -383,7 +396,7 @@ def test_after_a_crash_the_same_move_or_one_back_can_be_made(lab: Lab, at: int, 
     """Though a token has changed and another was forgotten since: neither comes back, and no copy stays anywhere."""
     crash_in_a_move(lab, at)
     restart(lab)
-    changed = make_token(key="changed")
+    changed = make_grant(key="changed")
     lab.vault.put_token(LINK, changed)
     lab.vault.forget_git_record("jira")
     wanted = dict(lab.named().texts)
@@ -412,7 +425,7 @@ def test_a_move_that_was_cut_off_is_told_with_the_command_that_ends_it(lab: Lab)
     assert lab.make_keeper("ATL_SIGN_STORE").warnings() == []
     lab.make_keeper("ATL_SIGN_STORE").clear_up()
     with pytest.raises(BadRequestError, match="two may still hold copies") as refused:
-        lab.keeper.move("memory", passphrase=None, new=None, volatile=True)
+        lab.keeper.move(CALLER, "memory", passphrase=None, new=None, volatile=True)
     assert str(refused.value.hint).startswith("atl-sign store move one; ")
     assert lab.two.texts
 
@@ -582,23 +595,23 @@ def test_a_file_that_cannot_name_the_store_stops_the_move(lab: Lab, text: str, e
 
 def test_a_locked_or_pinned_store_is_not_moved(lab: Lab) -> None:
     """Nor one to itself, nor to memory by chance."""
-    lab.keeper.lock()
+    lab.keeper.lock(CALLER)
     with pytest.raises(StoreLockedError):
         lab.move()
-    lab.keeper.unlock()
+    lab.keeper.unlock(CALLER)
     with pytest.raises(BadRequestError, match="already"):
         lab.move("one")
     with pytest.raises(BadRequestError, match="ends with the daemon"):
         lab.move("memory")
     with pytest.raises(BadRequestError, match="ATL_SIGN_STORE names"):
-        lab.make_keeper("ATL_SIGN_STORE").move("two", passphrase=None, new=None, volatile=False)
+        lab.make_keeper("ATL_SIGN_STORE").move(CALLER, "two", passphrase=None, new=None, volatile=False)
 
     assert lab.one.texts == lab.before
 
 
 def test_a_setting_is_put_beside_the_others(tmp_path: Path) -> None:
     """Comments, order and the other settings stay; an inline table too."""
-    config = ConfigFile(tmp_path / "config.toml", SCHEMES)
+    config = ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS)
     for before, after in (
         ("", '[store]\nbackend = "file"\n'),
         ("# a\n[store]\n# b\nlock_after_minutes = 5 # c\n", '# a\n[store]\n# b\nlock_after_minutes = 5 # c\nbackend = "file"\n'),

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from atl_sign.agent.agent import Agent
+from atl_sign.agent.build import make_agent
 from atl_sign.api.app import make_app
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
-from atl_sign.grants.dance import Dances
-from atl_sign.schemes.registry import SCHEMES
-from tests.audit_lab import make_audit
+from atl_sign.grants.dances import Dances
+from atl_sign.schemes.registry import SCHEME_SETTINGS
+from tests.audit_lab import PEER, make_audit
 
 CANARY = "canary-51b2"
 
@@ -29,7 +29,7 @@ class BrokenVault(Vault):
 
 def ask(vault: Vault, folder: Path, accept: str) -> list[dict[str, Any]]:
     """Send `GET /status` to the application as an ASGI server would; returns what it sends."""
-    app = make_app(Agent(ConfigFile(folder / "config.toml", SCHEMES), vault, Dances(), make_audit()))
+    app = make_app(make_agent(ConfigFile(folder / "config.toml", SCHEME_SETTINGS), vault, Dances(), make_audit()))
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -48,7 +48,7 @@ def ask(vault: Vault, folder: Path, accept: str) -> list[dict[str, Any]]:
         "query_string": b"",
         "root_path": "",
         "headers": [(b"accept", accept.encode())],
-        "state": {},
+        "state": {"peer": PEER},
     }
     asyncio.run(app(scope, receive, send))
     return sent
@@ -68,7 +68,7 @@ def test_an_unforeseen_error_is_internal_and_tells_nothing(tmp_path: Path, caplo
         assert json.loads(body["body"])["error"]["code"] == "internal"
     assert CANARY not in caplog.text + str(body)
     assert "ZeroDivisionError at " in caplog.text
-    assert "agent.py:" in caplog.text
+    assert "status.py:" in caplog.text
 
 
 def test_the_same_without_the_bug(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from atl_sign.config.file import FILE_BYTES_MAX, ConfigFile, UntrustedConfigErro
 from atl_sign.config.link_fields import link_from_fields, link_to_fields
 from atl_sign.config.links import Link
 from atl_sign.config.settings import BrokenFileError, ConfigProblem, Settings, parse_settings
-from atl_sign.schemes.registry import SCHEMES
+from atl_sign.schemes.registry import SCHEME_SETTINGS
 
 GOOD = """\
 # Ours, by hand.
@@ -44,7 +44,7 @@ url = "https://b"
 
 
 def make(url: str = "https://new", name: str = "new", **settings: object) -> Link:
-    return link_from_fields(name, {"url": url, "consumer_key": "ann", **settings}, SCHEMES)
+    return link_from_fields(name, {"url": url, "consumer_key": "ann", **settings}, SCHEME_SETTINGS)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def problems(settings: Settings) -> list[str]:
 
 def test_no_file_is_no_link_and_no_problem(path: Path) -> None:
     """Nobody has to write one first."""
-    settings = ConfigFile(path, SCHEMES).settings()
+    settings = ConfigFile(path, SCHEME_SETTINGS).settings()
 
     assert not settings.links.by_name
     assert settings.store_backend is None
@@ -81,7 +81,7 @@ def test_no_file_is_no_link_and_no_problem(path: Path) -> None:
 
 def test_a_file_gives_its_links_and_its_store(written: Path) -> None:
     """Every setting comes out as its type; what is left out is the default."""
-    settings = ConfigFile(written, SCHEMES).settings()
+    settings = ConfigFile(written, SCHEME_SETTINGS).settings()
 
     assert list(settings.links.by_name) == ["jira", "bamboo"]
     assert str(settings.links.get("jira").url) == "https://h/jira"
@@ -97,7 +97,7 @@ def test_files_of_other_editors_are_read(path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_bytes(text.encode())
 
-    settings = ConfigFile(path, SCHEMES).settings()
+    settings = ConfigFile(path, SCHEME_SETTINGS).settings()
 
     assert list(settings.links.by_name) == ["jira", "bamboo"]
     assert settings.problems == ()
@@ -121,7 +121,7 @@ BROKEN = [
 def test_a_file_that_is_not_toml_is_named_with_its_line(broken: str, line: int | None, cause: str) -> None:
     """Where a table ends that cannot be read nobody knows, so nothing of the file is used."""
     with pytest.raises(BrokenFileError) as refused:
-        parse_settings(f"{GOOD}\n{broken}", SCHEMES)
+        parse_settings(f"{GOOD}\n{broken}", SCHEME_SETTINGS)
 
     problem = refused.value.problem
     assert problem.line == (None if line is None else line + GOOD.count("\n") + 1)
@@ -133,7 +133,7 @@ def test_a_file_that_is_not_toml_is_named_with_its_line(broken: str, line: int |
 @pytest.mark.parametrize(("broken", "line", "cause"), BROKEN)
 def test_the_last_good_reading_stays_in_force(written: Path, broken: str, line: int | None, cause: str) -> None:
     """Links, store and all; the problem stands before those that were there, and goes with its cause."""
-    config = ConfigFile(written, SCHEMES)
+    config = ConfigFile(written, SCHEME_SETTINGS)
     written.write_text(f"{GOOD}proxi = 1\n")
     before = config.settings()
     assert (list(before.links.by_name), before.problem_of_file) == (["jira"], None)
@@ -154,7 +154,7 @@ def test_the_last_good_reading_stays_in_force(written: Path, broken: str, line: 
 def test_at_a_start_with_a_broken_file_there_is_nothing_to_go_on_with(written: Path) -> None:
     """No link is made of parts of it; the first good reading gives them all."""
     written.write_text(f"{GOOD}nonsense\n")
-    config = ConfigFile(written, SCHEMES)
+    config = ConfigFile(written, SCHEME_SETTINGS)
 
     assert config.settings().links.by_name == {}
     assert config.settings().store_backend is None
@@ -166,7 +166,7 @@ def test_at_a_start_with_a_broken_file_there_is_nothing_to_go_on_with(written: P
 @pytest.mark.parametrize("content", [b"\xff", b"#" * (FILE_BYTES_MAX + 1), None])
 def test_a_file_that_cannot_be_read_changes_nothing(written: Path, content: bytes | None) -> None:
     """Not UTF-8, too large, or no file at all: what it said goes on. The twin: a file that is gone says that there is no link."""
-    config = ConfigFile(written, SCHEMES)
+    config = ConfigFile(written, SCHEME_SETTINGS)
     before = config.settings()
 
     written.unlink()
@@ -204,7 +204,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(written: Path, content: byte
 )
 def test_each_wrong_setting_is_named_with_its_line(text: str, expected: str) -> None:
     """The parts that can be read are; each other part is told."""
-    settings = parse_settings(text, SCHEMES)
+    settings = parse_settings(text, SCHEME_SETTINGS)
 
     found = sorted(problems(settings))
     assert len(found) == len(expected.split("|"))
@@ -217,7 +217,7 @@ def test_ten_thousand_wrong_tables_are_reported_in_time() -> None:
     text = "".join(f"[links.wrong{number}]\nurl = 5\n[links.other{number}]\nx = 1\n" for number in range(5000))
     began_at = time.process_time()
 
-    settings = parse_settings(text, SCHEMES)
+    settings = parse_settings(text, SCHEME_SETTINGS)
 
     assert time.process_time() - began_at < 3
     assert [problem.line for problem in settings.problems] == [*range(1, 20_001, 2)]
@@ -225,8 +225,8 @@ def test_ten_thousand_wrong_tables_are_reported_in_time() -> None:
 
 def test_an_empty_store_table_is_fine() -> None:
     """Nothing is set, so nothing is wrong."""
-    assert parse_settings("[store]\n", SCHEMES).problems == ()
-    assert parse_settings("[store]\n", SCHEMES).store_backend is None
+    assert parse_settings("[store]\n", SCHEME_SETTINGS).problems == ()
+    assert parse_settings("[store]\n", SCHEME_SETTINGS).store_backend is None
 
 
 def test_a_file_that_is_not_utf_8_is_named(path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_file_that_is_not_utf_8_is_named(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b'[links.a]\nurl = "https://\xff"\n')
 
-    settings = ConfigFile(path, SCHEMES).settings()
+    settings = ConfigFile(path, SCHEME_SETTINGS).settings()
 
     assert settings.problems == (ConfigProblem(None, "file", "byte 25 is not UTF-8"),)
     assert str(settings.problems[0]) == "config.toml, file: byte 25 is not UTF-8"
@@ -261,7 +261,7 @@ def test_something_else_in_its_place_is_named(path: Path, kind: str, cause: str)
         os.mkfifo(path)
     elif kind == "loop":
         path.symlink_to(path)
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
 
     settings = config.settings()
 
@@ -277,7 +277,7 @@ def test_a_file_that_is_too_large_is_not_read(path: Path) -> None:
     path.parent.mkdir()
     with path.open("wb") as file:
         file.truncate(FILE_BYTES_MAX + 1)
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
 
     assert problems(config.settings()) == ["config.toml, file: it is larger than 4 MiB"]
     with pytest.raises(ConfigBrokenError, match="it is larger than 4 MiB"):
@@ -295,7 +295,7 @@ def test_ten_thousand_links_with_every_setting_are_not_too_large() -> None:
         "timeout_s = 60\nallow_insecure = true\n\n"
     )
 
-    assert parse_settings(text, SCHEMES).problems == ()
+    assert parse_settings(text, SCHEME_SETTINGS).problems == ()
     assert 10_000 * len(text) < FILE_BYTES_MAX
 
 
@@ -309,8 +309,8 @@ def test_an_unreadable_file_is_named_until_it_can_be_read() -> None:
     written.chmod(0o600)
     script = (
         "import os, sys; from pathlib import Path; from atl_sign.config.file import ConfigFile\n"
-        "from atl_sign.schemes.registry import SCHEMES\n"
-        "config = ConfigFile(Path(sys.argv[1]), SCHEMES)\n"
+        "from atl_sign.schemes.registry import SCHEME_SETTINGS\n"
+        "config = ConfigFile(Path(sys.argv[1]), SCHEME_SETTINGS)\n"
         "os.seteuid(65534); print([str(problem) for problem in config.settings().problems])\n"
         "os.seteuid(0); os.chmod(sys.argv[1], 0o644)\n"
         "os.seteuid(65534); print(list(config.settings().links.by_name))\n"
@@ -330,7 +330,7 @@ def test_a_file_that_goes_while_it_is_opened_is_no_file(path: Path, monkeypatch:
     """Between looking and reading somebody can remove it: the state without a file is as good."""
     path.parent.mkdir()
     path.write_text(GOOD)
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
     look = os.stat
 
     def look_and_remove(name: str, **kwargs: bool) -> os.stat_result:
@@ -363,7 +363,7 @@ def test_a_file_that_goes_while_it_is_opened_is_no_file(path: Path, monkeypatch:
 )
 def test_a_file_that_others_can_change_is_refused(written: Path, spoil: Callable[[Path], object], cause: str) -> None:
     """What it said while only we could write it goes on, neither reading nor writing obeys it, and the remedy is named."""
-    config = ConfigFile(written, SCHEMES)
+    config = ConfigFile(written, SCHEME_SETTINGS)
     before = config.settings()
     config.check_trusted()
     assert set(before.links.by_name) == {"jira", "bamboo"}
@@ -380,7 +380,7 @@ def test_a_file_that_others_can_change_is_refused(written: Path, spoil: Callable
     with pytest.raises(ConfigBrokenError, match=cause):
         config.put_link(make())
     assert "evil" in written.read_text()
-    assert ConfigFile(written, SCHEMES).settings().links.by_name == {}  # at a start there is nothing to go on with
+    assert ConfigFile(written, SCHEME_SETTINGS).settings().links.by_name == {}  # at a start there is nothing to go on with
     os.chown(written.parent, 0, 0)
     os.chown(written, 0, 0)
     for each in (written, written.parent, written.parent.parent):
@@ -396,13 +396,13 @@ def test_a_file_of_ones_own_group_and_one_behind_a_link_are_taken(written: Path,
     written.rename(kept)
     written.symlink_to("../dotfiles/config.toml")
     kept.chmod(0o664)
-    assert set(ConfigFile(written, SCHEMES).settings().links.by_name) == {"jira", "bamboo"}
-    ConfigFile(written, SCHEMES).put_link(make())
+    assert set(ConfigFile(written, SCHEME_SETTINGS).settings().links.by_name) == {"jira", "bamboo"}
+    ConfigFile(written, SCHEME_SETTINGS).put_link(make())
     assert written.is_symlink()
 
     os.chown(written, 65534, 65534, follow_symlinks=False)
 
-    assert "another user's symbolic link" in ConfigFile(written, SCHEMES).settings().problems[0].cause
+    assert "another user's symbolic link" in ConfigFile(written, SCHEME_SETTINGS).settings().problems[0].cause
 
 
 # watching
@@ -410,7 +410,7 @@ def test_a_file_of_ones_own_group_and_one_behind_a_link_are_taken(written: Path,
 
 def test_a_change_is_noticed_at_the_next_call(written: Path) -> None:
     """Edited in place, replaced, removed: the next answer is the new one."""
-    config = ConfigFile(written, SCHEMES)
+    config = ConfigFile(written, SCHEME_SETTINGS)
     assert len(config.settings().links.by_name) == 2
 
     with written.open("a") as file:
@@ -428,7 +428,7 @@ def test_a_change_is_noticed_at_the_next_call(written: Path) -> None:
 
 def test_an_unchanged_file_is_not_read_again(written: Path) -> None:
     """The very same object comes back; a touched file gives a new one."""
-    config = ConfigFile(written, SCHEMES)
+    config = ConfigFile(written, SCHEME_SETTINGS)
     first = config.settings()
 
     assert config.settings() is first
@@ -439,7 +439,7 @@ def test_an_unchanged_file_is_not_read_again(written: Path) -> None:
 
 def test_a_broken_file_that_is_mended_works_again(written: Path) -> None:
     """No restart."""
-    config = ConfigFile(written, SCHEMES)
+    config = ConfigFile(written, SCHEME_SETTINGS)
     written.write_text("nonsense\n")
     assert config.settings().problems
 
@@ -453,7 +453,7 @@ def test_a_broken_file_that_is_mended_works_again(written: Path) -> None:
 
 def test_a_new_link_comes_at_the_end_and_nothing_else_changes(written: Path) -> None:
     """Every comment, blank line and the order stay to the byte."""
-    ConfigFile(written, SCHEMES).put_link(make(proxy="http://p:3128", timeout_s=2.5))
+    ConfigFile(written, SCHEME_SETTINGS).put_link(make(proxy="http://p:3128", timeout_s=2.5))
 
     added = '\n[links.new]\nurl = "https://new"\nconsumer_key = "ann"\nproxy = "http://p:3128"\ntimeout_s = 2.5\n'
     assert written.read_text() == GOOD + added
@@ -464,7 +464,7 @@ def test_the_first_link_makes_file_and_folder_for_us_alone(tmp_path: Path) -> No
     path = tmp_path / "a" / "b" / "config.toml"
     before = os.umask(0)
     try:
-        ConfigFile(path, SCHEMES).put_link(make())
+        ConfigFile(path, SCHEME_SETTINGS).put_link(make())
     finally:
         os.umask(before)
 
@@ -476,7 +476,7 @@ def test_the_first_link_makes_file_and_folder_for_us_alone(tmp_path: Path) -> No
 
 def test_a_changed_link_keeps_its_place_and_its_comments(written: Path) -> None:
     """Settings change where they stand; new ones come after the last one, before the next table's comment."""
-    config = ConfigFile(written, SCHEMES)
+    config = ConfigFile(written, SCHEME_SETTINGS)
 
     config.put_link(make("https://h2/jira", "jira", signing_url="http://inner:8080"))
 
@@ -489,7 +489,7 @@ def test_a_changed_link_keeps_its_place_and_its_comments(written: Path) -> None:
 
 def test_writing_the_same_again_changes_nothing(written: Path) -> None:
     """Not even the file's time."""
-    config = ConfigFile(written, SCHEMES)
+    config = ConfigFile(written, SCHEME_SETTINGS)
     before = written.stat()
 
     config.put_link(config.settings().links.get("jira"))
@@ -501,7 +501,7 @@ def test_writing_the_same_again_changes_nothing(written: Path) -> None:
 
 def test_a_removed_link_leaves_the_next_ones_comments(written: Path) -> None:
     """Its own settings go; what people wrote below them may speak of the next table."""
-    config = ConfigFile(written, SCHEMES)
+    config = ConfigFile(written, SCHEME_SETTINGS)
 
     config.remove_link("jira")
 
@@ -520,14 +520,14 @@ def test_comments_at_the_end_stay_when_the_last_link_goes(path: Path) -> None:
     path.parent.mkdir()
     path.write_text('[links.a]\nurl = "https://a"\nconsumer_key = "k"\n\n# [links.later]\n# url = "https://l"\n')
 
-    ConfigFile(path, SCHEMES).remove_link("a")
+    ConfigFile(path, SCHEME_SETTINGS).remove_link("a")
 
     assert path.read_text() == '# [links.later]\n# url = "https://l"\n'
 
 
 def test_the_only_link_can_go(path: Path) -> None:
     """An empty file stays, not a broken one."""
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
     config.put_link(make())
 
     config.remove_link("new")
@@ -557,7 +557,7 @@ def test_other_ways_to_write_links_are_changed_rightly_or_not_at_all(path: Path,
     """TOML has many forms: what comes out means exactly what was asked for, else the file stays and the answer says so."""
     path.parent.mkdir()
     path.write_text(text)
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
     before = config.settings()
     wanted = dict(before.links.by_name)
     verb, _, name = change.partition("-")
@@ -587,7 +587,7 @@ def test_a_broken_link_is_mended_by_putting_it_anew(path: Path) -> None:
     """What PUT leaves out goes: also settings that there are not."""
     path.parent.mkdir()
     path.write_text('[links.new]\nurl = "htps://x"\nproxi = "typo"\nproxy = "http://old:1"\n')
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
     assert config.settings().problem_of_link("new") is not None
 
     config.put_link(make())
@@ -603,7 +603,7 @@ def test_links_of_another_kind_are_not_written_over(path: Path, text: str) -> No
     path.write_text(text)
 
     with pytest.raises(ConfigBrokenError, match=r"config.toml line [12], links"):
-        ConfigFile(path, SCHEMES).put_link(make())
+        ConfigFile(path, SCHEME_SETTINGS).put_link(make())
 
     assert path.read_text() == text
 
@@ -614,7 +614,7 @@ def test_a_broken_file_is_never_rewritten(path: Path, content: bytes, verb: str)
     """What a person wrote stays to the byte; the answer says which line to mend."""
     path.parent.mkdir()
     path.write_bytes(content)
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
 
     change = partial(config.put_link, make()) if verb == "put" else partial(config.remove_link, "jira")
 
@@ -632,7 +632,7 @@ def test_line_ends_and_byte_order_mark_stay(path: Path, mark: str) -> None:
     path.parent.mkdir()
     path.write_bytes((mark + GOOD).replace("\n", "\r\n").encode())
 
-    ConfigFile(path, SCHEMES).put_link(make())
+    ConfigFile(path, SCHEME_SETTINGS).put_link(make())
 
     content = path.read_bytes().decode()
     assert content == (mark + GOOD).replace("\n", "\r\n") + '\r\n[links.new]\r\nurl = "https://new"\r\nconsumer_key = "ann"\r\n'
@@ -645,7 +645,7 @@ def test_a_symbolic_link_stays_one(tmp_path: Path, path: Path) -> None:
     real.write_text(GOOD)
     path.parent.mkdir()
     path.symlink_to(real)
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
 
     config.put_link(make())
 
@@ -659,7 +659,7 @@ def test_a_link_to_nothing_gets_its_file(tmp_path: Path, path: Path) -> None:
     """The first run of a person whose dotfiles are not there yet."""
     path.parent.mkdir()
     path.symlink_to(tmp_path / "later.toml")
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
     assert config.settings().problems == ()
 
     config.put_link(make())
@@ -670,7 +670,7 @@ def test_a_link_to_nothing_gets_its_file(tmp_path: Path, path: Path) -> None:
 
 def test_many_threads_lose_no_link(path: Path) -> None:
     """Each change reads what the one before wrote."""
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
     threads = [threading.Thread(target=config.put_link, args=(make(name=f"link{number}"),)) for number in range(20)]
 
     for thread in threads:
@@ -707,13 +707,13 @@ def test_a_full_disk_changes_nothing(path: Path) -> None:
         before = names(path.parent)
 
         with pytest.raises(ConfigUnwritableError, match="No space left on device") as refused:
-            ConfigFile(path, SCHEMES).put_link(make())
+            ConfigFile(path, SCHEME_SETTINGS).put_link(make())
 
         assert path.read_text() == GOOD
         assert names(path.parent) == before
         assert refused.value.hint == "make room or fix the permissions; nothing was changed"
         (path.parent / "filler").unlink()
-        ConfigFile(path, SCHEMES).put_link(make())
+        ConfigFile(path, SCHEME_SETTINGS).put_link(make())
         assert "[links.new]" in path.read_text()
 
 
@@ -725,7 +725,7 @@ def test_a_read_only_folder_changes_nothing(path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,ro", str(path.parent)], check=True)
 
         with pytest.raises(ConfigUnwritableError, match="Read-only file system"):
-            ConfigFile(path, SCHEMES).remove_link("jira")
+            ConfigFile(path, SCHEME_SETTINGS).remove_link("jira")
 
         assert path.read_text() == GOOD
 
@@ -735,7 +735,7 @@ def test_a_file_does_not_grow_too_large_to_be_read_again(path: Path) -> None:
     path.parent.mkdir()
     text = GOOD + "#" * (FILE_BYTES_MAX - len(GOOD) - 20) + "\n"
     path.write_text(text)
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
 
     with pytest.raises(ConfigUnwritableError, match="with this it is larger than 4 MiB"):
         config.put_link(make())
@@ -751,7 +751,7 @@ def test_a_file_that_is_too_deep_to_compare_is_left_as_it_is(path: Path, text: s
     path.parent.mkdir()
     path.write_text(f"{GOOD.replace('jira', 'other')}\n{text}")
     before = path.read_text()
-    config = ConfigFile(path, SCHEMES)
+    config = ConfigFile(path, SCHEME_SETTINGS)
 
     with pytest.raises(ConfigBrokenError, match=r"^config\.toml is nested too deeply to be changed from here"):
         config.put_link(make()) if verb == "put" else config.remove_link("other")
@@ -767,16 +767,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "missing").symlink_to("/proc/nowhere")
 
     with pytest.raises(ConfigUnwritableError, match=f"{path} cannot be written"):
-        ConfigFile(path, SCHEMES).put_link(make())
+        ConfigFile(path, SCHEME_SETTINGS).put_link(make())
 
 
 def test_kill_9_at_any_moment_leaves_the_old_or_the_new(path: Path) -> None:
     """A program that does nothing but write is killed again and again."""
     script = (
         "import sys; from pathlib import Path; from atl_sign.config.file import ConfigFile\n"
-        "from atl_sign.config.link_fields import link_from_fields; from atl_sign.schemes.registry import SCHEMES\n"
-        "config = ConfigFile(Path(sys.argv[1]), SCHEMES)\n"
-        "links = [link_from_fields('a', {'url': f'https://{n}', 'consumer_key': 'k' * 200}, SCHEMES) for n in ('one', 'two')]\n"
+        "from atl_sign.config.link_fields import link_from_fields; from atl_sign.schemes.registry import SCHEME_SETTINGS\n"
+        "config = ConfigFile(Path(sys.argv[1]), SCHEME_SETTINGS)\n"
+        "links = [link_from_fields('a', {'url': f'https://{n}', 'consumer_key': 'k' * 200}, SCHEME_SETTINGS)\n"
+        "         for n in ('one', 'two')]\n"
         "config.put_link(links[0]); print('ready', flush=True)\n"
         "while True:\n"
         "    for link in links: config.put_link(link)\n"
@@ -790,19 +791,19 @@ def test_kill_9_at_any_moment_leaves_the_old_or_the_new(path: Path) -> None:
             assert process.stdout.readline() == b"ready\n"
             deadline = time.monotonic() + chance.random() * 0.05
             while time.monotonic() < deadline:
-                host = ConfigFile(path, SCHEMES).settings().links.get("a").url.host  # a reader never sees a part of it
+                host = ConfigFile(path, SCHEME_SETTINGS).settings().links.get("a").url.host  # a reader never sees a part of it
                 assert host in ("one", "two")
             process.send_signal(signal.SIGKILL)
             process.wait()
 
-        settings = ConfigFile(path, SCHEMES).settings()
+        settings = ConfigFile(path, SCHEME_SETTINGS).settings()
 
         assert settings.problems == ()
         seen.add(settings.links.get("a").url.host)
         assert len(settings.links.get("a").consumer_key) == 200
     assert seen <= {"one", "two"}
-    ConfigFile(path, SCHEMES).put_link(make())  # what a killed one left behind does not disturb
-    assert "new" in ConfigFile(path, SCHEMES).settings().links.by_name
+    ConfigFile(path, SCHEME_SETTINGS).put_link(make())  # what a killed one left behind does not disturb
+    assert "new" in ConfigFile(path, SCHEME_SETTINGS).settings().links.by_name
 
 
 # fields
@@ -825,14 +826,14 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
         "default": True,
     }
 
-    link = link_from_fields("jira", fields, SCHEMES)
+    link = link_from_fields("jira", fields, SCHEME_SETTINGS)
 
     assert link_to_fields(link) == fields
-    assert link_from_fields("jira", link_to_fields(link), SCHEMES) == link
-    minimal = link_from_fields("jira", {"url": "https://h/", "consumer_key": "ann"}, SCHEMES)
+    assert link_from_fields("jira", link_to_fields(link), SCHEME_SETTINGS) == link
+    minimal = link_from_fields("jira", {"url": "https://h/", "consumer_key": "ann"}, SCHEME_SETTINGS)
     defaults = {"scheme": "oauth1", "timeout_s": 30.0, "allow_insecure": False, "default": False}
     assert link_to_fields(minimal) == {**dict.fromkeys(fields), "url": "https://h", "consumer_key": "ann"} | defaults
-    assert link_from_fields("jira", link_to_fields(minimal), SCHEMES) == minimal
+    assert link_from_fields("jira", link_to_fields(minimal), SCHEME_SETTINGS) == minimal
 
 
 @pytest.mark.parametrize(
@@ -877,7 +878,7 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
 def test_a_wrong_field_is_named_and_its_value_is_not(changes: dict[str, object], error: type[DaemonError], words: str) -> None:
     """The message says which setting, and what it should be."""
     with pytest.raises(error, match=words) as refused:
-        link_from_fields("jira", {"url": "https://h", "consumer_key": "ann", **changes}, SCHEMES)
+        link_from_fields("jira", {"url": "https://h", "consumer_key": "ann", **changes}, SCHEME_SETTINGS)
 
     assert "secret" not in str(refused.value)
 
@@ -886,7 +887,7 @@ def test_a_wrong_field_is_named_and_its_value_is_not(changes: dict[str, object],
 def test_a_name_is_a_word(name: str) -> None:
     """It stands in addresses, file tables and commands."""
     with pytest.raises(BadFieldsError, match="a link's name is"):
-        link_from_fields(name, {"url": "https://h", "consumer_key": "ann"}, SCHEMES)
+        link_from_fields(name, {"url": "https://h", "consumer_key": "ann"}, SCHEME_SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -906,7 +907,7 @@ def test_a_name_is_a_word(name: str) -> None:
 )
 def test_the_idle_time_and_what_is_wrong_with_it(text: str, idle_exit_s: float, problem: str | None) -> None:
     """A number of minutes from 0 to a year; anything else is told, and the default holds."""
-    settings = parse_settings(text, SCHEMES)
+    settings = parse_settings(text, SCHEME_SETTINGS)
 
     assert settings.idle_exit_s == idle_exit_s
     assert [str(each)[: len(problem or "")] for each in settings.problems] == ([] if problem is None else [problem])

@@ -13,11 +13,11 @@ from atl_sign.config.link_command import format_link_command
 from atl_sign.config.link_fields import link_from_fields, link_settings, link_to_fields
 from atl_sign.config.setting import Setting, Text
 from atl_sign.config.settings import parse_settings
-from atl_sign.schemes.registry import SCHEMES
+from atl_sign.schemes.registry import SCHEME_SETTINGS
 from tests.tools.write_docs import with_settings
 
 USER = Setting("user", Text("[^:]{1,255}", "is not 1 to 255 characters without a colon"), is_needed=True, is_kept=True)
-THREE = {**SCHEMES, "bearer": (), "basic": (USER,)}
+THREE = {**SCHEME_SETTINGS, "bearer": (), "basic": (USER,)}
 URL = "https://jira.example.com"
 
 # As version 0.9 wrote it: no link named a scheme.
@@ -33,7 +33,7 @@ default = true
 """
 
 
-@pytest.mark.parametrize("schemes", [SCHEMES, THREE])
+@pytest.mark.parametrize("schemes", [SCHEME_SETTINGS, THREE])
 def test_a_link_that_names_no_scheme_is_oauth1(schemes: dict[str, tuple[Setting, ...]]) -> None:
     """Files that were written before there were others mean what they meant."""
     settings = parse_settings(OLD, schemes)
@@ -151,6 +151,6 @@ def test_the_documentation_says_which_scheme_needs_a_setting() -> None:
 
 def test_a_choice_of_one_scheme_is_not_offered() -> None:
     """With several it stands behind the URL, before what it decides about."""
-    assert "scheme" not in link_settings(SCHEMES)
+    assert "scheme" not in link_settings(SCHEME_SETTINGS)
     assert list(link_settings(THREE))[:5] == ["url", "scheme", "consumer_key", "signing_url", "user"]
     assert link_settings(THREE)["scheme"].option == "--scheme oauth1|bearer|basic"

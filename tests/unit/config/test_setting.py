@@ -14,7 +14,7 @@ from atl_sign.config.link_fields import link_from_fields, link_settings, link_to
 from atl_sign.config.links import Link
 from atl_sign.config.setting import Choice, Number, Setting, Switch, Text, setting, settings_of
 from atl_sign.config.settings import parse_settings
-from atl_sign.schemes.registry import LINK_SETTINGS, SCHEMES
+from atl_sign.schemes.registry import LINK_SETTINGS, SCHEME_SETTINGS
 from tests.tools.write_docs import with_settings
 
 REALM = Setting(
@@ -27,7 +27,7 @@ REALM = Setting(
     example="in",
     docs="`in` or `out`",
 )
-WIDER = {"oauth1": (*SCHEMES["oauth1"], REALM)}
+WIDER = {"oauth1": (*SCHEME_SETTINGS["oauth1"], REALM)}
 FIELDS = {"url": "https://h", "consumer_key": "ann", "realm": "in"}
 
 
@@ -43,7 +43,7 @@ def test_one_more_row_is_read_and_written(tmp_path: Path) -> None:
     assert settings.links.get("a").own.get("realm") == "in"
     assert link_to_fields(settings.links.get("a"))["realm"] == "in"
     with pytest.raises(BadFieldsError, match=r"^no such setting: realm$"):
-        link_from_fields("a", FIELDS, SCHEMES)
+        link_from_fields("a", FIELDS, SCHEME_SETTINGS)
 
 
 def test_one_more_row_is_refused_by_its_kind() -> None:

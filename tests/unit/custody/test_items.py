@@ -6,17 +6,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from atl_sign.base.credentials import AccessToken, GitRecord, GitToken, Secret
+from atl_sign.base.credentials import GitRecord, GitToken, Grant, Secret
 from atl_sign.base.errors import DaemonError, StoreConflictError, StoreLockedError, StoreNewerError
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.custody.items import KEY_ITEM, items_of_link
 from atl_sign.custody.stores.base import Item
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
-from tests.unit.provider_lab import everything_shown, make_token
+from atl_sign.schemes.oauth1.tokens import AccessToken
+from tests.unit.provider_lab import everything_shown, make_grant, make_link, token_of
 from tests.vectors import private_key, private_pem
 
-LINK = Link("tools", parse_base_url("https://h/jira"), "unit-tests")
+LINK = make_link("https://h/jira", "tools")
 TOKEN, GIT = items_of_link("tools")
 
 # As commit a4f6816 wrote them, which knew version 1 alone.
@@ -66,11 +67,12 @@ class RecordingStore(MemoryStore):
         return item.value.reveal()
 
 
-def shown(token: AccessToken | None) -> object:
-    assert token is not None
+def shown(grant: Grant | None) -> object:
+    assert grant is not None
+    token = token_of(grant)
     handle = token.session_handle and token.session_handle.reveal()
-    ends = token.expires_at, token.session_expires_at, token.renew_at
-    return token.key.reveal(), token.secret.reveal(), handle, ends, token.user, token.is_in_doubt
+    ends = grant.expires_at, token.session_expires_at, grant.renew_at
+    return token.key.reveal(), token.secret.reveal(), handle, ends, grant.user, grant.is_in_doubt
 
 
 def read_all(vault: Vault) -> object:
@@ -164,7 +166,7 @@ def test_an_old_item_that_another_daemon_has_replaced_is_not_written_over() -> N
         def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
             if self.is_first:
                 self.is_first = False
-                Vault(self).put_token(LINK, make_token("newer"))
+                Vault(self).put_token(LINK, make_grant("newer"))
             return super().write(name, value, if_version)
 
     store = Overtaken({TOKEN: TOKEN_V1})
@@ -172,8 +174,8 @@ def test_an_old_item_that_another_daemon_has_replaced_is_not_written_over() -> N
     token = Vault(store).token(LINK)
 
     assert token is not None
-    assert token.key.reveal() == make_token("newer").key.reveal()
-    assert make_token("newer").key.reveal() in store.text(TOKEN)
+    assert token_of(token).key.reveal() == "newer"
+    assert "newer" in store.text(TOKEN)
 
 
 NEWER = {
@@ -192,8 +194,8 @@ def test_what_a_newer_atl_sign_wrote_is_left_alone(item: object) -> None:
     calls: dict[str, Callable[[], object]] = {
         "token": lambda: vault.token(LINK),
         "dance begins": lambda: vault.check_store(LINK),
-        "dance ends": lambda: vault.put_token(LINK, make_token()),
-        "renewal": lambda: vault.renewed.renewing(LINK, make_token(), 0).__enter__(),
+        "dance ends": lambda: vault.put_token(LINK, make_grant()),
+        "renewal": lambda: vault.renewed.renewing(LINK, make_grant(), 0).__enter__(),
         "logout": lambda: vault.forget_token("tools"),
         "git": lambda: vault.git_record(LINK),
         "git token": lambda: vault.replace_git_record(LINK, None, GitRecord(None)),
@@ -230,9 +232,9 @@ def test_a_dance_replaces_what_nobody_can_read() -> None:
         vault = Vault(store)
 
         vault.check_store(LINK)
-        vault.put_token(LINK, make_token())
+        vault.put_token(LINK, make_grant())
 
-        assert shown(Vault(store).token(LINK)) == shown(make_token())
+        assert shown(Vault(store).token(LINK)) == shown(make_grant())
 
 
 def test_a_dance_wins_over_what_comes_between() -> None:
@@ -249,19 +251,19 @@ def test_a_dance_wins_over_what_comes_between() -> None:
             return item
 
     store = Racing({})
-    Vault(store).put_token(LINK, make_token())
-    assert shown(Vault(store).token(LINK)) == shown(make_token())
+    Vault(store).put_token(LINK, make_grant())
+    assert shown(Vault(store).token(LINK)) == shown(make_grant())
 
     store.rounds = 1000
     with pytest.raises(StoreConflictError):
-        Vault(store).put_token(LINK, make_token())
+        Vault(store).put_token(LINK, make_grant())
 
 
 def test_the_envelope_names_scheme_address_and_client() -> None:
     """The format that later versions have to read."""
     store = RecordingStore({})
     vault = Vault(store)
-    vault.put_token(LINK, AccessToken(Secret("a"), Secret("b")))
+    vault.put_token(LINK, Grant(AccessToken(Secret("a"), Secret("b"))))
     git = GitToken("n", Secret("s"), "alice", "write", datetime(2031, 1, 1, tzinfo=UTC))
     vault.replace_git_record(LINK, None, GitRecord(git))
 

@@ -7,21 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.base.credentials import AccessToken, Secret
+from atl_sign.base.credentials import Grant, Secret
 from atl_sign.base.errors import StoreConflictError, StoreLockedError, StoreNewerError
 from atl_sign.custody.items import token_item
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.stores.base import Item
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
-from tests.unit.provider_lab import make_link
+from atl_sign.schemes.oauth1.tokens import AccessToken
+from tests.unit.provider_lab import make_link, token_of
 
 LINK = make_link("https://h/jira", "tools")
 ITEM = token_item(LINK.name)
 ENDS = datetime(2031, 11, 23, 12, tzinfo=UTC)
-OLD = AccessToken(Secret("old"), Secret("s"), expires_at=ENDS, session_handle=Secret("handle"), user="alice")
-NEW = AccessToken(Secret("renewed"), Secret("s"), expires_at=ENDS, session_handle=Secret("handle 2"), user="alice")
-NEWER = AccessToken(Secret("danced"), Secret("s"), user="bob")
+OLD = Grant(AccessToken(Secret("old"), Secret("s"), Secret("handle")), user="alice", expires_at=ENDS)
+NEW = Grant(AccessToken(Secret("renewed"), Secret("s"), Secret("handle 2")), user="alice", expires_at=ENDS)
+NEWER = Grant(AccessToken(Secret("danced"), Secret("s")), user="bob")
 
 
 class LockableStore(MemoryStore):
@@ -72,7 +73,7 @@ class World:
 
     def stored(self) -> str | None:
         token = Vault(self.store).token(LINK)
-        return None if token is None else token.key.reveal()
+        return None if token is None else token_of(token).key.reveal()
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def world(tmp_path: Path) -> World:
 
 def key_of(vault: Vault) -> str | None:
     token = vault.token(LINK)
-    return None if token is None else token.key.reveal()
+    return None if token is None else token_of(token).key.reveal()
 
 
 def test_a_late_retry_stores_the_renewed_token(world: World) -> None:
@@ -253,7 +254,7 @@ def test_a_lock_keeps_the_renewed_token_apart_until_the_unlock(world: World) -> 
     assert (world.stored(), key_of(world.one)) == ("danced", "danced")
 
 
-def _text_of(token: AccessToken) -> Secret:
+def _text_of(token: Grant) -> Secret:
     store = MemoryStore()
     Vault(store).put_token(LINK, token)
     item = store.read(ITEM)

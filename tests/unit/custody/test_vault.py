@@ -11,22 +11,25 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from atl_sign.base.credentials import AccessToken, Secret, StoreState
+from atl_sign.base.credentials import Grant, Secret, StoreState
 from atl_sign.base.errors import StoreLockedError, StoreUnavailableError
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.custody.items import KEY_ITEM
 from atl_sign.custody.stores.base import Item
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import NotInMemoryError, Vault
-from tests.unit.provider_lab import everything_shown, make_link, make_token, other_private_key, private_key
+from atl_sign.custody.vault import Vault
+from atl_sign.schemes.oauth1.tokens import AccessToken
+from tests.unit.provider_lab import everything_shown, make_grant, make_link, other_private_key, private_key, token_of
 
 LINK = make_link("https://h/jira", "tools")
-FULL = AccessToken(
-    Secret("canary-key"),
-    Secret("canary-secret"),
+FULL = Grant(
+    AccessToken(
+        Secret("canary-key"),
+        Secret("canary-secret"),
+        session_handle=Secret("canary-handle"),
+        session_expires_at=datetime(2031, 12, 23, 12, tzinfo=UTC),
+    ),
     expires_at=datetime(2031, 11, 23, 12, tzinfo=UTC),
-    session_handle=Secret("canary-handle"),
-    session_expires_at=datetime(2031, 12, 23, 12, tzinfo=UTC),
     user="alice",
 )
 
@@ -78,12 +81,13 @@ def vault(store: CountingStore) -> Vault:
     return Vault(store)
 
 
-def shown(token: AccessToken | None) -> Any:
+def shown(grant: Grant | None) -> Any:
     """Everything in a token, for comparing: secrets are equal to themselves alone."""
-    if token is None:
+    if grant is None:
         return None
+    token = token_of(grant)
     handle = token.session_handle.reveal() if token.session_handle else None
-    return token.key.reveal(), token.secret.reveal(), token.expires_at, handle, token.session_expires_at, token.user
+    return token.key.reveal(), token.secret.reveal(), grant.expires_at, handle, token.session_expires_at, grant.user
 
 
 def test_it_speaks_for_its_store(vault: Vault) -> None:
@@ -104,9 +108,9 @@ def test_a_token_comes_back_whole_from_another_process(store: CountingStore, vau
 
 def test_a_token_that_names_no_end_has_none(store: CountingStore, vault: Vault) -> None:
     """Older servers send the two values alone."""
-    vault.put_token(LINK, make_token())
+    vault.put_token(LINK, make_grant())
 
-    assert shown(Vault(store).token(LINK)) == shown(make_token())
+    assert shown(Vault(store).token(LINK)) == shown(make_grant())
 
 
 def test_the_key_comes_back_from_another_process(store: CountingStore, vault: Vault) -> None:
@@ -159,8 +163,8 @@ def test_what_is_written_need_not_be_read(store: CountingStore, vault: Vault) ->
     vault.put_token(LINK, FULL)
     store.reads.clear()  # it looked at what it replaced
 
-    assert vault.key(from_memory=True) is private_key()
-    assert vault.token(LINK, from_memory=True) is FULL
+    assert vault.peek_key() is private_key()
+    assert vault.peek_token(LINK) is FULL
     assert not store.reads
 
 
@@ -217,17 +221,15 @@ def test_who_cannot_wait_is_told_so(store: CountingStore, vault: Vault) -> None:
     Vault(store).put_key(private_key())
     Vault(store).put_token(LINK, FULL)
     store.reads.clear()
-    with pytest.raises(NotInMemoryError):
-        vault.key(from_memory=True)
-    with pytest.raises(NotInMemoryError):
-        vault.token(LINK, from_memory=True)
+    assert vault.peek_key() is None
+    assert vault.peek_token(LINK) is None
     assert not store.reads
 
     vault.key()
     vault.token(LINK)
 
-    assert vault.key(from_memory=True) is not None
-    assert shown(vault.token(LINK, from_memory=True)) == shown(FULL)
+    assert vault.peek_key() is not None
+    assert shown(vault.peek_token(LINK)) == shown(FULL)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +276,7 @@ def test_what_the_store_does_not_take_changes_nothing(store: CountingStore, vaul
     with pytest.raises(type(failure)):
         vault.put_key(other_private_key())
     with pytest.raises(type(failure)):
-        vault.put_token(LINK, make_token())
+        vault.put_token(LINK, make_grant())
     with pytest.raises(type(failure)):
         Vault(store).token(LINK)
     with pytest.raises(type(failure)):
@@ -305,7 +307,7 @@ def test_a_logout_that_the_store_refused_is_none_once_the_store_answers(store: C
 def test_a_refused_logout_costs_no_renewed_token(store: CountingStore, vault: Vault, is_renewed_first: bool) -> None:
     """The provider has voided the one in the store, before or after the logout: the new one is used and stored all the same."""
     vault.put_token(LINK, FULL)
-    new = replace(FULL, key=Secret("renewed"))
+    new = replace(FULL, material=replace(token_of(FULL), key=Secret("renewed")))
     store.failure = StoreLockedError("the keyring is locked")
 
     assert not is_renewed_first or vault.renewed.renew(LINK, FULL, new)
@@ -321,7 +323,7 @@ def test_a_refused_logout_costs_no_renewed_token(store: CountingStore, vault: Va
 
 def test_a_name_that_comes_late_brings_no_token_back(store: CountingStore, vault: Vault) -> None:
     """The user's name is added to the very token that is kept, and to no other."""
-    token = make_token()
+    token = make_grant()
     vault.put_token(LINK, token)
     vault.name_user(LINK, token, "alice")
     named = vault.token(LINK)
@@ -396,7 +398,7 @@ def test_a_broken_token_item_is_named_and_not_shown(store: CountingStore, vault:
     store.put("token:tools", GOOD_ITEM)
     token = vault.token(LINK)
     assert token is not None
-    assert token.key.reveal() == "canary-key"
+    assert token_of(token).key.reveal() == "canary-key"
 
 
 def ec_pem() -> str:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from atl_sign.base.clock import now_s
-from atl_sign.base.credentials import AccessToken, Secret
+from atl_sign.base.credentials import Grant, Secret
 from atl_sign.base.errors import (
     BadRequestError,
     DaemonError,
@@ -22,17 +22,18 @@ from atl_sign.base.errors import (
     StoreUnavailableError,
     UnknownDanceError,
 )
+from atl_sign.config.links import Link
 from atl_sign.grants import loopback as callback
-from atl_sign.grants.dance import (
-    WAITING_MAX,
-    Dance,
-    Dances,
-)
+from atl_sign.grants.dance import Dance
+from atl_sign.grants.dances import WAITING_MAX, Dances
 from atl_sign.grants.loopback import WrongTokenError
 from atl_sign.grants.states import Cancelled, Expired, Failed, Granted, Refused, Waiting
+from atl_sign.providers.clocks import Clocks
 from atl_sign.sandbox import Sandbox
+from atl_sign.schemes.base import Consent
+from atl_sign.schemes.oauth1.scheme import OAuth1
 from tests.lab import wait_for
-from tests.unit.provider_lab import CONSUMER_KEY, everything_shown, make_link, make_provider, private_key
+from tests.unit.provider_lab import CONSUMER_KEY, everything_shown, make_consumer, make_link, private_key, token_of
 from tests.unit.raw_server import RawServer, reply
 
 REQUEST_TOKEN = {"oauth_token": "canary-request", "oauth_token_secret": "canary-rs", "oauth_callback_confirmed": "true"}
@@ -44,23 +45,39 @@ class Kept:
     """What a dance's `keep` stored, and how it fails when a test says so."""
 
     def __init__(self) -> None:
-        self.tokens: list[AccessToken] = []
+        self.tokens: list[Grant] = []
         self.failure: Exception | None = None
         self.is_called = threading.Event()
         self.may_return = threading.Event()
         self.may_return.set()
 
-    def __call__(self, token: AccessToken) -> None:
+    def __call__(self, token: Grant) -> None:
         self.is_called.set()
         assert self.may_return.wait(10)
         if self.failure is not None:
             raise self.failure
         self.tokens.append(token)
 
-    def name(self, token: AccessToken) -> str | None:
+    def name(self, token: Grant) -> str | None:
         """Be the provider that says who the user is."""
         assert token in self.tokens
         return "alice"
+
+
+class Site:
+    """One link's provider, as a dance meets it."""
+
+    def __init__(self, link: Link, keep: Callable[[Grant], None], learn_user: Callable[[Grant], str | None]) -> None:
+        self.link = link
+        self.keep = keep
+        self.learn_user = learn_user
+        self.clocks = Clocks()
+
+    def begin(self, callback: str) -> Consent:
+        return OAuth1().begin(self.link, make_consumer(self.link.consumer_key), callback, self.clocks)
+
+    def redeem(self, consent: Consent, answer: Secret) -> Grant:
+        return OAuth1().redeem(self.link, make_consumer(self.link.consumer_key), consent, answer, self.clocks)
 
 
 @pytest.fixture
@@ -86,7 +103,7 @@ def dances() -> Iterator[Dances]:
 
 def begin(dances: Dances, url: str, kept: Kept, callback: str = "oob", name: str = "tools") -> Dance:
     link = make_link(url, name, timeout_s=5.0)
-    return dances.begin(link, make_provider(link), callback, keep=kept, learn_user=kept.name)  # type: ignore[arg-type]  # one of the two words
+    return dances.begin(Site(link, kept, kept.name), callback)  # type: ignore[arg-type]  # one of the two words
 
 
 def word(dance: Dance) -> str:
@@ -131,7 +148,7 @@ def test_a_typed_code_ends_granted(jira: Sandbox, dances: Dances, kept: Kept) ->
 
     assert granted == dance.state == Granted("alice")
     assert len(kept.tokens) == 1
-    assert kept.tokens[0].key.reveal() in jira.state.sites["jira"].state.access_tokens
+    assert token_of(kept.tokens[0]).key.reveal() in jira.state.sites["jira"].state.access_tokens
 
 
 def test_a_browser_that_comes_back_ends_granted(jira: Sandbox, dances: Dances, kept: Kept) -> None:
@@ -169,7 +186,7 @@ def test_a_user_that_is_not_known_is_none(dances: Dances) -> None:
     """A grant is a grant; the page then names nobody."""
     with RawServer(BEGUN, reply(urlencode(ACCESS_TOKEN))) as server:
         link = make_link(server.url, "tools")
-        dance = dances.begin(link, make_provider(link), "loopback", keep=lambda _: None, learn_user=lambda _: None)
+        dance = dances.begin(Site(link, lambda _: None, lambda _: None), "loopback")
 
         page = dance._receive("canary-request", "code")
 
@@ -518,7 +535,7 @@ def test_cancelled_during_the_first_leg_begins_nothing(kept: Kept, callback: str
 def test_cancelled_before_it_begins_opens_no_port(kept: Kept) -> None:
     """No listener stays behind."""
     link = make_link("http://127.0.0.1:1")
-    dance = Dance(link, make_provider(link), "loopback", keep=kept, learn_user=kept.name)
+    dance = Dance(Site(link, kept, kept.name), "loopback")
     dance.cancel()
     before = set(threading.enumerate())  # of which one of another test may end meanwhile
 
@@ -666,7 +683,7 @@ def test_a_finished_dance_is_forgotten_after_a_while(jira: Sandbox, kept: Kept, 
     run_out(dance)
     assert dances.get(dance.id) is dance
 
-    monkeypatch.setattr("atl_sign.grants.dance.KEPT_S", 0.0)
+    monkeypatch.setattr("atl_sign.grants.dances.KEPT_S", 0.0)
 
     with pytest.raises(UnknownDanceError):
         dances.get(dance.id)

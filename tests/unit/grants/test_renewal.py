@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.agent.agent import Agent
+from atl_sign.agent.build import Agent, make_agent
 from atl_sign.base.credentials import Passphrase, Secret
 from atl_sign.base.errors import (
     DanceNeededError,
@@ -24,19 +24,21 @@ from atl_sign.base.errors import (
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.keys.software import load_private_key
 from atl_sign.custody.neighbours import Neighbours
+from atl_sign.custody.renewed import RenewedTokens
 from atl_sign.custody.stores.base import Item
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import NotInMemoryError, Vault
+from atl_sign.custody.vault import Vault
 from atl_sign.grants import renewal
-from atl_sign.grants.dance import Dances
+from atl_sign.grants.dances import Dances
 from atl_sign.sandbox import Sandbox, server
 from atl_sign.sandbox.call import Call
 from atl_sign.sandbox.wire import Answer
-from atl_sign.schemes.oauth1.legs import Provider
-from atl_sign.schemes.registry import SCHEMES
-from tests.audit_lab import PEER, make_audit
+from atl_sign.schemes.oauth1.legs import Legs
+from atl_sign.schemes.registry import SCHEME_SETTINGS
+from tests.agent_lab import CALLER, grants_of, link_of, sign, vault_of
+from tests.audit_lab import make_audit
 from tests.lab import wait_for
-from tests.unit.provider_lab import private_key
+from tests.unit.provider_lab import private_key, token_of
 
 LIFE_S = 1000.0  # so a renewal is due at 900
 SESSION_S = LIFE_S + 30 * 86_400
@@ -52,22 +54,22 @@ class World:
         self.sandbox = Sandbox(["jira"], clock=lambda: self.now, token_life_s=LIFE_S)
 
     def restart(self) -> None:
-        config = ConfigFile(self.folder / "config.toml", SCHEMES)
-        self.agent = Agent(config, Vault(self.store), Dances(), make_audit(), clock=lambda: self.now)
+        config = ConfigFile(self.folder / "config.toml", SCHEME_SETTINGS)
+        self.agent = make_agent(config, Vault(self.store), Dances(), make_audit(), clock=lambda: self.now)
 
     def begin(self) -> None:
         self.restart()
         self.url = f"{self.sandbox.base_url('jira')}/rest/api/2/myself"
-        self.agent.links.put_link("jira", {"url": self.sandbox.base_url("jira"), "consumer_key": "renewals", "timeout_s": 3})
-        self.agent._vault.put_key(load_private_key(private_key().private_pem()))  # an object of its own, which a lock empties
+        self.agent.links.put(CALLER, "jira", {"url": self.sandbox.base_url("jira"), "consumer_key": "renewals", "timeout_s": 3})
+        vault_of(self.agent).put_key(load_private_key(private_key().private_pem()))  # an object of its own, which a lock empties
         self.sandbox.register_consumer("jira", "renewals", private_key().public_pem())
-        dance = self.agent.begin_dance("jira", "oob", PEER)
+        dance = self.agent.dances.begin(CALLER, "jira", "oob")
         dance.finish(Secret(self.sandbox.approve("jira", dance.authorize_url)))
         wait_for(lambda: self.token.user == "alice")
 
     @property
     def token(self):  # type: ignore[no-untyped-def]  # the vault's
-        token = self.agent._vault.token(self.agent.links.get_link("jira"))
+        token = vault_of(self.agent).token(link_of(self.agent, "jira"))
         assert token is not None
         return token
 
@@ -76,7 +78,7 @@ class World:
         return self.sandbox.state.sites["jira"].state.access_tokens
 
     def header(self) -> str:
-        return self.agent.sign("GET", self.url, None, None, PEER)[0]
+        return sign(self.agent, "GET", self.url)[0]
 
     def get(self) -> int:
         """Sign and send; returns the provider's status."""
@@ -132,7 +134,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 def test_a_token_is_renewed_before_its_end(world: World) -> None:
     """In the last tenth of its life; the user stays known, and the next process finds the new one in the store."""
-    old = world.token
+    old = token_of(world.token)
     world.now += 0.9 * LIFE_S - 1
     assert world.get() == 200
     assert world.renewals() == 0
@@ -141,9 +143,9 @@ def test_a_token_is_renewed_before_its_end(world: World) -> None:
     assert world.get() == 200
 
     assert world.renewals() == 1
-    assert world.token.key.reveal() != old.key.reveal()
+    assert token_of(world.token).key.reveal() != old.key.reveal()
     assert world.token.user == "alice"
-    assert set(world.tokens_at_provider) == {world.token.key.reveal()}
+    assert set(world.tokens_at_provider) == {token_of(world.token).key.reveal()}
     world.restart()
     assert world.get() == 200
     assert world.renewals() == 1
@@ -154,12 +156,14 @@ def test_another_daemon_waits_until_the_new_token_is_stored(world: World, monkey
 
     def start() -> Agent:
         vault = Vault(world.store, Neighbours(world.folder / "state"))
-        return Agent(ConfigFile(world.folder / "config.toml", SCHEMES), vault, Dances(), make_audit(), clock=lambda: world.now)
+        return make_agent(
+            ConfigFile(world.folder / "config.toml", SCHEME_SETTINGS), vault, Dances(), make_audit(), clock=lambda: world.now
+        )
 
     one, other = start(), start()
     for agent in (one, other):
-        agent.sign("GET", world.url, None, None, PEER)
-    void = world.token.key.reveal()
+        sign(agent, "GET", world.url)
+    void = token_of(world.token).key.reveal()
     is_writing = threading.Event()
     write = world.store.write
 
@@ -172,9 +176,9 @@ def test_another_daemon_waits_until_the_new_token_is_stored(world: World, monkey
     monkeypatch.setattr(world.store, "write", write_slowly)
     world.now += LIFE_S + 1
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(one.sign, "GET", world.url, None, None, PEER)
+        first = pool.submit(sign, one, "GET", world.url)
         assert is_writing.wait(10)
-        second = pool.submit(other.sign, "GET", world.url, None, None, PEER)
+        second = pool.submit(sign, other, "GET", world.url)
         headers = [each.result()[0] for each in (first, second)]
 
     (kept,) = world.tokens_at_provider
@@ -188,7 +192,7 @@ def test_another_daemon_waits_until_the_new_token_is_stored(world: World, monkey
 def test_a_token_is_renewed_after_its_end(world: World) -> None:
     """As long as the session lasts, and it counts as active until then."""
     world.now += SESSION_S - 1
-    assert world.agent.links.show_link("jira").token_state == "active"
+    assert world.agent.links.show(CALLER, "jira").token_state == "active"
 
     assert world.get() == 200
 
@@ -198,7 +202,7 @@ def test_a_token_is_renewed_after_its_end(world: World) -> None:
 def test_after_the_session_only_a_dance_helps(world: World) -> None:
     """Nobody is asked."""
     world.now += SESSION_S + 1
-    assert world.agent.links.show_link("jira").token_state == "expired"
+    assert world.agent.links.show(CALLER, "jira").token_state == "expired"
 
     with pytest.raises(DanceNeededError, match="has expired"):
         world.header()
@@ -221,12 +225,14 @@ def test_who_cannot_wait_is_given_what_to_wait_for(world: World) -> None:
     """The event loop awaits the renewal instead of a thread that blocks."""
     world.now += LIFE_S + 1
 
-    with pytest.raises(NotInMemoryError) as caught:
-        world.agent.sign("GET", world.url, None, None, PEER, from_memory=True)
+    grants, link = grants_of(world.agent), link_of(world.agent, "jira")
+    assert grants.peek(link) is None
+    waiting = grants.find_renewal(link)
 
-    assert caught.value.renewal is not None
-    caught.value.renewal.result(10)
-    assert world.agent.sign("GET", world.url, None, None, PEER, from_memory=True)[1].name == "jira"
+    assert waiting is not None
+    waiting.result(10)
+    assert grants.peek(link) is not None
+    assert grants.find_renewal(link) is None
     assert world.renewals() == 1
 
 
@@ -239,7 +245,7 @@ def test_headers_under_way_arrive_before_the_old_token_dies(world: World, monkey
     renewed = threading.Thread(target=world.header)
 
     renewed.start()
-    wait_for(lambda: "jira" in world.agent._renewals._attempts)
+    wait_for(lambda: "jira" in grants_of(world.agent).renewals._attempts)
     request = urllib.request.Request(world.url, headers={"Authorization": on_its_way})
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
         assert answer.status == 200
@@ -252,7 +258,7 @@ def test_headers_under_way_arrive_before_the_old_token_dies(world: World, monkey
 def test_a_process_that_ends_before_the_answer_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The note in the store makes the next one ask again, at once."""
     world.now += 0.9 * LIFE_S + 1
-    monkeypatch.setattr(Provider, "renew_access_token", _never_asked)
+    monkeypatch.setattr(Legs, "renew_access_token", _never_asked)
     world.header()  # the old token still holds
     monkeypatch.undo()
     world.restart()
@@ -276,7 +282,7 @@ def test_an_answer_lost_with_the_process_is_named(world: World, monkeypatch: pyt
         world.header()
 
     assert caught.value.hint == "atl-sign dance jira"
-    assert world.agent.links.show_link("jira").token_state == "active"  # nobody but the provider knows better
+    assert world.agent.links.show(CALLER, "jira").token_state == "active"  # nobody but the provider knows better
 
 
 def test_an_answer_lost_on_the_way_is_named_by_the_same_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +306,7 @@ def test_a_dance_heals_a_lost_token(world: World, monkeypatch: pytest.MonkeyPatc
         world.header()
     monkeypatch.undo()
 
-    dance = world.agent.begin_dance("jira", "oob", PEER)
+    dance = world.agent.dances.begin(CALLER, "jira", "oob")
     dance.finish(Secret(world.sandbox.approve("jira", dance.authorize_url)))
 
     assert world.get() == 200
@@ -393,7 +399,7 @@ def test_a_provider_that_asks_for_patience_gets_it(world: World, monkeypatch: py
 def test_a_logout_during_a_renewal_wins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new token is kept nowhere."""
     world.now += LIFE_S + 1
-    _run_after_answer(monkeypatch, lambda: world.agent.links.log_out("jira"))
+    _run_after_answer(monkeypatch, lambda: world.agent.links.log_out(CALLER, "jira"))
 
     with pytest.raises(DanceNeededError, match="no access token"):
         world.header()
@@ -404,13 +410,13 @@ def test_a_logout_during_a_renewal_wins(world: World, monkeypatch: pytest.Monkey
 def test_a_logout_before_the_provider_is_asked_wins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is asked."""
     world.now += LIFE_S + 1
-    make_provider = world.agent._provider
+    renewing = RenewedTokens.renewing
 
-    def log_out_first(link):  # type: ignore[no-untyped-def]
-        world.agent.links.log_out("jira")
-        return make_provider(link)
+    def log_out_first(renewed, link, token, timeout_s):  # type: ignore[no-untyped-def]
+        world.agent.links.log_out(CALLER, "jira")
+        return renewing(renewed, link, token, timeout_s)
 
-    monkeypatch.setattr(world.agent, "_provider", log_out_first)
+    monkeypatch.setattr(RenewedTokens, "renewing", log_out_first)
 
     with pytest.raises(DanceNeededError, match="no access token"):
         world.header()
@@ -439,7 +445,7 @@ def test_a_store_that_fails_after_loses_no_token(world: World, monkeypatch: pyte
     world.now += LIFE_S + 1
     world.store.writes_left = 1  # the note
     assert world.get() == 200
-    key = world.token.key.reveal()
+    key = token_of(world.token).key.reveal()
     assert key not in _stored(world)
 
     world.store.writes_left = None
@@ -455,21 +461,21 @@ def test_a_lock_during_a_renewal_loses_no_token(world: World, monkeypatch: pytes
     """Nothing is signed with the new one before the unlock; a store that stays open has it by then, another one right after."""
     world.store.backend, world.store.closes = "lockable", closes
     world.now += LIFE_S + 1
-    _run_after_answer(monkeypatch, world.agent.store.lock)
+    _run_after_answer(monkeypatch, lambda: world.agent.store.lock(CALLER))
 
     with pytest.raises(StoreLockedError, match="told to forget"):
         world.header()
 
     (new,) = world.tokens_at_provider
-    assert world.agent._vault._tokens.is_empty
+    assert vault_of(world.agent)._tokens.is_empty
     with pytest.raises(StoreLockedError):
         world.header()
     if not closes:
         assert new in _stored(world)
-        assert not world.agent._vault.has_unsaved
-    world.agent.store.unlock()
+        assert not vault_of(world.agent).has_unsaved
+    world.agent.store.unlock(CALLER)
     assert new in _stored(world)
-    assert not world.agent._vault.has_unsaved
+    assert not vault_of(world.agent).has_unsaved
     assert world.get() == 200
     assert world.renewals() == 1
     world.restart()
@@ -484,25 +490,23 @@ def test_a_lock_and_an_unlock_during_a_renewal_start_no_second_one(world: World,
     waiting: list[Future[None] | None] = []
 
     def lock_and_sign() -> None:
-        world.agent.store.lock()
-        world.agent.store.unlock()
+        world.agent.store.lock(CALLER)
+        world.agent.store.unlock(CALLER)
         assert world.token.is_in_doubt
-        world.agent._vault.key()
-        with pytest.raises(NotInMemoryError) as caught:
-            world.agent.sign("GET", world.url, None, None, PEER, from_memory=True)
-        waiting.append(caught.value.renewal)
+        vault_of(world.agent).key()
+        grants, link = grants_of(world.agent), link_of(world.agent, "jira")
+        assert grants.peek(link) is None
+        waiting.append(grants.find_renewal(link))
 
     _run_after_answer(monkeypatch, lock_and_sign)
 
-    with pytest.raises(StoreLockedError, match="meanwhile"):
-        world.header()
-
     assert world.get() == 200
+
     assert waiting[0] is not None
     waiting[0].result(10)
     assert world.renewals() == 1
-    assert set(world.tokens_at_provider) == {world.token.key.reveal()}
-    assert world.token.key.reveal() in _stored(world)
+    assert set(world.tokens_at_provider) == {token_of(world.token).key.reveal()}
+    assert token_of(world.token).key.reveal() in _stored(world)
 
 
 @pytest.mark.parametrize("is_logout_refused", [False, True])
@@ -512,18 +516,18 @@ def test_a_token_that_the_store_did_not_take_outlives_a_lock(world: World, is_lo
     world.now += LIFE_S + 1
     world.store.writes_left = 1
     assert world.get() == 200
-    key = world.token.key.reveal()
-    world.agent.store.lock()
+    key = token_of(world.token).key.reveal()
+    world.agent.store.lock(CALLER)
     if is_logout_refused:
         with pytest.raises(StoreLockedError):
-            world.agent.links.log_out("jira")
+            world.agent.links.log_out(CALLER, "jira")
     world.store.writes_left = None
 
-    world.agent.store.unlock()
+    world.agent.store.unlock(CALLER)
 
     assert key in _stored(world)
     assert world.get() == 200
-    world.agent.links.log_out("jira")
+    world.agent.links.log_out(CALLER, "jira")
     with pytest.raises(DanceNeededError):
         world.header()
 
@@ -532,18 +536,18 @@ def test_nobody_is_replaced_before_a_new_token_is_stored(world: World, monkeypat
     """Neither while the provider is asked, nor while the store does not take the answer; the twin: before and after it may be."""
     monkeypatch.setattr(renewal, "_SAVE_PAUSES_S", (0.05,))
     monkeypatch.setattr(FailingStore, "survives_restart", lambda self: True)
-    assert world.agent.may_be_replaced()
+    assert world.agent.life.may_be_replaced()
     seen: list[bool] = []
-    _run_after_answer(monkeypatch, lambda: seen.append(world.agent.may_be_replaced()))
+    _run_after_answer(monkeypatch, lambda: seen.append(world.agent.life.may_be_replaced()))
     world.now += LIFE_S + 1
     world.store.writes_left = 1
 
     assert world.get() == 200
 
     assert seen == [False]
-    assert not world.agent.is_settled()
+    assert not world.agent.life.is_settled()
     world.store.writes_left = None
-    wait_for(world.agent.may_be_replaced)
+    wait_for(world.agent.life.may_be_replaced)
 
 
 def test_a_lock_forgets_the_tokens_of_attempts(world: World) -> None:
@@ -552,11 +556,11 @@ def test_a_lock_forgets_the_tokens_of_attempts(world: World) -> None:
     world.now += 0.9 * LIFE_S + 1
     world.sandbox.stop()
     world.header()
-    assert world.agent._renewals._attempts.keys() == {"jira"}
+    assert grants_of(world.agent).renewals._attempts.keys() == {"jira"}
 
-    world.agent.store.lock()
+    world.agent.store.lock(CALLER)
 
-    assert world.agent._renewals._attempts == {}
+    assert grants_of(world.agent).renewals._attempts == {}
 
 
 def test_a_note_that_cannot_be_taken_back_harms_nobody(world: World) -> None:
@@ -576,7 +580,7 @@ def test_a_note_that_cannot_be_taken_back_harms_nobody(world: World) -> None:
 def test_what_nobody_foresaw_is_an_error_for_everybody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for ever."""
     world.now += LIFE_S + 1
-    monkeypatch.setattr(Provider, "renew_access_token", lambda *_: 1 / 0)
+    monkeypatch.setattr(Legs, "renew_access_token", lambda *_: 1 / 0)
 
     with pytest.raises(InternalError):
         world.header()
@@ -584,7 +588,9 @@ def test_what_nobody_foresaw_is_an_error_for_everybody(world: World, monkeypatch
 
 def test_a_token_without_a_handle_is_not_renewed(world: World) -> None:
     """Other providers give none."""
-    item = _stored(world).replace(world.token.session_handle.reveal(), "").replace('"session_handle":""', '"session_handle":null')
+    handle = token_of(world.token).session_handle
+    assert handle is not None
+    item = _stored(world).replace(handle.reveal(), "").replace('"session_handle":""', '"session_handle":null')
     world.store.write("token:jira", Secret(item))
     world.restart()
     world.now += LIFE_S + 1
@@ -627,11 +633,11 @@ def _lose_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _run_after_answer(monkeypatch: pytest.MonkeyPatch, call: Callable[[], object]) -> None:
-    renew = Provider.renew_access_token
+    renew = Legs.renew_access_token
 
     def renew_and_call(self, token):  # type: ignore[no-untyped-def]
         renewed = renew(self, token)
         call()
         return renewed
 
-    monkeypatch.setattr(Provider, "renew_access_token", renew_and_call)
+    monkeypatch.setattr(Legs, "renew_access_token", renew_and_call)

@@ -8,7 +8,7 @@ import pytest
 
 from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError, ProviderUnreachableError
 from atl_sign.providers.bitbucket_tokens import HttpTokens
-from tests.unit.provider_lab import everything_shown, make_link, make_provider, make_token
+from tests.unit.provider_lab import everything_shown, make_link, make_send
 from tests.unit.raw_server import RawServer, Script, header_of, reply
 
 JSON = {"Content-Type": "application/json;charset=UTF-8"}
@@ -38,7 +38,7 @@ def after_body(answer: bytes, requests: list[bytes]) -> Script:
 
 def open_tokens(server: RawServer, user: str = "alice") -> HttpTokens:
     link = make_link(f"{server.url}/bitbucket", "bb")
-    return HttpTokens(link, make_provider(link), make_token(), user)
+    return HttpTokens(link, make_send(link), user)
 
 
 def test_what_goes_out() -> None:
@@ -217,7 +217,7 @@ def test_a_provider_that_is_silent() -> None:
     with RawServer(b"") as server:
         link = make_link(server.url, "bb", timeout_s=1.0)
         with pytest.raises(ProviderUnreachableError):
-            HttpTokens(link, make_provider(link), make_token(), "alice").list(now=0.0)
+            HttpTokens(link, make_send(link), "alice").list(now=0.0)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import requests
 from atl_sign import __version__
 from atl_sign.base.errors import DaemonError, ProviderUnreachableError
 from atl_sign.config.links import Link
-from atl_sign.providers.exchange import _PLACES, ANSWER_BYTES_MAX, Answer, fetch, open_session, read_answer, within_deadline
+from atl_sign.providers.answer import Answer
+from atl_sign.providers.exchange import _PLACES, ANSWER_BYTES_MAX, fetch, open_session, read_answer, within_deadline
 from atl_sign.providers.tls_files import FILE_BYTES_MAX
 from tests.lab import wait_for
 from tests.unit.provider_lab import everything_shown, make_link

@@ -7,13 +7,15 @@ from email.utils import formatdate
 
 import pytest
 
-from atl_sign.base.credentials import AccessToken, RequestToken, Secret
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import DaemonError, ProviderBusyError, ProviderRefusedError, ProviderUnreachableError
 from atl_sign.config.links import Link
 from atl_sign.providers.bitbucket_tokens import HttpTokens
+from atl_sign.providers.clocks import Clocks
+from atl_sign.providers.manifest import Manifest, fetch_manifest
 from atl_sign.providers.who_am_i import check_link
-from atl_sign.schemes.oauth1.legs import Manifest, fetch_manifest
-from tests.unit.provider_lab import everything_shown, make_link, make_provider, make_token
+from atl_sign.schemes.oauth1.tokens import AccessToken, RequestToken
+from tests.unit.provider_lab import everything_shown, make_link, make_provider, make_send
 from tests.unit.raw_server import RawServer, reply
 
 HTML = {"Content-Type": "text/html"}
@@ -25,10 +27,10 @@ CALLS: dict[str, Callable[[Link], object]] = {
     "request-token": lambda link: make_provider(link).fetch_request_token("oob"),
     "access-token": lambda link: make_provider(link).fetch_access_token(REQUEST_TOKEN, VERIFIER),
     "renewal": lambda link: make_provider(link).renew_access_token(RENEWABLE),
-    "check": lambda link: check_link(link, make_provider(link), make_token(), Manifest("jira", "9", "")),
-    "git-list": lambda link: HttpTokens(link, make_provider(link), make_token(), "alice").list(0.0),
-    "git-make": lambda link: HttpTokens(link, make_provider(link), make_token(), "alice").make("n", "read", 1),
-    "git-remove": lambda link: HttpTokens(link, make_provider(link), make_token(), "alice").remove("1"),
+    "check": lambda link: check_link(link, make_send(link), Clocks(), Manifest("jira", "9", "")),
+    "git-list": lambda link: HttpTokens(link, make_send(link), "alice").list(0.0),
+    "git-make": lambda link: HttpTokens(link, make_send(link), "alice").make("n", "read", 1),
+    "git-remove": lambda link: HttpTokens(link, make_send(link), "alice").remove("1"),
     "manifest": fetch_manifest,
 }
 

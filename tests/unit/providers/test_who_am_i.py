@@ -5,14 +5,26 @@ from email.utils import formatdate
 
 import pytest
 
-from atl_sign.base.credentials import AccessToken, Secret
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import DanceNeededError, ProviderRefusedError, ProviderUnreachableError
 from atl_sign.config.links import Link, parse_base_url
+from atl_sign.providers.clocks import Clocks
+from atl_sign.providers.manifest import Manifest, fetch_manifest
 from atl_sign.providers.products import PRODUCTS
 from atl_sign.providers.who_am_i import check_link, learn_user
 from atl_sign.sandbox import Sandbox
-from atl_sign.schemes.oauth1.legs import Manifest, Provider, fetch_manifest
-from tests.unit.provider_lab import CONSUMER_KEY, everything_shown, make_link, make_provider, make_token, private_key
+from atl_sign.schemes.oauth1.tokens import AccessToken
+from tests.unit.provider_lab import (
+    CONSUMER_KEY,
+    Provider,
+    everything_shown,
+    make_link,
+    make_provider,
+    make_send,
+    make_token,
+    private_key,
+    token_of,
+)
 from tests.unit.raw_server import RawServer, reply
 
 JIRA = Manifest("jira", "9.12.0", "")
@@ -25,14 +37,14 @@ def join(sandbox: Sandbox, product: str) -> tuple[Link, Provider, AccessToken]:
     provider = make_provider(link)
     request_token = provider.fetch_request_token("oob")
     code = sandbox.approve(product, provider.authorize_url(request_token))
-    return link, provider, provider.fetch_access_token(request_token, Secret(code))
+    return link, provider, token_of(provider.fetch_access_token(request_token, Secret(code)))
 
 
 def refusal(answer: bytes, manifest: Manifest = JIRA) -> ProviderRefusedError:
     with RawServer(answer) as server:
         link = make_link(server.url, "tools")
         with pytest.raises(ProviderRefusedError) as refused:
-            check_link(link, make_provider(link), make_token(), manifest)
+            check_link(link, make_send(link), Clocks(), manifest)
     assert "canary" not in everything_shown(refused.value)
     return refused.value
 
@@ -43,14 +55,14 @@ def test_each_product_says_who_we_are(sandbox: Sandbox, product: str) -> None:
     link, provider, token = join(sandbox, product)
     manifest = fetch_manifest(link)
 
-    result = check_link(link, provider, token, manifest)
+    result = check_link(link, provider.session(token).send, provider.clocks, manifest)
 
     assert (result.link, result.user, result.product) == (link, "alice", product)
     assert (result.version, result.base_url) == (manifest.version, sandbox.base_url(product))
     assert result.clock_offset_s is not None
     assert abs(result.clock_offset_s) < 5
     assert result.warnings == ()
-    assert learn_user(link, provider, token, PRODUCTS[product]) == "alice"
+    assert learn_user(provider.session(token).send, PRODUCTS[product]) == "alice"
 
 
 @pytest.mark.parametrize(("ahead_s", "words"), [(120, "s ahead: from 300 s"), (-120, "s behind: from 300 s")])
@@ -59,7 +71,7 @@ def test_a_clock_that_drifts_is_warned_of_and_learned(ahead_s: int, words: str) 
     with Sandbox(("jira",), clock=lambda: time.time() + ahead_s) as sandbox:
         link, provider, token = join(sandbox, "jira")
 
-        result = check_link(link, provider, token, fetch_manifest(link))
+        result = check_link(link, provider.session(token).send, provider.clocks, fetch_manifest(link))
 
     assert len(result.warnings) == 1
     assert result.clock_offset_s is not None
@@ -76,7 +88,7 @@ def test_a_clock_an_hour_off_is_learned_by_the_refusal() -> None:
         link, provider, token = join(sandbox, "jira")
         ahead_s = 3600.0
 
-        result = check_link(link, provider, token, fetch_manifest(link))
+        result = check_link(link, provider.session(token).send, provider.clocks, fetch_manifest(link))
 
     assert result.user == "alice"
     assert abs(provider.clock_offset_s - 3600) < 5
@@ -90,7 +102,7 @@ def test_a_date_of_something_in_between_is_not_believed() -> None:
         link = make_link(server.url)
         provider = make_provider(link, clock=lambda: now)
 
-        result = check_link(link, provider, make_token(), JIRA)
+        result = check_link(link, provider.session(make_token()).send, provider.clocks, JIRA)
 
     assert len(result.warnings) == 1
     assert provider.clock_offset_s == 0.0
@@ -100,7 +112,7 @@ def test_without_a_date_there_is_no_offset() -> None:
     """None rather than nought; the token's user is known all the same."""
     with RawServer(reply('{"name": "alice"}')) as server:
         link = make_link(server.url)
-        result = check_link(link, make_provider(link), make_token(), JIRA)
+        result = check_link(link, make_send(link), Clocks(), JIRA)
 
     assert result.clock_offset_s is None
     assert result.warnings == ()
@@ -112,20 +124,20 @@ def test_another_configured_base_url_is_warned_of() -> None:
         link, provider, token = join(sandbox, "jira")
         manifest = fetch_manifest(link)
 
-        result = check_link(link, provider, token, manifest)
+        result = check_link(link, provider.session(token).send, provider.clocks, manifest)
 
     assert result.base_url == "https://public.example/jira"
     assert result.warnings == (f"the product's configured base URL is https://public.example/jira, the link has {link.url}",)
     with RawServer(reply('{"name": "alice"}')) as server:
         signed = make_link(server.url, signing_url=parse_base_url("https://public.example/jira"))
-        assert check_link(signed, make_provider(signed), make_token(), manifest).warnings == ()
+        assert check_link(signed, make_send(signed), Clocks(), manifest).warnings == ()
 
 
 def test_the_header_names_the_user_when_the_body_does_not() -> None:
     """X-AUSERNAME comes with every answer of Jira and Bitbucket."""
     with RawServer(reply("", headers={"X-AUSERNAME": "alice"})) as server:
         link = make_link(server.url)
-        result = check_link(link, make_provider(link), make_token(), Manifest("bitbucket", "8", ""))
+        result = check_link(link, make_send(link), Clocks(), Manifest("bitbucket", "8", ""))
 
     assert result.user == "alice"
 
@@ -175,8 +187,8 @@ def test_a_dead_token_asks_for_a_dance(problem: str) -> None:
     with RawServer(reply(f"oauth_problem={problem}", 401)) as server:
         link = make_link(server.url, "tools")
         with pytest.raises(DanceNeededError) as refused:
-            check_link(link, make_provider(link), make_token(), JIRA)
-        assert learn_user(link, make_provider(link), make_token(), PRODUCTS["jira"]) is None
+            check_link(link, make_send(link), Clocks(), JIRA)
+        assert learn_user(make_send(link), PRODUCTS["jira"]) is None
 
     assert refused.value.hint == "atl-sign dance tools"
     assert "canary" not in everything_shown(refused.value)
@@ -194,10 +206,10 @@ def test_learning_the_user_never_fails() -> None:
     """It comes after a dance that has succeeded: not known is not an error."""
     with RawServer(b"") as server:
         link = make_link(server.url)
-        assert learn_user(link, make_provider(link), make_token(), None) is None
-        assert learn_user(link, make_provider(link), make_token(), PRODUCTS["jira"]) is None
+        assert learn_user(make_send(link), None) is None
+        assert learn_user(make_send(link), PRODUCTS["jira"]) is None
         with pytest.raises(ProviderUnreachableError):
-            check_link(link, make_provider(link), make_token(), JIRA)
+            check_link(link, make_send(link), Clocks(), JIRA)
     with RawServer(reply("<html>")) as server:
         link = make_link(server.url)
-        assert learn_user(link, make_provider(link), make_token(), PRODUCTS["jira"]) is None
+        assert learn_user(make_send(link), PRODUCTS["jira"]) is None

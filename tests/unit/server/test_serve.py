@@ -57,11 +57,11 @@ def test_connections_are_looked_at_once_a_second() -> None:
     """uvicorn ticks ten times a second; each look gets the event loop's time, as the connections' own clocks do."""
     seen: list[float] = []
     connection: Any = Mock(drop_when_late=seen.append)
-    agent: Any = Mock()
-    agent.store.is_due.return_value = False
+    life: Any = Mock()
+    life.is_lock_due.return_value = False
     config = uvicorn.Config(lambda: None, lifespan="off", log_config=None)
     config.load()
-    server = Server(config, agent)
+    server = Server(config, life)
     server.server_state.connections.add(connection)
 
     async def tick() -> float:
@@ -73,10 +73,10 @@ def test_connections_are_looked_at_once_a_second() -> None:
 
     assert len(seen) == 2
     assert all(0 <= now - each < 5 for each in seen)
-    agent.lock_when_due.assert_not_called()
-    agent.store.is_due.return_value = True
+    life.lock_when_due.assert_not_called()
+    life.is_lock_due.return_value = True
     asyncio.run(tick())
-    wait_for(lambda: agent.lock_when_due.called)
+    wait_for(lambda: life.lock_when_due.called)
 
 
 @pytest.mark.parametrize("moment", ["before", "in the very turn of the loop"])
@@ -111,12 +111,12 @@ def test_who_comes_while_it_leaves_is_served(tmp_path: Path, moment: str) -> Non
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    agent: Any = Mock(may_be_replaced=come)
-    agent.store.is_due.return_value = False
-    agent.read_settings.return_value = Settings(LinkTable([]))
+    life: Any = Mock(may_be_replaced=come)
+    life.is_lock_due.return_value = False
+    life.read_settings.return_value = Settings(LinkTable([]))
     while not answers and len(servers) < 3:
         config = uvicorn.Config(app, http=Connection, lifespan="off", log_config=None)
-        servers.append(Server(config, agent, None, IdleWatch(lambda: 0.01, lambda: (1, 1, 1, 1))))
+        servers.append(Server(config, life, None, IdleWatch(lambda: 0.01, lambda: (1, 1, 1, 1))))
 
         asyncio.run(asyncio.wait_for(servers[-1].serve([listener.socket]), 20))
         assert servers[-1].has_left

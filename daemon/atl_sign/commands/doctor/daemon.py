@@ -22,7 +22,7 @@ from atl_sign.commands.doctor.socket import check_runtime_folder, check_socket, 
 from atl_sign.config.file import ConfigFile, UntrustedConfigError, config_path
 from atl_sign.config.settings import Settings
 from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
-from atl_sign.schemes.registry import SCHEMES
+from atl_sign.schemes.registry import SCHEME_SETTINGS
 from atl_sign.server.listening import StartError, socket_path
 from atl_sign.server.own_process import describe_inherited
 
@@ -44,7 +44,7 @@ class DaemonView:
 
 def read_config(environment: Mapping[str, str]) -> tuple[Settings, Path, list[Finding]]:
     """Return what the configuration says, where it is, and the findings on it."""
-    config = ConfigFile(config_path(environment), SCHEMES)
+    config = ConfigFile(config_path(environment), SCHEME_SETTINGS)
     try:
         config.check_trusted()
     except UntrustedConfigError as exc:

@@ -17,10 +17,11 @@ from atl_sign.commands.daemon_call import NoAnswerError, call_daemon
 from atl_sign.commands.doctor.tls_probe import Certificate, TlsError, ca_file, explain, shake_hands
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link, parse_base_url
-from atl_sign.providers.exchange import Answer, find_proxy
+from atl_sign.providers.answer import Answer
+from atl_sign.providers.exchange import find_proxy
+from atl_sign.providers.manifest import Manifest, fetch_manifest_answer, read_manifest
 from atl_sign.providers.products import find_product
 from atl_sign.providers.who_am_i import CLOCK_LIMIT_S, CLOCK_WARNING_S
-from atl_sign.schemes.oauth1.legs import Manifest, fetch_manifest_answer, read_manifest
 
 CONNECT_S = 4.0
 EXCHANGE_S_MAX = 8.0  # of a link's own timeout_s: the doctor does not wait as long as a user may want to

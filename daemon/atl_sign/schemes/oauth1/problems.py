@@ -11,6 +11,7 @@ from atl_sign.base.urls import parse_pairs
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.providers.challenge import OAUTH_CHALLENGE
+from atl_sign.providers.clocks import OFFSET_MAX_S
 
 _WORDS: dict[str, tuple[str, str]] = {
     "timestamp_refused": (
@@ -54,8 +55,6 @@ _WORDS: dict[str, tuple[str, str]] = {
 }
 
 ENTER_KEY = "an administrator enters the key that `atl-sign key` prints"
-CLOCK_OFFSET_MAX_S = 86_400.0  # a wrong time zone or a wrong day; more is no clock
-
 KNOWN_PROBLEMS = frozenset({*_WORDS, "signature_invalid"})
 # What a refused access token says: only a new dance helps.
 TOKEN_IS_DEAD = frozenset({"token_rejected", "token_expired", "token_revoked", "token_used"})
@@ -144,7 +143,7 @@ def parse_clock_offset(fields: Mapping[str, str], now: float) -> float | None:
     first, _, last = acceptable.partition("-")
     offset = (int(first) + int(last)) // 2 - now
     # Who answers in the provider's place must not get headers that become good in a year.
-    return offset if abs(offset) <= CLOCK_OFFSET_MAX_S else None
+    return offset if abs(offset) <= OFFSET_MAX_S else None
 
 
 def _explain_signature(theirs: str | None, ours: str | None, link: Link) -> tuple[str, str]:

@@ -8,9 +8,11 @@ from base64 import b64encode
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from atl_sign.base.credentials import AccessToken, Consumer, RequestToken
+from atl_sign.base.credentials import Consumer
 from atl_sign.base.errors import BadUrlError
-from atl_sign.base.urls import PARAMETERS_MAX, Pairs, Url, parse_pairs
+from atl_sign.base.request import Request
+from atl_sign.base.urls import PARAMETERS_MAX, Pairs, parse_pairs
+from atl_sign.schemes.oauth1.tokens import AccessToken, RequestToken
 
 SIGNATURE_METHOD = "RSA-SHA1"  # the only one that Atlassian's servers take (facts atlassian-auth.md section 1.1)
 # Names that belong to the signature; the provider takes each only once (net.oauth, SimpleOAuthValidator.SINGLE_PARAMETERS).
@@ -30,18 +32,14 @@ PROTOCOL_PARAMETERS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class UnsignedRequest:
-    """One request as it will be sent, less its Authorization header."""
+class LegRequest(Request):
+    """A request of the dance, with the protocol parameters that go into its header beside the usual ones."""
 
-    method: str  # any case; the base string has it in upper case
-    url: Url
-    form: Pairs | None = None  # decoded names and values of a form body; None for every other body
-    # Protocol parameters of the dance: oauth_callback, oauth_verifier, oauth_session_handle. They go into the header.
-    oauth: Pairs = field(default=(), repr=False)
+    oauth: Pairs = field(default=(), repr=False)  # oauth_callback, oauth_verifier, oauth_session_handle
 
 
 def sign(
-    request: UnsignedRequest,
+    request: Request,
     consumer: Consumer,
     token: AccessToken | RequestToken | None,
     *,
@@ -73,7 +71,7 @@ def sign(
 
 
 def signature_base_string(
-    request: UnsignedRequest, consumer: Consumer, token: AccessToken | RequestToken | None, *, nonce: str, timestamp: int
+    request: Request, consumer: Consumer, token: AccessToken | RequestToken | None, *, nonce: str, timestamp: int
 ) -> str:
     """
     Return what `sign` signs for the same arguments; it holds the token, so it is a secret until that is struck out.
@@ -83,8 +81,14 @@ def signature_base_string(
     return _base_string(request, _protocol_parameters(request, consumer, token, nonce, timestamp))
 
 
+def base_string_of(request: Request, header: str) -> str:
+    """Return the signature base string for *request* that `sign` made *header* of."""
+    items = [item.partition("=") for item in header.removeprefix("OAuth ").split(", ")]
+    return _base_string(request, [(name, value.strip('"')) for name, _, value in items if name != "oauth_signature"])
+
+
 def _protocol_parameters(
-    request: UnsignedRequest, consumer: Consumer, token: AccessToken | RequestToken | None, nonce: str, timestamp: int
+    request: Request, consumer: Consumer, token: AccessToken | RequestToken | None, nonce: str, timestamp: int
 ) -> list[tuple[str, str]]:
     """Return what the header carries besides the signature, percent-encoded, in the header's order."""
     oauth = [("oauth_consumer_key", _escape(consumer.key))]
@@ -96,11 +100,12 @@ def _protocol_parameters(
         ("oauth_nonce", _escape(nonce)),
         ("oauth_version", "1.0"),
     ]
-    oauth.extend((name, _escape(value)) for name, value in request.oauth)
+    if isinstance(request, LegRequest):
+        oauth.extend((name, _escape(value)) for name, value in request.oauth)
     return oauth
 
 
-def _base_string(request: UnsignedRequest, oauth: list[tuple[str, str]]) -> str:
+def _base_string(request: Request, oauth: list[tuple[str, str]]) -> str:
     url = request.url
     sent = [*(parse_pairs(url.query, "query") if url.query else ()), *(request.form or ())]
     if len(sent) > PARAMETERS_MAX:  # the provider counts query and form together

@@ -20,7 +20,7 @@ from atl_sign.commands.doctor.daemon import DaemonView, look_at_daemon, read_con
 from atl_sign.commands.doctor.link import check_grant
 from atl_sign.commands.doctor.service import check_environment, check_service
 from atl_sign.config.settings import parse_settings
-from atl_sign.schemes.registry import SCHEMES
+from atl_sign.schemes.registry import SCHEME_SETTINGS
 from tests.lab import Daemon
 from tests.unit.commands.doctor.test_machine import Programs, programs
 from tests.unit.provider_lab import make_link
@@ -46,7 +46,7 @@ def only(findings: list[Finding]) -> Finding:
 
 
 def look(environment: dict[str, str], text: str = LINKS) -> dict[str, Finding]:
-    findings = look_at_daemon(environment, parse_settings(text, SCHEMES)).findings
+    findings = look_at_daemon(environment, parse_settings(text, SCHEME_SETTINGS)).findings
     assert [finding.check for finding in findings] == ["socket", "daemon", "version", "memory", "store", "key", "audit"]
     return {finding.check: finding for finding in findings}
 
@@ -189,7 +189,7 @@ def test_another_users_runtime_folder(home: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HOME", str(home))
 
     def causes(environment: dict[str, str]) -> list[tuple[str, str, str | None]]:
-        findings = look_at_daemon(environment, parse_settings("", SCHEMES)).findings
+        findings = look_at_daemon(environment, parse_settings("", SCHEME_SETTINGS)).findings
         return [(each.check, each.cause, each.hint) for each in findings if each.check in ("socket", "daemon")]
 
     for used, hint in ((home / ".local/state", "unset XDG_RUNTIME_DIR"), (ours, f"export XDG_RUNTIME_DIR={ours}")):

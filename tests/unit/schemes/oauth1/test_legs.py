@@ -11,26 +11,32 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import pytest
 
-from atl_sign.base.credentials import AccessToken, Consumer, RequestToken, Secret
+from atl_sign.base.credentials import Consumer, Secret
 from atl_sign.base.errors import ProviderRefusedError, ProviderUnreachableError
-from atl_sign.base.urls import Url
+from atl_sign.base.urls import Pairs
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.custody.keys.software import RsaPrivateKey, make_private_key
-from atl_sign.providers.exchange import Answer
+from atl_sign.providers.answer import Answer
+from atl_sign.providers.clocks import Clocks
+from atl_sign.providers.manifest import Manifest, fetch_manifest
 from atl_sign.providers.who_am_i import check_link
 from atl_sign.sandbox import Sandbox
 from atl_sign.sandbox.keys import parse_public_key
 from atl_sign.sandbox.problems import REFUSAL_FORMS, RefusalForm
-from atl_sign.schemes.oauth1.legs import Manifest, Provider, fetch_manifest
+from atl_sign.schemes.oauth1.legs import Legs
+from atl_sign.schemes.oauth1.signature import LegRequest
+from atl_sign.schemes.oauth1.tokens import AccessToken, RequestToken
 from tests.lab import PRODUCTS
 from tests.unit.provider_lab import (
     CONSUMER_KEY,
+    Provider,
     everything_shown,
     make_link,
     make_provider,
     make_token,
     other_private_key,
     private_key,
+    token_of,
 )
 from tests.unit.raw_server import RawServer, header_of, reply
 
@@ -55,7 +61,7 @@ def join(sandbox: Sandbox, product: str = "jira", *, key: str = CONSUMER_KEY, **
 def dance(sandbox: Sandbox, provider: Provider, product: str = "jira") -> AccessToken:
     """Return an access token that alice gave."""
     token = provider.fetch_request_token("oob")
-    return provider.fetch_access_token(token, Secret(sandbox.approve(product, provider.authorize_url(token))))
+    return token_of(provider.fetch_access_token(token, Secret(sandbox.approve(product, provider.authorize_url(token)))))
 
 
 def verdicts(sandbox: Sandbox) -> list[str]:
@@ -113,16 +119,20 @@ def test_the_lifetimes_come_along(jira: Sandbox) -> None:
     """Expiry, session handle and the session's end, by our own clock (facts section 2)."""
     now = time.time()
     with jira:
-        token = dance(jira, make_provider(join(jira), clock=lambda: now))
+        provider = make_provider(join(jira), clock=lambda: now)
+        request_token = provider.fetch_request_token("oob")
+        code = jira.approve("jira", provider.authorize_url(request_token))
+        grant = provider.fetch_access_token(request_token, Secret(code))
+    token = token_of(grant)
 
     start = datetime.fromtimestamp(now, UTC)
-    assert token.expires_at is not None
+    assert grant.expires_at is not None
     assert token.session_expires_at is not None
     assert token.session_handle is not None
-    assert abs(token.expires_at - start - timedelta(days=5 * 365)) < timedelta(seconds=5)
+    assert abs(grant.expires_at - start - timedelta(days=5 * 365)) < timedelta(seconds=5)
     assert abs(token.session_expires_at - start - timedelta(days=5 * 365 + 30)) < timedelta(seconds=5)
     assert len(token.session_handle.reveal()) == 32
-    assert token.user is None
+    assert grant.user is None
 
 
 @pytest.mark.parametrize("life", [None, "", "-5", "soon", "9" * 11, "\u0665"])
@@ -130,11 +140,12 @@ def test_a_lifetime_that_cannot_be_read_is_none(life: str | None) -> None:
     """Older servers name no end; nothing is made up."""
     fields = TOKEN_FIELDS if life is None else {**TOKEN_FIELDS, "oauth_expires_in": life, "oauth_authorization_expires_in": life}
     with RawServer(reply(urlencode(fields))) as server:
-        token = make_provider(make_link(server.url)).fetch_access_token(REQUEST_TOKEN, VERIFIER)
+        grant = make_provider(make_link(server.url)).fetch_access_token(REQUEST_TOKEN, VERIFIER)
+    token = token_of(grant)
 
     assert token.key.reveal() == "canary-key"
     assert token.secret.reveal() == "canary-secret"
-    assert token.expires_at is None
+    assert grant.expires_at is None
     assert token.session_expires_at is None
     assert token.session_handle is None
 
@@ -236,7 +247,7 @@ def test_a_public_key_of_another_length_is_found_out(jira: Sandbox, ours: int, t
     with jira:
         jira.register_consumer("jira", CONSUMER_KEY, mine.public_pem())
         link = make_link(jira.base_url("jira"))
-        provider = Provider(link, Consumer(CONSUMER_KEY, mine))
+        provider = Provider(link, Consumer(CONSUMER_KEY, mine), Clocks())
         token, request_token = dance(jira, provider), provider.fetch_request_token("oob")
         code = jira.approve("jira", provider.authorize_url(request_token))
         consumer = jira.state.sites["jira"].state.find_consumer(CONSUMER_KEY)
@@ -390,7 +401,7 @@ def test_the_clock_is_learned_from_whichever_copy_can_be_read(refusals: RefusalF
         link = join(sandbox)
         token = dance(sandbox, make_provider(link))
         provider = make_provider(link)
-        result = check_link(link, provider, token, fetch_manifest(link))
+        result = check_link(link, provider.session(token).send, provider.clocks, fetch_manifest(link))
 
     assert result.user == "alice"
     assert abs(provider.clock_offset_s - ahead_s) < 5
@@ -502,14 +513,16 @@ def test_a_redirected_dance_signs_nothing_for_elsewhere(location: str) -> None:
     """requests-oauthlib would sign the next address before anybody decides to go there."""
     signed: list[str] = []
 
-    class Watched(Provider):
-        def as_signed(self, url: str) -> Url:
+    class Watched(Legs):
+        def sign(
+            self, method: str, url: str, form: Pairs | None, oauth: Pairs, token: RequestToken | None
+        ) -> tuple[LegRequest, str]:
             signed.append(url)
-            return super().as_signed(url)
+            return super().sign(method, url, form, oauth, token)
 
     with RawServer(reply("", 302, {"Location": location})) as server:
         link = make_link(server.url)
-        refusal(lambda: Watched(link, Consumer(CONSUMER_KEY, private_key())).fetch_request_token("oob"))
+        refusal(lambda: Watched(link, Consumer(CONSUMER_KEY, private_key()), Clocks()).fetch_request_token("oob"))
 
     assert signed == [f"{server.url}/plugins/servlet/oauth/request-token"]
 
@@ -573,7 +586,7 @@ def test_what_surrounds_a_refusal_is_no_part_of_it(body: bytes) -> None:
 def test_what_surrounds_a_token_is_no_part_of_it(body: bytes) -> None:
     """The same for the answer that everybody hopes for."""
     with RawServer(reply(body % urlencode(TOKEN_FIELDS).encode())) as server:
-        token = make_provider(make_link(server.url)).fetch_access_token(REQUEST_TOKEN, VERIFIER)
+        token = token_of(make_provider(make_link(server.url)).fetch_access_token(REQUEST_TOKEN, VERIFIER))
 
     assert token.key.reveal() == "canary-key"
     assert token.secret.reveal() == "canary-secret"

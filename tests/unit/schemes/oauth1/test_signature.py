@@ -10,11 +10,18 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from atl_sign.base.credentials import AccessToken, Consumer, RequestToken, Secret
+from atl_sign.base.credentials import Consumer, Secret
 from atl_sign.base.errors import BadUrlError
+from atl_sign.base.request import Request
 from atl_sign.base.urls import PARAMETERS_MAX, Pairs, parse_url
 from atl_sign.schemes.oauth1 import signature as signing
-from atl_sign.schemes.oauth1.signature import PROTOCOL_PARAMETERS, UnsignedRequest, sign, signature_base_string
+from atl_sign.schemes.oauth1.signature import (
+    PROTOCOL_PARAMETERS,
+    LegRequest,
+    sign,
+    signature_base_string,
+)
+from atl_sign.schemes.oauth1.tokens import AccessToken, RequestToken
 from tests.vectors import Vector, base_string_uris, private_key, public_pem, vector, vectors
 
 URL = "https://jira.example.com/jira/rest/api/2/search"
@@ -30,13 +37,13 @@ def _items(header: str) -> dict[str, str]:
     return {match[1]: unquote(match[2]) for match in matches if match}
 
 
-def _sign(request: UnsignedRequest, token: AccessToken | RequestToken | None = TOKEN) -> str:
+def _sign(request: Request, token: AccessToken | RequestToken | None = TOKEN) -> str:
     return sign(request, Consumer("example-consumer", private_key()), token, nonce="n-0001", timestamp=1700000000)
 
 
 def _base_string(url: str, form: Pairs | None = None, method: str = "POST") -> str:
     consumer = Consumer("k", private_key())
-    return signature_base_string(UnsignedRequest(method, parse_url(url), form), consumer, None, nonce="n", timestamp=1)
+    return signature_base_string(Request(method, parse_url(url), form), consumer, None, nonce="n", timestamp=1)
 
 
 def _parameters(url: str, form: Pairs | None = None) -> list[str]:
@@ -168,9 +175,9 @@ def test_a_protocol_parameter_of_the_callers_own_is_refused(name: str) -> None:
     """
     encoded = name.replace("oauth_", "%6Fauth%5f")
     for request in (
-        UnsignedRequest("GET", parse_url(f"{URL}?a=1&{name}=x")),
-        UnsignedRequest("GET", parse_url(f"{URL}?{encoded}")),
-        UnsignedRequest("POST", parse_url(URL), ((name, "x"),)),
+        Request("GET", parse_url(f"{URL}?a=1&{name}=x")),
+        Request("GET", parse_url(f"{URL}?{encoded}")),
+        Request("POST", parse_url(URL), ((name, "x"),)),
     ):
         with pytest.raises(BadUrlError, match=f"a parameter {name} of its own"):
             _sign(request)
@@ -195,24 +202,24 @@ def test_more_parameters_than_the_provider_reads_are_refused() -> None:
     url = parse_url(f"{URL}?{'&'.join('a' for _ in range(half))}")
     form = (("a", ""),) * half
 
-    _sign(UnsignedRequest("POST", url, form))
+    _sign(Request("POST", url, form))
     with pytest.raises(BadUrlError, match=f"more than {PARAMETERS_MAX} parameters"):
-        _sign(UnsignedRequest("POST", url, (*form, ("a", ""))))
+        _sign(Request("POST", url, (*form, ("a", ""))))
 
 
 def test_a_form_part_without_a_name_is_refused() -> None:
     """Tomcat drops it; a blank is a name."""
-    _sign(UnsignedRequest("POST", parse_url(URL), ((" ", "x"),)))
+    _sign(Request("POST", parse_url(URL), ((" ", "x"),)))
     with pytest.raises(BadUrlError, match="a part without a name"):
-        _sign(UnsignedRequest("POST", parse_url(URL), (("", "x"),)))
+        _sign(Request("POST", parse_url(URL), (("", "x"),)))
 
 
 @pytest.mark.parametrize("pair", [("\ud83d", "x"), ("x", "canary\ude00")])
 def test_half_a_surrogate_pair_is_refused(pair: tuple[str, str]) -> None:
     """JSON can carry it, UTF-8 cannot; the whole pair is a character like any other. The cause would show the text."""
-    _sign(UnsignedRequest("POST", parse_url(URL), (("\U0001f600", "\U0001f600"),)))
+    _sign(Request("POST", parse_url(URL), (("\U0001f600", "\U0001f600"),)))
     with pytest.raises(BadUrlError, match="not valid Unicode") as caught:
-        _sign(UnsignedRequest("POST", parse_url(URL), (pair,)))
+        _sign(Request("POST", parse_url(URL), (pair,)))
 
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
@@ -220,12 +227,12 @@ def test_half_a_surrogate_pair_is_refused(pair: tuple[str, str]) -> None:
 
 def test_without_a_token_the_header_has_none() -> None:
     """The dance's first request (RFC 5849 §2.1)."""
-    assert "oauth_token" not in _items(_sign(UnsignedRequest("POST", parse_url(URL)), None))
+    assert "oauth_token" not in _items(_sign(Request("POST", parse_url(URL)), None))
 
 
 def test_a_request_token_signs_as_an_access_token_does() -> None:
     """The dance's last request (RFC 5849 §2.3); its verifier goes into the header."""
-    request = UnsignedRequest("POST", parse_url(URL), oauth=(("oauth_verifier", "a b&c"),))
+    request = LegRequest("POST", parse_url(URL), oauth=(("oauth_verifier", "a b&c"),))
 
     header = _sign(request, RequestToken(Secret("tok123"), Secret("unused")))
 
@@ -238,7 +245,7 @@ def test_a_strange_consumer_key_is_encoded_in_header_and_base_string() -> None:
     """RFC 5849 §3.5.1: the header's values are percent-encoded, so nothing in them ends the quotes."""
     consumer = Consumer('a"b, c=%', private_key())
 
-    header = sign(UnsignedRequest("GET", parse_url(URL)), consumer, None, nonce="n", timestamp=1)
+    header = sign(Request("GET", parse_url(URL)), consumer, None, nonce="n", timestamp=1)
 
     assert header.startswith('OAuth oauth_consumer_key="a%22b%2C%20c%3D%25", ')
     assert _items(header)["oauth_consumer_key"] == consumer.key
@@ -246,6 +253,6 @@ def test_a_strange_consumer_key_is_encoded_in_header_and_base_string() -> None:
 
 def test_a_request_does_not_show_its_protocol_parameters() -> None:
     """A verifier and a session handle are secrets."""
-    request = UnsignedRequest("POST", parse_url(URL), oauth=(("oauth_verifier", "canary"),))
+    request = LegRequest("POST", parse_url(URL), oauth=(("oauth_verifier", "canary"),))
 
     assert "canary" not in repr(request)

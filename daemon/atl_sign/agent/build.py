@@ -1,0 +1,98 @@
+"""The agent: a record of its parts, each with the verbs of one noun."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from atl_sign.access.audit import AuditLog
+from atl_sign.access.caller import DAEMON
+from atl_sign.access.recording import Records, make_decision
+from atl_sign.agent.checks import Checks
+from atl_sign.agent.dances import Dancing
+from atl_sign.agent.git import GitCredentials
+from atl_sign.agent.git_tokens import GitTokens
+from atl_sign.agent.keys import Keys
+from atl_sign.agent.life import Life
+from atl_sign.agent.links import LinkBook
+from atl_sign.agent.lookup import Lookup
+from atl_sign.agent.sign import Signing
+from atl_sign.agent.status import StatusReports
+from atl_sign.agent.store import StoreKeeper
+from atl_sign.config.file import ConfigFile
+from atl_sign.config.links import Link
+from atl_sign.custody.stores.base import Store
+from atl_sign.custody.stores.opening import open_store
+from atl_sign.custody.vault import Vault
+from atl_sign.grants.dances import Dances
+from atl_sign.grants.live import Grants
+from atl_sign.providers.clocks import Clocks
+from atl_sign.providers.manifest import Manifests
+from atl_sign.schemes.base import Scheme
+from atl_sign.schemes.registry import SCHEMES
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """The daemon's verbs. What a route calls takes the caller first, and records itself."""
+
+    signing: Signing
+    dances: Dancing
+    links: LinkBook
+    keys: Keys
+    store: StoreKeeper
+    git: GitCredentials
+    checks: Checks
+    status: StatusReports
+    life: Life  # for the process, not for callers
+
+
+def make_agent(
+    config: ConfigFile,
+    vault: Vault,
+    dances: Dances,
+    audit: AuditLog,
+    clock: Callable[[], float] = time.time,
+    *,
+    open_store: Callable[[str], Store] = open_store,
+    store_pinned_by: str | None = None,
+    schemes: Mapping[str, Scheme] = SCHEMES,
+) -> Agent:
+    """
+    Return an agent that serves with these edges.
+
+    Args:
+        config: the links and every other setting.
+        vault: the credentials.
+        dances: those that wait.
+        audit: where decisions are recorded.
+        clock: seconds since 1970-01-01 UTC.
+        open_store: returns the store of a name, to move to.
+        store_pinned_by: what has named the store in place of *config*; None when nothing has.
+        schemes: by the name that a link's `scheme` has.
+    """
+    records = Records(audit, lambda: config.settings().audit)
+
+    def record_renewal(link: Link, outcome: str) -> None:
+        decision = make_decision("renew", DAEMON, link.name)
+        decision.outcome = outcome
+        records.note(decision)
+
+    clocks = Clocks(clock)
+    grants = Grants(vault, schemes, clocks, Manifests(), record_renewal)
+    lookup = Lookup(config, vault, clocks)
+    git_tokens = GitTokens(grants)
+    signing = Signing(lookup, grants, records)
+    store = StoreKeeper(config, vault, dances, grants.renewals, records, open_store=open_store, pinned_by=store_pinned_by)
+    return Agent(
+        signing=signing,
+        dances=Dancing(lookup, grants, dances, records),
+        links=LinkBook(config=config, lookup=lookup, grants=grants, dances=dances, git_tokens=git_tokens, records=records),
+        keys=Keys(vault, records),
+        store=store,
+        git=GitCredentials(config, lookup, grants, git_tokens, records),
+        checks=Checks(lookup, grants, records),
+        status=StatusReports(
+            config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, store=store, records=records
+        ),
+        life=Life(config=config, vault=vault, dances=dances, renewals=grants.renewals, git_tokens=git_tokens, store=store),
+    )

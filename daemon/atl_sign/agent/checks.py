@@ -1,0 +1,48 @@
+"""What a link's provider says: who the user is, what is wrong, and what a refusal means."""
+
+from typing import TYPE_CHECKING
+
+from atl_sign.access.caller import Caller
+from atl_sign.access.recording import Records
+from atl_sign.agent.lookup import Lookup
+from atl_sign.base.findings import Finding
+from atl_sign.grants.live import Grants
+
+if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first provider is asked
+    from atl_sign.providers.who_am_i import CheckResult
+
+
+class Checks:
+    """Asks providers."""
+
+    def __init__(self, lookup: Lookup, grants: Grants, records: Records) -> None:
+        """Ask with the credentials of *grants*."""
+        self._lookup = lookup
+        self._grants = grants
+        self._records = records
+
+    def check(self, caller: Caller, name: str) -> "CheckResult":
+        """Ask the link's provider who the user is; raises as `check_link`, and what an authorized request lacks."""
+        from atl_sign.providers.who_am_i import check_link
+
+        with self._records.entry("check", caller, name):
+            link = self._lookup.get(name)
+            session = self._grants.of(link).open_session()
+            return check_link(link, session.send, self._grants.clocks, self._grants.manifests.fetch(link))
+
+    def diagnose(self, caller: Caller, name: str) -> list[Finding]:
+        """Find out how the link's provider takes consumer, signature and token; raises as `Lookup.get`, nothing else."""
+        from atl_sign.agent.diagnosis import diagnose_link
+
+        with self._records.entry("check", caller, name):
+            return diagnose_link(self._lookup.get(name), self._grants)
+
+    def explain_problem(self, caller: Caller, name: str, www_authenticate: str) -> tuple[str, str, str] | None:
+        """
+        Return the provider's word, message and hint for its refusal of a caller's own request; None when it is none.
+
+        A clock that differs is learned, so that the next signature is right.
+        """
+        del caller
+        link = self._lookup.get(name)
+        return self._grants.scheme(link).explain_challenge(link, www_authenticate, self._grants.clocks)

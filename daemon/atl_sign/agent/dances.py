@@ -1,0 +1,61 @@
+"""Dances as callers begin, finish and cancel them."""
+
+from atl_sign.access.caller import Caller
+from atl_sign.access.recording import Records, make_decision
+from atl_sign.agent.lookup import Lookup
+from atl_sign.base.credentials import Secret
+from atl_sign.grants.dance import CallbackKind, Dance
+from atl_sign.grants.dances import Dances
+from atl_sign.grants.live import Grants
+from atl_sign.grants.states import DanceState
+
+
+class Dancing:
+    """Begins, finishes and cancels dances; the end of each is recorded, whoever brings it about."""
+
+    def __init__(self, lookup: Lookup, grants: Grants, dances: Dances, records: Records) -> None:
+        """Keep those that wait in *dances*."""
+        self._lookup = lookup
+        self._grants = grants
+        self._dances = dances
+        self._records = records
+
+    def begin(self, caller: Caller, name: str, callback: CallbackKind) -> Dance:
+        """
+        Begin a dance with the link called *name*.
+
+        Raises as `Dances.begin`, and what the link and its client lack.
+        """
+        with self._records.entry("dance", caller, name):
+            link = self._lookup.get(name)
+            self._grants.vault.check_store()  # if it cannot keep the grant, say so before the user consents
+
+            def record_end(state: DanceState) -> None:
+                decision = make_decision("dance", caller, link.name)
+                decision.outcome = state.word
+                self._records.note(decision)
+
+            return self._dances.begin(self._grants.of(link), callback, on_end=record_end)
+
+    def show(self, caller: Caller, dance_id: str) -> Dance:
+        """Return the dance; raises UnknownDanceError."""
+        del caller
+        return self._dances.get(dance_id)
+
+    def finish(self, caller: Caller, dance_id: str, answer: Secret) -> Dance:
+        """Finish the dance with the *answer* that the user brought; raises as `Dance.finish`, and UnknownDanceError."""
+        dance = self.show(caller, dance_id)
+        dance.finish(answer)
+        return dance
+
+    def finish_by_url(self, caller: Caller, dance_id: str, url: Secret) -> Dance:
+        """Finish the dance with the address that the browser ended on; raises as `finish`."""
+        dance = self.show(caller, dance_id)
+        dance.finish_by_url(url)
+        return dance
+
+    def cancel(self, caller: Caller, dance_id: str) -> Dance:
+        """Cancel the dance if it still waits; raises UnknownDanceError."""
+        dance = self.show(caller, dance_id)
+        dance.cancel()
+        return dance

@@ -1,0 +1,220 @@
+"""Git's tokens: one for each Bitbucket link, made when git first asks, kept until it ends, and cleared away at the provider."""
+
+import hmac
+import logging
+import secrets
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from atl_sign.base.credentials import GitRecord, GitToken, Grant
+from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError, ProviderUnreachableError
+from atl_sign.config.links import GIT_DAYS_DEFAULT, Link
+from atl_sign.grants.live import Grants
+from atl_sign.providers.products import PRODUCTS
+
+if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first token is made
+    from atl_sign.providers.bitbucket_tokens import HttpTokens, ListedToken
+
+MARGIN = timedelta(hours=1)  # a token that ends sooner is not handed out: a large clone takes its time
+TURN_S = 60.0  # how long one waits for another's exchange with the same provider
+
+RevokeState = Literal["none", "revoked", "left"]
+
+_log = logging.getLogger("atl_sign")
+
+
+class GitTokens:
+    """The tokens for git of every link."""
+
+    def __init__(self, grants: Grants) -> None:
+        """Make tokens with the credentials of *grants*, and keep them in its vault."""
+        self._grants = grants
+        self._vault = grants.vault
+        self._turns: dict[str, threading.Lock] = {}  # by link: one exchange with its provider at a time
+        self._turns_lock = threading.Lock()
+
+    def peek(self, link: Link, user: str | None) -> GitToken | None:
+        """Return as `get` if memory has it, else None; waits for nothing."""
+        access = self._vault.peek_token(link)
+        token = self._usable(link, self._vault.peek_git_record(link), access) if access is not None else None
+        return token if token is not None and (user is None or _is_same(user, token.user)) else None
+
+    def get(self, link: Link, user: str | None) -> GitToken | None:
+        """
+        Return a token for *link* that is good for some time, made now when there is none.
+
+        Args:
+            link: a Bitbucket's.
+            user: whom git wants to be, when the address or its settings say so; for another than the token's there is None.
+
+        Raises:
+            DanceNeededError: there is nothing to make it with.
+            ProviderRefusedError, ProviderUnreachableError: it makes none.
+            StoreLockedError, StoreUnavailableError: it could not be kept.
+        """
+        token = self._find_usable(link)
+        if token is None:
+            grant = self._grants.load(link).grant
+            known = grant.user if grant is not None else None
+            if user is not None and known is not None and not _is_same(user, known):
+                return None
+            token = self._make(link)
+        return token if user is None or _is_same(user, token.user) else None
+
+    def are_under_way(self) -> bool:
+        """Tell whether a token is being made or removed."""
+        with self._turns_lock:
+            return any(turn.locked() for turn in self._turns.values())
+
+    def erase(self, link: Link, secret: str) -> bool:
+        """Drop the token of *link* when it is this very one, and return whether it was; raises as the store does."""
+        record = self._vault.git_record(link)
+        token = record.token if record is not None else None
+        tried = secret.encode("utf-8", "surrogateescape")  # git passes bytes
+        if record is None or token is None or not hmac.compare_digest(token.secret.reveal().encode(), tried):
+            return False
+        # It stays at the provider's until the next one is made: that it was refused does not say that it is gone.
+        return self._vault.replace_git_record(link, record, GitRecord(None, _with(record.leftovers, token.name)))
+
+    def revoke(self, link: Link) -> tuple[RevokeState, tuple[str, ...]]:
+        """
+        Forget the token of *link*, and remove it at the provider with all that was left there.
+
+        Returns:
+            What became of it, and the names of those that are at the provider still, because it could not be asked.
+
+        Raises:
+            StoreLockedError, StoreUnavailableError: the store does not say what there is, or does not forget it.
+        """
+        try:
+            record = self._vault.git_record(link)
+            if record is None:
+                return "none", ()
+            names = set(_with(record.leftovers, record.token.name if record.token is not None else None))
+            left = names
+            try:
+                with self._turn(link):
+                    tokens = self._open(link)
+                    left = self._clear_away(tokens, tokens.list(self._grants.clocks.now()), names)
+            except DaemonError as exc:
+                _log.warning("link %s: the token for git is not revoked: %s", link.name, exc.message)
+        finally:
+            self._vault.forget_git_record(link.name)
+        state: RevokeState = "left" if left else "revoked" if names else "none"
+        return state, tuple(sorted(left))
+
+    def _find_usable(self, link: Link) -> GitToken | None:
+        return self._usable(link, self._vault.git_record(link), self._vault.token(link))
+
+    def _usable(self, link: Link, record: GitRecord | None, access: Grant | None) -> GitToken | None:
+        token = record.token if record is not None else None
+        if token is None or token.permission != link.git_permission or token.expires_at - MARGIN <= self._now():
+            return None
+        if access is not None and access.user is not None and access.user != token.user:
+            return None  # somebody else has danced since
+        return token
+
+    def _make(self, link: Link) -> GitToken:
+        with self._turn(link):
+            token = self._find_usable(link)
+            if token is not None:  # another has made it meanwhile
+                return token
+            record = self._vault.git_record(link)
+            tokens = self._open(link)
+            old = record.token if record is not None else None
+            names = set(record.leftovers if record is not None else ())
+            if old is not None and (old.expires_at <= self._now() or old.permission != link.git_permission):
+                names.add(old.name)
+                old = None
+            left = self._clear_away(tokens, tokens.list(self._grants.clocks.now()), names)
+            if old is not None:  # somebody may be in the middle of a clone with it
+                left.add(old.name)
+            return self._make_kept(link, tokens, record, left)
+
+    def _make_kept(self, link: Link, tokens: "HttpTokens", before: GitRecord | None, left: set[str]) -> GitToken:
+        """Make a token; its name is in the store before it is at the provider, so that none is ever lost there."""
+        name = f"{_name_prefix()}{secrets.token_hex(4)}"
+        begun = GitRecord(None, tuple(sorted({*left, name})))
+        if not self._vault.replace_git_record(link, before, begun):
+            raise _changed_meanwhile(link)
+        days = link.git_days or GIT_DAYS_DEFAULT
+        made = tokens.make(name, link.git_permission, days)
+        life = timedelta(days=days)
+        if made.life_s is not None:
+            life = min(life, timedelta(seconds=made.life_s))
+        token = GitToken(name, made.secret, tokens.user, link.git_permission, self._now() + life)
+        is_kept = False
+        try:
+            is_kept = self._vault.replace_git_record(link, begun, GitRecord(token, tuple(sorted(left))))
+        finally:
+            if not is_kept:
+                self._remove(tokens, made.id, name)
+        if not is_kept:
+            raise _changed_meanwhile(link)
+        return token
+
+    def _open(self, link: Link) -> "HttpTokens":
+        from atl_sign.providers.bitbucket_tokens import HttpTokens
+        from atl_sign.providers.who_am_i import learn_user
+
+        credentials = self._grants.load(link)
+        session = self._grants.of(link).open_session(credentials)
+        known = credentials.grant.user if credentials.grant is not None else None
+        user = known or learn_user(session.send, PRODUCTS["bitbucket"])
+        if user is None:
+            raise ProviderRefusedError(f"link {link.name}: the provider does not say who this is", f"atl-sign check {link.name}")
+        return HttpTokens(link, session.send, user)
+
+    def _clear_away(self, tokens: "HttpTokens", listed: "Sequence[ListedToken]", names: set[str]) -> set[str]:
+        """Remove those called *names*, and those of this machine that have expired; return the names of those that stay."""
+        left = set()
+        for token in listed:
+            if token.name in names or (token.is_expired and token.name.startswith(_name_prefix())):
+                is_gone = self._remove(tokens, token.id, token.name)
+                if not is_gone and token.name in names:
+                    left.add(token.name)
+        return left
+
+    def _remove(self, tokens: "HttpTokens", token_id: str, name: str) -> bool:
+        try:
+            tokens.remove(token_id)
+        except DaemonError as exc:
+            _log.warning("the token %s is not removed: %s", name, exc.message)
+            return False
+        return True
+
+    @contextmanager
+    def _turn(self, link: Link) -> Iterator[None]:
+        with self._turns_lock:
+            turn = self._turns.setdefault(link.name, threading.Lock())
+        if not turn.acquire(timeout=TURN_S):
+            raise ProviderUnreachableError(f"link {link.name}: the provider is still busy with the call before", "try again")
+        try:
+            yield
+        finally:
+            turn.release()
+
+    def _now(self) -> datetime:
+        return self._grants.clocks.now_utc()
+
+
+def _name_prefix() -> str:
+    return f"atl-sign git on {socket.gethostname().partition('.')[0]} "
+
+
+def _with(names: tuple[str, ...], name: str | None) -> tuple[str, ...]:
+    return names if name is None or name in names else (*names, name)
+
+
+def _is_same(user: str, other: str) -> bool:
+    return user.casefold() == other.casefold()  # Bitbucket's names have no case
+
+
+def _changed_meanwhile(link: Link) -> DanceNeededError:
+    return DanceNeededError(
+        f"link {link.name} was logged out or changed in the middle", f"try again, or after a logout: atl-sign dance {link.name}"
+    )

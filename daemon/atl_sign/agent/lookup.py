@@ -1,0 +1,77 @@
+"""One link, by its name or by the URL that it covers, and what is known of its token."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from atl_sign.base.credentials import Grant
+from atl_sign.base.errors import ConfigBrokenError, DaemonError, UnknownLinkError
+from atl_sign.base.urls import Url
+from atl_sign.config.file import ConfigFile
+from atl_sign.config.links import Link
+from atl_sign.config.settings import Settings
+from atl_sign.custody.vault import Vault
+from atl_sign.providers.clocks import Clocks
+
+TokenState = Literal["none", "active", "expired", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReport:
+    """One link, with what is known of its token."""
+
+    link: Link
+    token_state: TokenState  # unknown: the store does not say
+    token: Grant | None
+
+
+class Lookup:
+    """Finds links in the configuration."""
+
+    def __init__(self, config: ConfigFile, vault: Vault, clocks: Clocks) -> None:
+        """Look in *config*, and for tokens in *vault*; *clocks* say which have ended."""
+        self._config = config
+        self._vault = vault
+        self._clocks = clocks
+
+    def get(self, name: str) -> Link:
+        """Return the link called *name*; raises UnknownLinkError, or ConfigBrokenError when it may stand in a broken part."""
+        settings = self._config.settings()
+        try:
+            return settings.links.get(name)
+        except UnknownLinkError:
+            self.raise_problem(settings, name)
+            raise
+
+    def choose(self, url: Url, name: str | None) -> Link:
+        """Return the link that covers *url*; raises as `LinkTable.choose`, and ConfigBrokenError as `get`."""
+        settings = self._config.settings()
+        try:
+            return settings.links.choose(url, name)
+        except UnknownLinkError:
+            self.raise_problem(settings, name)
+            raise
+
+    def report(self, link: Link) -> LinkReport:
+        """Return what is known of the token of *link*; a store that does not answer is a state, not a failure."""
+        try:
+            token = self._vault.token(link)
+        except DaemonError:
+            return LinkReport(link, "unknown", None)
+        if token is None:
+            return LinkReport(link, "none", None)
+        now = self._clocks.now_utc()
+        is_over = token.is_expired(now) and not token.may_renew(now)
+        return LinkReport(link, "expired" if is_over else "active", token)
+
+    def report_all(self) -> list[LinkReport]:
+        """Return every link that can be read, with its token's state."""
+        return [self.report(link) for link in self._config.settings().links.by_name.values()]
+
+    def raise_problem(self, settings: Settings, name: str | None) -> None:
+        """Raise ConfigBrokenError if the link called *name* is in a broken part of the file, rather than nowhere."""
+        if name is not None and name in settings.links.by_name:
+            return
+        problem = settings.problem_of_link(name) if name is not None else None
+        for found in (problem, *settings.problems):
+            if found is not None and (found is problem or found.part == "file" or found.part.startswith("links")):
+                raise ConfigBrokenError(str(found), f"fix {self._config.path}") from None

@@ -1,0 +1,85 @@
+"""The daemon's state."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from atl_sign.access.caller import Caller
+from atl_sign.access.recording import Records
+from atl_sign.agent.lookup import LinkReport, Lookup
+from atl_sign.agent.sign import Signing
+from atl_sign.agent.store import StoreKeeper
+from atl_sign.base.clock import now_s
+from atl_sign.base.credentials import StoreState
+from atl_sign.base.user_namespace import OPEN_MEMORY, is_owned_by_us
+from atl_sign.config.file import ConfigFile
+from atl_sign.custody.vault import Vault
+from atl_sign.grants.dances import Dances
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The daemon's state, for `GET /status`."""
+
+    started_at: datetime
+    uptime_s: float
+    store: str
+    store_state: StoreState
+    audit: str  # "journal", "off", or the file's path
+    links: tuple[LinkReport, ...]
+    dances: int
+    signatures: int
+    warnings: tuple[str, ...]
+
+
+class StatusReports:
+    """Reports the daemon's state."""
+
+    def __init__(
+        self,
+        *,
+        config: ConfigFile,
+        lookup: Lookup,
+        vault: Vault,
+        dances: Dances,
+        signing: Signing,
+        store: StoreKeeper,
+        records: Records,
+    ) -> None:
+        """Ask the other parts."""
+        self._config = config
+        self._lookup = lookup
+        self._vault = vault
+        self._dances = dances
+        self._signing = signing
+        self._store = store
+        self._records = records
+        self._started_s = now_s()
+        self._started_at = datetime.now(UTC)
+
+    def show(self, caller: Caller, name: str | None = None) -> Status:
+        """
+        Return the daemon's state with every link, or with the one called *name*.
+
+        A store that does not answer is a state, not a failure. Raises as `Lookup.get` for a *name* that no link has.
+        """
+        del caller
+        settings = self._config.settings()
+        store_state = self._vault.state()
+        audit = self._records.audit
+        warnings = [*(str(problem) for problem in settings.problems), *self._store.warnings()]
+        if audit.failure is not None:
+            warnings.append(audit.failure)
+        if is_owned_by_us():
+            warnings.append(OPEN_MEMORY)
+        links = self._lookup.report_all() if name is None else [self._lookup.report(self._lookup.get(name))]
+        return Status(
+            started_at=self._started_at,
+            uptime_s=now_s() - self._started_s,
+            store=self._vault.backend,
+            store_state=store_state,
+            audit="off" if settings.audit == "off" else audit.place,
+            links=tuple(links),
+            dances=self._dances.count_waiting(),
+            signatures=self._signing.count,
+            warnings=tuple(warnings),
+        )

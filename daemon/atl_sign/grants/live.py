@@ -1,0 +1,156 @@
+"""One link's live credentials: what its requests, its dance and its renewal are authorized with."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from atl_sign.base.credentials import Consumer, Credentials, Grant, Secret
+from atl_sign.base.errors import DanceNeededError, KeyMissingError
+from atl_sign.config.links import Link
+from atl_sign.custody.vault import Vault
+from atl_sign.grants.renewal import Renewals
+from atl_sign.providers.clocks import Clocks
+from atl_sign.providers.manifest import Manifests
+from atl_sign.schemes.base import Consent, Scheme
+
+if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first provider is asked
+    from atl_sign.schemes.session import Session
+
+
+class Grants:
+    """Every link's live credentials."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        schemes: Mapping[str, Scheme],
+        clocks: Clocks,
+        manifests: Manifests,
+        on_renewal: Callable[[Link, str], None],
+    ) -> None:
+        """
+        Keep grants alive.
+
+        Args:
+            vault: where they are.
+            schemes: by the name that a link's `scheme` has.
+            clocks: the providers' clocks.
+            manifests: what the products are.
+            on_renewal: called after each attempt at a renewal: the link, and "ok" or an error's code.
+        """
+        self.vault = vault
+        self.clocks = clocks
+        self.manifests = manifests
+        self.renewals = Renewals(vault, on_renewal, clocks)
+        self._schemes = schemes
+
+    def scheme(self, link: Link) -> Scheme:
+        """Return the scheme of *link*."""
+        return self._schemes[link.scheme]
+
+    def of(self, link: Link) -> "LiveLink":
+        """Return *link* with its live credentials."""
+        return LiveLink(link, self)
+
+    def peek(self, link: Link) -> Credentials | None:
+        """Return what a request of *link* is authorized with, if memory has it and no renewal comes first; waits for nothing."""
+        self.vault.notice_changes()
+        grant = self.vault.peek_token(link)
+        if grant is None or self.renewals.ask(self.of(link), grant) is not None or grant.is_expired(self.clocks.now_utc()):
+            return None
+        if not self.scheme(link).has_client:
+            return Credentials(None, grant)
+        key = self.vault.peek_key()
+        return None if key is None else Credentials(Consumer(link.consumer_key, key), grant)
+
+    def find_renewal(self, link: Link) -> "Future[None] | None":
+        """Return the renewal that stands before a request of *link*, as far as memory knows; waits for nothing."""
+        grant = self.vault.peek_token(link)
+        return None if grant is None else self.renewals.ask(self.of(link), grant)
+
+    def load(self, link: Link) -> Credentials:
+        """
+        Return what a request of *link* is authorized with; waits for the store, and for a renewal.
+
+        Raises:
+            KeyMissingError, DanceNeededError: there is nothing to authorize it with.
+            ProviderRefusedError, ProviderUnreachableError: the grant has expired and was not renewed.
+            StoreLockedError, StoreUnavailableError: the store does not give it.
+        """
+        client = self.client(link)
+        grant = self.vault.token(link)
+        renewal = self.renewals.ask(self.of(link), grant) if grant is not None else None
+        if renewal is not None:
+            renewal.result()  # each step of it has a deadline
+            grant = self.vault.token(link)
+        hint = f"atl-sign dance {link.name}"
+        if grant is None:
+            raise DanceNeededError(f"no access token for link {link.name}", hint)
+        if grant.is_expired(self.clocks.now_utc()):
+            raise DanceNeededError(f"the access token of link {link.name} has expired", hint)
+        return Credentials(client, grant)
+
+    def client(self, link: Link) -> Consumer | None:
+        """Return the client of *link*, None when its scheme has none; raises KeyMissingError, and as the store does."""
+        if not self.scheme(link).has_client:
+            return None
+        key = self.vault.key()
+        if key is None:
+            raise KeyMissingError("there is no consumer key yet", "atl-sign key new")
+        return Consumer(link.consumer_key, key)
+
+
+class LiveLink:
+    """One link, and what is done with its live credentials."""
+
+    __slots__ = ("_grants", "link")
+
+    def __init__(self, link: Link, grants: Grants) -> None:
+        """Stand for *link*."""
+        self.link = link
+        self._grants = grants
+
+    @property
+    def clocks(self) -> Clocks:
+        """The providers' clocks."""
+        return self._grants.clocks
+
+    def open_session(self, credentials: Credentials | None = None) -> "Session":
+        """Return what sends requests with *credentials*; None for those of the link. Raises as `Grants.load`."""
+        from atl_sign.schemes.session import Session
+
+        return Session(self.link, self._scheme, credentials or self._grants.load(self.link), self.clocks)
+
+    def begin(self, callback: str) -> Consent:
+        """Begin a dance; raises as `Scheme.begin` and `Grants.client`."""
+        return self._scheme.begin(self.link, self._grants.client(self.link), callback, self.clocks)
+
+    def redeem(self, consent: Consent, answer: Secret) -> Grant:
+        """Return the grant that the user's *answer* stands for; raises as `Scheme.redeem` and `Grants.client`."""
+        return self._scheme.redeem(self.link, self._grants.client(self.link), consent, answer, self.clocks)
+
+    def keep(self, grant: Grant) -> None:
+        """Store *grant* in place of the one before; raises as the store does."""
+        self._grants.vault.put_token(self.link, grant)
+
+    def learn_user(self, grant: Grant) -> str | None:
+        """Return the name of the user of *grant*, which is kept, and keep the name; None when the provider does not say."""
+        if grant.user is not None:
+            return grant.user
+        from atl_sign.providers.who_am_i import learn_user
+
+        session = self.open_session(Credentials(self._grants.client(self.link), grant))
+        user = learn_user(session.send, self._grants.manifests.find_product(self.link))
+        if user is not None:
+            self._grants.vault.name_user(self.link, grant, user)
+        return user
+
+    def renew(self, grant: Grant) -> Grant:
+        """Return another grant of the same user in place of *grant*; raises as `Scheme.renew` and `Grants.client`."""
+        credentials = Credentials(self._grants.client(self.link), grant)
+        return replace(self._scheme.renew(self.link, credentials, self.clocks), user=grant.user)
+
+    @property
+    def _scheme(self) -> Scheme:
+        return self._grants.scheme(self.link)

@@ -1,0 +1,28 @@
+"""One answer of a provider, read to its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]  # names in any case
+    text: str
+    clock_offset_s: float | None  # the provider's clock less ours, by its Date header; None without one
+
+    @property
+    def is_html(self) -> bool:
+        """Tell whether this is a page for people, such as a login page that stands before the product."""
+        return "html" in self.headers.get("Content-Type", "").lower() or self.text.lstrip()[:9].lower().startswith(
+            ("<!doctype", "<html")
+        )
+
+    @property
+    def user(self) -> str | None:
+        """The user that X-AUSERNAME (percent-encoded) names; None when it is absent or says anonymous."""
+        name = unquote(self.headers.get("X-AUSERNAME", ""))
+        return name if name and name != "anonymous" else None

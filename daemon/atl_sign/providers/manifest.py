@@ -1,0 +1,92 @@
+"""A product's manifest: what it says of itself to anybody (facts section 7)."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from atl_sign.base.errors import BadUrlError, DaemonError
+from atl_sign.base.urls import Url
+from atl_sign.config.links import Link, parse_base_url
+from atl_sign.providers.products import MANIFEST_PATH, Product, find_product
+
+if TYPE_CHECKING:  # requests takes 150 ms to load: when the first product is asked
+    from atl_sign.providers.answer import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a product says of itself to anybody (facts section 7)."""
+
+    type_id: str
+    version: str
+    url: str  # the configured base URL
+
+    def is_at(self, base_url: Url) -> bool:
+        """Tell whether the product is configured with *base_url*, or does not say."""
+        try:
+            return not self.url or parse_base_url(self.url) == base_url
+        except BadUrlError:
+            return False
+
+
+class Manifests:
+    """The manifests that were fetched since the start, by base URL."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._manifests: dict[Url, Manifest] = {}
+
+    def fetch(self, link: Link) -> Manifest:
+        """Ask the product of *link* who it is, and remember the answer; raises as `fetch_manifest`."""
+        manifest = fetch_manifest(link)
+        self._manifests[link.url] = manifest
+        return manifest
+
+    def find_product(self, link: Link) -> Product | None:
+        """Return the product of *link* when its manifest is known or can be had."""
+        if not self.knows(link):
+            try:
+                self.fetch(link)
+            except DaemonError:
+                return None
+        return find_product(self._manifests[link.url].type_id)
+
+    def knows(self, link: Link) -> bool:
+        """Tell whether the product of *link* is known without asking it."""
+        return link.url in self._manifests
+
+
+def fetch_manifest(link: Link) -> Manifest:
+    """Ask the product who it is, anonymously; raises ProviderRefusedError or ProviderUnreachableError."""
+    return read_manifest(link, fetch_manifest_answer(link))
+
+
+def fetch_manifest_answer(link: Link) -> "Answer":
+    """Return whatever answers where the manifest should be; raises ProviderUnreachableError."""
+    from atl_sign.providers.exchange import fetch, within_deadline
+
+    return within_deadline(link, lambda: fetch(link, MANIFEST_PATH, {"Accept": "application/xml"}, time.time))
+
+
+def read_manifest(link: Link, answer: "Answer") -> Manifest:
+    """Return the manifest that *answer* holds; raises ProviderRefusedError."""
+    from atl_sign.providers.unexpected import unexpected_answer
+
+    manifest = _parse_manifest(answer.text) if answer.status == 200 else None
+    if manifest is None:
+        raise unexpected_answer(link, answer, "it has no application-link manifest")
+    return manifest
+
+
+def _parse_manifest(text: str) -> Manifest | None:
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        return None  # a manifest has neither, and entities can be made to explode
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314 - no entities, bounded size
+    except ElementTree.ParseError:
+        return None
+    # Parts of the document may carry a namespace.
+    found = {element.tag.rpartition("}")[2]: (element.text or "").strip() for element in root}
+    type_id, version, url = (found.get(name, "")[:500] for name in ("typeId", "version", "url"))
+    return Manifest(type_id, version, url) if type_id else None

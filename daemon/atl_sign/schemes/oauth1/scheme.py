@@ -1,0 +1,154 @@
+"""OAuth 1.0a behind the seam of the schemes."""
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from atl_sign.base.clock import from_seconds, to_seconds
+from atl_sign.base.credentials import Consumer, Credentials, Grant, Secret
+from atl_sign.base.errors import (
+    BadRequestError,
+    DanceExpiredError,
+    DanceNeededError,
+    DanceRefusedError,
+    KeyMissingError,
+    ProviderRefusedError,
+)
+from atl_sign.base.request import Request
+from atl_sign.config.links import Link
+from atl_sign.config.setting import Setting
+from atl_sign.providers.clocks import Clocks
+from atl_sign.schemes.base import Consent, Refusal, Sent, Uses
+from atl_sign.schemes.fields import Fields, dump_known, load_known
+from atl_sign.schemes.oauth1.problems import TOKEN_IS_DEAD, explain_problem, parse_clock_offset, parse_problem
+from atl_sign.schemes.oauth1.settings import SETTINGS
+from atl_sign.schemes.oauth1.signature import sign, signature_base_string
+from atl_sign.schemes.oauth1.tokens import AccessToken, RequestToken, access_token_of
+
+DENIED = "denied"  # the verifier that stands for the user's No (facts section 1.4)
+VERIFIER_CHARS_MAX = 255  # Atlassian's have 6
+
+
+class OAuth1:
+    """OAuth 1.0a with RSA-SHA1 (RFC 5849), over an application link."""
+
+    name: ClassVar[str] = "oauth1"
+    settings: ClassVar[tuple[Setting, ...]] = SETTINGS
+    uses: ClassVar[Uses] = "one"
+    has_client: ClassVar[bool] = True
+    covers_form: ClassVar[bool] = True
+
+    def authorize(self, request: Request, credentials: Credentials, moment: int) -> Secret:
+        """See `Scheme.authorize`; raises as `signature.sign`."""
+        consumer, token = _consumer(credentials.client), access_token_of(credentials)
+        return Secret(sign(request, consumer, token, nonce=secrets.token_hex(16), timestamp=moment))
+
+    def base_string(self, request: Request, client: Consumer | None, moment: int) -> str:
+        """Return the signature base string for *request*, with token and nonce struck out; raises as `authorize`."""
+        token = AccessToken(Secret("TOKEN"), Secret(""))
+        return signature_base_string(request, _consumer(client), token, nonce="NONCE", timestamp=moment)
+
+    def begin(self, link: Link, client: Consumer | None, callback: str, clocks: Clocks) -> Consent:
+        """See `Scheme.begin`; raises as `Legs.fetch_request_token`."""
+        from atl_sign.schemes.oauth1.legs import Legs
+
+        legs = Legs(link, _consumer(client), clocks)
+        token = legs.fetch_request_token(callback)
+        return Consent(legs.authorize_url(token), token.key, token.secret)
+
+    def redeem(self, link: Link, client: Consumer | None, consent: Consent, answer: Secret, clocks: Clocks) -> Grant:
+        """See `Scheme.redeem`; *answer* is the verifier."""
+        from atl_sign.schemes.oauth1.legs import Legs
+
+        if not _is_verifier(answer.reveal()):
+            raise BadRequestError("this is no code of the provider", "type the code as the provider's page shows it")
+        if hmac.compare_digest(answer.reveal().encode(), DENIED.encode()):
+            raise DanceRefusedError("the user refused access")
+        assert consent.key is not None  # noqa: S101 - `begin` sets both
+        assert consent.secret is not None  # noqa: S101
+        try:
+            token = RequestToken(consent.key, consent.secret)
+            return Legs(link, _consumer(client), clocks).fetch_access_token(token, answer)
+        except ProviderRefusedError as exc:
+            if exc.problem == "permission_denied":
+                raise DanceRefusedError(exc.message, exc.hint) from exc
+            if exc.problem in ("token_expired", "token_used", "token_revoked"):
+                raise DanceExpiredError(exc.message, exc.hint) from exc
+            if exc.problem == "token_rejected":
+                raise _wrong_code(link) from exc
+            raise
+
+    def renew(self, link: Link, credentials: Credentials, clocks: Clocks) -> Grant:
+        """See `Scheme.renew`; raises as `Legs.renew_access_token`."""
+        from atl_sign.schemes.oauth1.legs import Legs
+
+        token = access_token_of(credentials)
+        assert token is not None  # noqa: S101 - only a grant is renewed
+        return Legs(link, _consumer(credentials.client), clocks).renew_access_token(token)
+
+    def dump(self, grant: Grant) -> Fields:
+        """See `Scheme.dump`."""
+        token = access_token_of(Credentials(None, grant))
+        assert token is not None  # noqa: S101
+        handle = token.session_handle
+        return {
+            "oauth_token": token.key.reveal(),
+            "oauth_token_secret": token.secret.reveal(),
+            "session_handle": handle.reveal() if handle else None,
+            "session_expires_at": to_seconds(token.session_expires_at),
+            **dump_known(grant),
+        }
+
+    def load(self, fields: Mapping[str, Any]) -> Grant:
+        """See `Scheme.load`."""
+        handle = fields["session_handle"]
+        token = AccessToken(
+            Secret(str(fields["oauth_token"])),
+            Secret(str(fields["oauth_token_secret"])),
+            session_handle=None if handle is None else Secret(str(handle)),
+            session_expires_at=from_seconds(fields["session_expires_at"]),
+        )
+        return load_known(token, fields)
+
+    def explain_challenge(self, link: Link, www_authenticate: str, clocks: Clocks) -> tuple[str, str, str] | None:
+        """See `Scheme.explain_challenge`; the word is that of `oauth_problem`."""
+        fields = parse_problem(www_authenticate)
+        if not fields:
+            return None
+        offset_s = parse_clock_offset(fields, clocks.now())
+        if offset_s is not None:
+            clocks.learn(link, offset_s)
+        message, hint = explain_problem(fields["oauth_problem"], fields, link)
+        return fields["oauth_problem"], f"link {link.name}: {message}", hint
+
+    def explain(self, link: Link, credentials: Credentials, sent: Sent, clocks: Clocks) -> Refusal | None:
+        """See `Scheme.explain`."""
+        from atl_sign.schemes.oauth1.refusal import explain_refusal
+
+        token = access_token_of(credentials)
+        hidden = () if token is None else (token.key, token.secret)
+        refusal = explain_refusal(link, _consumer(credentials.client), sent, clocks, hidden)
+        error = refusal.error if refusal is not None else None
+        if isinstance(error, ProviderRefusedError) and error.problem in TOKEN_IS_DEAD:
+            needed = DanceNeededError(error.message, f"atl-sign dance {link.name}")
+            needed.__cause__ = error
+            return Refusal(needed)
+        return refusal
+
+
+def _consumer(client: Consumer | None) -> Consumer:
+    if client is None:
+        raise KeyMissingError("there is no consumer key yet", "atl-sign key new")
+    return client
+
+
+def _is_verifier(text: str) -> bool:
+    return 0 < len(text) <= VERIFIER_CHARS_MAX and text.isascii() and text.isprintable() and " " not in text
+
+
+def _wrong_code(link: Link) -> ProviderRefusedError:
+    """Return what `token_rejected` means in the last leg; everywhere else it means a token that is not known."""
+    hint = f"type the code as the provider's page shows it; or begin again: atl-sign dance {link.name}"
+    message = f"link {link.name}: the provider does not take this code (token_rejected)"
+    return ProviderRefusedError(message, hint, problem="token_rejected")
