@@ -184,7 +184,7 @@ pause() {
 	sleep "$1" &
 	pending=$!
 	wait "$pending" || :
-	kill "$pending" 2>/dev/null || :
+	kill -KILL "$pending" 2>/dev/null || :
 	pending=''
 }
 
