@@ -28,7 +28,7 @@ class Dancing:
         """
         with self._records.entry("dance", caller, name):
             link = self._lookup.get(name)
-            self._grants.vault.check_store()  # if it cannot keep the grant, say so before the user consents
+            self._grants.vault.check_store(link)  # if it cannot keep the grant, say so before the user consents
 
             def record_end(state: DanceState) -> None:
                 decision = make_decision("dance", caller, link.name)

@@ -35,13 +35,13 @@ class Desk:
         return self.store.read(name)
 
     def write(self, name: str, text: Secret, version: str) -> str:
-        """As `Store.write`, and the neighbours hear of it."""
+        """Write as `Store.write` does, and announce it to the neighbours."""
         version = self.store.write(name, text, version)
         self.neighbours.tell()
         return version
 
     def delete(self, name: str) -> None:
-        """As `Store.delete`, and the neighbours hear of it."""
+        """Delete as `Store.delete` does, and announce it to the neighbours."""
         self.store.delete(name)
         self.neighbours.tell()
 

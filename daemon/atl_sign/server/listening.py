@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atl_sign.base.errors import AtlSignError
+from atl_sign.base.files import open_without_waiting
 from atl_sign.base.folders import ForeignFolderError, explain_failure, make_folder, runtime_folder
 from atl_sign.base.ownership import find_weak_spot
 from atl_sign.base.peer import read_peer
@@ -170,7 +171,7 @@ def open_lock(path: Path, *, is_default: bool) -> int:
             )
         if is_default and stat.S_IMODE(status.st_mode) != 0o700:
             folder.chmod(0o700)  # it is for us alone; a folder that the user named may be for more than the socket
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return open_without_waiting(path, os.O_RDWR | os.O_CREAT)
     except ForeignFolderError as exc:
         raise StartError(f"{folder} cannot be used: {exc.strerror}", exc.hint) from exc
     except OSError as exc:
@@ -182,7 +183,7 @@ def open_lock(path: Path, *, is_default: bool) -> int:
 def is_claimed(path: Path) -> bool:
     """Tell whether a daemon holds the lock beside the socket at *path*."""
     try:
-        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        lock = open_without_waiting(path.with_name(f"{path.name}.lock"), os.O_RDWR)
     except FileNotFoundError:
         return False
     try:

@@ -1,5 +1,6 @@
 """The agent where the real daemon is hard to bring: a store whose items are broken, or which locks on the way."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from atl_sign.base.errors import (
     KeyExistsError,
     LinkExistsError,
     StoreLockedError,
+    StoreNewerError,
     StoreUnavailableError,
 )
 from atl_sign.config.file import ConfigFile
@@ -97,6 +99,39 @@ def test_a_broken_token_item_can_be_danced_over(agent: Agent, store: LockableSto
     dance.finish(Secret(sandbox.approve("jira", dance.authorize_url)))
 
     assert sign(agent, "GET", f"{url}/x")[0].startswith("OAuth ")
+
+
+def test_what_a_newer_atl_sign_wrote_is_neither_danced_over_nor_logged_out(
+    agent: Agent, store: LockableStore, sandbox: Sandbox
+) -> None:
+    """Each verb says so before the provider is asked; key, token and git's record stay, and so does the link."""
+    url, names = sandbox.base_url("jira"), ("consumer-key", "token:jira", "git:jira")
+    agent.links.put(CALLER, "jira", {"url": url, "consumer_key": "agent-test"})
+    sandbox.register_consumer("jira", "agent-test", agent.keys.make(CALLER, 2048, replace=False).public_pem())
+    for name in names[1:]:
+        store.write(name, Secret('{"v":3,"kept":"as it is"}'))
+    asked_before = len(sandbox.state.requests)
+    agent = make_agent_now(agent, store)
+
+    calls: list[Callable[[], object]] = [
+        lambda: sign(agent, "GET", f"{url}/x"),
+        lambda: agent.dances.begin(CALLER, "jira", "oob"),
+        lambda: agent.links.log_out(CALLER, "jira"),
+        lambda: agent.links.remove(CALLER, "jira"),
+    ]
+    for call in calls:
+        with pytest.raises(StoreNewerError, match="was written by a newer atl-sign"):
+            call()
+
+    assert len(sandbox.state.requests) == asked_before
+    assert agent.links.show(CALLER, "jira").token_state == "unknown"
+    store.write("consumer-key", Secret('{"v":3,"kept":"as it is"}'))
+    with pytest.raises(StoreNewerError):
+        make_agent_now(agent, store).keys.make(CALLER, 2048, replace=True)
+    for name in names:
+        item = store.read(name)
+        assert item is not None
+        assert item.value.reveal() == '{"v":3,"kept":"as it is"}'
 
 
 def make_agent_now(agent: Agent, store: MemoryStore) -> Agent:

@@ -103,7 +103,7 @@ class GuardedFile:
 
     def _failed(self, what: str, exc: OSError) -> StoreUnavailableError:
         reason = explain_failure(exc, self.path)
-        hint = "make room or fix the permissions; the file of before is still there"
+        hint = "make room or fix the permissions; the old file is still there"
         return StoreUnavailableError(f"{self.path} cannot be {what}: {reason}", hint)
 
     @contextmanager

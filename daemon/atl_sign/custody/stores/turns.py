@@ -26,5 +26,5 @@ def alone(lock_file: Path | None, timeout_s: float) -> Iterator[None]:
             lock_file = None
     with locked(lock_file, timeout_s) as is_ours:
         if not is_ours:
-            raise StoreLockedError("another daemon of yours has been changing the keyring for too long", "try again")
+            raise StoreLockedError("another daemon is changing the keyring", "try again")
         yield
