@@ -37,7 +37,7 @@ def other_private_key() -> RsaPrivateKey:
 def make_link(
     url: str, name: str = "jira", *, consumer_key: str = CONSUMER_KEY, signing_url: Url | None = None, **settings: Any
 ) -> Link:
-    own = OwnSettings.of(oauth1.SETTINGS, {"consumer_key": consumer_key, "signing_url": signing_url})
+    own = OwnSettings(oauth1.SETTINGS, (consumer_key, signing_url))
     return Link(name, parse_base_url(url), own=own, **{"timeout_s": 5.0, **settings})
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from atl_sign.base.errors import BadFieldsError
 from atl_sign.config.links import SCHEME_DEFAULT, Link, OwnSettings, Schemes, is_name
@@ -17,19 +18,13 @@ def link_settings(schemes: Schemes) -> dict[str, Setting]:
     return rows
 
 
-def settings_of_scheme(schemes: Schemes, scheme: str) -> dict[str, Setting]:
-    """Return the rows of the settings that a link of *scheme*, one of *schemes*, can have."""
-    return {row.name: row for row in _rows(schemes, scheme)}
-
-
 def _rows(schemes: Schemes, *named: str) -> Iterator[Setting]:
     for row in settings_of(Link).values():
         if row.name != "scheme":
             yield row
             continue
         if len(schemes) > 1:  # with one there is nothing to choose
-            choice = Choice(tuple(schemes), f"is not one of {', '.join(schemes)}")
-            yield replace(row, kind=choice, option=f"--scheme {'|'.join(schemes)}")
+            yield replace(row, kind=_choice_of(schemes), option=f"--scheme {'|'.join(schemes)}")
         for scheme in named:
             yield from schemes[scheme]
 
@@ -51,40 +46,46 @@ def link_from_fields(name: str, fields: Mapping[str, object], schemes: Schemes, 
     if not is_name(name):
         raise BadFieldsError("a link's name is 1 to 64 letters, digits, dots, dashes and underscores", "choose a name like jira")
     scheme = _read_scheme(fields.get("scheme"), schemes) or (before.scheme if before is not None else SCHEME_DEFAULT)
-    rows = settings_of_scheme(schemes, scheme)
-    _check_names(fields, rows, schemes, scheme)
+    _check_names(fields, schemes, scheme)
     kept = before.own if before is not None and before.scheme == scheme else OwnSettings()
-    values = {}
-    for row in rows.values():
-        value = fields.get(row.name)
-        if value is not None:
-            values[row.name] = row.kind.read(row.name, value)
-        elif row.is_kept and (kept_value := kept.get(row.name)) is not None:
-            values[row.name] = kept_value
-        elif row.is_needed:
-            raise BadFieldsError(f"{row.name} is missing")
-        else:
-            values[row.name] = row.default
-    values["scheme"] = scheme
-    own = {row.name: values.pop(row.name) for row in schemes[scheme]}
-    return Link(name, own=OwnSettings.of(schemes[scheme], own), **values)
+    values = {row.name: _read_value(row, fields, kept) for row in settings_of(Link).values() if row.name != "scheme"}
+    own = schemes[scheme]
+    return Link(name, scheme=scheme, own=OwnSettings(own, tuple(_read_value(row, fields, kept) for row in own)), **values)
 
 
 def _read_scheme(value: object, schemes: Schemes) -> str | None:
-    row = Choice(tuple(schemes), f"is not one of {', '.join(schemes)}")
-    return None if value is None else row.read("scheme", value)
+    return None if value is None else _choice_of(schemes).read("scheme", value)
 
 
-def _check_names(fields: Mapping[str, object], rows: Mapping[str, Setting], schemes: Schemes, scheme: str) -> None:
+def _choice_of(schemes: Schemes) -> Choice:
+    return Choice(tuple(schemes), f"is not one of {', '.join(schemes)}")
+
+
+def _check_names(fields: Mapping[str, object], schemes: Schemes, scheme: str) -> None:
     """Raise BadFieldsError if *fields* hold what is not a setting of a link of *scheme*."""
-    given = {name for name, value in fields.items() if name != "scheme" and name not in rows}
-    hint = f"a link has {', '.join(rows)}"
-    unknown = sorted(given - link_settings(schemes).keys())
+    own = {row.name for row in schemes[scheme]}
+    others = {name for name in fields if name not in own and name not in settings_of(Link)}
+    if not others:
+        return
+    hint = f"a link has {', '.join(row.name for row in _rows(schemes, scheme))}"
+    unknown = sorted(others - link_settings(schemes).keys())
     if unknown:
         raise BadFieldsError(f"no such setting: {', '.join(unknown)}", hint)
-    others = sorted(name for name in given if fields[name] is not None)
-    if others:
-        raise BadFieldsError(f"a link with scheme {scheme} has no {', '.join(others)}", hint.replace("a link has", "it has", 1))
+    given = sorted(name for name in others if fields[name] is not None)
+    if given:
+        raise BadFieldsError(f"a link with scheme {scheme} has no {', '.join(given)}", hint.replace("a link", "it", 1))
+
+
+def _read_value(row: Setting, fields: Mapping[str, object], kept: OwnSettings) -> Any:
+    """Return the value of the setting *row* in *fields*, else the one that is kept, or the default."""
+    value = fields.get(row.name)
+    if value is not None:
+        return row.kind.read(row.name, value)
+    if row.is_kept and (before := kept.get(row.name)) is not None:
+        return before
+    if row.is_needed:
+        raise BadFieldsError(f"{row.name} is missing")
+    return row.default
 
 
 def link_to_fields(link: Link) -> dict[str, Written]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote
 
 from atl_sign.base.credentials import GitPermission
@@ -45,11 +45,6 @@ class OwnSettings:
 
     rows: tuple[Setting, ...] = ()
     values: tuple[Any, ...] = ()  # one for each row
-
-    @classmethod
-    def of(cls, rows: tuple[Setting, ...], values: Mapping[str, Any]) -> Self:
-        """Return the settings of *rows*, with their *values* or else their defaults."""
-        return cls(rows, tuple(values.get(row.name, row.default) for row in rows))
 
     def get(self, name: str) -> Any:
         """Return the value of the setting called *name*; None when it is not set, or another scheme's."""

@@ -17,7 +17,7 @@ from atl_sign.schemes.oauth1.settings import SETTINGS
 
 def _link(name: str, url: str, signing_url: str | None = None, *, default: bool = False) -> Link:
     seen = None if signing_url is None else parse_base_url(signing_url)
-    own = OwnSettings.of(SETTINGS, {"consumer_key": "consumer", "signing_url": seen})
+    own = OwnSettings(SETTINGS, ("consumer", seen))
     return Link(name, parse_base_url(url), own=own, default=default)
 
 
