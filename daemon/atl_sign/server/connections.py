@@ -1,5 +1,6 @@
 """One connection to the socket: whose it is, how much is kept of it, how long it may wait, and which goes for want of room."""
 
+import errno
 import logging
 import resource
 import select
@@ -22,6 +23,8 @@ CONNECTIONS_MAX = 1000
 ACCEPTS_MAX = 64  # connections taken at once, before any of them is looked at
 _FILES_KEPT = 64  # for providers, the loopback listeners, the configuration and the keyring
 _CHUNK_FACTOR = 6  # a body in chunks of one byte is six times as long: `1 CRLF x CRLF`
+
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # for which asyncio stops accepting for a second
 
 _log = logging.getLogger("atl_sign")
 
@@ -180,6 +183,12 @@ def connections_max() -> int:
     return min(CONNECTIONS_MAX, max(8, files - ACCEPTS_MAX - _FILES_KEPT))
 
 
+def list_callers(connections: Iterable[Any]) -> list[int]:
+    """Return the pids of those that are connected by *connections*, the youngest process first; from any thread."""
+    peers = [each.app_state["peer"] for each in tuple(connections) if "peer" in each.app_state]
+    return sorted({peer.pid for peer in peers if peer.is_ours()}, reverse=True)
+
+
 def drop_waiting(connections: Iterable[Any], count: int) -> int:
     """Close up to *count* of the *connections* that wait for their peer, the longest waiting first; returns how many."""
     waiting = [(since, each) for each in connections if (since := each.waits_since()) is not None]
@@ -198,15 +207,14 @@ class AcceptFailures:
 
     def __call__(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
         """Handle an exception of the event loop."""
-        if "socket.accept()" not in context.get("message", ""):
+        exc = context.get("exception")
+        if not (isinstance(exc, OSError) and exc.errno in _NO_ROOM):
             loop.default_exception_handler(context)
             return
         drop_waiting(self._connections, ACCEPTS_MAX)
         if self._told_at is None or loop.time() - self._told_at > 60:
             self._told_at = loop.time()
-            _log.warning(
-                "no open file is left for another connection (%s): the longest idle are closed", context.get("exception")
-            )
+            _log.warning("no open file is left for another connection (%s): the longest idle are closed", exc)
 
 
 def _head_too_large() -> BadRequestError:

@@ -1,29 +1,21 @@
 """The process: the socket with its mode, one daemon a path, uvicorn on it, and a clean end."""
 
-import asyncio
-import ctypes
-import gc
 import logging
 import os
-import resource
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import uvicorn
 
 from atl_sign.access.audit import open_audit
 from atl_sign.agent.build import Agent, make_agent
-from atl_sign.agent.life import Life
 from atl_sign.api.app import make_app
 from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError, StoreUnavailableError
 from atl_sign.base.folders import state_folder
-from atl_sign.base.terminal import LogFormatter
 from atl_sign.config.file import ConfigFile, UntrustedConfigError, config_path
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.stores.base import Store
@@ -31,20 +23,17 @@ from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.schemes.registry import SCHEME_SETTINGS
-from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, AcceptFailures, Connection
+from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, Connection, list_callers
 from atl_sign.server.idle import IdleWatch
 from atl_sign.server.installed import read_stamp, serve_command
-from atl_sign.server.listening import BACKLOG, StartError, open_listener, passed_descriptors, take_inherited_socket
-from atl_sign.server.notify import Notifier, notifier_of
-from atl_sign.server.own_process import become_independent
+from atl_sign.server.listening import StartError, open_listener, passed_descriptors, take_inherited_socket
+from atl_sign.server.loop import Server
+from atl_sign.server.notify import notifier_of
+from atl_sign.server.process import allow_open_files, become_independent, keep_memory_private, set_up_log
 
 KEY_CREDENTIAL = "atl-sign-store-key"  # in systemd's LoadCredential=
-_PR_SET_DUMPABLE = 4
-# Of the garbage collector: a closed connection leaves a kilobyte to it in five objects, so two thousand may wait for it.
-_GC_THRESHOLDS = (10_000, 10, 50)
 _SWITCH_S = 0.001  # how long a thread may keep the interpreter: the loop asks for it some ten times in a request
 _SHUTDOWN_S = 3
-_FILES_MAX = 65_536
 
 _log = logging.getLogger("atl_sign")
 
@@ -71,18 +60,18 @@ def serve(
     """
     given = {number for number in (key_fd, report_fd, *(passed_on or ())) if number is not None}
     become_independent(passed_descriptors(environment) | given)
-    _keep_memory_private()
-    _allow_open_files()
+    keep_memory_private()
+    allow_open_files()
     sys.setswitchinterval(_SWITCH_S)
-    _set_up_log()
+    set_up_log()
     early: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: early.append(number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the configuration is about to be read anyway
     notifier = notifier_of(environment)
     try:
-        callers = _Callers()
-        agent = _make_agent(environment, key_fd, callers.pids)
+        connections: set[Connection] = set()
+        agent = _make_agent(environment, key_fd, partial(list_callers, connections))
     except StartError as exc:
         _tell_waiting(environment, exc)
         raise
@@ -110,8 +99,7 @@ def serve(
     is_systemds = listener.path is None
     # Without systemd nobody keeps a socket meanwhile: that daemon goes on for as long as it is the installed version.
     watch = IdleWatch(lambda: agent.life.read_settings().idle_exit_s if is_systemds else 0.0, read_stamp)
-    server = Server(config, agent.life, notifier, watch)
-    callers.connections = server.server_state.connections
+    server = Server(config, agent.life, connections, notifier, watch)
     # Before and after uvicorn's own handlers, which raise the signal once more: its default would end us before the clean-up.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
@@ -138,119 +126,6 @@ def _go_on_as_installed(passed_on: tuple[int, int] | None, environment: Mapping[
         _log.warning("the installed version cannot be started: %s", exc.strerror)
 
 
-class Server(uvicorn.Server):
-    """
-    uvicorn's server as a service: it keeps the service manager informed, reads the configuration again, and leaves when idle.
-
-    At the end the waiting dances end first, so that nobody is left to wait for them.
-    """
-
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        life: Life,
-        notifier: Notifier | None = None,
-        watch: IdleWatch | None = None,
-    ) -> None:
-        super().__init__(config)
-        self._life = life
-        self._notifier = notifier or Notifier(None)
-        self._watch = watch
-        self._lasting: set[asyncio.Task[Any]] = set()
-        self._leaving: asyncio.Task[None] | None = None
-        self.has_left = False  # without a signal: nobody needs us, or another version is installed
-        self._reloading: asyncio.Task[None] | None = None
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Note the signal, and let everybody who waits for a dance go."""
-        super().handle_exit(sig, frame)
-        threading.Thread(target=self._life.close, daemon=True).start()  # a handler must not wait for locks
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, with a longer queue in the kernel than connections are taken at once."""
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(AcceptFailures(self.server_state.connections))
-        # uvicorn closes what it is given, and then the kernel refuses those in the queue; ours stay open until the end.
-        await super().startup([each.dup() for each in sockets or []])
-        for each in sockets or []:
-            each.listen(BACKLOG)
-        gc.set_threshold(*_GC_THRESHOLDS)
-        self._lasting = asyncio.all_tasks()
-        if threading.current_thread() is threading.main_thread():
-            loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
-            if self._watch is not None:
-                self._watch.begin(loop.time())
-            self._notifier.tell_ready(await asyncio.to_thread(self._describe))
-
-    async def on_tick(self, counter: int) -> bool:
-        """Give a sign of life; once a second, look for connections that came to nothing, and whether anybody needs us."""
-        now = asyncio.get_running_loop().time()
-        self._notifier.tell_alive(now)
-        if counter % 10 == 0:
-            for connection in list(self.server_state.connections):
-                connection.drop_when_late(now)  # type: ignore[union-attr]  # all are of our class
-            if self._life.is_lock_due():  # in a thread: it waits for a token that is being stored
-                threading.Thread(target=self._life.lock_when_due, name="lock", daemon=True).start()
-            self._look_whether_idle(now)
-        return await super().on_tick(counter) or self.has_left
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell the service manager that the end has begun, then end as uvicorn does."""
-        if self.has_left:  # another daemon goes on at once; were the socket closed, the kernel would reset those in its queue
-            sockets = None
-        else:
-            self._notifier.tell_stopping("ending")
-        await super().shutdown(sockets)
-
-    def _look_whether_idle(self, now: float) -> None:
-        watch, state = self._watch, self.server_state
-        if watch is None or self.has_left or (self._leaving is not None and not self._leaving.done()):
-            return
-        is_busy = bool(state.connections) or not self._life.is_settled()
-        watch.note(now, requests=state.total_requests, is_busy=is_busy)
-        if watch.is_due(now):
-            self._leaving = asyncio.create_task(self._leave(watch, state.total_requests))
-
-    async def _leave(self, watch: IdleWatch, requests: int) -> None:
-        """
-        Take no more connections, if another daemon could go on where we are and nobody has come meanwhile.
-
-        Those in the socket's queue are for the next one: systemd keeps the socket open, or we pass it on.
-        """
-        loop = asyncio.get_running_loop()
-        if not await asyncio.to_thread(self._life.may_be_replaced):
-            watch.put_off(loop.time())
-            return
-        # A connection that was taken and is not yet one of ours is a task of asyncio, which drops it without a word at the end.
-        others = asyncio.all_tasks() - self._lasting - {asyncio.current_task()}
-        if others or self.server_state.connections or self.server_state.total_requests != requests:
-            return
-        for server in self.servers:
-            for each in server.sockets:
-                loop.remove_reader(each)
-        self.has_left = True
-        _log.info(
-            "leaving: %s", "another version is installed" if watch.is_upgraded(loop.time()) else "nobody needed me for a while"
-        )
-
-    def _begin_reload(self) -> None:
-        if self._reloading is None or self._reloading.done():
-            self._notifier.tell_reloading()
-            self._reloading = asyncio.create_task(self._reload())
-
-    async def _reload(self) -> None:
-        await asyncio.to_thread(self._life.forget_settings)
-        self._notifier.tell_ready(await asyncio.to_thread(self._describe))
-
-    def _describe(self) -> str:
-        """Log what is wrong in the configuration, and return one line on how we are."""
-        settings = self._life.read_settings()
-        for problem in settings.problems:
-            _log.warning("%s", problem)
-        wrong = f", {len(settings.problems)} problems in config.toml: atl-sign status" if settings.problems else ""
-        return f"{len(settings.links.by_name)} links, store {self._life.backend}{wrong}"
-
-
 def _tell_waiting(environment: Mapping[str, str], error: StartError) -> None:
     """
     Tell those who wait on systemd's socket why there is no daemon.
@@ -262,18 +137,6 @@ def _tell_waiting(environment: Mapping[str, str], error: StartError) -> None:
         from atl_sign.server.refusal import refuse_waiting
 
         refuse_waiting(listener, StoreUnavailableError(str(error), error.hint))
-
-
-class _Callers:
-    """Those that are connected, for the store, which is there before the server is."""
-
-    def __init__(self) -> None:
-        self.connections: set[Any] = set()  # of `Connection`
-
-    def pids(self) -> list[int]:
-        """Return their pids, the youngest process first; from any thread."""
-        peers = [each.app_state["peer"] for each in tuple(self.connections) if "peer" in each.app_state]
-        return sorted({peer.pid for peer in peers if peer.is_ours()}, reverse=True)
 
 
 def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers: Callable[[], list[int]]) -> Agent:
@@ -330,27 +193,3 @@ def _unlock_at_start(store: Store, key_fd: int | None) -> None:
         _log.info("%s; %s", exc.message, exc.hint)
     except DaemonError as exc:
         _log.warning("the store stays locked: %s; %s", exc.message, exc.hint)
-
-
-def _keep_memory_private() -> None:
-    """Let neither a core file nor another process of ours see the secrets in memory."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def _allow_open_files() -> None:
-    """Raise the limit of open files, which is 1,024 in most sessions for the sake of select(2)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, _FILES_MAX)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _set_up_log() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormatter("%(name)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    _log.setLevel(logging.INFO)
-    for name in ("oauthlib", "requests_oauthlib", "urllib3"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # at DEBUG they print tokens

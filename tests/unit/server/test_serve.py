@@ -18,7 +18,8 @@ from atl_sign.config.table import LinkTable
 from atl_sign.server.connections import Connection
 from atl_sign.server.idle import IdleWatch
 from atl_sign.server.listening import open_listener
-from atl_sign.server.serve import Server, _allow_open_files
+from atl_sign.server.loop import Server
+from atl_sign.server.process import allow_open_files
 from tests.lab import wait_for
 
 
@@ -48,7 +49,7 @@ def test_the_limit_of_open_files_is_raised_and_never_lowered(
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda _, pair: found.append(pair))
 
-    _allow_open_files()
+    allow_open_files()
 
     assert found == ([] if wanted is None else [wanted])
 
@@ -61,8 +62,7 @@ def test_connections_are_looked_at_once_a_second() -> None:
     life.is_lock_due.return_value = False
     config = uvicorn.Config(lambda: None, lifespan="off", log_config=None)
     config.load()
-    server = Server(config, life)
-    server.server_state.connections.add(connection)
+    server = Server(config, life, {connection})
 
     async def tick() -> float:
         for counter in range(20):
@@ -116,7 +116,7 @@ def test_who_comes_while_it_leaves_is_served(tmp_path: Path, moment: str) -> Non
     life.read_settings.return_value = Settings(LinkTable([]))
     while not answers and len(servers) < 3:
         config = uvicorn.Config(app, http=Connection, lifespan="off", log_config=None)
-        servers.append(Server(config, life, None, IdleWatch(lambda: 0.01, lambda: (1, 1, 1, 1))))
+        servers.append(Server(config, life, set(), None, IdleWatch(lambda: 0.01, lambda: (1, 1, 1, 1))))
 
         asyncio.run(asyncio.wait_for(servers[-1].serve([listener.socket]), 20))
         assert servers[-1].has_left

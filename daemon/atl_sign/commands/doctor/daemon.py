@@ -24,7 +24,7 @@ from atl_sign.config.settings import Settings
 from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from atl_sign.server.listening import StartError, socket_path
-from atl_sign.server.own_process import describe_inherited
+from atl_sign.server.process import describe_inherited
 
 CALL_S = 6.0  # a keyring has 3 s
 ROOM_BYTES = 1 << 20

@@ -1,16 +1,23 @@
 """
-What the daemon's process sets instead of inheriting it: the first caller must not decide for later callers.
+The daemon's process: what it sets instead of inheriting it, its memory, its files and its log.
+
+The first caller must not decide for later callers.
 
 Sources: execve(2) (what stays across it), getrlimit(2), sched(7), proc_pid_oom_score_adj(5).
 """
 
+import ctypes
 import fcntl
+import logging
 import os
 import resource
 import signal
+import sys
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+
+from atl_sign.base.terminal import LogFormatter
 
 _STACK_BYTES = 8 << 20  # Linux's own default; more, or no limit, would change the size of every thread's
 _WANTED = {
@@ -29,6 +36,8 @@ _NAMES = {
 }
 _SET_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}  # it ignores both, so that a write fails instead
 _FIRST_FOREIGN_FD = 3
+_PR_SET_DUMPABLE = 4
+_FILES_MAX = 65_536
 
 
 def become_independent(kept: Collection[int] = ()) -> None:
@@ -55,6 +64,31 @@ def become_independent(kept: Collection[int] = ()) -> None:
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("0")
     _leave_descriptors(kept)
+
+
+def keep_memory_private() -> None:
+    """Let neither a core file nor another process of ours see the secrets in memory."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def allow_open_files() -> None:
+    """Raise the limit of open files, which is 1,024 in most sessions for the sake of select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, _FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def set_up_log() -> None:
+    """Write what is logged to standard error, and nothing of the libraries that print tokens."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("atl_sign").setLevel(logging.INFO)
+    for name in ("oauthlib", "requests_oauthlib", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # at DEBUG they print tokens
 
 
 def describe_inherited(pid: int) -> list[str]:
