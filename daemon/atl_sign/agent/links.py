@@ -15,7 +15,7 @@ from atl_sign.agent.git_tokens import GitTokens
 from atl_sign.agent.lookup import LinkReport, Lookup
 from atl_sign.base.errors import BadUrlError, DaemonError, KeyMissingError, LinkExistsError, ProviderRefusedError
 from atl_sign.base.urls import Url
-from atl_sign.config.base_path import guess_base_path, possible_base_paths
+from atl_sign.config.base_path import guess_base_path
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.link_fields import link_from_fields
@@ -23,7 +23,7 @@ from atl_sign.config.links import SCHEME_DEFAULT, Link, parse_base_url
 from atl_sign.config.settings import ConfigProblem
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.live import Grants
-from atl_sign.providers.manifest import Manifest
+from atl_sign.providers.manifest import Manifest, find_above
 from atl_sign.providers.products import REVOKE_PATH, Product, find_product
 from atl_sign.schemes.oauth1.setup import ApplinkForm, make_form
 
@@ -226,17 +226,12 @@ class LinkBook:
             return LogoutReport(f"{link.url}{REVOKE_PATH}", fate, left)
 
     def _find_base_url(self, link: Link) -> Url | None:
-        """Return the address above that of *link* where a product says who it is; None when there is none."""
-        for path in possible_base_paths(link.url.path):
-            url = replace(link.url, path=path)
-            try:
-                self._manifests.fetch(replace(link, url=url))
-            except ProviderRefusedError:
-                continue
-            except DaemonError:  # the host itself is gone
-                return None
-            return url
-        return None
+        """Return the address above that of *link* where a product says who it is; None when there is none, or no host."""
+        try:
+            found = find_above(link, self._manifests.fetch)
+        except DaemonError:
+            return None
+        return found and found[0]
 
 
 def _suggest_base_url(error: BadUrlError, name: str, url: object) -> BadUrlError:

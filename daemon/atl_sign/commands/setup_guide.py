@@ -6,10 +6,11 @@ step that is not done.
 """
 
 import os
+import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from atl_sign.commands.autostart import autostart
 from atl_sign.commands.daemon_call import NoAnswerError, call_daemon, find_listener
 from atl_sign.commands.programs import find_program
 from atl_sign.config.links import Link, parse_base_url
-from atl_sign.providers.manifest import Manifest, fetch_manifest
+from atl_sign.providers.manifest import Manifest, fetch_manifest, find_above
 from atl_sign.providers.products import PRODUCTS, Product, find_product
 from atl_sign.server.installed import INSTALL_AGAIN
 from atl_sign.server.listening import StartError, socket_path
@@ -243,31 +244,20 @@ def probe(typed: str) -> tuple[str, Manifest]:
     """
     Return the base URL that *typed*, an address of some page, lies under, and what the product there says of itself.
 
-    The longest part of the path under which a product answers: a context path is rarely longer than one segment.
-
     Raises:
         BadUrlError: it is not an address.
         ProviderRefusedError, ProviderUnreachableError: no product answers there.
     """
-    refused: ProviderRefusedError | None = None
-    for text in _ancestors(typed):
-        url = parse_base_url(text)
-        link = Link("setup", url, timeout_s=_PROBE_S)
-        try:
-            return str(url), fetch_manifest(link)
-        except ProviderRefusedError as exc:
-            refused = refused or exc
-    assert refused is not None  # noqa: S101 - there is one address at least
+    link = Link("setup", parse_base_url(re.split("[?#]", typed, maxsplit=1)[0]), timeout_s=_PROBE_S)
+    try:
+        return str(link.url), fetch_manifest(link)
+    except ProviderRefusedError as exc:
+        refused = exc
+    found = find_above(link, fetch_manifest)
+    if found is not None:
+        return str(found[0]), found[1]
     names = ", ".join(product.name for product in PRODUCTS.values())
-    raise ProviderRefusedError(f"there is no product at {typed}: {refused.message}", f"give the address of a {names} page")
-
-
-def _ancestors(typed: str) -> Iterator[str]:
-    """Return *typed* without its query and fragment, and then each folder that it lies in, down to the host alone."""
-    scheme, _, rest = typed.partition("://")
-    host, *segments = rest.partition("?")[0].partition("#")[0].rstrip("/").split("/")
-    for count in range(len(segments), -1, -1):
-        yield f"{scheme}://{'/'.join([host, *segments[:count]])}"
+    raise ProviderRefusedError(f"there is no product at {typed}: {refused.reason}", f"give the address of a {names} page")
 
 
 def _show(step: str, words: str) -> None:

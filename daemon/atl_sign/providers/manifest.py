@@ -1,12 +1,15 @@
 """A product's manifest: what it says of itself to anybody (facts section 7)."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from atl_sign.base.errors import BadUrlError, DaemonError
+from atl_sign.base.errors import BadUrlError, DaemonError, ProviderRefusedError
 from atl_sign.base.urls import Url
+from atl_sign.config.base_path import possible_base_paths
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.providers.products import MANIFEST_PATH, Product, find_product
 
@@ -60,6 +63,21 @@ class Manifests:
 def fetch_manifest(link: Link) -> Manifest:
     """Ask the product who it is, anonymously; raises ProviderRefusedError or ProviderUnreachableError."""
     return read_manifest(link, fetch_manifest_answer(link))
+
+
+def find_above(link: Link, fetch: Callable[[Link], Manifest]) -> tuple[Url, Manifest] | None:
+    """
+    Return the address above that of *link* where a product answers, with what it says; None when there is none.
+
+    Args:
+        link: whose address is that of a page.
+        fetch: asks the product of a link, as `fetch_manifest` does; what it raises beside ProviderRefusedError is raised.
+    """
+    for path in possible_base_paths(link.url.path):
+        url = replace(link.url, path=path)
+        with suppress(ProviderRefusedError):
+            return url, fetch(replace(link, url=url))
+    return None
 
 
 def fetch_manifest_answer(link: Link) -> "Answer":
