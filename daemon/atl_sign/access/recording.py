@@ -34,7 +34,10 @@ class Records:
         try:
             yield decision
         except BaseException as exc:
-            decision.outcome = exc.code if isinstance(exc, DaemonError) else "internal"
+            decision.outcome = "internal"
+            if isinstance(exc, DaemonError):
+                decision.outcome = exc.code
+                exc.link = exc.link or decision.link
             self.note(decision)  # nothing is given away, and the first error says more
             raise
         try:

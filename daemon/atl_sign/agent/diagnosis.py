@@ -105,4 +105,4 @@ def _no_consent(link: Link) -> Finding:
 
 
 def _broken(check: str, exc: DaemonError, link: Link) -> Finding:
-    return Finding(check, "broken", exc.message.removeprefix(f"link {link.name}: "), exc.hint, link.name)
+    return Finding(check, "broken", exc.reason, exc.hint, link.name)

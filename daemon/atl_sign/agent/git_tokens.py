@@ -166,7 +166,7 @@ class GitTokens:
         known = credentials.grant.user if credentials.grant is not None else None
         user = known or learn_user(session.send, PRODUCTS["bitbucket"])
         if user is None:
-            raise ProviderRefusedError(f"link {link.name}: the provider does not say who this is", f"atl-sign check {link.name}")
+            raise ProviderRefusedError("the provider does not say who this is", f"atl-sign check {link.name}", link=link.name)
         return HttpTokens(link, session.send, user)
 
     def _clear_away(self, tokens: "HttpTokens", listed: "Sequence[ListedToken]", names: set[str]) -> set[str]:
@@ -192,7 +192,7 @@ class GitTokens:
         with self._turns_lock:
             turn = self._turns.setdefault(link.name, threading.Lock())
         if not turn.acquire(timeout=TURN_S):
-            raise ProviderUnreachableError(f"link {link.name}: the provider is still busy with the call before", "try again")
+            raise ProviderUnreachableError("the provider is still busy with the call before", "try again", link=link.name)
         try:
             yield
         finally:

@@ -10,6 +10,7 @@ from atl_sign.agent.sign import Signing
 from atl_sign.agent.store import StoreKeeper
 from atl_sign.base.clock import now_s
 from atl_sign.base.credentials import StoreState
+from atl_sign.base.findings import Warned
 from atl_sign.base.user_namespace import OPEN_MEMORY, is_owned_by_us
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.vault import Vault
@@ -28,7 +29,7 @@ class Status:
     links: tuple[LinkReport, ...]
     dances: int
     signatures: int
-    warnings: tuple[str, ...]
+    warnings: tuple[Warned, ...]
 
 
 class StatusReports:
@@ -66,12 +67,16 @@ class StatusReports:
         settings = self._config.settings()
         store_state = self._vault.state()
         audit = self._records.audit
-        warnings = [*(str(problem) for problem in settings.problems), *self._store.warnings()]
+        warnings = [*(Warned("config_problem", str(problem)) for problem in settings.problems), *self._store.warnings()]
         if audit.failure is not None:
-            warnings.append(audit.failure)
+            warnings.append(Warned("audit_failing", audit.failure))
         if is_owned_by_us():
-            warnings.append(OPEN_MEMORY)
+            warnings.append(Warned("memory_open", OPEN_MEMORY))
         links = self._lookup.report_all() if name is None else [self._lookup.report(self._lookup.get(name))]
+        unknown = sum(report.token_state == "unknown" for report in links)  # noqa: S105 - no password
+        if unknown:
+            message = f"the store does not say whether {unknown} of the links have tokens"
+            warnings.append(Warned("tokens_unknown", message, "atl-sign unlock"))
         return Status(
             started_at=self._started_at,
             uptime_s=now_s() - self._started_s,

@@ -17,6 +17,7 @@ from atl_sign.base.errors import (
     StoreLockedError,
     StoreMissingError,
 )
+from atl_sign.base.findings import Warned
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.items import KEY_ITEM, items_of_link
 from atl_sign.custody.moving import MoveNote, MoveNotes
@@ -120,7 +121,7 @@ class StoreKeeper:
         minutes = self._config.settings().lock_after_minutes
         return minutes is not None and self._clock() - self._open_since >= minutes * 60
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[Warned]:
         """Return what is to be said of a move that was cut off, with the command that ends it."""
         note = None if self._pinned_by is not None or self._moving.locked() else self._notes.read()
         here = self._vault.backend
@@ -128,9 +129,11 @@ class StoreKeeper:
             return []
         left = note.leftover_of(here)
         if left is not None:
-            return [f"a move of the store was cut off, and {left} may still hold copies of secrets: atl-sign store move {here}"]
+            message = f"a move of the store was cut off, and {left} may still hold copies of secrets"
+            return [Warned("store_move", message, f"atl-sign store move {here}")]
         whole = ", ".join(note.whole) or note.stores[1]
-        return [f"the secrets were moved to {whole}, and config.toml names {here}: atl-sign store move {whole}"]
+        message = f"the secrets were moved to {whole}, and config.toml names {here}"
+        return [Warned("store_move", message, f"atl-sign store move {whole}")]
 
     def clear_up(self) -> None:
         """

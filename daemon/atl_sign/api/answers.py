@@ -88,6 +88,8 @@ def answer_error(error: DaemonError, *, as_text: bool) -> tuple[bytes, list[tupl
         return text.encode(), [(b"content-type", b"text/plain; charset=utf-8"), *headers]
     # Programs print these two as they are.
     detail = {"code": error.code, "message": one_line(error.message), "hint": error.hint and one_line(error.hint)}
+    if error.link is not None:
+        detail["link"] = error.link
     return json.dumps({"error": detail}).encode(), [(b"content-type", b"application/json"), *headers]
 
 
@@ -138,7 +140,10 @@ class _Guard:
             _log.error("internal error: %s at %s", type(exc).__name__, _place_of(exc))
             if is_answered or scope["type"] != "http":
                 return
-            await _send_error(InternalError("the daemon failed", "its log says where; please report it"), scope, send)
+            error = InternalError("the daemon failed", "its log says where; please report it")
+            if isinstance(exc, ImportError) and (exc.name or "").startswith("atl_sign"):  # what a later call needs is not there
+                error = InternalError("another version of atl-sign was installed while this daemon runs", "atl-sign restart")
+            await _send_error(error, scope, send)
 
 
 async def _send_error(error: DaemonError, scope: _Scope, send: Any) -> None:

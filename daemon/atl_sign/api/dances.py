@@ -82,5 +82,5 @@ def _describe_dance(dance: Dance) -> schemas.DanceAnswer:
     return schemas.DanceAnswer(
         state=state.word,
         user=state.user if isinstance(state, Granted) else None,
-        error=schemas.ErrorDetail(code=error.code, message=error.message, hint=error.hint) if error else None,
+        error=schemas.ErrorDetail(code=error.code, message=error.message, hint=error.hint, link=error.link) if error else None,
     )

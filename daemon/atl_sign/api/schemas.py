@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, c
 from atl_sign.agent.links import GitFate
 from atl_sign.agent.lookup import TokenState
 from atl_sign.base.credentials import StoreState
-from atl_sign.base.findings import Verdict
+from atl_sign.base.findings import Verdict, WarningCode
 from atl_sign.config.setting import Setting
 from atl_sign.grants.dance import CallbackKind
 from atl_sign.grants.states import DanceWord
@@ -143,6 +143,7 @@ class ErrorDetail(BaseModel):
     code: str
     message: str
     hint: str | None
+    link: str | None = Field(default=None, description="the name of the link that it happened with; left out when none is known")
 
 
 class ErrorAnswer(BaseModel):
@@ -339,6 +340,14 @@ class LinkStatus(BaseModel):
     token: TokenAnswer
 
 
+class WarningDetail(BaseModel):
+    """A warning for programs: they match on its code."""
+
+    code: WarningCode
+    message: str
+    hint: str | None
+
+
 class StatusAnswer(BaseModel):
     """The daemon's state."""
 
@@ -354,6 +363,7 @@ class StatusAnswer(BaseModel):
     links: list[LinkStatus]
     dance_needed: list[str] = Field(description="links that may not sign without a dance: no token, or an expired one")
     warnings: list[str]
+    warning_details: list[WarningDetail] = Field(description="the same warnings in the same order, for programs")
 
 
 class EnvironmentAnswer(BaseModel):

@@ -1,7 +1,6 @@
 """The calls that tell of the daemon itself, in fields and as text: its state and its environment."""
 
 import os
-from collections.abc import Iterable
 
 from fastapi import FastAPI, Request, Response
 
@@ -37,7 +36,10 @@ def add_status_calls(app: FastAPI, agent: Agent) -> None:
             signatures=status.signatures,
             links=links,
             dance_needed=[each.link.name for each in status.links if each.token_state in ("none", "expired")],
-            warnings=[*status.warnings, *_warn_of_unknown(status.links)],
+            warnings=[str(each) for each in status.warnings],
+            warning_details=[
+                schemas.WarningDetail(code=each.code, message=each.message, hint=each.hint) for each in status.warnings
+            ],
         )
         return answer_with(request, answer, _format_status(answer) if wants_text(request) else None)
 
@@ -56,14 +58,9 @@ def describe_token(report: LinkReport) -> schemas.TokenAnswer:
     )
 
 
-def _warn_of_unknown(reports: Iterable[LinkReport]) -> list[str]:
-    unknown = sum(report.token_state == "unknown" for report in reports)  # noqa: S105 - no password
-    return [f"the store does not say whether {unknown} of the links have tokens: atl-sign unlock"] if unknown else []
-
-
 def _format_status(status: schemas.StatusAnswer) -> list[str]:
     """Return *status* as lines, its links as a table."""
-    shown = status.model_dump(mode="json")
+    shown = status.model_dump(mode="json", exclude={"warning_details"})
     dance_needed, warnings = shown.pop("dance_needed"), shown.pop("warnings")
     rows = []
     for link in shown.pop("links"):

@@ -24,6 +24,19 @@ class DaemonError(AtlSignError):
     status: ClassVar[int]
     retry_after_s: int | None = None  # goes out as Retry-After
 
+    def __init__(self, message: str, hint: str | None = None, *, link: str | None = None) -> None:
+        """
+        Say what failed and what to do about it.
+
+        Args:
+            message: as in `AtlSignError`; it goes on as `reason`.
+            hint: as in `AtlSignError`.
+            link: the name of the link that this happened with; the message then begins with it.
+        """
+        super().__init__(message if link is None else f"link {link}: {message}", hint)
+        self.reason = message
+        self.link = link
+
 
 class BadRequestError(DaemonError):
     """The request to the daemon cannot be read, or asks for what nobody can sign."""
@@ -231,9 +244,9 @@ class ProviderRefusedError(DaemonError):
     code = "provider_refused"
     status = 502
 
-    def __init__(self, message: str, hint: str | None = None, *, problem: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, *, link: str | None = None, problem: str | None = None) -> None:
         """Take the provider's own `oauth_problem` word as *problem*, when it gave one."""
-        super().__init__(message, hint)
+        super().__init__(message, hint, link=link)
         self.problem = problem
 
 
@@ -250,9 +263,9 @@ class ProviderBusyError(DaemonError):
     code = "provider_busy"
     status = 503
 
-    def __init__(self, message: str, hint: str, *, retry_after_s: int | None) -> None:
+    def __init__(self, message: str, hint: str, *, link: str, retry_after_s: int | None) -> None:
         """Tell the peer to come again in *retry_after_s* seconds, when the provider named a time."""
-        super().__init__(message, hint)
+        super().__init__(message, hint, link=link)
         self.retry_after_s = retry_after_s
 
 

@@ -34,6 +34,22 @@ GRANT_CHECKS = ("link.consumer", "link.signature", "link.consent", "link.token",
 LINK_CHECKS = (*NETWORK_CHECKS, *GRANT_CHECKS)
 
 
+WarningCode = Literal["config_problem", "store_move", "audit_failing", "memory_open", "tokens_unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What the daemon's state warns of; as text, the hint stands behind a colon."""
+
+    code: WarningCode
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        return self.message if self.hint is None else f"{self.message}: {self.hint}"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One check's result."""

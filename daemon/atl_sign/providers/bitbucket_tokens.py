@@ -139,7 +139,7 @@ class HttpTokens:
             )
         else:
             return unexpected_answer(self._link, answer, "it has no HTTP access tokens: Bitbucket has them from 5.5 on")
-        return ProviderRefusedError(f"link {self._link.name}: {message}{f': {told}' if told else ''}", hint)
+        return ProviderRefusedError(f"{message}{f': {told}' if told else ''}", hint, link=self._link.name)
 
 
 def _find_days_max(answer: Answer, asked: int) -> int | None:

@@ -78,13 +78,13 @@ def unexpected_answer(link: Link, answer: Answer, words: str) -> DaemonError:
     else:
         message = f"the provider answered with status {answer.status}: {words}"
         hint = "open the base URL in a browser and see what is there"
-    return ProviderRefusedError(f"link {link.name}: {message}", hint)
+    return ProviderRefusedError(message, hint, link=link.name)
 
 
 def _busy(link: Link, status: int, retry_after_s: int | None) -> ProviderBusyError:
     cause = {429: "the provider has received too many requests", 503: "the provider is not available at the moment"}
-    message = f"link {link.name}: {cause.get(status, 'the provider failed and names a time to try again')} (status {status})"
-    return ProviderBusyError(message, _say_when(retry_after_s), retry_after_s=retry_after_s)
+    message = f"{cause.get(status, 'the provider failed and names a time to try again')} (status {status})"
+    return ProviderBusyError(message, _say_when(retry_after_s), link=link.name, retry_after_s=retry_after_s)
 
 
 def _say_when(retry_after_s: int | None) -> str:
@@ -140,7 +140,7 @@ def _explain_gatekeeper(link: Link, answer: Answer) -> DaemonError | None:
     hint = f"ask the administrator to let {_paths(link)} pass"
     if find_proxy(link) is not None:
         hint = f"check {name_proxy(link)}, or {hint}"
-    return ProviderRefusedError(f"link {link.name}: {message}", hint)
+    return ProviderRefusedError(message, hint, link=link.name)
 
 
 def _paths(link: Link) -> str:

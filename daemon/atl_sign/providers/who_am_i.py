@@ -49,7 +49,7 @@ def check_link(link: Link, send: Send, clocks: Clocks, manifest: Manifest) -> Ch
     product = find_product(manifest.type_id)
     if product is None:
         raise ProviderRefusedError(
-            f"link {link.name}: the product there calls itself {manifest.type_id}", f"known are {', '.join(PRODUCTS)}"
+            f"the product there calls itself {manifest.type_id}", f"known are {', '.join(PRODUCTS)}", link=link.name
         )
     answer = send("GET", product.who_am_i, None)
     user = _read_user(product, answer)
@@ -94,12 +94,14 @@ def _nobody(link: Link, answer: Answer) -> DaemonError:
         return bystander
     if answer.status in (401, 403):
         return ProviderRefusedError(
-            f"link {link.name}: the provider does not let this user in (status {answer.status}, no oauth_problem)",
+            f"the provider does not let this user in (status {answer.status}, no oauth_problem)",
             "the user may be deactivated, or a proxy takes the Authorization header away",
+            link=link.name,
         )
     if answer.status == 200 and not answer.is_html:
         return ProviderRefusedError(
-            f"link {link.name}: the provider answered as to nobody, as if the request were not signed",
+            "the provider answered as to nobody, as if the request were not signed",
             "a proxy in front may take the Authorization header away; ask the administrator",
+            link=link.name,
         )
     return unexpected_answer(link, answer, "the product's who-am-I is not there")

@@ -119,7 +119,8 @@ def test_a_full_disk_stops_nobody_by_default(watched: Watched, caplog: pytest.Lo
     for _ in range(3):
         sign(watched.agent, "GET", f"{URL}/x")
 
-    assert watched.agent.status.show(CALLER).warnings == ("the audit log cannot be written (memory): No space left on device",)
+    (warning,) = watched.agent.status.show(CALLER).warnings
+    assert (warning.code, str(warning)) == ("audit_failing", "the audit log cannot be written (memory): No space left on device")
     assert caplog.text.count("No space left") == 1
     watched.sink.failure = None
     sign(watched.agent, "GET", f"{URL}/x")

@@ -421,7 +421,7 @@ def test_a_move_that_was_cut_off_is_told_with_the_command_that_ends_it(lab: Lab)
     assert lab.named() is lab.one
     assert lab.two.texts
     words = "a move of the store was cut off, and two may still hold copies of secrets: atl-sign store move one"
-    assert lab.keeper.warnings() == [words]
+    assert [*map(str, lab.keeper.warnings())] == [words]
     assert lab.make_keeper("ATL_SIGN_STORE").warnings() == []
     lab.make_keeper("ATL_SIGN_STORE").clear_up()
     with pytest.raises(BadRequestError, match="two may still hold copies") as refused:
@@ -483,9 +483,9 @@ def test_a_start_makes_no_strangers_back_end_ask_somebody(lab: Lab) -> None:
 
     lab.keeper.clear_up()
 
-    assert "keyring:x.Y may still hold copies" in lab.keeper.warnings()[0]
+    assert "keyring:x.Y may still hold copies" in lab.keeper.warnings()[0].message
     lab.keeper._notes.path.write_text(json.dumps({**note, "whole": ["keyring:x.Y"]}))
-    assert lab.keeper.warnings() == [
+    assert [*map(str, lab.keeper.warnings())] == [
         "the secrets were moved to keyring:x.Y, and config.toml names one: atl-sign store move keyring:x.Y"
     ]
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,21 @@ def test_an_unforeseen_error_is_internal_and_tells_nothing(tmp_path: Path, caplo
     assert CANARY not in caplog.text + str(body)
     assert "ZeroDivisionError at " in caplog.text
     assert "status.py:" in caplog.text
+
+
+class ReplacedVault(Vault):
+    """A vault that needs a module which another version no longer has."""
+
+    def state(self) -> Any:
+        return import_module("atl_sign.no_longer_there")
+
+
+def test_a_module_of_another_version_is_named_as_the_cause(tmp_path: Path) -> None:
+    """Modules are loaded when a call needs them first; after an upgrade that may be too late. The twin: a library's module."""
+    start, body = ask(ReplacedVault(MemoryStore()), tmp_path, "text/plain")
+
+    assert start["status"] == 500
+    assert body["body"] == b"another version of atl-sign was installed while this daemon runs\nhint: atl-sign restart\n"
 
 
 def test_the_same_without_the_bug(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from atl_sign import __version__
 from atl_sign.access.audit import audit_path
 from atl_sign.base.errors import DaemonError
-from atl_sign.base.findings import Finding, skip
+from atl_sign.base.findings import Finding, WarningCode, skip
 from atl_sign.base.folders import is_there
 from atl_sign.base.user_namespace import OPEN_MEMORY
 from atl_sign.base.variables import NAMES
@@ -74,7 +74,7 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
     """
     view = DaemonView()
     asked = ("daemon", "version", "memory", "store", "key")
-    audit = _check_audit(environment, {"audit": "off" if settings.audit == "off" else "", "warnings": []})
+    audit = _check_audit(environment, {"audit": "off" if settings.audit == "off" else ""})
     try:
         view.path = socket_path(environment)
     except StartError as exc:
@@ -144,7 +144,7 @@ def _check_version(version: str) -> Finding:
 
 def _check_memory(environment: Mapping[str, str], status: Mapping[str, Any], pid: int) -> Finding:
     """Try what a program that wants the daemon's memory would have to be allowed; the daemon may know of one outside of here."""
-    is_open = OPEN_MEMORY in status["warnings"]
+    is_open = _find_warning(status, "memory_open") is not None
     if not is_open and os.geteuid() != 0:  # root may look into everything
         with suppress(OSError):
             is_open = bool(Path(f"/proc/{pid}/exe").readlink())
@@ -163,10 +163,9 @@ def _check_secrets(path: Path, status: Mapping[str, Any], links: int) -> Iterato
     except NoAnswerError:
         key = None
     error = key.error if key is not None else {}
-    moved = next((each for each in status["warnings"] if "atl-sign store move" in each), None)
+    moved = _find_warning(status, "store_move")
     if state == "ready" and moved is not None:
-        cause, _, command = str(moved).rpartition(": ")
-        yield Finding("store", "warning", cause, command)
+        yield Finding("store", "warning", moved["message"], moved["hint"])
     elif state == "ready" and store == "memory":
         cause = "secrets are in the daemon's memory alone, and gone with it"
         yield Finding("store", "warning", cause, "to keep them: unset ATL_SIGN_STORE, or [store] backend in config.toml")
@@ -189,6 +188,11 @@ def _check_secrets(path: Path, status: Mapping[str, Any], links: int) -> Iterato
         yield Finding("key", "ok", f"{key.fields.get('bits')} bits, {key.fields.get('fingerprint')}")
 
 
+def _find_warning(status: Mapping[str, Any], code: WarningCode) -> dict[str, Any] | None:
+    """Return the daemon's warning with *code*; None when there is none, or the daemon is of a version without codes."""
+    return next((each for each in status.get("warning_details", ()) if each["code"] == code), None)
+
+
 def _ask_variables(path: Path) -> dict[str, str] | None:
     try:
         answer = call_daemon(path, "GET", "/environment", CALL_S)
@@ -202,9 +206,9 @@ def _ask_variables(path: Path) -> dict[str, str] | None:
 
 def _check_audit(environment: Mapping[str, str], status: Mapping[str, Any]) -> Finding:
     place = str(status["audit"])
-    failure = next((each for each in status["warnings"] if "audit log" in each), None)
+    failure = _find_warning(status, "audit_failing")
     if failure is not None:
-        return Finding("audit", "broken", failure, "make room, or mend the permissions")
+        return Finding("audit", "broken", failure["message"], "make room, or fix the permissions")
     if place == "off":
         return Finding("audit", "warning", "decisions are not recorded", 'remove audit = "off" from config.toml')
     if place == "journal":

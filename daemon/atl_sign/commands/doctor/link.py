@@ -220,7 +220,7 @@ def _check_product(link: Link) -> Iterator[Finding]:
         answer = fetch_manifest_answer(replace(link, timeout_s=min(link.timeout_s, EXCHANGE_S_MAX)))
         manifest = read_manifest(link, answer)
     except DaemonError as exc:
-        raise _BrokenError("link.manifest", exc.message.removeprefix(f"link {link.name}: "), exc.hint) from None
+        raise _BrokenError("link.manifest", exc.reason, exc.hint) from None
     if find_product(manifest.type_id) is None:
         cause = f"the product there calls itself {manifest.type_id}, which atl-sign does not know"
         yield Finding("link.manifest", "warning", cause, "check the base URL", link.name)

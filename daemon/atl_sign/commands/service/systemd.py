@@ -35,6 +35,7 @@ class Failure:
 
     cause: str
     hint: str
+    lacks_command: bool = False  # the unit names one that is not there
 
 
 class SystemdUnits:
@@ -167,7 +168,7 @@ class SystemdUnits:
         failure = find_failure(self._environment, self._show(SERVICE_UNIT)) if started.returncode != 0 else None
         if failure is not None:
             # The command has just been entered: another file of the unit, such as a drop-in of the user's, names another one.
-            hint = f"see what the unit runs: systemctl --user cat {SERVICE_UNIT}" if failure.hint == _INSTALL else failure.hint
+            hint = f"see what the unit runs: systemctl --user cat {SERVICE_UNIT}" if failure.lacks_command else failure.hint
             raise ServiceError(f"the units are linked, but the daemon {failure.cause}", hint)
         try:
             return ask_status(self._socket)
@@ -250,4 +251,5 @@ def find_failure(environment: Mapping[str, str], service: Mapping[str, str]) -> 
     return Failure(
         f"does not start: {words}{'; ' if words else ''}it {ended}{tries}",
         _INSTALL if status == _EXEC else hint or LOG_HINT,
+        lacks_command=status == _EXEC,
     )

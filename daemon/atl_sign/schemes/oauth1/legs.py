@@ -59,7 +59,7 @@ class Legs:
         if fields.get("oauth_callback_confirmed") != "true":
             # Without this the provider speaks OAuth 1.0, where somebody else's consent can be slipped in (facts section 1.4).
             raise ProviderRefusedError(
-                f"link {self._link.name}: the provider did not confirm the callback", "it speaks OAuth 1.0, not 1.0a"
+                "the provider did not confirm the callback", "it speaks OAuth 1.0, not 1.0a", link=self._link.name
             )
         return RequestToken(Secret(fields["oauth_token"]), Secret(fields["oauth_token_secret"]))
 

@@ -44,7 +44,7 @@ def explain_refusal(link: Link, consumer: Consumer, sent: Sent, clocks: Clocks, 
     base_string = _hide(base_string_of(sent.request, sent.authorization.reveal()), hidden)
     problem = shown["oauth_problem"]
     message, hint = explain_problem(problem, shown, link, base_string)
-    error = ProviderRefusedError(f"link {link.name}: {message}", hint, problem=problem)
+    error = ProviderRefusedError(message, hint, link=link.name, problem=problem)
     return Refusal(error, may_pass=offset_s is not None or problem == "nonce_used", clock_offset_s=offset_s)
 
 
@@ -59,13 +59,15 @@ def _explain_throw(link: Link, consumer: Consumer, clocks: Clocks) -> ProviderRe
     theirs = next((bits for bits in _KEY_BITS if bits != ours and _takes_signatures_of(link, consumer, clocks, bits)), None)
     if theirs is None:
         return ProviderRefusedError(
-            f"link {link.name}: the provider failed while it checked the signature (status 500, no oauth_problem)",
+            "the provider failed while it checked the signature (status 500, no oauth_problem)",
             "the provider's log says why",
+            link=link.name,
         )
     return ProviderRefusedError(
-        f"link {link.name}: the provider has another public key for this consumer: "
+        "the provider has another public key for this consumer: "
         f"it has {theirs} bits, this machine's has {ours} (signature_invalid)",
         ENTER_KEY,
+        link=link.name,
         problem="signature_invalid",
     )
 

@@ -150,5 +150,5 @@ def _is_verifier(text: str) -> bool:
 def _wrong_code(link: Link) -> ProviderRefusedError:
     """Return what `token_rejected` means in the last leg; everywhere else it means a token that is not known."""
     hint = f"type the code as the provider's page shows it; or begin again: atl-sign dance {link.name}"
-    message = f"link {link.name}: the provider does not take this code (token_rejected)"
-    return ProviderRefusedError(message, hint, problem="token_rejected")
+    message = "the provider does not take this code (token_rejected)"
+    return ProviderRefusedError(message, hint, link=link.name, problem="token_rejected")
