@@ -1,4 +1,4 @@
-"""The configuration file: read in parts, watched, rewritten whole or not at all."""
+"""The configuration file: watched, read as far as it can be used, rewritten whole or not at all."""
 
 import contextlib
 import os
@@ -17,30 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.base.errors import BadFieldsError, BadUrlError, ConfigBrokenError, ConfigUnwritableError, DaemonError
+from atl_sign.base.errors import ConfigBrokenError, ConfigUnwritableError
 from atl_sign.config.file import FILE_BYTES_MAX, ConfigFile, UntrustedConfigError
-from atl_sign.config.link_fields import link_from_fields, link_to_fields
+from atl_sign.config.link_fields import link_from_fields
 from atl_sign.config.links import Link
-from atl_sign.config.settings import BrokenFileError, ConfigProblem, Settings, parse_settings
+from atl_sign.config.settings import ConfigProblem, parse_settings
 from atl_sign.schemes.registry import SCHEME_SETTINGS
-
-GOOD = """\
-# Ours, by hand.
-[store]
-backend = "memory"  # for now
-
-# The old one.
-[links.jira]
-url = "https://h/jira"  # with the context path
-consumer_key = "ann"
-timeout_s = 60
-
-# Comments of people
-# who explain bamboo.
-[links.bamboo]
-consumer_key = "ann"
-url = "https://b"
-"""
+from tests.unit.config.config_lab import BROKEN, GOOD, problems
 
 
 def make(url: str = "https://new", name: str = "new", **settings: object) -> Link:
@@ -61,10 +44,6 @@ def written(path: Path) -> Path:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-def problems(settings: Settings) -> list[str]:
-    return [str(problem) for problem in settings.problems]
 
 
 # reading
@@ -101,33 +80,6 @@ def test_files_of_other_editors_are_read(path: Path, text: str) -> None:
 
     assert list(settings.links.by_name) == ["jira", "bamboo"]
     assert settings.problems == ()
-
-
-BROKEN = [
-    ('[links.bad]\nurl = "https://x\nconsumer_key = "k"\n', 2, "illegal character"),
-    ("[links.bad]\nurl = https://x\n", 2, "invalid value"),
-    ("\n\n[links.bad]\nconsumer_key 5\n", 4, "expected '='"),
-    ("[links.bad\n", 1, "expected ']'"),
-    ('[links."bad" ]\nurl = 1\nurl = 2\n', 3, "cannot overwrite a value"),
-    ('[links.bad]\nurl = """https://x\n', 2, "unterminated string"),
-    ('[links.jira]\nurl = "https://other"\n', 1, "cannot declare"),
-    ('[store]\nbackend = "file"\n', 1, "cannot declare"),
-    ("[links.bad]\nurl = " + "[" * 5000, None, "nested too deeply"),
-    ("[links.bad]\ntimeout_s = " + "9" * 5000 + "\n", None, "number too long"),
-]
-
-
-@pytest.mark.parametrize(("broken", "line", "cause"), BROKEN)
-def test_a_file_that_is_not_toml_is_named_with_its_line(broken: str, line: int | None, cause: str) -> None:
-    """Where a table ends that cannot be read nobody knows, so nothing of the file is used."""
-    with pytest.raises(BrokenFileError) as refused:
-        parse_settings(f"{GOOD}\n{broken}", SCHEME_SETTINGS)
-
-    problem = refused.value.problem
-    assert problem.line == (None if line is None else line + GOOD.count("\n") + 1)
-    assert problem.part == "file"
-    assert cause in problem.cause.lower()
-    assert problem.cause[0] == problem.cause[0].lower()
 
 
 @pytest.mark.parametrize(("broken", "line", "cause"), BROKEN)
@@ -181,52 +133,6 @@ def test_a_file_that_cannot_be_read_changes_nothing(written: Path, content: byte
     assert (config.settings().links.by_name, config.settings().problems) == ({}, ())
     written.write_text("nonsense\n")
     assert config.settings().links.by_name == {}  # what it said before it went is over
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("links = 5\n", "config.toml line 1, links: links is not a table of tables: write [links.NAME]"),
-        ("x = 1\n[[links]]\n", "config.toml line 1, x: no such setting|config.toml line 2, links: links is not a table"),
-        ("[links]\n\njira = 5\n", "config.toml line 3, links.jira: not a table: write [links.jira]"),
-        ('[links."my.link"]\nurl = 5\n', "config.toml line 1, links.my.link: url is not a text"),
-        ('[links.a]\nurl = "https://x"\n', "config.toml line 1, links.a: consumer_key is missing"),
-        ('[links."a b"]\n', "config.toml line 1, links.a b: a link's name is"),
-        ('links.a.url = "ftp://x"\nlinks.a.consumer_key = "k"\n', "config.toml line 1, links.a: url: the URL is neither http"),
-        ("[links.a]\nproxi = 1\n", "config.toml line 1, links.a: no such setting: proxi"),
-        ("[store]\nbackend = 5\n", "config.toml line 2, store.backend: not a text"),
-        ("store = 5\n", "config.toml line 1, store: not a table: write [store]"),
-        ('[store]\nbackend = "memory"\nextra = 1\n', "config.toml line 3, store.extra: no such setting"),
-        ("[stor]\n", "config.toml line 1, stor: no such setting"),
-        ('"q uoted" = 1\n', "config.toml line 1, q uoted: no such setting"),
-        ('"q\\u0075oted" = 1\n', "config.toml, quoted: no such setting"),
-    ],
-)
-def test_each_wrong_setting_is_named_with_its_line(text: str, expected: str) -> None:
-    """The parts that can be read are; each other part is told."""
-    settings = parse_settings(text, SCHEME_SETTINGS)
-
-    found = sorted(problems(settings))
-    assert len(found) == len(expected.split("|"))
-    for problem, words in zip(found, sorted(expected.split("|")), strict=True):
-        assert problem.startswith(words)
-
-
-def test_ten_thousand_wrong_tables_are_reported_in_time() -> None:
-    """Each with its line, in one reading: a search of the whole text for each took 14 s, while nobody was answered."""
-    text = "".join(f"[links.wrong{number}]\nurl = 5\n[links.other{number}]\nx = 1\n" for number in range(5000))
-    began_at = time.process_time()
-
-    settings = parse_settings(text, SCHEME_SETTINGS)
-
-    assert time.process_time() - began_at < 3
-    assert [problem.line for problem in settings.problems] == [*range(1, 20_001, 2)]
-
-
-def test_an_empty_store_table_is_fine() -> None:
-    """Nothing is set, so nothing is wrong."""
-    assert parse_settings("[store]\n", SCHEME_SETTINGS).problems == ()
-    assert parse_settings("[store]\n", SCHEME_SETTINGS).store_backend is None
 
 
 def test_a_file_that_is_not_utf_8_is_named(path: Path) -> None:
@@ -804,110 +710,3 @@ def test_kill_9_at_any_moment_leaves_the_old_or_the_new(path: Path) -> None:
     assert seen <= {"one", "two"}
     ConfigFile(path, SCHEME_SETTINGS).put_link(make())  # what a killed one left behind does not disturb
     assert "new" in ConfigFile(path, SCHEME_SETTINGS).settings().links.by_name
-
-
-# fields
-
-
-def test_fields_and_links_are_two_views_of_one_thing() -> None:
-    """All settings, there and back."""
-    fields = {
-        "url": "https://h:8443/jira",
-        "scheme": "oauth1",
-        "consumer_key": "ann",
-        "signing_url": "http://inner:8080",
-        "ca_bundle": "/etc/ca.pem",
-        "client_cert": "/etc/me.pem",
-        "proxy": "http://proxy:3128",
-        "timeout_s": 12.5,
-        "allow_insecure": True,
-        "git": "read",
-        "git_days": 30,
-        "default": True,
-    }
-
-    link = link_from_fields("jira", fields, SCHEME_SETTINGS)
-
-    assert link_to_fields(link) == fields
-    assert link_from_fields("jira", link_to_fields(link), SCHEME_SETTINGS) == link
-    minimal = link_from_fields("jira", {"url": "https://h/", "consumer_key": "ann"}, SCHEME_SETTINGS)
-    defaults = {"scheme": "oauth1", "timeout_s": 30.0, "allow_insecure": False, "default": False}
-    assert link_to_fields(minimal) == {**dict.fromkeys(fields), "url": "https://h", "consumer_key": "ann"} | defaults
-    assert link_from_fields("jira", link_to_fields(minimal), SCHEME_SETTINGS) == minimal
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "words"),
-    [
-        ({"url": None}, BadFieldsError, "url is missing"),
-        ({"consumer_key": None}, BadFieldsError, "consumer_key is missing"),
-        ({"url": 5}, BadFieldsError, "url is not a text"),
-        ({"url": "https://u:p@h"}, BadUrlError, "url: the URL carries a user name"),
-        ({"signing_url": "https://h?x"}, BadUrlError, "signing_url: a base URL has no query"),
-        ({"consumer_key": "a b"}, BadFieldsError, "consumer_key is not 1 to 255"),
-        ({"consumer_key": ""}, BadFieldsError, "consumer_key is not 1 to 255"),
-        ({"extra": 1, "another": 2}, BadFieldsError, "no such setting: another, extra"),
-        ({"ca_bundle": "ca.pem"}, BadFieldsError, "ca_bundle is not an absolute path"),
-        ({"client_cert": "/a\0b"}, BadFieldsError, "client_cert holds a control character"),
-        ({"ca_bundle": ["/a"]}, BadFieldsError, "ca_bundle is not a text"),
-        ({"proxy": "proxy:3128"}, BadFieldsError, "proxy is not of the form"),
-        ({"proxy": "http://user:secret@proxy"}, BadFieldsError, "proxy is not of the form"),
-        ({"proxy": "http://p\n"}, BadFieldsError, "proxy holds a control character"),
-        ({"proxy": "http://\0"}, BadFieldsError, "proxy holds a control character"),
-        ({"ca_bundle": "/\x1b[2J"}, BadFieldsError, "ca_bundle holds a control character"),
-        ({"ca_bundle": "/\ud800"}, BadFieldsError, "ca_bundle holds a control character"),
-        ({"url": "https://h/\x7f"}, BadFieldsError, "url holds a control character"),
-        ({"signing_url": "https://h\n"}, BadFieldsError, "signing_url holds a control character"),
-        ({"consumer_key": "a\x85"}, BadFieldsError, "consumer_key holds a control character"),
-        ({"timeout_s": 0}, BadFieldsError, "timeout_s is not a number of seconds from 1 to 300"),
-        ({"timeout_s": 301}, BadFieldsError, "timeout_s"),
-        ({"timeout_s": True}, BadFieldsError, "timeout_s"),
-        ({"timeout_s": "30"}, BadFieldsError, "timeout_s"),
-        ({"timeout_s": float("nan")}, BadFieldsError, "timeout_s"),
-        ({"allow_insecure": 1}, BadFieldsError, "allow_insecure is neither true nor false"),
-        ({"allow_insecure": "no"}, BadFieldsError, "allow_insecure is neither true nor false"),
-        ({"git": "all"}, BadFieldsError, "git is neither read nor write"),
-        ({"git": ["read"]}, BadFieldsError, "git is neither read nor write"),
-        ({"git_days": 0}, BadFieldsError, "git_days is not a whole number from 1 to 90"),
-        ({"git_days": 91}, BadFieldsError, "git_days"),
-        ({"git_days": 7.0}, BadFieldsError, "git_days"),
-        ({"git_days": True}, BadFieldsError, "git_days"),
-        ({"git_days": "7"}, BadFieldsError, "git_days"),
-    ],
-)
-def test_a_wrong_field_is_named_and_its_value_is_not(changes: dict[str, object], error: type[DaemonError], words: str) -> None:
-    """The message says which setting, and what it should be."""
-    with pytest.raises(error, match=words) as refused:
-        link_from_fields("jira", {"url": "https://h", "consumer_key": "ann", **changes}, SCHEME_SETTINGS)
-
-    assert "secret" not in str(refused.value)
-
-
-@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "x" * 65, "ä"])
-def test_a_name_is_a_word(name: str) -> None:
-    """It stands in addresses, file tables and commands."""
-    with pytest.raises(BadFieldsError, match="a link's name is"):
-        link_from_fields(name, {"url": "https://h", "consumer_key": "ann"}, SCHEME_SETTINGS)
-
-
-@pytest.mark.parametrize(
-    ("text", "idle_exit_s", "problem"),
-    [
-        ("", 1800.0, None),
-        ("[daemon]\n", 1800.0, None),
-        ("[daemon]\nidle_exit_minutes = 0\n", 0.0, None),
-        ("[daemon]\nidle_exit_minutes = 1.5\n", 90.0, None),
-        ("[daemon]\nidle_exit_minutes = -1\n", 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
-        ("[daemon]\nidle_exit_minutes = true\n", 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
-        ("[daemon]\nidle_exit_minutes = nan\n", 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
-        ('[daemon]\nidle_exit_minutes = "5"\n', 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
-        ("[daemon]\nidle = 5\n", 1800.0, "config.toml line 2, daemon.idle: no such setting"),
-        ("daemon = 5\n", 1800.0, "config.toml line 1, daemon: not a table: write [daemon]"),
-    ],
-)
-def test_the_idle_time_and_what_is_wrong_with_it(text: str, idle_exit_s: float, problem: str | None) -> None:
-    """A number of minutes from 0 to a year; anything else is told, and the default holds."""
-    settings = parse_settings(text, SCHEME_SETTINGS)
-
-    assert settings.idle_exit_s == idle_exit_s
-    assert [str(each)[: len(problem or "")] for each in settings.problems] == ([] if problem is None else [problem])

@@ -1,4 +1,4 @@
-"""Links of several schemes: each has the settings that its scheme gives it, and no others."""
+"""A link out of its settings and back: each has those of every link and those of its scheme, and no others."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from atl_sign.api.schemas import make_link_answer, make_link_fields
-from atl_sign.base.errors import BadFieldsError
+from atl_sign.base.errors import BadFieldsError, BadUrlError, DaemonError
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.link_fields import link_from_fields, link_settings, link_to_fields
@@ -154,3 +154,84 @@ def test_a_choice_of_one_scheme_is_not_offered() -> None:
     assert "scheme" not in link_settings(SCHEME_SETTINGS)
     assert list(link_settings(THREE))[:5] == ["url", "scheme", "consumer_key", "signing_url", "user"]
     assert link_settings(THREE)["scheme"].option == "--scheme oauth1|bearer|basic"
+
+
+def test_fields_and_links_are_two_views_of_one_thing() -> None:
+    """All settings, there and back."""
+    fields = {
+        "url": "https://h:8443/jira",
+        "scheme": "oauth1",
+        "consumer_key": "ann",
+        "signing_url": "http://inner:8080",
+        "ca_bundle": "/etc/ca.pem",
+        "client_cert": "/etc/me.pem",
+        "proxy": "http://proxy:3128",
+        "timeout_s": 12.5,
+        "allow_insecure": True,
+        "git": "read",
+        "git_days": 30,
+        "default": True,
+    }
+
+    link = link_from_fields("jira", fields, SCHEME_SETTINGS)
+
+    assert link_to_fields(link) == fields
+    assert link_from_fields("jira", link_to_fields(link), SCHEME_SETTINGS) == link
+    minimal = link_from_fields("jira", {"url": "https://h/", "consumer_key": "ann"}, SCHEME_SETTINGS)
+    defaults = {"scheme": "oauth1", "timeout_s": 30.0, "allow_insecure": False, "default": False}
+    assert link_to_fields(minimal) == {**dict.fromkeys(fields), "url": "https://h", "consumer_key": "ann"} | defaults
+    assert link_from_fields("jira", link_to_fields(minimal), SCHEME_SETTINGS) == minimal
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"url": None}, BadFieldsError, "url is missing"),
+        ({"consumer_key": None}, BadFieldsError, "consumer_key is missing"),
+        ({"url": 5}, BadFieldsError, "url is not a text"),
+        ({"url": "https://u:p@h"}, BadUrlError, "url: the URL carries a user name"),
+        ({"signing_url": "https://h?x"}, BadUrlError, "signing_url: a base URL has no query"),
+        ({"consumer_key": "a b"}, BadFieldsError, "consumer_key is not 1 to 255"),
+        ({"consumer_key": ""}, BadFieldsError, "consumer_key is not 1 to 255"),
+        ({"extra": 1, "another": 2}, BadFieldsError, "no such setting: another, extra"),
+        ({"ca_bundle": "ca.pem"}, BadFieldsError, "ca_bundle is not an absolute path"),
+        ({"client_cert": "/a\0b"}, BadFieldsError, "client_cert holds a control character"),
+        ({"ca_bundle": ["/a"]}, BadFieldsError, "ca_bundle is not a text"),
+        ({"proxy": "proxy:3128"}, BadFieldsError, "proxy is not of the form"),
+        ({"proxy": "http://user:secret@proxy"}, BadFieldsError, "proxy is not of the form"),
+        ({"proxy": "http://p\n"}, BadFieldsError, "proxy holds a control character"),
+        ({"proxy": "http://\0"}, BadFieldsError, "proxy holds a control character"),
+        ({"ca_bundle": "/\x1b[2J"}, BadFieldsError, "ca_bundle holds a control character"),
+        ({"ca_bundle": "/\ud800"}, BadFieldsError, "ca_bundle holds a control character"),
+        ({"url": "https://h/\x7f"}, BadFieldsError, "url holds a control character"),
+        ({"signing_url": "https://h\n"}, BadFieldsError, "signing_url holds a control character"),
+        ({"consumer_key": "a\x85"}, BadFieldsError, "consumer_key holds a control character"),
+        ({"timeout_s": 0}, BadFieldsError, "timeout_s is not a number of seconds from 1 to 300"),
+        ({"timeout_s": 301}, BadFieldsError, "timeout_s"),
+        ({"timeout_s": True}, BadFieldsError, "timeout_s"),
+        ({"timeout_s": "30"}, BadFieldsError, "timeout_s"),
+        ({"timeout_s": float("nan")}, BadFieldsError, "timeout_s"),
+        ({"allow_insecure": 1}, BadFieldsError, "allow_insecure is neither true nor false"),
+        ({"allow_insecure": "no"}, BadFieldsError, "allow_insecure is neither true nor false"),
+        ({"git": "all"}, BadFieldsError, "git is neither read nor write"),
+        ({"git": ["read"]}, BadFieldsError, "git is neither read nor write"),
+        ({"git_days": 0}, BadFieldsError, "git_days is not a whole number from 1 to 90"),
+        ({"git_days": 91}, BadFieldsError, "git_days"),
+        ({"git_days": 7.0}, BadFieldsError, "git_days"),
+        ({"git_days": True}, BadFieldsError, "git_days"),
+        ({"git_days": "7"}, BadFieldsError, "git_days"),
+    ],
+)
+def test_a_wrong_field_is_named_and_its_value_is_not(changes: dict[str, object], error: type[DaemonError], words: str) -> None:
+    """The message says which setting, and what it should be."""
+    with pytest.raises(error, match=words) as refused:
+        link_from_fields("jira", {"url": "https://h", "consumer_key": "ann", **changes}, SCHEME_SETTINGS)
+
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "x" * 65, "ä"])
+def test_a_name_is_a_word(name: str) -> None:
+    """It stands in addresses, file tables and commands."""
+    with pytest.raises(BadFieldsError, match="a link's name is"):
+        link_from_fields(name, {"url": "https://h", "consumer_key": "ann"}, SCHEME_SETTINGS)

@@ -1,0 +1,91 @@
+"""The text of the configuration file: links and settings out of it, and each wrong one named with its line."""
+
+import time
+
+import pytest
+
+from atl_sign.config.settings import BrokenFileError, parse_settings
+from atl_sign.schemes.registry import SCHEME_SETTINGS
+from tests.unit.config.config_lab import BROKEN, GOOD, problems
+
+
+@pytest.mark.parametrize(("broken", "line", "cause"), BROKEN)
+def test_a_file_that_is_not_toml_is_named_with_its_line(broken: str, line: int | None, cause: str) -> None:
+    """Where a table ends that cannot be read nobody knows, so nothing of the file is used."""
+    with pytest.raises(BrokenFileError) as refused:
+        parse_settings(f"{GOOD}\n{broken}", SCHEME_SETTINGS)
+
+    problem = refused.value.problem
+    assert problem.line == (None if line is None else line + GOOD.count("\n") + 1)
+    assert problem.part == "file"
+    assert cause in problem.cause.lower()
+    assert problem.cause[0] == problem.cause[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("links = 5\n", "config.toml line 1, links: links is not a table of tables: write [links.NAME]"),
+        ("x = 1\n[[links]]\n", "config.toml line 1, x: no such setting|config.toml line 2, links: links is not a table"),
+        ("[links]\n\njira = 5\n", "config.toml line 3, links.jira: not a table: write [links.jira]"),
+        ('[links."my.link"]\nurl = 5\n', "config.toml line 1, links.my.link: url is not a text"),
+        ('[links.a]\nurl = "https://x"\n', "config.toml line 1, links.a: consumer_key is missing"),
+        ('[links."a b"]\n', "config.toml line 1, links.a b: a link's name is"),
+        ('links.a.url = "ftp://x"\nlinks.a.consumer_key = "k"\n', "config.toml line 1, links.a: url: the URL is neither http"),
+        ("[links.a]\nproxi = 1\n", "config.toml line 1, links.a: no such setting: proxi"),
+        ("[store]\nbackend = 5\n", "config.toml line 2, store.backend: not a text"),
+        ("store = 5\n", "config.toml line 1, store: not a table: write [store]"),
+        ('[store]\nbackend = "memory"\nextra = 1\n', "config.toml line 3, store.extra: no such setting"),
+        ("[stor]\n", "config.toml line 1, stor: no such setting"),
+        ('"q uoted" = 1\n', "config.toml line 1, q uoted: no such setting"),
+        ('"q\\u0075oted" = 1\n', "config.toml, quoted: no such setting"),
+    ],
+)
+def test_each_wrong_setting_is_named_with_its_line(text: str, expected: str) -> None:
+    """The parts that can be read are; each other part is told."""
+    settings = parse_settings(text, SCHEME_SETTINGS)
+
+    found = sorted(problems(settings))
+    assert len(found) == len(expected.split("|"))
+    for problem, words in zip(found, sorted(expected.split("|")), strict=True):
+        assert problem.startswith(words)
+
+
+def test_ten_thousand_wrong_tables_are_reported_in_time() -> None:
+    """Each with its line, in one reading: a search of the whole text for each took 14 s, while nobody was answered."""
+    text = "".join(f"[links.wrong{number}]\nurl = 5\n[links.other{number}]\nx = 1\n" for number in range(5000))
+    began_at = time.process_time()
+
+    settings = parse_settings(text, SCHEME_SETTINGS)
+
+    assert time.process_time() - began_at < 3
+    assert [problem.line for problem in settings.problems] == [*range(1, 20_001, 2)]
+
+
+def test_an_empty_store_table_is_fine() -> None:
+    """Nothing is set, so nothing is wrong."""
+    assert parse_settings("[store]\n", SCHEME_SETTINGS).problems == ()
+    assert parse_settings("[store]\n", SCHEME_SETTINGS).store_backend is None
+
+
+@pytest.mark.parametrize(
+    ("text", "idle_exit_s", "problem"),
+    [
+        ("", 1800.0, None),
+        ("[daemon]\n", 1800.0, None),
+        ("[daemon]\nidle_exit_minutes = 0\n", 0.0, None),
+        ("[daemon]\nidle_exit_minutes = 1.5\n", 90.0, None),
+        ("[daemon]\nidle_exit_minutes = -1\n", 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
+        ("[daemon]\nidle_exit_minutes = true\n", 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
+        ("[daemon]\nidle_exit_minutes = nan\n", 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
+        ('[daemon]\nidle_exit_minutes = "5"\n', 1800.0, "config.toml line 2, daemon.idle_exit_minutes: not a number of minutes"),
+        ("[daemon]\nidle = 5\n", 1800.0, "config.toml line 2, daemon.idle: no such setting"),
+        ("daemon = 5\n", 1800.0, "config.toml line 1, daemon: not a table: write [daemon]"),
+    ],
+)
+def test_the_idle_time_and_what_is_wrong_with_it(text: str, idle_exit_s: float, problem: str | None) -> None:
+    """A number of minutes from 0 to a year; anything else is told, and the default holds."""
+    settings = parse_settings(text, SCHEME_SETTINGS)
+
+    assert settings.idle_exit_s == idle_exit_s
+    assert [str(each)[: len(problem or "")] for each in settings.problems] == ([] if problem is None else [problem])
