@@ -113,7 +113,7 @@ _atl_sign_options() {
 	service:status) _atl_sign_offer --json --help ;;
 	service:*) _atl_sign_offer --help ;;
 	demo:*) _atl_sign_offer --no-browser --help ;;
-	sandbox:*) _atl_sign_offer --port --product --product-version --cloud --scoped-only --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life --token-days-max --tokens-must-expire --refusals --help ;;
+	sandbox:*) _atl_sign_offer --port --product --product-version --cloud --scoped-only --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life --token-days-max --tokens-must-expire --no-signed-tokens --refusals --help ;;
 	help:*) _atl_sign_offer --help ;;
 	esac
 }

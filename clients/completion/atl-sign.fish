@@ -286,6 +286,7 @@ complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-life -d 'life of an 
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l request-token-life -d 'life of a request token'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-days-max -d 'for how long at most a user may ask for a personal access token'
 complete -c atl-sign -n '__atl_sign_at sandbox' -l tokens-must-expire -d 'refuse a personal access token without an end, as an administrator can demand it'
+complete -c atl-sign -n '__atl_sign_at sandbox' -l no-signed-tokens -d 'refuse a signed request that makes a personal access token, except at Bitbucket'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l refusals -a 'both newline header body page' -d 'how an OAuth problem arrives'
 
 complete -c atl-sign -n '__atl_sign_at help' -s h -l help -d 'print what the command does'

@@ -10,7 +10,7 @@ import pytest
 from atl_sign.sandbox import PRODUCTS, ApproveError, Sandbox
 from atl_sign.sandbox.__main__ import main
 from tests.sandbox.browser import Browser, heading, hidden_fields
-from tests.sandbox.consumer import FORM, JSON, NO_CHECK, WHO_AM_I, Clock, Consumer, Reply, send
+from tests.sandbox.consumer import FORM, JSON, NO_CHECK, WHO_AM_I, Clock, Consumer, KeyPair, Reply, send
 from tests.sandbox.test_applinks import basic
 
 DAY_S = 86_400
@@ -213,6 +213,23 @@ def test_signed_request_makes_a_token(danced: Callable[[str], Consumer], provide
 
         assert made.status == status
         assert who(provider, product, bearer(made.json[field])) == "alice"
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_signed_request_may_be_refused_a_token(product: str, key_pair: KeyPair, clock: Clock) -> None:
+    """No source says that Jira, Confluence and Bamboo take one (facts section 14); Bitbucket does (section 9)."""
+    calls = {"jira": ("POST", PAT), "confluence": ("POST", PAT), "bamboo": ("POST", BAMBOO), "bitbucket": ("PUT", BITBUCKET)}
+    method, path = calls[product]
+    fields = {"name": "x", "permissions": ["REPO_READ"] if product == "bitbucket" else ["READ"]}
+    with Sandbox([product], clock=clock, signed_makes_tokens=False) as provider:
+        consumer = Consumer(provider, product, key_pair, clock)
+        consumer.dance()
+
+        signed = consumer.call(method, path, json.dumps(fields), JSON)
+        by_password = post(consumer.base + path, {**fields, "name": "y"}, basic("alice"), method)
+
+    assert signed.status == (200 if product == "bitbucket" else 403)
+    assert by_password.status in (200, 201)
 
 
 def test_bamboo_tokens(provider: Sandbox, clock: Clock) -> None:

@@ -1,5 +1,6 @@
 """
-A provider to try against: what Bamboo, Jira, Confluence and Bitbucket do with OAuth 1.0a, and a little of their REST.
+A provider to try against: Bamboo, Jira, Confluence and Bitbucket with OAuth 1.0a and personal access tokens, Atlassian Cloud
+with API tokens, and a few REST calls of each.
 
 Apart from the rest of the package: it imports nothing of it and verifies by code of its own, so that two implementations meet
 in every test. What it imitates and what it does not is in docs/sandbox.md.

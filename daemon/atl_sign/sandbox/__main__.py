@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             request_token_life_s=options.request_token_life,
             token_days_max=options.token_days_max,
             tokens_must_expire=options.tokens_must_expire,
+            signed_makes_tokens=not options.no_signed_tokens,
             refusals=options.refusals,
         )
         cloud = _make_cloud(options, sandbox.clock) if options.cloud else None
@@ -69,7 +70,7 @@ def _make_cloud(options: argparse.Namespace, clock: Callable[[], float]) -> Clou
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="atl-sign sandbox",
-        description="A provider to try against: OAuth 1.0a and a little REST of four products, on 127.0.0.1, all in memory.",
+        description="A provider to try against: four products with OAuth 1.0a and tokens, on 127.0.0.1, all in memory.",
         epilog="Users are alice, bob and admin, at Cloud alice@example.com and so on; each password is the name.",
     )
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="port to listen on; 0, the default, is any free one")
@@ -107,7 +108,12 @@ def _make_parser() -> argparse.ArgumentParser:
         metavar="DAYS",
         help="for how long at most a user may ask for a personal access token",
     )
-    trouble.add_argument("--tokens-must-expire", action="store_true", help="refuse personal access tokens without an end")
+    trouble.add_argument("--tokens-must-expire", action="store_true", help="refuse personal access tokens that do not expire")
+    trouble.add_argument(
+        "--no-signed-tokens",
+        action="store_true",
+        help="refuse a signed request that makes a personal access token, except at Bitbucket",
+    )
     trouble.add_argument("--scoped-only", action="store_true", help="with --cloud: the gateway refuses API tokens without scopes")
     trouble.add_argument(
         "--refusals",

@@ -49,6 +49,7 @@ class Sandbox:
         request_token_life_s: float = REQUEST_TOKEN_LIFE_S,
         token_days_max: int = DAYS_MAX,
         tokens_must_expire: bool = False,
+        signed_makes_tokens: bool = True,
         refusals: RefusalForm = "both",
     ) -> None:
         """
@@ -66,6 +67,7 @@ class Sandbox:
             request_token_life_s: a request token's.
             token_days_max: for how many days an administrator lets personal access tokens live.
             tokens_must_expire: whether an administrator refuses personal access tokens without an end.
+            signed_makes_tokens: whether an OAuth 1.0a signature makes personal access tokens; at Bitbucket it does in any case.
             refusals: how an OAuth problem arrives, as of `problems.make_problem_answer`.
 
         Raises:
@@ -82,7 +84,10 @@ class Sandbox:
         for name in products:
             product = replace(PRODUCTS[name], version=versions.get(name, PRODUCTS[name].version))
             tokens = TokenStore(
-                product.tokens.prefix, token_days_max, must_expire=tokens_must_expire and product.has_expiring_tokens
+                product.tokens.prefix,
+                token_days_max,
+                must_expire=tokens_must_expire and product.has_expiring_tokens,
+                refuses_signed=not signed_makes_tokens and name != BITBUCKET.type_id,
             )
             state = SiteState(self._now, token_life_s, request_token_life_s, tokens)
             path = f"/{name}" if context_path is None else context_path.rstrip("/")

@@ -32,9 +32,11 @@ def create_token(call: Call, fields: Mapping[str, Any], days_field: str) -> Pers
         days_field: holds the token's life in days; without it the token does not end.
 
     Raises:
-        RefusalError: 401 or 400.
+        RefusalError: 401, 403 or 400.
     """
     user, now = call.require_user(), call.state.clock()
+    if call.verdict == "signed" and call.state.tokens.refuses_signed:
+        raise RefusalError(403, "An OAuth request cannot create access tokens.")
     if fields.get(days_field) is not None and not call.site.product.has_expiring_tokens:
         raise RefusalError(400, f"{days_field} is not a field of an access token.")
     days = _read_days(fields, days_field, call.state.tokens.days_max)

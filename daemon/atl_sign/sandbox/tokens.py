@@ -26,7 +26,15 @@ class PersonalToken:
 class TokenStore:
     """Every user's tokens."""
 
-    def __init__(self, prefix: str = "", days_max: int = DAYS_MAX, *, must_expire: bool = False, random_bytes: int = 20) -> None:
+    def __init__(
+        self,
+        prefix: str = "",
+        days_max: int = DAYS_MAX,
+        *,
+        must_expire: bool = False,
+        refuses_signed: bool = False,
+        random_bytes: int = 20,
+    ) -> None:
         """
         Begin with none.
 
@@ -34,10 +42,12 @@ class TokenStore:
             prefix: what each secret begins with.
             days_max: for how many days a user may ask for a token at most.
             must_expire: whether a user has to name the days.
+            refuses_signed: whether an OAuth 1.0a signature does not suffice for making one.
             random_bytes: how many bytes of each secret are random.
         """
         self.days_max = days_max
         self.must_expire = must_expire
+        self.refuses_signed = refuses_signed
         self._prefix = prefix
         self._random_bytes = random_bytes
         self._tokens: dict[str, PersonalToken] = {}

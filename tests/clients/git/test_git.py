@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from atl_sign.sandbox import Sandbox, git_backend
+from atl_sign.sandbox import Sandbox, git_access
 from tests.clients.git.conftest import ATL_SIGN, HELPER, Lab
 from tests.lab import Daemon
 
@@ -335,7 +335,7 @@ def test_a_daemon_in_trouble(trouble: str, lab: Lab) -> None:
 
 def test_a_realm_that_is_not_utf_8(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A newer git passes the server's challenge on as it came: from a 401, from `git credential fill`, and by hand."""
-    monkeypatch.setattr(git_backend, "CHALLENGE", 'Basic realm="B\xfccher"')
+    monkeypatch.setattr(git_access, "CHALLENGE", 'Basic realm="B\xfccher"')
     lab.works("clone", "-q", lab.url, "one")
 
     secret = lab.tokens()[0].secret.encode()

@@ -264,6 +264,10 @@ SANDBOX = Command(
                     "--tokens-must-expire",
                     "refuse a personal access token without an end, as an administrator can demand it",
                 ),
+                Option(
+                    "--no-signed-tokens",
+                    "refuse a signed request that makes a personal access token, except at Bitbucket",
+                ),
                 Option("--refusals", "how an OAuth problem arrives", "FORM", "both newline header body page"),
             ),
         ),
