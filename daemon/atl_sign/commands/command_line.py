@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from atl_sign.commands.table.rows import JSON, Command, Form, Option, help_of, usage_of
 
-_LIKE = 0.7  # difflib's measure, from 0 to 1
+_LIKE = 0.65  # difflib's measure, from 0 to 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -121,7 +121,8 @@ def _form_of(command: Command, words: Sequence[str]) -> Form:
 
 def _check(command: Command, form: Form, arguments: Sequence[str], options: dict[str, str]) -> None:
     own = {option.name: option for option in form.options}
-    foreign = next((name for name in options if name not in own and name != JSON.name), None)
+    taken_by_all = JSON.name if command.has_json else ""
+    foreign = next((name for name in options if name not in own and taken_by_all != name), None)
     if foreign is not None:
         raise UsageError(f"{command.name} {form.verb} does not take {foreign}", usage_of(command))
     for option in own.values():
