@@ -13,11 +13,13 @@ from atl_sign.config.link_command import format_link_command
 from atl_sign.config.link_fields import link_from_fields, link_settings, link_to_fields
 from atl_sign.config.setting import Setting, Text
 from atl_sign.config.settings import parse_settings
+from atl_sign.schemes.oauth1.settings import SETTINGS
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from tests.tools.write_docs import with_settings
 
 USER = Setting("user", Text("[^:]{1,255}", "is not 1 to 255 characters without a colon"), is_needed=True, is_kept=True)
-THREE = {**SCHEME_SETTINGS, "bearer": (), "basic": (USER,)}
+ONE = {"oauth1": SETTINGS}
+THREE = {**ONE, "bearer": (), "basic": (USER,)}
 URL = "https://jira.example.com"
 
 # As version 0.9 wrote it: no link named a scheme.
@@ -33,7 +35,7 @@ default = true
 """
 
 
-@pytest.mark.parametrize("schemes", [SCHEME_SETTINGS, THREE])
+@pytest.mark.parametrize("schemes", [ONE, THREE, SCHEME_SETTINGS])
 def test_a_link_that_names_no_scheme_is_oauth1(schemes: dict[str, tuple[Setting, ...]]) -> None:
     """Files that were written before there were others mean what they meant."""
     settings = parse_settings(OLD, schemes)
@@ -134,7 +136,7 @@ def test_an_answer_has_only_the_settings_of_its_scheme() -> None:
 
     assert (answer["scheme"], answer["consumer_key"], answer["user"]) == ("bearer", None, None)
     with pytest.raises(ValidationError):
-        make_link_answer(link_settings({"oauth1": THREE["oauth1"]}).values())(name="jira", **link_to_fields(link))
+        make_link_answer(link_settings(ONE).values())(name="jira", **link_to_fields(link))
     assert make_link_fields(link_settings(THREE).values()).model_validate({"url": URL, "scheme": "bearer"})
 
 
@@ -151,7 +153,7 @@ def test_the_documentation_says_which_scheme_needs_a_setting() -> None:
 
 def test_a_choice_of_one_scheme_is_not_offered() -> None:
     """With several it stands behind the URL, before what it decides about."""
-    assert "scheme" not in link_settings(SCHEME_SETTINGS)
+    assert "scheme" not in link_settings(ONE)
     assert list(link_settings(THREE))[:5] == ["url", "scheme", "consumer_key", "signing_url", "user"]
     assert link_settings(THREE)["scheme"].option == "--scheme oauth1|bearer|basic"
 

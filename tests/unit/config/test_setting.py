@@ -14,7 +14,8 @@ from atl_sign.config.link_fields import link_from_fields, link_settings, link_to
 from atl_sign.config.links import Link
 from atl_sign.config.setting import Choice, Number, Setting, Switch, Text, setting, settings_of
 from atl_sign.config.settings import parse_settings
-from atl_sign.schemes.registry import LINK_SETTINGS, SCHEME_SETTINGS
+from atl_sign.schemes.oauth1.settings import SETTINGS
+from atl_sign.schemes.registry import LINK_SETTINGS
 from tests.tools.write_docs import with_settings
 
 REALM = Setting(
@@ -27,7 +28,8 @@ REALM = Setting(
     example="in",
     docs="`in` or `out`",
 )
-WIDER = {"oauth1": (*SCHEME_SETTINGS["oauth1"], REALM)}
+ONE = {"oauth1": SETTINGS}
+WIDER = {"oauth1": (*SETTINGS, REALM)}
 FIELDS = {"url": "https://h", "consumer_key": "ann", "realm": "in"}
 
 
@@ -43,7 +45,7 @@ def test_one_more_row_is_read_and_written(tmp_path: Path) -> None:
     assert settings.links.get("a").own.get("realm") == "in"
     assert link_to_fields(settings.links.get("a"))["realm"] == "in"
     with pytest.raises(BadFieldsError, match=r"^no such setting: realm$"):
-        link_from_fields("a", FIELDS, SCHEME_SETTINGS)
+        link_from_fields("a", FIELDS, ONE)
 
 
 def test_one_more_row_is_refused_by_its_kind() -> None:
@@ -100,7 +102,7 @@ def test_every_field_of_a_link_is_a_setting() -> None:
 
 def test_options_have_their_words() -> None:
     """Help, completion and man page are made of them."""
-    options = {row.flag: row.metavar for row in LINK_SETTINGS.values() if row.flag}
+    options = {row.flag: row.metavar for row in link_settings(ONE).values() if row.flag}
 
     assert options == {
         "--consumer-key": "KEY",
