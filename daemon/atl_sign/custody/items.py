@@ -68,7 +68,9 @@ class Kept(Generic[_T]):
 
     def of(self, link: Link) -> _T | None:
         """Return the value if it was given for *link* as that is now."""
-        return self.value if self.owner == owner_of(link) else None
+        owner = self.owner
+        is_its = owner.scheme == link.scheme and owner.url == str(link.url) and owner.client == link.client
+        return self.value if is_its else None
 
 
 class Payload(Protocol):

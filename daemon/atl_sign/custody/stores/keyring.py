@@ -82,7 +82,7 @@ class KeyringStore:
         text = json.dumps(value.reveal())
 
         def keep(keyring: Any) -> bool:
-            with alone(self._lock_file, self._timeout_s):
+            with alone(self._lock_file, self._timeout_s / 2):  # before the caller gives up
                 if if_version is not None:
                     check_version(name, _read(keyring, name), if_version)
                 keyring.set_password(SERVICE, name, text)
@@ -96,7 +96,7 @@ class KeyringStore:
         """See `Store.delete`."""
 
         def remove(keyring: Any) -> bool:
-            with alone(self._lock_file, self._timeout_s):
+            with alone(self._lock_file, self._timeout_s / 2):
                 if keyring.get_password(SERVICE, name) is not None:
                     keyring.delete_password(SERVICE, name)
                 return keyring.get_password(SERVICE, name) is None
