@@ -19,7 +19,7 @@ class Person:
     def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str], folder: Path | None = None) -> None:
         self._master, slave = pty.openpty()
         self._process = subprocess.Popen(
-            ["setsid", "--wait", "--ctty", *command],
+            ["env", "--default-signal", "setsid", "--wait", "--ctty", *command],  # under nohup, signals are ignored
             stdin=slave,
             stdout=slave,
             stderr=slave,

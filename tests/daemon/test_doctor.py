@@ -503,6 +503,16 @@ def test_the_report_has_the_end_of_a_long_log(daemon: Daemon) -> None:
     assert long == [f"message {number}" for number in range(50, 150)]
 
 
+def test_signals_that_the_caller_ignores_change_no_result(daemon: Daemon) -> None:
+    """With SIGCHLD ignored, Python takes the status of each program for 0; the check `service` asks programs that fail."""
+    command = ["env", "--ignore-signal", sys.executable, "-m", "atl_sign.commands.cli", "doctor", "--json"]
+
+    done = subprocess.run(command, env=daemon.environment, cwd=daemon.folder, capture_output=True, text=True, timeout=100)
+
+    results = {each["check"]: each["result"] for each in json.loads(done.stdout)["checks"]}
+    assert results == {name: each["result"] for name, each in examine(daemon).items()}
+
+
 def test_the_report_without_hosts(jira: Daemon) -> None:
     """Each host is the same number everywhere, and no path stands there; the file's name is made."""
     jira.request("PUT", "/links/wiki", {"url": "https://Wiki.example.com/confluence", "consumer_key": "x"})

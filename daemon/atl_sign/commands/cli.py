@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import resource
+import signal
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ _EX_CONFIG = 78  # sysexits.h: trying again does not help, which our unit tells 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `atl-signd`; returns its exit status: 0 done, 1 refused, 2 usage, 3 no daemon."""
     _allow_large_files()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore it; then a program that fails seems to succeed
     os.umask(0o077)  # all that we make is for our user alone, and an inherited umask could even keep us from our own folders
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given else ""

@@ -39,7 +39,9 @@ def resident_kb(process: int) -> int:
 def started(
     command: Sequence[str], environment: dict[str, str], folder: Path, stdin: int = subprocess.DEVNULL
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Give the program, running in a session of its own; what is left of that at the end is killed."""
+    """Give the program, in a session of its own, where no signal is ignored; what is left of that at the end is killed."""
+    # nohup and a shell's & let what they start ignore signals, and bash cannot undo that.
+    command = ["env", "--default-signal", *command]
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
             command, env=environment, cwd=folder, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
