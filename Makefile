@@ -43,9 +43,19 @@ curl-versions: system-packages $(VENV)/.installed-dev  ## the same tests with ot
 reliability: system-packages $(VENV)/.installed-dev  ## a thousand kills and longer attacks: the figures of docs/reliability.md
 	$(BIN)/python -m tests.reliability
 
-.PHONY: lint bats pytest differential curl-versions reliability
+.PHONY: lint bats pytest coverage apart differential curl-versions reliability
+# Their work is done by other programs, or is the same line of ours a thousand times: measuring it costs time and covers nothing more.
+APART := $(addprefix tests/,interop browser $(addprefix clients/,differential languages meter node tls))
+
 pytest:
-	$(PYTEST) -m 'not alone' --cov=atl_sign --cov=atl_sign_client --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(MAKE) --no-print-directory coverage
+	$(MAKE) --no-print-directory apart
+
+coverage:
+	$(PYTEST) -m 'not alone' $(APART:%=--ignore=%) --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+apart:
+	$(PYTEST) -m 'not alone' $(APART)
 
 lint:
 	$(BIN)/ruff format --check .
@@ -56,7 +66,7 @@ lint:
 	else echo 'shellcheck is not installed: make test brings it'; fi
 
 bats:
-	PATH="$(CURDIR)/$(BIN):$$PATH" bats --print-output-on-failure tests/clients/bash
+	PATH="$(CURDIR)/$(BIN):$$PATH" bats --jobs $(WORKERS) --no-parallelize-within-files --print-output-on-failure tests/clients/bash
 
 format: $(VENV)/.installed-dev  ## rewrite the code in its format, and what is made of the table of commands
 	$(BIN)/ruff format .
