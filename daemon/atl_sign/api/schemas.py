@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, c
 from atl_sign.agent.links import GitFate
 from atl_sign.agent.lookup import TokenState
 from atl_sign.base.credentials import StoreState
-from atl_sign.base.findings import Verdict, WarningCode
 from atl_sign.config.setting import Setting
 from atl_sign.grants.dance import CallbackKind
 from atl_sign.grants.states import DanceWord
@@ -94,19 +93,6 @@ class LinkFields(make_link_fields(LINK_SETTINGS.values())):  # type: ignore[misc
     """A link's settings."""
 
 
-class KeyFields(Fields):
-    """A consumer key to make."""
-
-    bits: Literal[2048, 3072, 4096] = 2048
-    replace: bool = Field(False, description="needed when there is a key")
-
-
-class FormKeyFields(KeyFields):
-    """The same, from an `application/x-www-form-urlencoded` request, where every value is a text."""
-
-    bits: Literal["2048", "3072", "4096"] = "2048"  # type: ignore[assignment]
-
-
 class UnlockFields(Fields):
     """What opens the store; none of it where the store has no passphrase."""
 
@@ -179,20 +165,6 @@ class DryRunAnswer(BaseModel):
     link: str
     base_url: str
     base_string: str = Field(description="the signature base string, RFC 5849 §3.4.1")
-
-
-class ProblemFields(Fields):
-    """A provider's refusal, as it came."""
-
-    www_authenticate: str = Field(max_length=65_536, description="the value of the answer's WWW-Authenticate header")
-
-
-class RefusalAnswer(BaseModel):
-    """A provider's refusal in words; all null when the header holds no `oauth_problem`."""
-
-    problem: str | None
-    message: str | None
-    hint: str | None
 
 
 class DanceBegun(BaseModel):
@@ -276,34 +248,6 @@ class SetupAnswer(BaseModel):
     leave_alone: list[str]
 
 
-class CheckAnswer(BaseModel):
-    """Who the user is at the provider."""
-
-    link: str
-    user: str
-    product: str
-    version: str
-    base_url: str
-    clock_offset_s: float | None = Field(description="the provider's clock less this machine's, in seconds")
-    warnings: list[str]
-
-
-class FindingAnswer(BaseModel):
-    """What one check found."""
-
-    check: str = Field(description="the check's stable id")
-    result: Verdict
-    cause: str
-    hint: str | None = Field(description="what to do; null where nothing is to be done")
-
-
-class DiagnosisAnswer(BaseModel):
-    """How a link's provider takes consumer, signature and token."""
-
-    link: str
-    findings: list[FindingAnswer]
-
-
 class LogoutAnswer(BaseModel):
     """The token is forgotten here; at the provider the user revokes it."""
 
@@ -322,51 +266,3 @@ class RemovedAnswer(BaseModel):
 
     removed: str
     git_left: list[str] = Field(description="as after a logout")
-
-
-class KeyAnswer(BaseModel):
-    """The consumer's public key."""
-
-    public_key: str = Field(description="SubjectPublicKeyInfo, PEM")
-    fingerprint: str = Field(description="SHA256: and the base64 of the DER's SHA-256")
-    bits: int
-
-
-class LinkStatus(BaseModel):
-    """One link in the daemon's state."""
-
-    name: str
-    url: str
-    token: TokenAnswer
-
-
-class WarningDetail(BaseModel):
-    """A warning for programs: they match on its code."""
-
-    code: WarningCode
-    message: str
-    hint: str | None
-
-
-class StatusAnswer(BaseModel):
-    """The daemon's state."""
-
-    version: str
-    pid: int
-    started_at: Moment
-    uptime_s: int
-    store: str
-    store_state: StoreState
-    audit: str = Field(description='where decisions are recorded: "journal", "off", or a file')
-    dances: int = Field(description="how many wait for their users")
-    signatures: int = Field(description="since the start")
-    links: list[LinkStatus]
-    dance_needed: list[str] = Field(description="links that may not sign without a dance: no token, or an expired one")
-    warnings: list[str]
-    warning_details: list[WarningDetail] = Field(description="the same warnings in the same order, for programs")
-
-
-class EnvironmentAnswer(BaseModel):
-    """The daemon's environment, as far as it matters."""
-
-    variables: dict[str, str] = Field(description="those that are set; proxies without name and password")
