@@ -48,7 +48,7 @@ filter_log() {
 			line+=$part
 			if [[ -n $held ]]; then printf '\n'; fi
 			held=''
-			if [[ $line != '>'* && $line != *OAuth* && -z $in_text && $line != "${mark:-none}"* ]]; then
+			if [[ $line != '>'* && $line != *@(OAuth|Bearer|Basic)* && -z $in_text && $line != "${mark:-none}"* ]]; then
 				printf '%s' "$line"
 				line=''
 			fi
@@ -109,4 +109,6 @@ strike() {
 		done
 		reply=$out$rest
 	done
+	# A token is the rest of its line.
+	if [[ $reply =~ ^(.*Authorization:\ (Bearer|Basic)\ )[^[:space:]]+(.*)$ ]]; then reply="${BASH_REMATCH[1]}***${BASH_REMATCH[3]}"; fi
 }

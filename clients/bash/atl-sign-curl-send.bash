@@ -164,23 +164,24 @@ finish_asking() {
 	answer=${answer%$'\n'}
 }
 
-# Nothing but a signature may lead to a request: one header, and after it what the daemon says of the link, each once on its line.
+# Nothing but a signature or a token may lead to a request: one header, and after it what the daemon says of the link, each once on its line.
 # Sets authorization to the header, and said[] by name to the rest.
 check_answer() {
 	local LC_ALL=C line rest
 	said=()
 	authorization=${answer%%$'\n'*}
-	[[ $authorization == 'Authorization: OAuth '?* && $authorization != *[[:cntrl:]]* ]] || no_answer
+	[[ $authorization == 'Authorization: '@(OAuth|Bearer|Basic)' '?* && $authorization != *[[:cntrl:]]* ]] || no_answer
 	rest=${answer:${#authorization}+1}
 	while [[ -n $rest ]]; do
 		line=${rest%%$'\n'*}
 		rest=${rest:${#line}+1}
 		[[ $line != *[[:cntrl:]]* && -z ${said[${line%%:*}]+x} ]] || no_answer
 		case $line in
-		'link: '* | 'base_url: '* | 'ca_bundle: '* | 'client_cert: '* | 'proxy: '* | 'allow_insecure: '* | 'warning: '*) said[${line%%:*}]=${line#*: } ;;
+		'link: '* | 'base_url: '* | 'ca_bundle: '* | 'client_cert: '* | 'proxy: '* | 'allow_insecure: '* | 'warning: '* | 'url: '*) said[${line%%:*}]=${line#*: } ;;
 		*) no_answer ;;
 		esac
 	done
+	[[ -z ${said[url]-} ]] || refuse_curl "the token of link ${said[link]} is good at Atlassian's gateway only" "send it there: ${said[url]}"
 }
 
 check_insecure() {

@@ -77,8 +77,9 @@ _atl_sign_alias() {
 
 _atl_sign_has_value() {
 	case $command:$1 in
-	link:--consumer-key | link:--signing-url | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
+	link:--scheme | link:--consumer-key | link:--signing-url | link:--user | link:--gateway | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
 	key:--bits) ;;
+	dance:--expires) ;;
 	header:--form | header:--link) ;;
 	curl:--link) ;;
 	log:--link | log:--since) ;;
@@ -91,11 +92,11 @@ _atl_sign_has_value() {
 _atl_sign_options() {
 	case $command:$verb in
 	setup:*) _atl_sign_offer --help ;;
-	link:add) _atl_sign_offer --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --allow-insecure --git --git-days --replace --json --help ;;
+	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --allow-insecure --git --git-days --replace --json --help ;;
 	link:*) _atl_sign_offer --json --help ;;
 	key:new) _atl_sign_offer --bits --replace --json --help ;;
 	key:*) _atl_sign_offer --json --help ;;
-	dance:*) _atl_sign_offer --oob --no-browser --json --help ;;
+	dance:*) _atl_sign_offer --oob --no-browser --expires --json --help ;;
 	check:*) _atl_sign_offer --json --help ;;
 	logout:*) _atl_sign_offer --keep-git-token --json --help ;;
 	git:*) _atl_sign_offer --json --help ;;
@@ -122,6 +123,7 @@ _atl_sign_options() {
 _atl_sign_value() {
 	local current=$2 index
 	case $command:$1 in
+	link:--scheme) _atl_sign_offer oauth1 bearer basic ;;
 	link:--ca-bundle) _atl_sign_files ;;
 	link:--client-cert) _atl_sign_files ;;
 	link:--git) _atl_sign_offer read write ;;

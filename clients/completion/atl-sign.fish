@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --consumer-key --signing-url --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --form --link --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --form --link --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -167,8 +167,11 @@ complete -c atl-sign -n '__atl_sign_at setup 0' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at link' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at link' -l json -d 'print the daemon\'s JSON answer, errors too'
 complete -c atl-sign -n '__atl_sign_at link 0' -a add -d 'register a link, make the consumer\'s key if there is none, and print what an administrator enters in the product'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l scheme -a 'oauth1 bearer basic' -d 'how requests are authorized'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l consumer-key -d 'the name that the product knows you by (default: the daemon\'s)'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l signing-url -d 'the base URL that the product behind its proxy believes it has'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l user -d 'the user beside the token: at Atlassian Cloud the account\'s e-mail address'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l gateway -d 'Atlassian Cloud\'s gateway, where scoped tokens are good (default: https://api.atlassian.com)'
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l ca-bundle -d 'PEM file of the certificate authorities to trust for this link'
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l client-cert -d 'PEM file of certificate and key for TLS client authentication'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l proxy -d 'proxy for the daemon\'s own requests'
@@ -197,6 +200,7 @@ complete -c atl-sign -n '__atl_sign_at dance' -s h -l help -d 'print what the co
 complete -c atl-sign -n '__atl_sign_at dance' -l json -d 'print the daemon\'s JSON answer, errors too'
 complete -c atl-sign -n '__atl_sign_at dance' -l oob -d 'the product shows a code, and you bring it here; the default over SSH and without a browser'
 complete -c atl-sign -n '__atl_sign_at dance' -l no-browser -d 'print the address, open nothing, and wait until you have opened it on this machine'
+complete -c atl-sign -n '__atl_sign_at dance' -x -l expires -d 'the last day of a token that you paste, for products that do not say it'
 complete -c atl-sign -n '__atl_sign_at dance 0' -a '(__atl_sign_links)'
 
 complete -c atl-sign -n '__atl_sign_at check' -s h -l help -d 'print what the command does'

@@ -111,6 +111,7 @@ function readFormData(data) {
 function makeConfig(hop, signed) {
 	return {
 		...hop,
+		url: signed?.url ?? hop.url,
 		headers: signed ? {...hop.headers, authorization: signed.authorization} : hop.headers,
 		baseURL: undefined,
 		params: undefined,

@@ -26,7 +26,7 @@ export class AtlSign {
 		this.#timeoutMs = timeoutMs;
 	}
 
-	/** Return {authorization, link, scheme} for one request; `authorization` is good for it alone, once. */
+	/** Return {authorization, link, scheme} for one request, and `url` when it is to be sent to another address. */
 	async sign({method, url, form, link = this.#link ?? (process.env.ATL_SIGN_LINK || undefined), signal} = {}) {
 		const body = JSON.stringify({method: checkMethod(method), url: readUrl(url), form: readForm(form), link});
 		const {status, text} = await ask(this.#socketPath, body, readTimeout(this.#timeoutMs), signal);
@@ -158,7 +158,8 @@ function readSigned(text) {
 	if (!/^[\x21-\x7e][\x20-\x7e]*$/.test(answer.authorization) || typeof answer.authorization !== 'string') throw badAnswer('it has no header');
 	if (typeof answer.link !== 'string' || typeof answer.scheme !== 'string') throw badAnswer('it names no link or no scheme');
 	if (typeof answer.warning === 'string') process.emitWarning(answer.warning, 'AtlSignWarning');
-	const signed = {authorization: answer.authorization, link: answer.link, scheme: answer.scheme};
+	if (answer.url !== undefined && !/^https?:\/\/[\x21-\x7e]+$/.test(answer.url)) throw badAnswer('its URL is none');
+	const signed = {authorization: answer.authorization, link: answer.link, scheme: answer.scheme, ...(answer.url && {url: answer.url})};
 	// A log that prints this prints no header.
 	return Object.defineProperty(signed, inspect.custom, {value: () => ({...signed, authorization: '<secret>'})});
 }

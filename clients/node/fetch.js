@@ -29,7 +29,8 @@ export async function sendSigned(sign, input, init) {
 		link = signed?.link ?? null;
 		const headers = new Headers(request.headers);
 		if (signed) headers.set('authorization', signed.authorization);
-		const response = await fetch(new Request(request, {headers, ...(follows && {redirect: 'manual'})}), options);
+		const ready = new Request(request, {headers, ...(follows && {redirect: 'manual'})});
+		const response = await fetch(signed?.url ? new Request(signed.url, ready) : ready, options);
 		const location = response.headers.get('location');
 		if (!follows || !isRedirect(response.status, location)) return hops ? markRedirected(response) : response;
 		await response.body?.cancel();

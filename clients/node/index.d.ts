@@ -13,8 +13,10 @@ export interface SignRequest {
 }
 
 export interface Signed {
-	/** The value of the Authorization header, good for this one request; a secret. */
+	/** The value of the Authorization header: a signature, good for this one request, or a token; a secret. */
 	readonly authorization: string;
+	/** Where to send the request, when that is not the URL that was asked for. */
+	readonly url?: string;
 	/** The link it is signed for. */
 	readonly link: string;
 	readonly scheme: string;

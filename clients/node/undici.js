@@ -41,7 +41,8 @@ async function prepare(atlSign, options, ownOrigin) {
 		body = await collectForm(typeof body === 'string' || ArrayBuffer.isView(body) ? [body] : readable(body));
 		form = readFormText(body);
 	}
-	const {authorization} = await atlSign.sign({method: options.method ?? 'GET', url: base.origin + path, form});
+	const {authorization, url} = await atlSign.sign({method: options.method ?? 'GET', url: base.origin + path, form});
+	if (url) throw refusal('the token is good at another address, and a dispatcher keeps its own', `send it to ${url}`);
 	return {...options, path, query: undefined, body, headers: [...headers, ['authorization', authorization]].flat()};
 }
 

@@ -92,7 +92,7 @@ def make_agent(
         git=GitCredentials(config, lookup, grants, git_tokens, records),
         checks=Checks(lookup, grants, records),
         status=StatusReports(
-            config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, store=store, records=records
+            config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, store=store, records=records, clocks=clocks
         ),
         life=Life(config=config, vault=vault, dances=dances, renewals=grants.renewals, git_tokens=git_tokens, store=store),
     )

@@ -1,9 +1,12 @@
 """Dances as callers begin, finish and cancel them."""
 
+from datetime import datetime
+
 from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records, make_decision
 from atl_sign.agent.lookup import Lookup
 from atl_sign.base.credentials import Secret
+from atl_sign.base.errors import BadRequestError
 from atl_sign.grants.dance import CallbackKind, Dance
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.live import Grants
@@ -30,6 +33,13 @@ class Dancing:
             link = self._lookup.get(name)
             self._grants.vault.check_store(link)  # if it cannot keep the grant, say so before the user consents
 
+            if self._grants.scheme(link).is_pasted:
+                callback = "paste"
+            elif callback == "paste":
+                raise BadRequestError(
+                    f"nothing is pasted in a dance of the scheme {link.scheme}", f"atl-sign dance {link.name}", link=link.name
+                )
+
             def record_end(state: DanceState) -> None:
                 decision = make_decision("dance", caller, link.name)
                 decision.outcome = state.word
@@ -42,10 +52,10 @@ class Dancing:
         del caller
         return self._dances.get(dance_id)
 
-    def finish(self, caller: Caller, dance_id: str, answer: Secret) -> Dance:
-        """Finish the dance with the *answer* that the user brought; raises as `Dance.finish`, and UnknownDanceError."""
+    def finish(self, caller: Caller, dance_id: str, answer: Secret, expires_at: datetime | None = None) -> Dance:
+        """Finish the dance; arguments and errors are those of `Dance.finish`, and UnknownDanceError."""
         dance = self.show(caller, dance_id)
-        dance.finish(answer)
+        dance.finish(answer, expires_at)
         return dance
 
     def finish_by_url(self, caller: Caller, dance_id: str, url: Secret) -> Dance:

@@ -32,7 +32,7 @@ def diagnose_link(link: Link, grants: Grants) -> list[Finding]:
         grants: its credentials.
     """
     findings = _diagnose_consumer(link, grants)
-    if any(finding.result in ("broken", "skipped") for finding in findings):
+    if grants.scheme(link).has_client and any(finding.result in ("broken", "skipped") for finding in findings):
         cause = "the provider refuses before it looks at this, or was not reached"
         return [*findings, *skip(GRANT_CHECKS[len(findings) :], cause, link.name)]
     found_of_token = _diagnose_token(link, grants)
@@ -40,6 +40,8 @@ def diagnose_link(link: Link, grants: Grants) -> list[Finding]:
 
 
 def _diagnose_consumer(link: Link, grants: Grants) -> list[Finding]:
+    if not grants.scheme(link).has_client:
+        return skip(GRANT_CHECKS[:3], f"the scheme {link.scheme} has no consumer", link.name)
     known = Finding("link.consumer", "ok", f"the provider knows {link.consumer_key}", link=link.name)
     signed = Finding("link.signature", "ok", "the provider computes the same signature", link=link.name)
     try:

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from atl_sign.base.credentials import GitRecord, GitToken, Grant
+from atl_sign.base.credentials import Credentials, GitRecord, GitToken, Grant
 from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError, ProviderUnreachableError
 from atl_sign.config.links import GIT_DAYS_DEFAULT, Link
 from atl_sign.grants.live import Grants
 from atl_sign.providers.products import PRODUCTS
+from atl_sign.schemes.static import static_token_of
 
 if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first token is made
     from atl_sign.providers.bitbucket_tokens import HttpTokens, ListedToken
@@ -40,6 +41,9 @@ class GitTokens:
     def peek(self, link: Link, user: str | None) -> GitToken | None:
         """Return as `get` if memory has it, else None; waits for nothing."""
         access = self._vault.peek_token(link)
+        if access is not None and self._grants.scheme(link).is_pasted:
+            credentials = self._grants.peek(link)
+            return None if credentials is None else _own_token(link, credentials, user)
         token = self._usable(link, self._vault.peek_git_record(link), access) if access is not None else None
         return token if token is not None and (user is None or _is_same(user, token.user)) else None
 
@@ -56,6 +60,8 @@ class GitTokens:
             ProviderRefusedError, ProviderUnreachableError: it makes none.
             StoreLockedError, StoreUnavailableError: it could not be kept.
         """
+        if self._grants.scheme(link).is_pasted:
+            return _own_token(link, self._grants.load(link), user)
         token = self._find_usable(link)
         if token is None:
             grant = self._grants.load(link).grant
@@ -112,7 +118,7 @@ class GitTokens:
 
     def _usable(self, link: Link, record: GitRecord | None, access: Grant | None) -> GitToken | None:
         token = record.token if record is not None else None
-        if token is None or token.permission != link.git_permission or token.expires_at - MARGIN <= self._now():
+        if token is None or token.permission != link.git_permission or self._ends_by(token, MARGIN):
             return None
         if access is not None and access.user is not None and access.user != token.user:
             return None  # somebody else has danced since
@@ -127,7 +133,7 @@ class GitTokens:
             tokens = self._open(link)
             old = record.token if record is not None else None
             names = set(record.leftovers if record is not None else ())
-            if old is not None and (old.expires_at <= self._now() or old.permission != link.git_permission):
+            if old is not None and (self._ends_by(old, timedelta()) or old.permission != link.git_permission):
                 names.add(old.name)
                 old = None
             left = self._clear_away(tokens, tokens.list(self._grants.clocks.now()), names)
@@ -198,8 +204,20 @@ class GitTokens:
         finally:
             turn.release()
 
+    def _ends_by(self, token: GitToken, margin: timedelta) -> bool:
+        return token.expires_at is not None and token.expires_at - margin <= self._now()
+
     def _now(self) -> datetime:
         return self._grants.clocks.now_utc()
+
+
+def _own_token(link: Link, credentials: Credentials, user: str | None) -> GitToken | None:
+    """Return the link's own token, which git can use as it is; None when git wants to be another *user*."""
+    grant, token = credentials.grant, static_token_of(credentials)
+    known = token.user or (grant.user if grant is not None else None)
+    if known is None or (user is not None and not _is_same(user, known)):
+        return None
+    return GitToken(token.name or link.name, token.secret, known, link.git_permission, grant.expires_at if grant else None)
 
 
 def _name_prefix() -> str:

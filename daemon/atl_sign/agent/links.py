@@ -13,7 +13,7 @@ from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
 from atl_sign.agent.git_tokens import GitTokens
 from atl_sign.agent.lookup import LinkReport, Lookup
-from atl_sign.base.errors import BadUrlError, DaemonError, KeyMissingError, LinkExistsError, ProviderRefusedError
+from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, KeyMissingError, LinkExistsError, ProviderRefusedError
 from atl_sign.base.urls import Url
 from atl_sign.config.base_path import guess_base_path
 from atl_sign.config.file import ConfigFile
@@ -23,7 +23,9 @@ from atl_sign.config.links import SCHEME_DEFAULT, Link, parse_base_url
 from atl_sign.config.settings import ConfigProblem
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.live import Grants
+from atl_sign.providers.cloud import TOKENS_PAGE
 from atl_sign.providers.manifest import Manifest, find_above
+from atl_sign.providers.personal_tokens import PERSONAL_TOKENS, tokens_page
 from atl_sign.providers.products import REVOKE_PATH, Product, find_product
 from atl_sign.schemes.oauth1.setup import ApplinkForm, make_form
 
@@ -95,9 +97,17 @@ class LinkBook:
         return self._lookup.report(self._lookup.get(name))
 
     def show_setup(self, caller: Caller, name: str) -> tuple[Link, Product | None, ApplinkForm]:
-        """Return what an administrator enters for the link; raises KeyMissingError, and as `Lookup.get`."""
+        """
+        Return what an administrator enters for the link.
+
+        Raises as `Lookup.get`, BadRequestError for a scheme that has nothing to enter, and KeyMissingError.
+        """
         del caller
         link = self._lookup.get(name)
+        if link.scheme != "oauth1":
+            raise BadRequestError(
+                f"for the scheme {link.scheme} an administrator enters nothing", f"atl-sign dance {name}", link=name
+            )
         key = self._vault.key()
         if key is None:
             raise KeyMissingError("there is no consumer key yet", "atl-sign key new")
@@ -149,7 +159,7 @@ class LinkBook:
     def _forget_other(self, before: Link, link: Link) -> list[str]:
         """Forget what belongs to another address or consumer than that of *link*, and return what to warn of."""
         warnings: list[str] = []
-        if (before.url, before.scheme, before.consumer_key) != (link.url, link.scheme, link.consumer_key):
+        if (before.url, before.scheme, before.client) != (link.url, link.scheme, link.client):
             self._dances.cancel_all(link.name)
             try:
                 _, left = self._git_tokens.revoke(before)
@@ -223,7 +233,17 @@ class LinkBook:
                     fate = "kept"
             finally:
                 self._vault.forget_token(name)
-            return LogoutReport(f"{link.url}{REVOKE_PATH}", fate, left)
+            return LogoutReport(self._revoke_page(link), fate, left)
+
+    def _revoke_page(self, link: Link) -> str:
+        """Return the page where the user revokes the token at the provider; asks nobody."""
+        if link.scheme == "oauth1":
+            return f"{link.url}{REVOKE_PATH}"
+        product = self._manifests.find_product(link) if self._manifests.knows(link) else None
+        tokens = PERSONAL_TOKENS.get(product.type_id) if product is not None else None
+        if tokens is not None:
+            return tokens_page(link, tokens)
+        return str(link.url) if product is None else TOKENS_PAGE
 
     def _find_base_url(self, link: Link) -> Url | None:
         """Return the address above that of *link* where a product says who it is; None when there is none, or no host."""

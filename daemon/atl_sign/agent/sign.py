@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from anyio.to_thread import run_sync
@@ -18,7 +19,7 @@ from atl_sign.base.request import Request
 from atl_sign.base.urls import Pairs, parse_url
 from atl_sign.config.links import Link
 from atl_sign.grants.live import Grants
-from atl_sign.schemes.base import HasBaseString
+from atl_sign.schemes.base import HasBaseString, Uses
 
 LOOP_CHARS_MAX = 1 << 15  # of URL and form: more is taken apart in a thread, so that the loop goes on for others
 
@@ -45,6 +46,9 @@ class Signed:
 
     link: Link
     authorization: Secret  # the header's value
+    uses: Uses  # how many requests it is good for
+    url: str | None  # where to send the request, when that is not the URL that was asked for
+    expires_at: datetime | None  # aware, UTC: when a header for many requests ends; None when it is for one, or nobody knows
 
 
 class Signing:
@@ -79,9 +83,12 @@ class Signing:
                 credentials = await run_sync(self._grants.load, link)
             scheme, moment = self._grants.scheme(link), self._grants.clocks.moment(link)
             authorization = await run(scheme.authorize, request, credentials, moment)
+            target = scheme.send_to(link, credentials, request.url)
         self._grants.renewals.note_signature(link)
         self.count += 1
-        return Signed(link, authorization)
+        grant = credentials.grant
+        expires_at = grant.expires_at if grant is not None and scheme.uses == "many" else None
+        return Signed(link, authorization, scheme.uses, None if target is request.url else str(target), expires_at)
 
     def show_base_string(self, caller: Caller, asked: Asked) -> tuple[str, Link]:
         """
@@ -94,8 +101,9 @@ class Signing:
         scheme = self._grants.scheme(link)
         if not isinstance(scheme, HasBaseString):
             raise BadRequestError(
-                f"link {link.name}: a request of the scheme {scheme.name} is not signed, so there is no base string",
+                f"a request of the scheme {scheme.name} is not signed, so there is no base string",
                 f"atl-sign link show {link.name}",
+                link=link.name,
             )
         return scheme.base_string(request, self._grants.client(link), self._grants.clocks.moment(link)), link
 

@@ -1,7 +1,7 @@
 """The daemon's state."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
@@ -15,6 +15,9 @@ from atl_sign.base.user_namespace import OPEN_MEMORY, is_owned_by_us
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
+from atl_sign.providers.clocks import Clocks
+
+WARN_BEFORE = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class StatusReports:
         signing: Signing,
         store: StoreKeeper,
         records: Records,
+        clocks: Clocks,
     ) -> None:
         """Ask the other parts."""
         self._config = config
@@ -54,6 +58,7 @@ class StatusReports:
         self._signing = signing
         self._store = store
         self._records = records
+        self._clocks = clocks
         self._started_s = now_s()
         self._started_at = datetime.now(UTC)
 
@@ -77,6 +82,7 @@ class StatusReports:
         if unknown:
             message = f"the store does not say whether {unknown} of the links have tokens"
             warnings.append(Warned("tokens_unknown", message, "atl-sign unlock"))
+        warnings += [warning for report in links if (warning := self._warn_of_end(report)) is not None]
         return Status(
             started_at=self._started_at,
             uptime_s=now_s() - self._started_s,
@@ -88,3 +94,11 @@ class StatusReports:
             signatures=self._signing.count,
             warnings=tuple(warnings),
         )
+
+    def _warn_of_end(self, report: LinkReport) -> Warned | None:
+        """Return the warning for a token that ends soon and that nobody but the user can replace."""
+        grant, now = report.token, self._clocks.now_utc()
+        if grant is None or grant.expires_at is None or grant.may_renew(now) or not now < grant.expires_at <= now + WARN_BEFORE:
+            return None
+        name = report.link.name
+        return Warned("token_ends", f"the token of link {name} ends on {grant.expires_at:%Y-%m-%d}", f"atl-sign dance {name}")

@@ -1,6 +1,7 @@
 """The calls of a dance: begin, wait, bring the answer, cancel."""
 
 import asyncio
+from datetime import UTC, datetime, time
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -48,9 +49,14 @@ def add_dances(app: FastAPI, agent: Agent) -> None:
     ) -> Response:
         caller = caller_of(request)
         agent.dances.show(caller, dance_id)  # an unknown one is the first thing to say
-        if (fields.verifier is None) == (fields.redirect_url is None):
-            raise BadFieldsError("give verifier or redirect_url, one of them")
-        if fields.verifier is not None:
+        if [fields.verifier, fields.redirect_url, fields.secret].count(None) != 2:
+            raise BadFieldsError("give verifier, redirect_url or secret, one of them")
+        if fields.expires_at is not None and fields.secret is None:
+            raise BadFieldsError("expires_at is only for a secret")
+        if fields.secret is not None:
+            end = None if fields.expires_at is None else datetime.combine(fields.expires_at, time.max, UTC).replace(microsecond=0)
+            dance = agent.dances.finish(caller, dance_id, Secret(fields.secret.get_secret_value()), end)
+        elif fields.verifier is not None:
             dance = agent.dances.finish(caller, dance_id, Secret(fields.verifier.strip()))
         else:
             dance = agent.dances.finish_by_url(caller, dance_id, Secret(str(fields.redirect_url).strip()))

@@ -54,4 +54,4 @@ def format_token(token: GitToken, *, can_authtype: bool) -> list[str]:
         lines = ["capability[]=authtype", "authtype=Bearer", f"credential={secret}", "ephemeral=1"]
     else:
         lines = [f"username={token.user}", f"password={secret}"]
-    return [*lines, f"password_expiry_utc={int(token.expires_at.timestamp())}"]
+    return lines if token.expires_at is None else [*lines, f"password_expiry_utc={int(token.expires_at.timestamp())}"]

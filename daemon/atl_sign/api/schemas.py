@@ -1,8 +1,8 @@
 """What goes over the socket, in and out, as types; `docs/openapi.json` is made of them."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, create_model
 
@@ -12,6 +12,7 @@ from atl_sign.base.credentials import StoreState
 from atl_sign.config.setting import Setting
 from atl_sign.grants.dance import CallbackKind
 from atl_sign.grants.states import DanceWord
+from atl_sign.schemes.base import Uses
 from atl_sign.schemes.registry import LINK_SETTINGS
 
 Moment = Annotated[
@@ -76,16 +77,22 @@ class DanceFields(Fields):
 
     link: str
     callback: CallbackKind = Field(
-        "loopback", description="how the verifier comes back: to a listener on 127.0.0.1, or by the user's hand"
+        "loopback",
+        description="how the answer comes back: to a listener on 127.0.0.1, or by the user's hand; always `paste` for a link "
+        "of the schemes bearer and basic, whatever is asked for",
     )
 
 
 class VerifierFields(Fields):
-    """What the user brought back; one of the two."""
+    """What the user brought back; one of the first three."""
 
     verifier: str | None = Field(None, min_length=1, max_length=255, description="the code that the provider's page showed")
     redirect_url: str | None = Field(
         None, min_length=1, max_length=8192, description="the whole address that the browser ended on"
+    )
+    secret: SecretStr | None = Field(None, max_length=8192, description="the token that the user made, for callback `paste`")
+    expires_at: date | None = Field(
+        None, description="the last day of that token, for products that do not say; only with `secret`"
     )
 
 
@@ -143,7 +150,12 @@ class SignAnswer(BaseModel):
 
     authorization: str = Field(description="the value of the Authorization header")
     link: str
-    scheme: Literal["oauth1"] = "oauth1"
+    scheme: str = Field("oauth1", description="that of the link")
+    uses: Uses = Field("one", description="how many requests the header is good for: a signature for one, a token for many")
+    url: str | None = Field(
+        None, description="where to send the request instead; left out when that is the URL that was asked for"
+    )
+    expires_at: Moment | None = Field(None, description="when a header for many requests ends; left out when that is not known")
     base_url: str | None = Field(None, description="this and the rest with `details` alone: the link's base URL")
     ca_bundle: str | None = None
     client_cert: str | None = None

@@ -39,6 +39,10 @@ def add_sign(app: FastAPI, agent: Agent) -> None:
         signed = await agent.signing.sign(caller, asked)
         link, authorization = signed.link, signed.authorization.reveal()
         details = _describe_sending(link) if fields.details else {}
+        if signed.url is not None and (fields.details or not wants_text(request)):
+            details["url"] = signed.url
+        if signed.expires_at is not None and not wants_text(request):
+            details["expires_at"] = f"{signed.expires_at:%Y-%m-%dT%H:%M:%SZ}"
         warning = warn_of(fields.url, form)
         if warning is not None and (fields.details or not wants_text(request)):
             details["warning"] = warning
@@ -46,7 +50,7 @@ def add_sign(app: FastAPI, agent: Agent) -> None:
             return answer_text(
                 [f"Authorization: {authorization}", *(format_lines({"link": link.name, **details}) if details else ())]
             )
-        answer = {"authorization": authorization, "link": link.name, "scheme": link.scheme, **details}
+        answer = {"authorization": authorization, "link": link.name, "scheme": link.scheme, "uses": signed.uses, **details}
         return Response(json.dumps(answer), media_type="application/json")
 
 

@@ -141,7 +141,7 @@ class GitToken:
     secret: Secret
     user: str  # whose it is; git's user name beside it
     permission: GitPermission
-    expires_at: datetime  # aware, UTC, by this machine's clock
+    expires_at: datetime | None  # aware, UTC, by this machine's clock; None for a token of the user's own whose end nobody knows
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ GRANT_CHECKS = ("link.consumer", "link.signature", "link.consent", "link.token",
 LINK_CHECKS = (*NETWORK_CHECKS, *GRANT_CHECKS)
 
 
-WarningCode = Literal["config_problem", "store_move", "audit_failing", "memory_open", "tokens_unknown"]
+WarningCode = Literal["config_problem", "store_move", "audit_failing", "memory_open", "tokens_unknown", "token_ends"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ class Link:
     @property
     def client(self) -> str:
         """What names the user's client, or the user, at the provider beside the grant; "" when nothing does."""
-        return self.consumer_key
+        return self.consumer_key or self.own.get("user") or ""
 
     @property
     def signing_url(self) -> Url | None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -30,7 +31,7 @@ DANCE_LIFETIME_S = 600.0  # the provider's request token lives as long (facts se
 SWAP_WAIT_S = 1.0  # how long a second answer to a dance waits for the first; then it is refused
 CANCEL_WAIT_S = 5.0  # how long a cancellation waits for a token that is being stored
 
-CallbackKind = Literal["loopback", "oob"]
+CallbackKind = Literal["loopback", "oob", "paste"]
 
 
 class Danceable(Protocol):
@@ -67,7 +68,7 @@ class Dance:
 
         Args:
             live: whom with; begins it, redeems the user's answer, and keeps the grant.
-            callback: how the answer comes back: to a listener on 127.0.0.1, or by the user's hand.
+            callback: how the answer comes back: to a listener on 127.0.0.1, or by the user's hand (oob: a code, paste: a token).
             on_end: called once with the state in which the dance ends.
             lifetime_s: how long the user may take.
         """
@@ -143,9 +144,13 @@ class Dance:
         """Seconds since the dance's time was over; negative before."""
         return now_s() - self._ends_at
 
-    def finish(self, answer: Secret) -> Granted:
+    def finish(self, answer: Secret, expires_at: datetime | None = None) -> Granted:
         """
-        Redeem the *answer* that the user brought: the provider's code.
+        Redeem the *answer* that the user brought.
+
+        Args:
+            answer: the provider's code, or a token.
+            expires_at: when that token ends (aware), as the user was told; counts when the provider does not say.
 
         Raises:
             BadRequestError: this cannot be an answer; the dance waits on.
@@ -174,6 +179,8 @@ class Dance:
             except DaemonError:
                 self._raise_if_over()
                 raise
+            if grant.expires_at is None and expires_at is not None:
+                grant = replace(grant, expires_at=expires_at)
             with self._keeping:
                 self._raise_if_over()  # cancelled meanwhile: nobody wants the grant any more
                 try:

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 from atl_sign.base.errors import BadUrlError, DaemonError, ProviderRefusedError
 from atl_sign.base.urls import Url
 from atl_sign.config.base_path import possible_base_paths
-from atl_sign.config.links import Link, parse_base_url
+from atl_sign.config.links import SCHEME_DEFAULT, Link, parse_base_url
+from atl_sign.providers.cloud import fetch_cloud_id, is_confluence
 from atl_sign.providers.products import MANIFEST_PATH, Product, find_product
 
 if TYPE_CHECKING:  # requests takes 150 ms to load: when the first product is asked
@@ -24,6 +25,7 @@ class Manifest:
     type_id: str
     version: str
     url: str  # the configured base URL
+    cloud_id: str | None = None  # of a site of Atlassian Cloud
 
     def is_at(self, base_url: Url) -> bool:
         """Tell whether the product is configured with *base_url*, or does not say."""
@@ -62,7 +64,13 @@ class Manifests:
 
 def fetch_manifest(link: Link) -> Manifest:
     """Ask the product who it is, anonymously; raises ProviderRefusedError or ProviderUnreachableError."""
-    return read_manifest(link, fetch_manifest_answer(link))
+    answer = fetch_manifest_answer(link)
+    if answer.status != 200 and link.scheme != SCHEME_DEFAULT:  # application links are not what such a link needs
+        cloud_id = fetch_cloud_id(link)
+        if cloud_id is not None:
+            product = "confluence-cloud" if is_confluence(link) else "jira-cloud"
+            return Manifest(product, "Cloud", str(link.url), cloud_id)
+    return read_manifest(link, answer)
 
 
 def find_above(link: Link, fetch: Callable[[Link], Manifest]) -> tuple[Url, Manifest] | None:

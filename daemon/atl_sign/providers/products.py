@@ -81,6 +81,25 @@ PRODUCTS = {
 }
 
 
+def _parse_cloud_user(text: str) -> str | None:
+    # Atlassian shows an address only where the user's profile does.
+    return next((user for field in ("emailAddress", "email", "displayName") if (user := _json_user(text, field))), None)
+
+
+def _parse_cloud_confluence_user(text: str) -> str | None:
+    return _parse_cloud_user(text) if _json_user(text, "type") == "known" else None
+
+
+# They have no application links: only their names, and who-am-I.
+CLOUD_PRODUCTS = {
+    product.type_id: product
+    for product in (
+        Product("jira-cloud", "Jira Cloud", "", "/rest/api/3/myself", _parse_cloud_user, ""),
+        Product("confluence-cloud", "Confluence Cloud", "", "/rest/api/user/current", _parse_cloud_confluence_user, ""),
+    )
+}
+
+
 def is_user_name(text: str) -> bool:
     """Tell whether *text*, which a provider chose, can be shown as a user's name: up to 255 characters that can be printed."""
     return 0 < len(text) <= 255 and text.isprintable()
@@ -88,4 +107,6 @@ def is_user_name(text: str) -> bool:
 
 def find_product(type_id: str | None) -> Product | None:
     """Return the product that a manifest's *type_id* names ("stash" is Bitbucket's old name), or None."""
-    return None if type_id is None else PRODUCTS.get({"stash": "bitbucket"}.get(type_id, type_id))
+    if type_id is None:
+        return None
+    return PRODUCTS.get({"stash": "bitbucket"}.get(type_id, type_id)) or CLOUD_PRODUCTS.get(type_id)

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from atl_sign.base.errors import DaemonError, ProviderRefusedError
-from atl_sign.config.links import Link
+from atl_sign.config.links import SCHEME_DEFAULT, Link
 from atl_sign.providers.answer import Answer
 from atl_sign.providers.clocks import OFFSET_MAX_S, Clocks
 from atl_sign.providers.manifest import Manifest
+from atl_sign.providers.personal_tokens import not_taken
 from atl_sign.providers.products import PRODUCTS, Product, find_product, is_user_name
 from atl_sign.providers.unexpected import explain_bystander, unexpected_answer
 
@@ -52,7 +53,7 @@ def check_link(link: Link, send: Send, clocks: Clocks, manifest: Manifest) -> Ch
             f"the product there calls itself {manifest.type_id}", f"known are {', '.join(PRODUCTS)}", link=link.name
         )
     answer = send("GET", product.who_am_i, None)
-    user = _read_user(product, answer)
+    user = read_user(product, answer)
     if user is None:
         raise _nobody(link, answer)
     warnings = []
@@ -76,12 +77,13 @@ def learn_user(send: Send, product: Product | None) -> str | None:
     if product is None:
         return None
     try:
-        return _read_user(product, send("GET", product.who_am_i, None))
+        return read_user(product, send("GET", product.who_am_i, None))
     except DaemonError:
         return None
 
 
-def _read_user(product: Product, answer: Answer) -> str | None:
+def read_user(product: Product, answer: Answer) -> str | None:
+    """Return the user that *answer*, to who-am-I of *product*, names; None for nobody."""
     if answer.status != 200 or answer.is_html:
         return None
     user = product.parse_user(answer.text) or answer.user
@@ -92,6 +94,8 @@ def _nobody(link: Link, answer: Answer) -> DaemonError:
     bystander = explain_bystander(link, answer)
     if bystander is not None:
         return bystander
+    if answer.status in (200, 401, 403) and not answer.is_html and link.scheme != SCHEME_DEFAULT:
+        return not_taken(link)  # to an unknown token the products answer as to nobody
     if answer.status in (401, 403):
         return ProviderRefusedError(
             f"the provider does not let this user in (status {answer.status}, no oauth_problem)",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from atl_sign.base.credentials import Consumer, Credentials, Grant, Secret
 from atl_sign.base.errors import DaemonError
 from atl_sign.base.request import Request
+from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
 from atl_sign.config.setting import Setting
 from atl_sign.providers.answer import Answer
@@ -49,6 +50,7 @@ class Scheme(Protocol):
     name: ClassVar[str]  # a link's `scheme`, and that of /sign
     uses: ClassVar[Uses]  # how many requests one header is good for
     has_client: ClassVar[bool]  # whether it needs the consumer's key
+    is_pasted: ClassVar[bool]  # whether the user pastes a dance's answer: there is no redirect and no code
     covers_form: ClassVar[bool]  # whether a form must be known before the header is
 
     def authorize(self, request: Request, credentials: Credentials, moment: int) -> Secret:
@@ -60,6 +62,9 @@ class Scheme(Protocol):
             credentials: of this scheme, with a grant.
             moment: seconds since 1970-01-01 UTC, by the provider's clock.
         """
+
+    def send_to(self, link: Link, credentials: Credentials, url: Url) -> Url:
+        """Return where a request for *url*, which *link* covers, is to be sent; raises BadUrlError for what is not there."""
 
     def begin(self, link: Link, client: Consumer | None, callback: str, clocks: Clocks) -> Consent:
         """

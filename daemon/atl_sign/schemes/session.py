@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from atl_sign.base.credentials import Credentials
@@ -46,12 +47,16 @@ class Session:
         content = None if body is None else json.dumps(body).encode()
 
         def ask() -> tuple[Answer, Sent]:
-            request = Request(method, link.as_signed(parse_url(f"{link.url}{path}")))
+            url = parse_url(f"{link.url}{path}")
+            target = self._scheme.send_to(link, self._credentials, url)
+            request = Request(method, link.as_signed(url))
             authorization = self._scheme.authorize(request, self._credentials, self._clocks.moment(link))
             headers = {"Authorization": authorization.reveal(), "Accept": _ACCEPT}
             if content is not None:
                 headers["Content-Type"] = "application/json"
-            answer = fetch(link, path, headers, self._clocks.now, method=method, body=content)
+            reached = replace(link, url=replace(target, path="", query=None))
+            sent_path = target.path if target.query is None else f"{target.path}?{target.query}"
+            answer = fetch(reached, sent_path, headers, self._clocks.now, method=method, body=content)
             return answer, Sent(request, authorization, answer)
 
         def explain(sent: Sent) -> Refusal | None:

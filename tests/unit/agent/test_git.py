@@ -194,7 +194,7 @@ def test_the_administrator_may_allow_fewer_days(days_max: int) -> None:
         (found,) = lab.at_provider()
         assert found.expires_at == lab.clock.now + days_max * DAY_S
         assert token is not None
-        assert token.expires_at.timestamp() == found.expires_at
+        assert token.expires_at == datetime.fromtimestamp(found.expires_at, UTC)
         assert lab.made() == 2
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from atl_sign.base.credentials import GitRecord, GitToken, Grant, Secret
 from atl_sign.base.errors import DaemonError, StoreConflictError, StoreLockedError, StoreNewerError
-from atl_sign.config.links import Link, parse_base_url
 from atl_sign.custody.items import KEY_ITEM, items_of_link
 from atl_sign.custody.stores.base import Item
 from atl_sign.custody.stores.memory import MemoryStore
@@ -140,8 +139,8 @@ def test_an_old_token_of_another_address_or_consumer_counts_as_none(url: str, cl
     """As with a new one."""
     vault = Vault(RecordingStore(OLD_ITEMS))
 
-    assert vault.token(Link("tools", parse_base_url(url), client)) is None
-    assert vault.git_record(Link("tools", parse_base_url(url), client)) is None
+    assert vault.token(make_link(url, "tools", consumer_key=client)) is None
+    assert vault.git_record(make_link(url, "tools", consumer_key=client)) is None
 
 
 def test_a_store_that_takes_no_write_still_gives_old_items() -> None:

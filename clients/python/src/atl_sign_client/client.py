@@ -28,23 +28,25 @@ Form = Union[str, bytes, Mapping[str, str], Iterable["tuple[str, str]"]]
 
 class SignedHeader(str):
     """
-    The value of one request's Authorization header, good once, for some five minutes.
+    The value of an Authorization header: a signature, good once, for some five minutes, or a token, good until it ends.
 
     A text in every way, but `repr` hides it, and with it every dictionary of headers that an error or a log shows.
     """
 
-    __slots__ = ("link",)
+    __slots__ = ("link", "url")
     link: str  # the application link that it is signed for
+    url: str | None  # where to send the request, when that is not the URL that was asked for
 
-    def __new__(cls, value: str, link: str) -> SignedHeader:
-        """Return *value*, signed for *link*."""
+    def __new__(cls, value: str, link: str, url: str | None = None) -> SignedHeader:
+        """Return *value*, signed for *link*, to be sent to *url* where one is given."""
         made = super().__new__(cls, value)
         made.link = link
+        made.url = url
         return made
 
-    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # a text's own has one argument
+    def __getnewargs__(self) -> tuple[str, str, str | None]:  # type: ignore[override]  # a text's own has one argument
         """Give `copy` and `pickle` what `__new__` takes."""
-        return str(self), self.link
+        return str(self), self.link, self.url
 
     def __repr__(self) -> str:
         """Return what is no secret."""
@@ -102,7 +104,10 @@ class AtlSign:
             raise _no_daemons_answer()
         if isinstance(answer.get("warning"), str):
             warnings.warn(answer["warning"], stacklevel=2)
-        return SignedHeader(str(authorization), signed_for)
+        target = answer.get("url")
+        if target is not None and (not isinstance(target, str) or not target.startswith(("https://", "http://"))):
+            raise _no_daemons_answer()
+        return SignedHeader(str(authorization), signed_for, target)
 
     def explain_refusal(self, link: str, www_authenticate: str) -> str | None:
         """

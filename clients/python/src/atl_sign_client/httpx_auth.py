@@ -89,6 +89,10 @@ class _Hops:
         """Put *header* and this into *request*."""
         self._link = header.link
         request.headers["Authorization"] = str(header)
+        if header.url is not None:
+            request.url = httpx.URL(header.url)
+            request.headers["Host"] = request.url.netloc.decode("ascii")
+            self._url = _url_of(request)
         request.extensions = {**request.extensions, "trace": self}
 
     def check(self, response: httpx.Response) -> str | None:

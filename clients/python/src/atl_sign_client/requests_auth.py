@@ -42,7 +42,10 @@ class AtlSignAuth(AuthBase):
         own = r.headers.get("Authorization")
         if own is not None and not isinstance(own, SignedHeader):
             raise own_header()
-        r.headers["Authorization"] = self.daemon.sign(str(r.method), _as_sent(str(r.url)), _form_of(r))
+        signed = self.daemon.sign(str(r.method), _as_sent(str(r.url)), _form_of(r))
+        r.headers["Authorization"] = signed
+        if signed.url is not None:
+            r.url = signed.url
         if self._take_response not in r.hooks["response"]:
             r.register_hook("response", self._take_response)  # type: ignore[no-untyped-call]  # so in the stubs
         return r

@@ -66,7 +66,8 @@ DANCE = Command(
     "dance",
     "consent in the browser, once for each link",
     "Asks the product for an access token, and you for your consent in its page. Opens the browser, waits until you have "
-    "pressed Allow or Deny, and prints the outcome; ^C cancels.",
+    "pressed Allow or Deny, and prints the outcome; ^C cancels. For a link of the schemes bearer and basic it prints the page "
+    "where you make a token, and asks for that without showing it; in a script the token comes on standard input.",
     (
         Form(
             "ask for an access token",
@@ -74,6 +75,7 @@ DANCE = Command(
             options=(
                 Option("--oob", "the product shows a code, and you bring it here; the default over SSH and without a browser"),
                 Option("--no-browser", "print the address, open nothing, and wait until you have opened it on this machine"),
+                Option("--expires", "the last day of a token that you paste, for products that do not say it", "DATE"),
             ),
         ),
     ),

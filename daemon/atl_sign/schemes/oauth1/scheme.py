@@ -16,6 +16,7 @@ from atl_sign.base.errors import (
     ProviderRefusedError,
 )
 from atl_sign.base.request import Request
+from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
 from atl_sign.config.setting import Setting
 from atl_sign.providers.clocks import Clocks
@@ -37,12 +38,18 @@ class OAuth1:
     settings: ClassVar[tuple[Setting, ...]] = SETTINGS
     uses: ClassVar[Uses] = "one"
     has_client: ClassVar[bool] = True
+    is_pasted: ClassVar[bool] = False
     covers_form: ClassVar[bool] = True
 
     def authorize(self, request: Request, credentials: Credentials, moment: int) -> Secret:
         """See `Scheme.authorize`; raises as `signature.sign`."""
         consumer, token = _consumer(credentials.client), access_token_of(credentials)
         return Secret(sign(request, consumer, token, nonce=secrets.token_hex(16), timestamp=moment))
+
+    def send_to(self, link: Link, credentials: Credentials, url: Url) -> Url:
+        """See `Scheme.send_to`."""
+        del link, credentials
+        return url
 
     def base_string(self, request: Request, client: Consumer | None, moment: int) -> str:
         """Return the signature base string for *request*, with token and nonce struck out; raises as `authorize`."""

@@ -1,0 +1,102 @@
+"""The products' own tokens: where a user makes one, since which version, and when it ends (facts oauth2.md section 7)."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from atl_sign.base.errors import DanceNeededError
+from atl_sign.config.links import Link
+from atl_sign.providers.manifest import Manifest
+from atl_sign.providers.products import find_product
+
+
+@dataclass(frozen=True, slots=True)
+class ListedToken:
+    """One of a user's tokens, as the product lists it."""
+
+    id: str
+    name: str
+    expires_at: datetime | None  # aware, UTC; None when it has no end
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalTokens:
+    """Where one product's personal access tokens are."""
+
+    since: tuple[int, int]  # the first version that has them
+    page: str  # where a user makes one, below the base URL
+    list_path: str  # of the call that lists a user's; `{user}` stands for the user
+    parse: Callable[[Mapping[str, Any]], ListedToken]
+
+
+def _parse_pat(each: Mapping[str, Any]) -> ListedToken:
+    end = each.get("expiringAt")
+    return ListedToken(str(each["id"]), str(each["name"]), None if end is None else datetime.fromisoformat(end).astimezone(UTC))
+
+
+def _parse_bitbucket(each: Mapping[str, Any]) -> ListedToken:
+    end = each.get("expiryDate")
+    return ListedToken(str(each["id"]), str(each["name"]), None if end is None else datetime.fromtimestamp(end / 1000, UTC))
+
+
+def _parse_bamboo(each: Mapping[str, Any]) -> ListedToken:
+    days = each.get("daysUntilExpiry")
+    made = datetime.fromtimestamp(each["creationDate"] / 1000, UTC)
+    return ListedToken(str(each["id"]), str(each["name"]), None if days is None else made + timedelta(days=days))
+
+
+PERSONAL_TOKENS = {
+    "jira": PersonalTokens((8, 14), "/secure/ViewPersonalAccessTokens.jspa", "/rest/pat/latest/tokens", _parse_pat),
+    "confluence": PersonalTokens(
+        (7, 9), "/plugins/personalaccesstokens/usertokens.action", "/rest/pat/latest/tokens", _parse_pat
+    ),
+    "bitbucket": PersonalTokens(
+        (5, 5), "/plugins/servlet/access-tokens/manage", "/rest/access-tokens/latest/users/{user}", _parse_bitbucket
+    ),
+    "bamboo": PersonalTokens((8, 0), "/profile/userAccessTokens.action", "/rest/api/latest/access-token", _parse_bamboo),
+}
+
+
+def tokens_of(manifest: Manifest) -> PersonalTokens | None:
+    """Return where the tokens of the product with *manifest* are; None when that version has none."""
+    product = find_product(manifest.type_id)
+    tokens = PERSONAL_TOKENS.get(product.type_id) if product is not None else None
+    version = re.match(r"(\d+)\.(\d+)", manifest.version)
+    if tokens is None or (version is not None and (int(version[1]), int(version[2])) < tokens.since):
+        return None
+    return tokens
+
+
+def tokens_page(link: Link, tokens: PersonalTokens) -> str:
+    """Return the address of the page where a user makes a token."""
+    return f"{link.url}{tokens.page}"
+
+
+def parse_list(tokens: PersonalTokens, text: str) -> list[ListedToken]:
+    """Return the tokens in the answer *text* of a listing call; what cannot be read is left out."""
+    return list(_parse_each(tokens, text))
+
+
+def _parse_each(tokens: PersonalTokens, text: str) -> Iterator[ListedToken]:
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    values = answer.get("values") if isinstance(answer, dict) else answer
+    for each in values if isinstance(values, list) else []:
+        try:
+            yield tokens.parse(each)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            continue
+
+
+def not_taken(link: Link) -> DanceNeededError:
+    """Return the error for a token that the provider took once and takes no longer."""
+    return DanceNeededError(
+        "the provider no longer accepts the token: it has expired, was revoked, or belongs to another site",
+        f"atl-sign dance {link.name}",
+        link=link.name,
+    )

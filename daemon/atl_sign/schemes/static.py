@@ -1,0 +1,286 @@
+"""
+Tokens that a user makes on a page of the product and pastes: Bearer (RFC 6750 §2.1) and Basic (RFC 7617).
+
+One header is good for any number of requests, until the token ends.
+"""
+
+import hmac
+import re
+from abc import abstractmethod
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from atl_sign.base.credentials import Consumer, Credentials, Grant, Material, Secret
+from atl_sign.base.errors import BadRequestError, DanceNeededError, ProviderRefusedError
+from atl_sign.base.request import Request
+from atl_sign.base.urls import Url, parse_url
+from atl_sign.config.links import Link
+from atl_sign.config.setting import Setting, Text
+from atl_sign.providers import cloud
+from atl_sign.providers.clocks import Clocks
+from atl_sign.providers.manifest import Manifest, fetch_manifest
+from atl_sign.providers.personal_tokens import PERSONAL_TOKENS, PersonalTokens, not_taken, parse_list, tokens_of, tokens_page
+from atl_sign.providers.products import Product, find_product
+from atl_sign.schemes.base import Consent, Refusal, Sent, Uses
+from atl_sign.schemes.fields import Fields, dump_known, load_known
+
+_TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
+USER = Setting(
+    "user",
+    Text(r"[^:]{1,255}", "is not 1 to 255 characters without a colon"),
+    is_needed=True,
+    is_kept=True,
+    option="--user USER",
+    help="the user beside the token: at Atlassian Cloud the account's e-mail address",
+    asked="the user beside the token; at Atlassian Cloud the account's e-mail address; left out: unchanged",
+    docs="the user beside the token, without a colon; at Atlassian Cloud the account's e-mail address",
+)
+GATEWAY = Setting(
+    "gateway",
+    Text(r"https?://[^/?#@\s]+", "is not of the form https://host"),
+    option="--gateway URL",
+    help="Atlassian Cloud's gateway, where scoped tokens are good (default: https://api.atlassian.com)",
+    asked="Atlassian Cloud's gateway, where scoped tokens are good; https://api.atlassian.com when left out",
+    docs="Atlassian Cloud's gateway, `https://host`, where scoped API tokens are good; `https://api.atlassian.com` when left out",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StaticToken:
+    """A token that the user pasted: the material of a grant."""
+
+    secret: Secret
+    user: str | None = None  # the user beside it, for Basic
+    id: str | None = None  # at the provider; None when that is not known
+    name: str | None = None  # as the user called it there
+    base_url: str | None = None  # where it is good, when that is not the link's base URL: the gateway's address
+
+    def is_same_as(self, other: Material) -> bool:
+        """See `Material.is_same_as`."""
+        ours = self.secret.reveal().encode()
+        return isinstance(other, StaticToken) and hmac.compare_digest(ours, other.secret.reveal().encode())
+
+    def may_renew(self, now: Any) -> bool:  # noqa: ARG002 - a protocol's
+        """Nobody but the user makes another one."""
+        return False
+
+
+def static_token_of(credentials: Credentials) -> StaticToken:
+    """Return the token in *credentials*, which are of one of these schemes and have a grant."""
+    material = credentials.grant.material if credentials.grant is not None else None
+    assert isinstance(material, StaticToken)  # noqa: S101 - the store's items say of which scheme they are
+    return material
+
+
+class _Static:
+    """What both have in common."""
+
+    name: ClassVar[str]
+    settings: ClassVar[tuple[Setting, ...]]
+    uses: ClassVar[Uses] = "many"
+    has_client: ClassVar[bool] = False
+    is_pasted: ClassVar[bool] = True
+    covers_form: ClassVar[bool] = False
+
+    def authorize(self, request: Request, credentials: Credentials, moment: int) -> Secret:
+        """See `Scheme.authorize`."""
+        del request, moment
+        return self._header(static_token_of(credentials))
+
+    @abstractmethod
+    def _header(self, token: StaticToken) -> Secret:
+        """Return the header's value with *token*."""
+
+    def send_to(self, link: Link, credentials: Credentials, url: Url) -> Url:
+        """See `Scheme.send_to`."""
+        base_url = static_token_of(credentials).base_url
+        if base_url is None:
+            return url
+        cloud.check_gateway_path(link, url)
+        base = parse_url(base_url)
+        return replace(base, path=base.path + url.path[len(link.url.path) :], query=url.query)
+
+    def begin(self, link: Link, client: Consumer | None, callback: str, clocks: Clocks) -> Consent:
+        """See `Scheme.begin`: no request but those for what the product is."""
+        del client, callback, clocks
+        manifest, _ = self._find_product(link)
+        tokens = tokens_of(manifest)
+        return Consent(cloud.TOKENS_PAGE if tokens is None else tokens_page(link, tokens))
+
+    def renew(self, link: Link, credentials: Credentials, clocks: Clocks) -> Grant:
+        """Nobody asks for it: such a token cannot be renewed."""
+        del credentials, clocks
+        raise DanceNeededError(f"the token of link {link.name} cannot be renewed", f"atl-sign dance {link.name}")
+
+    def dump(self, grant: Grant) -> Fields:
+        """See `Scheme.dump`."""
+        token = static_token_of(Credentials(None, grant))
+        known = {"token_user": token.user, "id": token.id, "name": token.name, "base_url": token.base_url}
+        return {"secret": token.secret.reveal(), **known, **dump_known(grant)}
+
+    def load(self, fields: Mapping[str, Any]) -> Grant:
+        """See `Scheme.load`."""
+        known = {name: None if fields[key] is None else str(fields[key]) for name, key in _KNOWN.items()}
+        return load_known(StaticToken(Secret(str(fields["secret"])), **known), fields)
+
+    def explain_challenge(self, link: Link, www_authenticate: str, clocks: Clocks) -> tuple[str, str, str] | None:
+        """See `Scheme.explain_challenge`: a challenge says nothing about a token."""
+        del link, www_authenticate, clocks
+        return None
+
+    def explain(self, link: Link, credentials: Credentials, sent: Sent, clocks: Clocks) -> Refusal | None:
+        """See `Scheme.explain`."""
+        from atl_sign.providers.unexpected import explain_bystander
+
+        del credentials, clocks
+        answer = sent.answer
+        if answer.status not in (401, 403):
+            return None
+        if "scope does not match" in answer.text or "required privilege scopes" in answer.text:
+            message = f"the token lacks a scope for this (status {answer.status})"
+            return Refusal(
+                ProviderRefusedError(message, f"make a token with that scope, then: atl-sign dance {link.name}", link=link.name)
+            )
+        if answer.status == 403:
+            return None
+        bystander = explain_bystander(link, answer)
+        return Refusal(bystander or not_taken(link))
+
+    def redeem(self, link: Link, client: Consumer | None, consent: Consent, answer: Secret, clocks: Clocks) -> Grant:
+        """See `Scheme.redeem`; *answer* is the token, which the product's who-am-I proves."""
+        del client, consent
+        text = answer.reveal().strip()
+        if not _TOKEN.fullmatch(text):
+            raise BadRequestError(
+                "this is no token: one has 8 to 4096 characters, without blanks and line breaks",
+                "copy the token as the page shows it",
+            )
+        manifest, product = self._find_product(link)
+        return self._prove(link, manifest, product, StaticToken(Secret(text), link.own.get("user")), clocks)
+
+    def _prove(self, link: Link, manifest: Manifest, product: Product, token: StaticToken, clocks: Clocks) -> Grant:
+        """Return the grant of *token*; raises ProviderRefusedError when the product does not take it."""
+        user = self._ask(link, product, token, clocks)
+        tokens = tokens_of(manifest)
+        listed = self._list(link, tokens, token, user, clocks) if tokens is not None else []
+        # Which of several it is, the product does not say.
+        known = listed[0] if len(listed) == 1 else None
+        if known is None:
+            return Grant(token, user=user)
+        return Grant(replace(token, id=known.id, name=known.name), user=user, expires_at=known.expires_at)
+
+    def _ask(self, link: Link, product: Product, token: StaticToken, clocks: Clocks) -> str:
+        from atl_sign.providers.who_am_i import read_user
+
+        try:
+            answer = self._send(link, product.who_am_i, token, clocks)
+        except DanceNeededError as exc:
+            raise _refused(link) from exc
+        user = read_user(product, answer)
+        if user is None:
+            raise _refused(link)
+        return user
+
+    def _list(self, link: Link, tokens: PersonalTokens, token: StaticToken, user: str, clocks: Clocks) -> list[Any]:
+        """Return the user's tokens; none when the product does not list them for this one."""
+        from urllib.parse import quote
+
+        from atl_sign.base.errors import DaemonError
+
+        try:
+            answer = self._send(link, tokens.list_path.format(user=quote(user.lower(), safe="")), token, clocks)
+        except DaemonError:
+            return []
+        return parse_list(tokens, answer.text) if answer.status == 200 else []
+
+    def _send(self, link: Link, path: str, token: StaticToken, clocks: Clocks) -> Any:
+        from atl_sign.schemes.session import Session
+
+        return Session(link, self, Credentials(None, Grant(token)), clocks).send("GET", path)
+
+    def _find_product(self, link: Link) -> tuple[Manifest, Product]:
+        """Return what *link* leads to; raises ProviderRefusedError when no token of this kind is good there."""
+        manifest = fetch_manifest(link)
+        product = find_product(manifest.type_id)
+        if product is None:
+            raise ProviderRefusedError(
+                f"the product there calls itself {manifest.type_id}", f"atl-sign doctor {link.name}", link=link.name
+            )
+        self._check_product(link, manifest, product)
+        if manifest.cloud_id is None and tokens_of(manifest) is None:
+            first = ".".join(map(str, PERSONAL_TOKENS[product.type_id].since))
+            raise ProviderRefusedError(
+                f"{product.name} {manifest.version} has no personal access tokens; the first version with them is {first}",
+                _change_scheme(link, "oauth1"),
+                link=link.name,
+            )
+        return manifest, product
+
+    @abstractmethod
+    def _check_product(self, link: Link, manifest: Manifest, product: Product) -> None:
+        """Raise ProviderRefusedError when *product* takes no token of this kind."""
+
+
+_KNOWN = {"user": "token_user", "id": "id", "name": "name", "base_url": "base_url"}
+
+
+class Bearer(_Static):
+    """A personal access token of Jira, Confluence, Bitbucket or Bamboo, Server and Data Center."""
+
+    name: ClassVar[str] = "bearer"
+    settings: ClassVar[tuple[Setting, ...]] = ()
+
+    def _header(self, token: StaticToken) -> Secret:
+        return Secret(f"Bearer {token.secret.reveal()}")
+
+    def _check_product(self, link: Link, manifest: Manifest, product: Product) -> None:
+        del product
+        if manifest.cloud_id is not None:
+            raise ProviderRefusedError(
+                "an Atlassian Cloud site does not accept bearer tokens",
+                _change_scheme(link, "basic --user EMAIL"),
+                link=link.name,
+            )
+
+
+class Basic(_Static):
+    """A user and a token: an API token of Atlassian Cloud, or Bitbucket's HTTP access token with the user's name."""
+
+    name: ClassVar[str] = "basic"
+    settings: ClassVar[tuple[Setting, ...]] = (USER, GATEWAY)
+
+    def _header(self, token: StaticToken) -> Secret:
+        pair = f"{token.user}:{token.secret.reveal()}"
+        return Secret("Basic " + b64encode(pair.encode()).decode("ascii"))
+
+    def _check_product(self, link: Link, manifest: Manifest, product: Product) -> None:
+        if manifest.cloud_id is None and product.type_id != "bitbucket":  # facts section 7
+            raise ProviderRefusedError(
+                f"{product.name} does not accept a token as a password", _change_scheme(link, "bearer"), link=link.name
+            )
+
+    def _prove(self, link: Link, manifest: Manifest, product: Product, token: StaticToken, clocks: Clocks) -> Grant:
+        """At a Cloud site first, then at the gateway, where scoped tokens are good; one try each."""
+        try:
+            return super()._prove(link, manifest, product, token, clocks)
+        except ProviderRefusedError:
+            if manifest.cloud_id is None:
+                raise
+        base_url = cloud.gateway_base(link, link.own.get("gateway") or cloud.GATEWAY, manifest.cloud_id)
+        return super()._prove(link, manifest, product, replace(token, base_url=base_url), clocks)
+
+
+def _change_scheme(link: Link, scheme: str) -> str:
+    return f"atl-sign link add {link.name} {link.url} --replace --scheme {scheme}"
+
+
+def _refused(link: Link) -> ProviderRefusedError:
+    """Return the error for a token that the user has just pasted."""
+    beside = f" with the user {link.own.get('user')}" if link.own.get("user") else ""
+    return ProviderRefusedError(
+        f"the provider does not accept this token{beside}: it has expired, was revoked, or belongs to another site",
+        f"copy the token again, or make a new one; or begin again: atl-sign dance {link.name}",
+        link=link.name,
+    )

@@ -1,0 +1,304 @@
+"""Links of the schemes bearer and basic: a token that the user pastes, at every product that has one, and every refusal."""
+
+import base64
+import json
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+
+from atl_sign.sandbox import Cloud, Sandbox
+from tests.lab import Daemon, Reply
+
+WHO = {
+    "jira": "/rest/api/2/myself",
+    "confluence": "/rest/api/user/current",
+    "bitbucket": "/rest/api/1.0/projects",
+    "bamboo": "/rest/api/latest/currentUser",
+}
+TEXT = {"Content-Type": "text/plain"}
+PAGES = {
+    "jira": "/secure/ViewPersonalAccessTokens.jspa",
+    "confluence": "/plugins/personalaccesstokens/usertokens.action",
+    "bitbucket": "/plugins/servlet/access-tokens/manage",
+    "bamboo": "/profile/userAccessTokens.action",
+}
+
+
+@pytest.fixture
+def own() -> Iterator[Sandbox]:
+    """A sandbox of this test's own, so that a user has the tokens that the test makes."""
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    with Cloud() as started:
+        yield started
+
+
+def put(daemon: Daemon, name: str, url: str, scheme: str, **settings: object) -> Reply:
+    answer = daemon.request("PUT", f"/links/{name}", {"url": url, "scheme": scheme, **settings})
+    assert answer.status in (200, 201), answer.json
+    return answer
+
+
+def paste(daemon: Daemon, name: str, secret: str, **fields: object) -> Reply:
+    """Begin a dance and answer it with *secret*."""
+    begun = daemon.request("POST", "/dance", {"link": name})
+    assert begun.status == 201, begun.json
+    assert begun.json["callback"] == "paste"
+    return daemon.request("POST", f"/dance/{begun.json['id']}", {"secret": secret, **fields})
+
+
+def sign(daemon: Daemon, url: str) -> dict[str, Any]:
+    answer = daemon.request("POST", "/sign", {"method": "GET", "url": url})
+    assert answer.status == 200, answer.json
+    signed: dict[str, Any] = answer.json
+    return signed
+
+
+def send(url: str, authorization: str) -> int:
+    """Send as a program does; returns the status."""
+    request = urllib.request.Request(url, headers={"Authorization": authorization})
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+            return int(answer.status)
+    except HTTPError as exc:
+        exc.close()
+        return exc.code
+
+
+@pytest.mark.parametrize("product", WHO)
+def test_a_personal_access_token(product: str, own: Sandbox, daemon: Daemon) -> None:
+    """From the link to the product's own answer: page, proof, header, check, status, logout."""
+    base = own.base_url(product)
+    token = own.make_token(product, "alice", days=90)
+    put(daemon, product, base, "bearer")
+
+    begun = daemon.request("POST", "/dance", {"link": product})
+    assert begun.json["authorize_url"] == base + PAGES[product]
+    granted = daemon.request("POST", f"/dance/{begun.json['id']}", {"secret": f"{token.secret}\n"})
+
+    assert granted.json == {"state": "granted", "user": "alice", "error": None}
+    signed = sign(daemon, base + WHO[product])
+    assert signed["authorization"] == f"Bearer {token.secret}"
+    assert (signed["scheme"], signed["uses"], "url" in signed) == ("bearer", "many", False)
+    assert send(base + WHO[product], signed["authorization"]) == 200
+    checked = daemon.request("POST", f"/links/{product}/check").json
+    assert (checked["user"], checked["product"]) == ("alice", product)
+    (link,) = daemon.request("GET", "/status").json["links"]
+    assert link["token"]["state"] == "active"
+    assert link["token"]["user"] == "alice"
+    end = datetime.fromisoformat(link["token"]["expires_at"])
+    assert abs(end - datetime.now(UTC) - timedelta(days=90)) < timedelta(days=1)
+    logged_out = daemon.request("DELETE", f"/links/{product}/token").json
+    assert logged_out["revoke_url"] == base + PAGES[product]
+    assert daemon.request("POST", "/sign", {"method": "GET", "url": base + WHO[product]}).code == "dance_needed"
+
+
+@pytest.mark.parametrize("product", WHO)
+@pytest.mark.parametrize("token", ["unknown", "expired", "revoked"])
+def test_a_token_that_the_product_does_not_take(token: str, product: str, own: Sandbox, daemon: Daemon) -> None:
+    """An unknown bearer is anonymous there, and so is nobody here; the dance waits on for another one."""
+    made = own.make_token(product, days=-1 if token == "expired" else 10)
+    if token == "revoked":
+        own.revoke_token(product, made)
+    put(daemon, product, own.base_url(product), "bearer")
+    begun = daemon.request("POST", "/dance", {"link": product}).json
+
+    refused = daemon.request(
+        "POST", f"/dance/{begun['id']}", {"secret": "no-such-token-0123456789" if token == "unknown" else made.secret}
+    )
+
+    assert refused.code == "provider_refused"
+    assert "does not accept this token" in refused.message
+    assert made.secret not in json.dumps(refused.json)
+    good = own.make_token(product, "bob")
+    assert daemon.request("POST", f"/dance/{begun['id']}", {"secret": good.secret}).json["user"] == "bob"
+
+
+@pytest.mark.parametrize("product", WHO)
+def test_a_token_that_is_revoked_later(product: str, own: Sandbox, daemon: Daemon) -> None:
+    """Check asks for a dance, as after an OAuth token's end."""
+    token = own.make_token(product)
+    put(daemon, product, own.base_url(product), "bearer")
+    assert paste(daemon, product, token.secret).json["state"] == "granted"
+    own.revoke_token(product, token)
+
+    refused = daemon.request("POST", f"/links/{product}/check")
+
+    assert (refused.code, refused.hint) == ("dance_needed", f"atl-sign dance {product}")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["", "   ", "short", "two words of a token", "line\nbreak-in-a-token", "tab\tin-a-token", "kein-tökenßß", "x" * 4097],
+)
+def test_what_is_no_token(secret: str, own: Sandbox, daemon: Daemon) -> None:
+    """Refused before anything is sent, and never repeated."""
+    put(daemon, "jira", own.base_url("jira"), "bearer")
+    begun = daemon.request("POST", "/dance", {"link": "jira"}).json
+    before = len(own.state.requests)
+
+    refused = daemon.request("POST", f"/dance/{begun['id']}", {"secret": secret})
+
+    assert refused.status in (400, 422)
+    assert not secret.strip() or secret not in json.dumps(refused.json)
+    assert len(own.state.requests) == before
+    assert daemon.request("GET", f"/dance/{begun['id']}").json["state"] == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("versions", "words"),
+    [({"jira": "8.13.0"}, "Jira 8.13.0 has no personal access tokens; the first version with them is 8.14")],
+)
+def test_a_product_without_tokens_is_named(versions: dict[str, str], words: str, daemon: Daemon) -> None:
+    """With the scheme that it has."""
+    with Sandbox(["jira"], versions=versions) as old:
+        put(daemon, "jira", old.base_url("jira"), "bearer")
+
+        refused = daemon.request("POST", "/dance", {"link": "jira"})
+
+        assert words in refused.message
+        assert refused.hint == f"atl-sign link add jira {old.base_url('jira')} --replace --scheme oauth1"
+
+
+def test_bitbucket_with_user_and_token(own: Sandbox, daemon: Daemon) -> None:
+    """Basic is Bitbucket's alone among the Data Center products; git gets the token itself, and its end."""
+    base = own.base_url("bitbucket")
+    token = own.make_token("bitbucket", "alice", days=30)
+    put(daemon, "bitbucket", base, "basic", user="alice")
+    assert paste(daemon, "bitbucket", token.secret).json["user"] == "alice"
+
+    signed = sign(daemon, f"{base}/rest/api/1.0/projects")
+
+    assert signed["authorization"] == "Basic " + base64.b64encode(f"alice:{token.secret}".encode()).decode()
+    assert send(f"{base}/rest/api/1.0/projects", signed["authorization"]) == 200
+    host = base.partition("://")[2]
+    asked = f"protocol=http\nhost={host.partition('/')[0]}\npath={host.partition('/')[2]}/scm/web/site.git\n"
+    answer = daemon.request("POST", "/git-credential/get", asked.encode(), headers=TEXT)
+    lines = dict(line.partition("=")[::2] for line in answer.text.splitlines())
+    assert (lines["username"], lines["password"]) == ("alice", token.secret)
+    assert int(lines["password_expiry_utc"]) > 0
+    other = daemon.request("POST", "/git-credential/get", (asked + "username=bob\n").encode(), headers=TEXT)
+    assert other.text == ""
+
+
+def test_basic_at_a_product_that_takes_none(own: Sandbox, daemon: Daemon) -> None:
+    """Jira, Confluence and Bamboo take a token as bearer only."""
+    put(daemon, "jira", own.base_url("jira"), "basic", user="alice")
+
+    refused = daemon.request("POST", "/dance", {"link": "jira"})
+
+    assert "does not accept a token as a password" in refused.message
+    assert refused.hint.endswith("--replace --scheme bearer")
+
+
+@pytest.mark.parametrize("path", ["", "/wiki"])
+def test_a_classic_token_of_the_cloud(path: str, cloud: Cloud, daemon: Daemon) -> None:
+    """Good at the site itself; its end is what the user says, and status warns ahead."""
+    token = cloud.make_token("alice@example.com")
+    base = cloud.url("site") + path
+    put(daemon, "cloud", base, "basic", user="alice@example.com", gateway=cloud.url("gateway"))
+    begun = daemon.request("POST", "/dance", {"link": "cloud"}).json
+    assert begun["authorize_url"] == "https://id.atlassian.com/manage-profile/security/api-tokens"
+    soon = f"{datetime.now(UTC) + timedelta(days=5):%Y-%m-%d}"
+
+    granted = daemon.request("POST", f"/dance/{begun['id']}", {"secret": token.secret, "expires_at": soon})
+
+    assert granted.json["state"] == "granted"
+    call = f"{base}/rest/api/content" if path else f"{base}/rest/api/3/project"
+    signed = sign(daemon, call)
+    assert "url" not in signed
+    assert signed["expires_at"] == f"{soon}T23:59:59Z"
+    assert send(call, signed["authorization"]) == 200
+    assert daemon.request("POST", "/links/cloud/check").status == 200
+    assert f"the token of link cloud ends on {soon}: atl-sign dance cloud" in daemon.request("GET", "/status").json["warnings"]
+
+
+def test_a_scoped_token_of_the_cloud(cloud: Cloud, daemon: Daemon) -> None:
+    """Good at the gateway only: /sign says where to send, and refuses what the gateway does not have."""
+    token = cloud.make_token("alice@example.com", scopes=["read:jira-user", "read:jira-work"])
+    site = cloud.url("site")
+    put(daemon, "cloud", site, "basic", user="alice@example.com", gateway=cloud.url("gateway"))
+    assert paste(daemon, "cloud", token.secret).json["state"] == "granted"
+
+    signed = sign(daemon, f"{site}/rest/api/3/project?expand=lead")
+
+    assert signed["url"] == f"{cloud.url('gateway')}/ex/jira/{cloud.cloud_id}/rest/api/3/project?expand=lead"
+    assert send(signed["url"], signed["authorization"]) == 200
+    assert send(f"{site}/rest/api/3/myself", signed["authorization"]) == 401
+    assert daemon.request("POST", "/links/cloud/check").status == 200
+    refused = daemon.request("POST", "/sign", {"method": "GET", "url": f"{site}/browse/WEB-1"})
+    assert refused.code == "bad_url"
+    assert "gateway" in refused.message
+
+
+def test_a_token_that_lacks_the_scope_for_who_am_i(cloud: Cloud, daemon: Daemon) -> None:
+    """It is said so, rather than that the token is wrong."""
+    token = cloud.make_token("alice@example.com", scopes=["read:jira-work"])
+    put(daemon, "cloud", cloud.url("site"), "basic", user="alice@example.com", gateway=cloud.url("gateway"))
+
+    refused = paste(daemon, "cloud", token.secret)
+
+    assert refused.code == "provider_refused"
+    assert "lacks a scope" in refused.message
+
+
+@pytest.mark.parametrize("trouble", ["another e-mail", "unknown", "expired", "revoked"])
+def test_a_cloud_token_that_is_refused(trouble: str, cloud: Cloud, daemon: Daemon) -> None:
+    """One try at the site and one at the gateway, and the dance waits on."""
+    token = cloud.make_token("alice@example.com", days=-1 if trouble == "expired" else 30)
+    if trouble == "revoked":
+        cloud.revoke_token(token)
+    user = "bob@example.com" if trouble == "another e-mail" else "alice@example.com"
+    put(daemon, "cloud", cloud.url("site"), "basic", user=user, gateway=cloud.url("gateway"))
+
+    refused = paste(daemon, "cloud", "no-such-token" if trouble == "unknown" else token.secret)
+
+    assert refused.code == "provider_refused"
+    assert f"does not accept this token with the user {user}" in refused.message
+
+
+def test_a_bearer_link_to_a_cloud_site(cloud: Cloud, daemon: Daemon) -> None:
+    """The site takes no bearer: the hint has the scheme that it takes."""
+    put(daemon, "cloud", cloud.url("site"), "bearer")
+
+    refused = daemon.request("POST", "/dance", {"link": "cloud"})
+
+    assert "an Atlassian Cloud site does not accept bearer tokens" in refused.message
+    assert "--scheme basic --user" in refused.hint
+
+
+def test_another_user_or_scheme_is_another_grant(own: Sandbox, daemon: Daemon) -> None:
+    """A token that was pasted for one is not sent for another."""
+    base = own.base_url("bitbucket")
+    token = own.make_token("bitbucket", "alice")
+    put(daemon, "bitbucket", base, "basic", user="alice")
+    assert paste(daemon, "bitbucket", token.secret).json["state"] == "granted"
+
+    put(daemon, "bitbucket", base, "basic", user="bob")
+
+    assert daemon.request("POST", "/sign", {"method": "GET", "url": f"{base}/x"}).code == "dance_needed"
+
+
+def test_what_belongs_to_signatures_only(own: Sandbox, daemon: Daemon) -> None:
+    """No administrator's form, no base string, no code: each is refused by name."""
+    base = own.base_url("jira")
+    put(daemon, "jira", base, "bearer")
+    begun = daemon.request("POST", "/dance", {"link": "jira", "callback": "oob"}).json
+
+    assert begun["callback"] == "paste"
+    assert "an administrator enters nothing" in daemon.request("GET", "/links/jira/setup").message
+    dry = daemon.request("POST", "/sign", {"method": "GET", "url": f"{base}/x", "dry_run": True})
+    assert "there is no base string" in dry.message
+    findings = daemon.request("POST", "/links/jira/diagnosis").json["findings"]
+    assert [each["result"] for each in findings[:3]] == ["skipped"] * 3
+    daemon.link(own, "bamboo")
+    refused = daemon.request("POST", "/dance", {"link": "bamboo", "callback": "paste"})
+    assert "nothing is pasted" in refused.message
