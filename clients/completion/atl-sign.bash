@@ -63,7 +63,7 @@ _atl_sign_split() {
 }
 
 # --- made by tests/tools/write_commands.py: table ---
-_atl_sign_commands=(setup link key dance check logout git header curl status log doctor lock unlock store serve stop restart service demo sandbox help)
+_atl_sign_commands=(setup link key dance check token logout git header curl status log doctor lock unlock store serve stop restart service demo sandbox help)
 _atl_sign_aliases=(ls rm login)
 
 # Sets command, verb and place to what an alias stands for.
@@ -80,6 +80,7 @@ _atl_sign_has_value() {
 	link:--scheme | link:--consumer-key | link:--signing-url | link:--user | link:--gateway | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
 	key:--bits) ;;
 	dance:--expires) ;;
+	token:--days) ;;
 	header:--form | header:--link) ;;
 	curl:--link) ;;
 	log:--link | log:--since) ;;
@@ -98,6 +99,8 @@ _atl_sign_options() {
 	key:*) _atl_sign_offer --json --help ;;
 	dance:*) _atl_sign_offer --oob --no-browser --expires --json --help ;;
 	check:*) _atl_sign_offer --json --help ;;
+	token:rotate) _atl_sign_offer --days --json --help ;;
+	token:*) _atl_sign_offer --json --help ;;
 	logout:*) _atl_sign_offer --keep-git-token --json --help ;;
 	git:*) _atl_sign_offer --json --help ;;
 	header:*) _atl_sign_offer --form --link --json --help ;;
@@ -151,6 +154,8 @@ _atl_sign_argument() {
 	key:0:) _atl_sign_offer new ;;
 	dance:0:) _atl_sign_links "$1" ;;
 	check:0:) _atl_sign_links "$1" ;;
+	token:0:) _atl_sign_offer rotate ;;
+	token:1:rotate) _atl_sign_links "$1" ;;
 	logout:0:) _atl_sign_links "$1" ;;
 	git:0:) _atl_sign_offer setup remove ;;
 	git:1:setup) _atl_sign_links "$1" ;;

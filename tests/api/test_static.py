@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -302,3 +303,77 @@ def test_what_belongs_to_signatures_only(own: Sandbox, daemon: Daemon) -> None:
     daemon.link(own, "bamboo")
     refused = daemon.request("POST", "/dance", {"link": "bamboo", "callback": "paste"})
     assert "nothing is pasted" in refused.message
+
+
+ROTATING = ["jira", "confluence", "bamboo"]
+
+
+@pytest.mark.parametrize("product", ROTATING)
+def test_a_token_makes_its_successor(product: str, own: Sandbox, daemon: Daemon) -> None:
+    """The new one is in use, the old one is gone at the product, and what a rotation that was cut off left goes too."""
+    old = own.make_token(product, "alice", days=5)
+    put(daemon, product, own.base_url(product), "bearer")
+    assert paste(daemon, product, old.secret).json["state"] == "granted"
+    prefix = f"atl-sign {product} on {socket.gethostname().partition('.')[0]} "
+    orphan = own.make_token(product, "alice", name=f"{prefix}0a1b2c3d")
+    other = own.make_token(product, "alice", name="somebody else's")
+
+    rotated = daemon.request("POST", f"/links/{product}/rotate", {"days": 30})
+
+    assert rotated.status == 200, rotated.json
+    assert (rotated.json["user"], rotated.json["warnings"]) == ("alice", [])
+    end = datetime.fromisoformat(rotated.json["expires_at"])
+    assert abs(end - datetime.now(UTC) - timedelta(days=30)) < timedelta(days=1)
+    url = own.base_url(product) + WHO[product]
+    new = sign(daemon, url)["authorization"]
+    assert new != f"Bearer {old.secret}"
+    assert daemon.request("POST", f"/links/{product}/check").json["user"] == "alice"
+    assert send(url, f"Bearer {other.secret}") == 200
+    for gone in (old, orphan):
+        assert "alice" not in fetch(url, f"Bearer {gone.secret}")
+    again = daemon.request("POST", f"/links/{product}/rotate", {"days": 30})
+    assert again.json["warnings"] == []
+    assert "alice" not in fetch(url, new)
+
+
+def test_a_token_whose_id_is_not_known_is_named(own: Sandbox, daemon: Daemon) -> None:
+    """Of several tokens the product does not say which one it is: the user removes it."""
+    own.make_token("jira", "alice")
+    old = own.make_token("jira", "alice")
+    put(daemon, "jira", own.base_url("jira"), "bearer")
+    assert paste(daemon, "jira", old.secret).json["state"] == "granted"
+
+    rotated = daemon.request("POST", "/links/jira/rotate")
+
+    assert rotated.json["warnings"] == [f"the old token is still good: revoke it at {own.base_url('jira')}{PAGES['jira']}"]
+    assert send(own.base_url("jira") + WHO["jira"], f"Bearer {old.secret}") == 200
+
+
+def test_what_cannot_be_rotated(own: Sandbox, daemon: Daemon) -> None:
+    """Bitbucket's tokens make none; more days than are allowed; other schemes; no token. The old one is still there."""
+    token = own.make_token("bitbucket", "alice")
+    put(daemon, "bitbucket", own.base_url("bitbucket"), "bearer")
+    assert daemon.request("POST", "/links/bitbucket/rotate").code == "dance_needed"
+    assert paste(daemon, "bitbucket", token.secret).json["state"] == "granted"
+    refused = daemon.request("POST", "/links/bitbucket/rotate")
+    assert "makes no token for a token" in refused.message
+    with Sandbox(["jira"], token_days_max=30) as strict:
+        kept = strict.make_token("jira", "alice", days=10)
+        put(daemon, "jira", strict.base_url("jira"), "bearer")
+        assert paste(daemon, "jira", kept.secret).json["state"] == "granted"
+        refused = daemon.request("POST", "/links/jira/rotate", {"days": 90})
+        assert (refused.code, "made no token" in refused.message) == ("provider_refused", True)
+        assert sign(daemon, strict.base_url("jira") + WHO["jira"])["authorization"] == f"Bearer {kept.secret}"
+    daemon.link(own, "bamboo")
+    assert daemon.request("POST", "/links/bamboo/rotate").code == "bad_request"
+    assert daemon.request("POST", "/links/jira/rotate", {"days": 0}).status == 422
+
+
+def fetch(url: str, authorization: str) -> str:
+    request = urllib.request.Request(url, headers={"Authorization": authorization})
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+            return str(answer.read().decode())
+    except HTTPError as exc:
+        with exc:
+            return exc.read().decode()

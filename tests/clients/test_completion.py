@@ -35,6 +35,7 @@ COMMANDS = [
     "key",
     "dance",
     "check",
+    "token",
     "logout",
     "git",
     "header",
@@ -270,13 +271,17 @@ def test_every_command_is_offered(lab: Lab, shell: str) -> None:
         ("login", "dance"),
         ("key new", "key"),
         ("store move", "store"),
+        ("token rotate", "token"),
         ("service status", "service"),
-        *((name, name) for name in COMMANDS if name not in ("link", "key", "store", "service", "curl", "help")),
+        *((name, name) for name in COMMANDS if name not in ("link", "key", "store", "token", "service", "curl", "help")),
     ],
 )
 def test_every_option_is_offered(lab: Lab, shell: str, line: str, command: str) -> None:
     """Those that the command's help names, and no other."""
-    from_bash = command in (*("link", "key", "dance", "check", "logout", "git", "header", "status"), *("lock", "unlock", "store"))
+    from_bash = command in (
+        *("link", "key", "dance", "check", "token", "logout", "git", "header", "status"),
+        *("lock", "unlock", "store"),
+    )
 
     expected = options_of(command) | {"--help"} | ({"--json"} if from_bash else set())
     assert offered(shell, lab, f"atl-sign {line} --") == expected

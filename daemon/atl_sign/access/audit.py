@@ -28,7 +28,9 @@ _JOURNAL = "/run/systemd/journal/socket"
 _TEXT_CHARS_MAX = 2000  # of a path or a method: what a peer sends can be a megabyte
 _TELL_AGAIN_S = 60.0
 
-Action = Literal["sign", "dance", "renew", "check", "logout", "key", "link", "git-credential", "lock", "unlock", "store"]
+Action = Literal[
+    "sign", "dance", "renew", "check", "rotate", "logout", "key", "link", "git-credential", "lock", "unlock", "store"
+]
 # What gives something away, and so is refused when it cannot be recorded and must be. The rest is done by then: to say no would
 # be a lie, and worst of all about a lock. The status tells that the line is missing.
 HELD_BACK: frozenset[Action] = frozenset({"sign", "dance", "check", "git-credential"})

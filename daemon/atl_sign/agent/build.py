@@ -18,6 +18,7 @@ from atl_sign.agent.lookup import Lookup
 from atl_sign.agent.sign import Signing
 from atl_sign.agent.status import StatusReports
 from atl_sign.agent.store import StoreKeeper
+from atl_sign.agent.tokens import Tokens
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.links import Link
 from atl_sign.custody.stores.base import Store
@@ -42,6 +43,7 @@ class Agent:
     store: StoreKeeper
     git: GitCredentials
     checks: Checks
+    tokens: Tokens
     status: StatusReports
     life: Life  # for the process, not for callers
 
@@ -91,6 +93,7 @@ def make_agent(
         store=store,
         git=GitCredentials(config, lookup, grants, git_tokens, records),
         checks=Checks(lookup, grants, records),
+        tokens=Tokens(lookup, grants, records),
         status=StatusReports(
             config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, store=store, records=records, clocks=clocks
         ),

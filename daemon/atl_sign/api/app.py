@@ -14,6 +14,7 @@ from atl_sign.api.links import add_links
 from atl_sign.api.sign import add_sign
 from atl_sign.api.status import add_status_calls
 from atl_sign.api.store import add_store_calls
+from atl_sign.api.tokens import add_tokens
 
 # FastAPI would set up OpenTelemetry by itself (facts platform.md).
 _NO_TELEMETRY = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
@@ -34,6 +35,17 @@ def make_app(agent: Agent) -> FastAPI:
     app.state.agent = agent
     add_error_handlers(app)
     # In this order they stand in the OpenAPI document.
-    for add in (add_sign, add_dances, add_links, add_checks, add_key, add_git_credential, add_status_calls, add_store_calls):
+    nouns = (
+        add_sign,
+        add_dances,
+        add_links,
+        add_checks,
+        add_tokens,
+        add_key,
+        add_git_credential,
+        add_status_calls,
+        add_store_calls,
+    )
+    for add in nouns:
         add(app, agent)
     return app

@@ -30,6 +30,8 @@ class PersonalTokens:
     page: str  # where a user makes one, below the base URL
     list_path: str  # of the call that lists a user's; `{user}` stands for the user
     parse: Callable[[Mapping[str, Any]], ListedToken]
+    # The body of a POST to `list_path` that makes one, of a name and days; None where a token makes no token.
+    make: Callable[[str, int], Mapping[str, Any]] | None = None
 
 
 def _parse_pat(each: Mapping[str, Any]) -> ListedToken:
@@ -48,15 +50,25 @@ def _parse_bamboo(each: Mapping[str, Any]) -> ListedToken:
     return ListedToken(str(each["id"]), str(each["name"]), None if days is None else made + timedelta(days=days))
 
 
+def _make_pat(name: str, days: int) -> dict[str, Any]:
+    return {"name": name, "expirationDuration": days}
+
+
+def _make_bamboo(name: str, days: int) -> dict[str, Any]:
+    return {"name": name, "permissions": ["READ", "TRIGGER", "USER"], "daysUntilExpiry": days}
+
+
 PERSONAL_TOKENS = {
-    "jira": PersonalTokens((8, 14), "/secure/ViewPersonalAccessTokens.jspa", "/rest/pat/latest/tokens", _parse_pat),
+    "jira": PersonalTokens((8, 14), "/secure/ViewPersonalAccessTokens.jspa", "/rest/pat/latest/tokens", _parse_pat, _make_pat),
     "confluence": PersonalTokens(
-        (7, 9), "/plugins/personalaccesstokens/usertokens.action", "/rest/pat/latest/tokens", _parse_pat
+        (7, 9), "/plugins/personalaccesstokens/usertokens.action", "/rest/pat/latest/tokens", _parse_pat, _make_pat
     ),
     "bitbucket": PersonalTokens(
         (5, 5), "/plugins/servlet/access-tokens/manage", "/rest/access-tokens/latest/users/{user}", _parse_bitbucket
     ),
-    "bamboo": PersonalTokens((8, 0), "/profile/userAccessTokens.action", "/rest/api/latest/access-token", _parse_bamboo),
+    "bamboo": PersonalTokens(
+        (8, 0), "/profile/userAccessTokens.action", "/rest/api/latest/access-token", _parse_bamboo, _make_bamboo
+    ),
 }
 
 
@@ -78,6 +90,16 @@ def tokens_page(link: Link, tokens: PersonalTokens) -> str:
 def parse_list(tokens: PersonalTokens, text: str) -> list[ListedToken]:
     """Return the tokens in the answer *text* of a listing call; what cannot be read is left out."""
     return list(_parse_each(tokens, text))
+
+
+def parse_made(tokens: PersonalTokens, text: str) -> tuple[str, ListedToken] | None:
+    """Return secret and description of the token in the answer *text* of a making call; None when it holds none."""
+    try:
+        made = json.loads(text)
+        secret = made["rawToken"]
+        return (secret, tokens.parse(made)) if isinstance(secret, str) and secret else None
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None
 
 
 def _parse_each(tokens: PersonalTokens, text: str) -> Iterator[ListedToken]:

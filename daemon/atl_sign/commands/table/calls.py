@@ -91,6 +91,21 @@ CHECK = Command(
     "page, a clock that differs, another base URL.",
     (Form("ask who you are", arguments=(LINK,)),),
 )
+TOKEN = Command(
+    "token",
+    "replace a token before it ends",
+    "Replaces the personal access token of a link of the scheme bearer by a new one that the product makes for it, and removes "
+    "the old one there. Jira, Confluence and Bamboo can.",
+    (
+        Form(
+            "replace it",
+            "rotate",
+            arguments=(LINK,),
+            options=(Option("--days", "how long the new token is good (default: 90)", "DAYS"),),
+        ),
+    ),
+    examples=("atl-sign token rotate jira",),
+)
 LOGOUT = Command(
     "logout",
     "forget the token",
@@ -202,9 +217,9 @@ HELP = Command(
     has_json=False,
 )
 
-CALLS = (LINK_COMMAND, KEY, DANCE, CHECK, LOGOUT, HEADER, CURL, STATUS, LOCK, HELP)
+CALLS = (LINK_COMMAND, KEY, DANCE, CHECK, TOKEN, LOGOUT, HEADER, CURL, STATUS, LOCK, HELP)
 _ORDER = (
-    *("setup", "link", "key", "dance", "check", "logout", "git", "header", "curl", "status", "log", "doctor"),
+    *("setup", "link", "key", "dance", "check", "token", "logout", "git", "header", "curl", "status", "log", "doctor"),
     *("lock", "unlock", "store", "serve", "stop", "restart", "service", "demo", "sandbox", "help"),
 )
 _BY_NAME = {each.name: each for each in CALLS} | HANDED_OVER
