@@ -104,6 +104,40 @@ def test_nothing_that_leaves_holds_a_secret(trail: Trail, sandbox: Sandbox) -> N
     assert trail.search({"state"}), "the search itself finds what is there"
 
 
+def test_a_pasted_token_is_in_its_header_alone(trail: Trail) -> None:
+    """Wrong, refused, taken, proved, rotated, revoked and logged out: it stands in the answer of /sign, and nowhere else."""
+    daemon = trail.daemon
+    with Sandbox(["jira"]) as sandbox:
+        url = sandbox.base_url("jira")
+        trail.request("PUT", "/links/jira", {"url": url, "scheme": "bearer"})
+        token = sandbox.make_token("jira", "alice", days=5)
+        begun = daemon.request("POST", "/dance", {"link": "jira"}).json
+        path = f"/dance/{begun['id']}"
+        for text in (False, True):
+            trail.request("POST", path, {"secret": f"{CANARY} {CANARY}"}, text=text)
+            trail.request("POST", path, {"secret": f"{CANARY}-{CANARY}"}, text=text)
+            trail.request("POST", path, {"secret": token.secret, "verifier": CANARY}, text=text)
+            trail.request("POST", path, {"secret": token.secret, "expires_at": CANARY}, text=text)
+        trail.request("POST", path, f'{{"secret": "{token.secret}'.encode())
+        assert trail.request("POST", path, {"secret": token.secret}).json["state"] == "granted"
+        for text in (False, True):
+            for method, call in (("GET", "/links/jira"), ("GET", "/status"), ("POST", "/links/jira/check")):
+                trail.request(method, call, text=text)
+            trail.request("POST", "/links/jira/diagnosis", text=text)
+            trail.request("POST", "/sign", {"method": "GET", "url": f"{url}/x", "dry_run": True}, text=text)
+        assert trail.request("POST", "/links/jira/rotate", {"days": 9}).status == 200
+        header = daemon.request("POST", "/sign", {"method": "GET", "url": f"{url}/x"}).json["authorization"]
+        secrets = {CANARY, token.secret, header.removeprefix("Bearer ")}
+        assert len(secrets) == 3
+        for each in sandbox.state.sites["jira"].state.tokens.of_user("alice"):
+            sandbox.revoke_token("jira", each)
+        trail.request("POST", "/links/jira/check")
+        trail.request("POST", "/links/jira/rotate")
+        trail.request("DELETE", "/links/jira/token", text=True)
+
+    assert trail.search(secrets) == []
+
+
 def test_gits_token_is_in_gits_answer_alone(trail: Trail) -> None:
     """Made, asked for, erased, refused, kept and revoked: it stands in the answer to `get`, and nowhere else."""
     daemon, secrets = trail.daemon, set()
@@ -190,7 +224,7 @@ def test_a_passphrase_leaves_nothing_behind(sandbox: Sandbox) -> None:
 def test_debug_logging_of_the_libraries_is_held_down(sandbox: Sandbox) -> None:
     """oauthlib, requests-oauthlib and urllib3 print tokens at DEBUG; the daemon's log stays free of them."""
     code = (
-        "import logging; from atl_sign.server import serve; serve._set_up_log(); logging.getLogger().setLevel(logging.DEBUG)\n"
+        "import logging; from atl_sign.server import process; process.set_up_log(); logging.getLogger().setLevel(logging.DEBUG)\n"
         "names = ('oauthlib', 'oauthlib.oauth1', 'requests_oauthlib', 'urllib3.connectionpool', 'twin')\n"
         "print(*(logging.getLogger(name).isEnabledFor(logging.DEBUG) for name in names))"
     )
