@@ -317,7 +317,7 @@ def test_details_tell_the_sender_about_the_link(daemon: Daemon, sandbox: Sandbox
     fields = {"method": "GET", "url": f"{base}/x", "details": True}
 
     plain = daemon.request("POST", "/sign", fields).json
-    assert set(plain) == {"authorization", "link", "scheme", "base_url"}
+    assert set(plain) == {"authorization", "link", "scheme", "uses", "base_url"}
     key = daemon.request("GET", "/links/jira").json["consumer_key"]
     settings = {"url": base, "consumer_key": key, "ca_bundle": "/ca.pem", "proxy": "http://proxy:3128", "allow_insecure": True}
     assert daemon.request("PUT", "/links/jira", {**settings, "timeout_s": 1}).json["allow_insecure"] is True
