@@ -201,7 +201,7 @@ def test_paths_of_the_environment_move_no_cursor() -> None:
 def test_a_log_entry_moves_no_cursor() -> None:
     """Its words, and those of a traceback."""
     script = (
-        "import logging, sys; from atl_sign.server.serve import _set_up_log; _set_up_log()\n"
+        "import logging, sys; from atl_sign.server.process import set_up_log; set_up_log()\n"
         f"try: raise ValueError({CANARY_LINES!r})\n"
         f"except ValueError: logging.getLogger('atl_sign').exception('%s', {CANARY_LINES!r})\n"
     )
@@ -239,5 +239,5 @@ def test_one_function_of_the_bash_command_writes_messages() -> None:
     assert past == [
         """printf '\\rwaiting for your consent, %d:%02d left ' $((left / 60)) $((left % 60)) >&2""",
         """if ((poll == 1)); then printf '\\r%40s\\r' '' >&2; fi""",
-        """printf '%s' "The code, or the whole address the browser ended on: " >&2""",
+        """[[ $1 == paste && ! -t 0 ]] || printf '%s' "$question" >&2""",
     ]

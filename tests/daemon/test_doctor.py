@@ -463,7 +463,7 @@ def test_the_report_holds_no_secret_of_an_odd_configuration(jira: Daemon) -> Non
             f'[links.b]\nurl = "https://b.example.com"\nproxy = "http://ann:{CANARY}@p:1"\nconsumer_key = "x"\n'
             f'[links.c]\nurl = "https://c.example.com"\nconsumer_key = "x"\npassword = "{CANARY}"\n'
             f'[links.d]\nurl = "https://d.example.com"\nconsumer_key = "x"\nca_bundle = "{CANARY}"\n'
-            f"[links.e]\ntoken = {CANARY}\n"
+            f'[links.e]\ntoken = "{CANARY}"\n'
             f'[store]\npassphrase = "{CANARY}"\n'
         )
     variables = {
@@ -478,9 +478,14 @@ def test_the_report_holds_no_secret_of_an_odd_configuration(jira: Daemon) -> Non
     shown, done = jira.run_program("doctor", **variables), jira.run_program("doctor", "--report", "report.json", **variables)
     text = (jira.folder / "report.json").read_text()
 
-    assert CANARY not in shown.stdout + shown.stderr + done.stdout + done.stderr + text
+    with jira.config.open("a") as file:
+        file.write(f"[links.f]\ntoken = {CANARY}\n")  # no TOML: no part of the file counts
+    broken = jira.run_program("doctor", **variables)
+
+    assert CANARY not in shown.stdout + shown.stderr + done.stdout + done.stderr + text + broken.stdout + broken.stderr
     assert json.loads(text)["environment"]["http_proxy"] == "…@127.0.0.1:9"
     assert "links.e" in shown.stdout
+    assert re.search(r"config\.toml line \d+, file: ", broken.stdout)
 
 
 def test_the_report_has_the_end_of_a_long_log(daemon: Daemon) -> None:

@@ -245,13 +245,13 @@ def test_a_hung_event_loop_is_noticed() -> None:
         lab = Daemon(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="200000")
         code = (
             "import asyncio, time, sys\n"
-            "from atl_sign.server import serve as server\n"
+            "from atl_sign.server import loop as server\n"
             "from atl_sign.commands.cli import main\n"
-            "tick = server._Server.on_tick\n"
+            "tick = server.Server.on_tick\n"
             "async def hang(self, counter):\n"
             "    if counter == 15: time.sleep(1.5)\n"  # on the loop, as a bug would
             "    return await tick(self, counter)\n"
-            "server._Server.on_tick = hang\n"
+            "server.Server.on_tick = hang\n"
             "sys.exit(main(['serve']))\n"
         )
         with lab.log.open("ab") as log:
