@@ -80,7 +80,7 @@ _atl_sign_has_value() {
 	link:--scheme | link:--consumer-key | link:--signing-url | link:--user | link:--gateway | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
 	key:--bits) ;;
 	dance:--expires) ;;
-	token:--days) ;;
+	token:--days | token:--from) ;;
 	header:--form | header:--link) ;;
 	curl:--link) ;;
 	log:--link | log:--since) ;;
@@ -100,6 +100,7 @@ _atl_sign_options() {
 	dance:*) _atl_sign_offer --oob --no-browser --expires --json --help ;;
 	check:*) _atl_sign_offer --json --help ;;
 	token:rotate) _atl_sign_offer --days --json --help ;;
+	token:make) _atl_sign_offer --from --days --json --help ;;
 	token:*) _atl_sign_offer --json --help ;;
 	logout:*) _atl_sign_offer --keep-git-token --json --help ;;
 	git:*) _atl_sign_offer --json --help ;;
@@ -131,6 +132,7 @@ _atl_sign_value() {
 	link:--client-cert) _atl_sign_files ;;
 	link:--git) _atl_sign_offer read write ;;
 	key:--bits) _atl_sign_offer 2048 3072 4096 ;;
+	token:--from) _atl_sign_links "$4" ;;
 	header:--form) [[ $current != @* ]] || _atl_sign_files ;;
 	header:--link) _atl_sign_links "$4" ;;
 	curl:--link) _atl_sign_links "$4" ;;
@@ -154,8 +156,9 @@ _atl_sign_argument() {
 	key:0:) _atl_sign_offer new ;;
 	dance:0:) _atl_sign_links "$1" ;;
 	check:0:) _atl_sign_links "$1" ;;
-	token:0:) _atl_sign_offer rotate ;;
+	token:0:) _atl_sign_offer rotate make ;;
 	token:1:rotate) _atl_sign_links "$1" ;;
+	token:1:make) _atl_sign_links "$1" ;;
 	logout:0:) _atl_sign_links "$1" ;;
 	git:0:) _atl_sign_offer setup remove ;;
 	git:1:setup) _atl_sign_links "$1" ;;

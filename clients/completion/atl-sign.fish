@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --form --link --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -137,7 +137,7 @@ complete -c atl-sign -n '__atl_sign_at -' -a link -d 'keep application links'
 complete -c atl-sign -n '__atl_sign_at -' -a key -d 'the public key that application links are given'
 complete -c atl-sign -n '__atl_sign_at -' -a dance -d 'consent in the browser, once for each link'
 complete -c atl-sign -n '__atl_sign_at -' -a check -d 'who am I there'
-complete -c atl-sign -n '__atl_sign_at -' -a token -d 'replace a token before it ends'
+complete -c atl-sign -n '__atl_sign_at -' -a token -d 'personal access tokens made for you'
 complete -c atl-sign -n '__atl_sign_at -' -a logout -d 'forget the token'
 complete -c atl-sign -n '__atl_sign_at -' -a git -d 'let git authenticate to a Bitbucket'
 complete -c atl-sign -n '__atl_sign_at -' -a header -d 'one Authorization header, good for one request'
@@ -213,6 +213,10 @@ complete -c atl-sign -n '__atl_sign_at token' -l json -d 'print the daemon\'s JS
 complete -c atl-sign -n '__atl_sign_at token 0' -a rotate -d 'replace it'
 complete -c atl-sign -n '__atl_sign_at token any rotate' -x -l days -d 'how long the new token is good (default: 90)'
 complete -c atl-sign -n '__atl_sign_at token 1 rotate' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at token 0' -a make -d 'get one by a signature: nothing is pasted'
+complete -c atl-sign -n '__atl_sign_at token any make' -x -l from -a '(__atl_sign_links)' -d 'the link of the scheme oauth1, to the same product, that signs'
+complete -c atl-sign -n '__atl_sign_at token any make' -x -l days -d 'how long the new token is good (default: 90)'
+complete -c atl-sign -n '__atl_sign_at token 1 make' -a '(__atl_sign_links)'
 
 complete -c atl-sign -n '__atl_sign_at logout' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at logout' -l json -d 'print the daemon\'s JSON answer, errors too'

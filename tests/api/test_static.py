@@ -369,6 +369,44 @@ def test_what_cannot_be_rotated(own: Sandbox, daemon: Daemon) -> None:
     assert daemon.request("POST", "/links/jira/rotate", {"days": 0}).status == 422
 
 
+@pytest.mark.parametrize("product", WHO)
+def test_a_token_by_a_signature(product: str, own: Sandbox, daemon: Daemon) -> None:
+    """The user consented to the signature once; nothing is pasted. Bitbucket, whose tokens make none, can do this too."""
+    daemon.dance(own, product)
+    put(daemon, "mine", own.base_url(product), "bearer")
+
+    made = daemon.request("POST", "/links/mine/token", {"source": product, "days": 20})
+
+    assert made.status == 201, made.json
+    assert (made.json["link"], made.json["user"]) == ("mine", "alice")
+    end = datetime.fromisoformat(made.json["expires_at"])
+    assert abs(end - datetime.now(UTC) - timedelta(days=20)) < timedelta(days=1)
+    url = own.base_url(product) + WHO[product]
+    header = daemon.request("POST", "/sign", {"method": "GET", "url": url, "link": "mine"}).json["authorization"]
+    assert header.startswith("Bearer ")
+    assert send(url, header) == 200
+    assert daemon.request("POST", "/links/mine/check").json["user"] == "alice"
+    again = daemon.request("POST", "/links/mine/token", {"source": product})
+    assert (again.status, again.json["warnings"]) == (201, [])
+
+
+def test_a_token_by_what_cannot_sign_for_it(own: Sandbox, daemon: Daemon) -> None:
+    """Another product, another scheme, the wrong way round, a product that refuses: nothing is stored."""
+    daemon.dance(own, "jira")
+    put(daemon, "mine", own.base_url("jira"), "bearer")
+    put(daemon, "wiki", own.base_url("confluence"), "bearer")
+    for name, source in (("wiki", "jira"), ("jira", "mine"), ("mine", "wiki"), ("mine", "mine")):
+        assert daemon.request("POST", f"/links/{name}/token", {"source": source}).code == "bad_request"
+    assert daemon.request("POST", "/links/mine/token", {"source": "nobody"}).code == "unknown_link"
+    with Sandbox(["bamboo"], signed_makes_tokens=False) as strict:
+        daemon.dance(strict, "bamboo")
+        put(daemon, "ours", strict.base_url("bamboo"), "bearer")
+        refused = daemon.request("POST", "/links/ours/token", {"source": "bamboo"})
+        assert refused.code == "provider_refused"
+    states = {each["name"]: each["token"]["state"] for each in daemon.request("GET", "/links").json["links"]}
+    assert {states[name] for name in ("mine", "wiki", "ours")} == {"none"}
+
+
 def fetch(url: str, authorization: str) -> str:
     request = urllib.request.Request(url, headers={"Authorization": authorization})
     try:

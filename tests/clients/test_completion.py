@@ -271,7 +271,7 @@ def test_every_command_is_offered(lab: Lab, shell: str) -> None:
         ("login", "dance"),
         ("key new", "key"),
         ("store move", "store"),
-        ("token rotate", "token"),
+        ("token make", "token"),
         ("service status", "service"),
         *((name, name) for name in COMMANDS if name not in ("link", "key", "store", "token", "service", "curl", "help")),
     ],

@@ -1,7 +1,8 @@
-"""Tokens that are replaced before they end."""
+"""Tokens that the product makes for the daemon: by a signed request, or in place of one that ends."""
 
+import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
@@ -11,12 +12,13 @@ from atl_sign.base.errors import BadRequestError, DaemonError, DanceNeededError,
 from atl_sign.config.links import Link
 from atl_sign.grants.live import Grants
 from atl_sign.providers.personal_tokens import PersonalTokens, tokens_of, tokens_page
-from atl_sign.providers.products import find_product
+from atl_sign.providers.products import Product
+from atl_sign.schemes.static import StaticToken
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What became of a rotation."""
+    """The token that is used from now on."""
 
     link: Link
     user: str | None
@@ -26,7 +28,7 @@ class Rotation:
 
 
 class Tokens:
-    """Rotates tokens."""
+    """Gets and rotates tokens."""
 
     def __init__(self, lookup: Lookup, grants: Grants, records: Records) -> None:
         """Replace the tokens in the vault of *grants*."""
@@ -58,28 +60,65 @@ class Tokens:
             tokens = self._find_tokens(link)
             return self._replace(link, tokens, old, days)
 
-    def _replace(self, link: Link, tokens: PersonalTokens, old: Grant, days: int) -> Rotation:
-        from atl_sign.schemes.rotation import discard, make_successor
+    def make(self, caller: Caller, name: str, source: str, days: int) -> Rotation:
+        """
+        Get a token for the link called *name* by requests that are signed for the link *source*; nobody pastes anything.
 
-        live = self._grants.of(link)
-        new = make_successor(link, tokens, live.open_session(Credentials(None, old)).send, old, days)
-        now = self._grants.vault.token(link)
-        if now is None or not now.is_same_as(old):
+        Raises:
+            BadRequestError: *name* is not of the scheme bearer, *source* not of the scheme oauth1, or their URLs differ.
+            DaemonError: as `rotate`.
+        """
+        with self._records.entry("dance", caller, name):
+            link, other = self._lookup.get(name), self._lookup.get(source)
+            if link.scheme != "bearer" or other.scheme != "oauth1" or link.url != other.url:
+                words = f"{source} cannot get a token for it: that takes a link of oauth1, for one of bearer, at the same URL"
+                raise BadRequestError(words, f"atl-sign link show {source}", link=name)
+            tokens, old = self._find_tokens(link), self._grants.vault.token(link)
+            return self._adopt(link, tokens, self._make_signed(link, other, tokens, days), old)
+
+    def _make_signed(self, link: Link, other: Link, tokens: PersonalTokens, days: int) -> Grant:
+        from atl_sign.providers.bitbucket_tokens import HttpTokens
+        from atl_sign.providers.who_am_i import learn_user
+        from atl_sign.schemes.rotation import make_token, name_prefix
+
+        send = self._grants.of(other).open_session().send
+        user = learn_user(send, self._product(other))
+        if user is None:
+            raise ProviderRefusedError("the provider does not say who this is", f"atl-sign check {other.name}", link=other.name)
+        if tokens.make is not None:
+            return make_token(link, tokens, send, days, user)
+        name = f"{name_prefix(link)}{secrets.token_hex(4)}"
+        made = HttpTokens(other, send, user).make(name, link.git_permission, days)
+        life = timedelta(days=days) if made.life_s is None else timedelta(seconds=made.life_s)
+        return Grant(StaticToken(made.secret, None, made.id, name), user=user, expires_at=self._grants.clocks.now_utc() + life)
+
+    def _replace(self, link: Link, tokens: PersonalTokens, old: Grant, days: int) -> Rotation:
+        from atl_sign.schemes.rotation import make_token
+
+        send = self._grants.of(link).open_session(Credentials(None, old)).send
+        return self._adopt(link, tokens, make_token(link, tokens, send, days, old.user), old)
+
+    def _adopt(self, link: Link, tokens: PersonalTokens, new: Grant, old: Grant | None) -> Rotation:
+        """Store *new*, prove it, and only then remove *old*, which stays when the proof fails."""
+        from atl_sign.providers.who_am_i import read_user
+        from atl_sign.schemes.rotation import discard
+
+        live, now = self._grants.of(link), self._grants.vault.token(link)
+        if (now is None) != (old is None) or (now is not None and old is not None and not now.is_same_as(old)):
             raise DanceNeededError("the token was replaced or forgotten meanwhile", f"atl-sign check {link.name}", link=link.name)
         live.keep(new)
         session = live.open_session(Credentials(None, new))
         try:
-            answer = session.send("GET", self._who_am_i(link), None)
+            if read_user(self._product(link), session.send("GET", self._product(link).who_am_i)) is None:
+                words = "the product does not accept the token that it made"
+                raise ProviderRefusedError(words, f"atl-sign check {link.name}", link=link.name)
         except DaemonError:
-            live.keep(old)
+            if old is not None:
+                live.keep(old)
+            else:
+                self._grants.vault.forget_token(link.name)
             raise
-        if answer.status != 200:
-            live.keep(old)
-            raise ProviderRefusedError(
-                f"the product does not accept the token that it made (status {answer.status})", f"atl-sign check {link.name}",
-                link=link.name,
-            )  # fmt: skip
-        left = discard(link, tokens, session.send, new, old)
+        left = None if old is None else discard(link, tokens, session.send, new, old)
         return Rotation(link, new.user, new.expires_at, left, tokens_page(link, tokens))
 
     def _find_tokens(self, link: Link) -> PersonalTokens:
@@ -90,7 +129,8 @@ class Tokens:
             )
         return tokens
 
-    def _who_am_i(self, link: Link) -> str:
-        product = find_product(self._grants.manifests.fetch(link).type_id)
-        assert product is not None  # noqa: S101 - it has tokens
-        return product.who_am_i
+    def _product(self, link: Link) -> Product:
+        product = self._grants.manifests.find_product(link)
+        if product is None:
+            raise ProviderRefusedError("the product does not say what it is", f"atl-sign doctor {link.name}", link=link.name)
+        return product

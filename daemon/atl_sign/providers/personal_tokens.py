@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from atl_sign.base.errors import DanceNeededError
 from atl_sign.config.links import Link
@@ -28,10 +29,15 @@ class PersonalTokens:
 
     since: tuple[int, int]  # the first version that has them
     page: str  # where a user makes one, below the base URL
-    list_path: str  # of the call that lists a user's; `{user}` stands for the user
+    paths: str  # of the calls that list and make a user's; `{user}` stands for the user
     parse: Callable[[Mapping[str, Any]], ListedToken]
-    # The body of a POST to `list_path` that makes one, of a name and days; None where a token makes no token.
+    # The body of a POST to that path that makes one, of a name and days; None where a token makes no token.
     make: Callable[[str, int], Mapping[str, Any]] | None = None
+
+
+def calls_path(tokens: PersonalTokens, user: str | None) -> str:
+    """Return the path of the calls that list and make the tokens of *user*, below the base URL."""
+    return tokens.paths.format(user=quote((user or "").lower(), safe=""))
 
 
 def _parse_pat(each: Mapping[str, Any]) -> ListedToken:

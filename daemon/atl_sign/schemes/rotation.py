@@ -1,29 +1,28 @@
-"""A personal access token that makes its own successor (facts oauth2.md section 7)."""
+"""Personal access tokens that are made by a call: by the one before, or signed (facts oauth2.md section 7)."""
 
 import secrets
 import socket
-from dataclasses import replace
 
 from atl_sign.base.credentials import Grant, Secret
 from atl_sign.base.errors import DaemonError, ProviderRefusedError
 from atl_sign.config.links import Link
 from atl_sign.providers.answer import Answer
-from atl_sign.providers.personal_tokens import ListedToken, PersonalTokens, parse_list, parse_made, tokens_page
+from atl_sign.providers.personal_tokens import ListedToken, PersonalTokens, calls_path, parse_list, parse_made, tokens_page
 from atl_sign.providers.unexpected import unexpected_answer
 from atl_sign.providers.who_am_i import Send
 from atl_sign.schemes.static import StaticToken
 
 
-def make_successor(link: Link, tokens: PersonalTokens, send: Send, grant: Grant, days: int) -> Grant:
+def make_token(link: Link, tokens: PersonalTokens, send: Send, days: int, user: str | None) -> Grant:
     """
-    Return another grant of the same user that is good for *days*; the one before stays as it is.
+    Return the grant of a new token that is good for *days*.
 
     Args:
-        link: whose product it is.
-        tokens: where that product's tokens are.
-        send: sends with the token of *grant*.
-        grant: the one that is to be replaced.
-        days: the life of the new one.
+        link: who it is for.
+        tokens: where the product's tokens are.
+        send: sends as the user: with a token of *link*, or signed for another link to the same product.
+        days: the new token's life.
+        user: whose it is.
 
     Raises:
         ProviderRefusedError: the product makes no token for a token, or not this one.
@@ -36,12 +35,12 @@ def make_successor(link: Link, tokens: PersonalTokens, send: Send, grant: Grant,
             f"make one at {tokens_page(link, tokens)}, then: atl-sign dance {link.name}",
             link=link.name,
         )
-    answer = send("POST", tokens.list_path, tokens.make(name, days))
+    answer = send("POST", calls_path(tokens, user), tokens.make(name, days))
     made = parse_made(tokens, answer.text) if answer.status in (200, 201) else None
     if made is None:
         raise _explain(link, answer)
     secret, listed = made
-    return replace(grant, material=StaticToken(Secret(secret), None, listed.id, listed.name), expires_at=listed.expires_at)
+    return Grant(StaticToken(Secret(secret), None, listed.id, listed.name), user=user, expires_at=listed.expires_at)
 
 
 def discard(link: Link, tokens: PersonalTokens, send: Send, kept: Grant, old: Grant) -> str | None:
@@ -61,11 +60,12 @@ def discard(link: Link, tokens: PersonalTokens, send: Send, kept: Grant, old: Gr
     ours, before = kept.material, old.material
     if not isinstance(ours, StaticToken) or not isinstance(before, StaticToken):  # another dance came between
         return None
+    path = calls_path(tokens, kept.user)
     try:
-        answer = send("GET", tokens.list_path, None)
+        answer = send("GET", path, None)
         listed = parse_list(tokens, answer.text) if answer.status == 200 else []
         gone = [each for each in listed if each.id != ours.id and _is_ours(link, each, before)]
-        statuses = [send("DELETE", f"{tokens.list_path}/{each.id}", None).status for each in gone]
+        statuses = [send("DELETE", f"{path}/{each.id}", None).status for each in gone]
     except DaemonError as exc:
         return exc.message
     if not any(each.id == before.id for each in gone) or any(status not in (200, 204) for status in statuses):

@@ -21,7 +21,15 @@ from atl_sign.config.setting import Setting, Text
 from atl_sign.providers import cloud
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifest, fetch_manifest
-from atl_sign.providers.personal_tokens import PERSONAL_TOKENS, PersonalTokens, not_taken, parse_list, tokens_of, tokens_page
+from atl_sign.providers.personal_tokens import (
+    PERSONAL_TOKENS,
+    PersonalTokens,
+    calls_path,
+    not_taken,
+    parse_list,
+    tokens_of,
+    tokens_page,
+)
 from atl_sign.providers.products import Product, find_product
 from atl_sign.schemes.base import Consent, Refusal, Sent, Uses
 from atl_sign.schemes.fields import Fields, dump_known, load_known
@@ -185,12 +193,10 @@ class _Static:
 
     def _list(self, link: Link, tokens: PersonalTokens, token: StaticToken, user: str, clocks: Clocks) -> list[Any]:
         """Return the user's tokens; none when the product does not list them for this one."""
-        from urllib.parse import quote
-
         from atl_sign.base.errors import DaemonError
 
         try:
-            answer = self._send(link, tokens.list_path.format(user=quote(user.lower(), safe="")), token, clocks)
+            answer = self._send(link, calls_path(tokens, user), token, clocks)
         except DaemonError:
             return []
         return parse_list(tokens, answer.text) if answer.status == 200 else []

@@ -93,15 +93,24 @@ CHECK = Command(
 )
 TOKEN = Command(
     "token",
-    "replace a token before it ends",
-    "Replaces the personal access token of a link of the scheme bearer by a new one that the product makes for it, and removes "
-    "the old one there. Jira, Confluence and Bamboo can.",
+    "personal access tokens made for you",
+    "rotate replaces the personal access token of a link of the scheme bearer by a new one that the product makes for it, and "
+    "removes the old one there; Jira, Confluence and Bamboo can. make gets the first one by a request that another link signs.",
     (
         Form(
             "replace it",
             "rotate",
             arguments=(LINK,),
             options=(Option("--days", "how long the new token is good (default: 90)", "DAYS"),),
+        ),
+        Form(
+            "get one by a signature: nothing is pasted",
+            "make",
+            arguments=(LINK,),
+            options=(
+                Option("--from", "the link of the scheme oauth1, to the same product, that signs", "NAME", "links"),
+                Option("--days", "how long the new token is good (default: 90)", "DAYS"),
+            ),
         ),
     ),
     examples=("atl-sign token rotate jira",),
