@@ -239,5 +239,5 @@ def test_one_function_of_the_bash_command_writes_messages() -> None:
     assert past == [
         """printf '\\rwaiting for your consent, %d:%02d left ' $((left / 60)) $((left % 60)) >&2""",
         """if ((poll == 1)); then printf '\\r%40s\\r' '' >&2; fi""",
-        """[[ $1 == paste && ! -t 0 ]] || printf '%s' "$question" >&2""",
+        """[[ $1 == paste ]] || printf '%s' "$question" >&2""",
     ]

@@ -23,6 +23,8 @@ from atl_sign.providers.answer import Answer
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifest
 from atl_sign.sandbox import Sandbox
+from atl_sign.schemes.base import Scheme
+from atl_sign.schemes.oauth1.scheme import OAuth1
 from atl_sign.schemes.oauth1.tokens import AccessToken
 from tests.unit.provider_lab import CONSUMER_KEY, Provider, make_grant, make_link, make_provider, private_key
 from tests.unit.raw_server import RawServer, reply
@@ -60,6 +62,9 @@ class Played:
 
     def of(self, link: Link) -> "Played":
         return self
+
+    def scheme(self, link: Link) -> Scheme:
+        return OAuth1()
 
     def begin(self, callback: str) -> object:
         return self.provider().fetch_request_token(callback)  # type: ignore[attr-defined]  # what fails has no type
