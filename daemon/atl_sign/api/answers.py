@@ -88,8 +88,8 @@ def answer_error(error: DaemonError, *, as_text: bool) -> tuple[bytes, list[tupl
         return text.encode(), [(b"content-type", b"text/plain; charset=utf-8"), *headers]
     # Programs print these two as they are.
     detail = {"code": error.code, "message": one_line(error.message), "hint": error.hint and one_line(error.hint)}
-    if error.link is not None:
-        detail["link"] = error.link
+    if error.link is not None:  # first: programs without a JSON parser know the hint as the last
+        detail = {"link": error.link, **detail}
     return json.dumps({"error": detail}).encode(), [(b"content-type", b"application/json"), *headers]
 
 
