@@ -116,6 +116,7 @@ def test_the_start_loads_nothing_heavy() -> None:
         "keyring",
         "secretstorage",
         "tomlkit",
+        "xml",
         "atl_sign.custody.stores.sealing",
         "atl_sign.custody.stores.file",
         "atl_sign.custody.stores.keyring",

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
 from atl_sign.base.errors import BadUrlError, DaemonError, ProviderRefusedError
 from atl_sign.base.urls import Url
@@ -106,6 +105,8 @@ def read_manifest(link: Link, answer: "Answer") -> Manifest:
 
 
 def _parse_manifest(text: str) -> Manifest | None:
+    from xml.etree import ElementTree  # here: only a product's answer needs it
+
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         return None  # a manifest has neither, and entities can be made to explode
     try:
