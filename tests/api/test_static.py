@@ -336,6 +336,20 @@ def test_a_token_makes_its_successor(product: str, own: Sandbox, daemon: Daemon)
     assert "alice" not in fetch(url, new)
 
 
+@pytest.mark.parametrize("product", ["jira", "bitbucket"])
+def test_a_link_called_git_leaves_the_git_helpers_tokens(product: str, own: Sandbox, daemon: Daemon) -> None:
+    """Tokens of ours go by their names' beginning, and the git helper's begin with `git`; the twin is the orphan above."""
+    daemon.dance(own, product)
+    put(daemon, "git", own.base_url(product), "bearer")
+    helper = own.make_token(product, "alice", name=f"atl-sign git on {socket.gethostname().partition('.')[0]} 0a1b2c3d")
+    assert daemon.request("POST", "/links/git/token", {"source": product}).status == 201
+
+    again = daemon.request("POST", "/links/git/token", {"source": product})
+
+    assert (again.status, again.json["warnings"]) == (201, [])
+    assert send(own.base_url(product) + WHO[product], f"Bearer {helper.secret}") == 200
+
+
 def test_a_token_whose_id_is_not_known_is_named(own: Sandbox, daemon: Daemon) -> None:
     """Of several tokens the product does not say which one it is: the user removes it."""
     own.make_token("jira", "alice")

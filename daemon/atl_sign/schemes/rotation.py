@@ -74,8 +74,9 @@ def discard(link: Link, tokens: PersonalTokens, send: Send, kept: Grant, old: Gr
 
 
 def name_prefix(link: Link) -> str:
-    """Return how the names of our tokens begin: those of this machine and *link*."""
-    return f"atl-sign {link.name} on {socket.gethostname().partition('.')[0]} "
+    """Return how the names of our tokens begin: those of this machine and *link*; never as those that the git helper makes."""
+    holder = "link git" if link.name == "git" else link.name  # decision 0012: the helper's begin with "atl-sign git on"
+    return f"atl-sign {holder} on {socket.gethostname().partition('.')[0]} "
 
 
 def _is_ours(link: Link, listed: ListedToken, before: StaticToken) -> bool:
