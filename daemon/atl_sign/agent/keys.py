@@ -4,7 +4,7 @@ import threading
 
 from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
-from atl_sign.base.errors import KeyExistsError, KeyMissingError
+from atl_sign.base.errors import KeyExistsError
 from atl_sign.custody.keys.base import Signer
 from atl_sign.custody.keys.software import make_private_key
 from atl_sign.custody.vault import Vault
@@ -22,10 +22,7 @@ class Keys:
     def show(self, caller: Caller) -> Signer:
         """Return the consumer's key; raises KeyMissingError."""
         del caller
-        key = self._vault.key()
-        if key is None:
-            raise KeyMissingError("there is no consumer key yet", "atl-sign key new")
-        return key
+        return self._vault.need_key()
 
     def make(self, caller: Caller, bits: int, *, replace: bool) -> Signer:
         """Make a consumer key of *bits* (2048, 3072 or 4096); raises KeyExistsError unless *replace*."""

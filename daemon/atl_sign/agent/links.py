@@ -13,7 +13,7 @@ from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
 from atl_sign.agent.git_tokens import GitTokens
 from atl_sign.agent.lookup import LinkReport, Lookup
-from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, KeyMissingError, LinkExistsError, ProviderRefusedError
+from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, LinkExistsError, ProviderRefusedError
 from atl_sign.base.urls import Url
 from atl_sign.config.base_path import guess_base_path
 from atl_sign.config.file import ConfigFile
@@ -108,9 +108,7 @@ class LinkBook:
             raise BadRequestError(
                 f"for the scheme {link.scheme} an administrator enters nothing", f"atl-sign dance {name}", link=name
             )
-        key = self._vault.key()
-        if key is None:
-            raise KeyMissingError("there is no consumer key yet", "atl-sign key new")
+        key = self._vault.need_key()
         product = self._manifests.find_product(link)
         consumer_name = f"atl-sign of {user_name()} on {socket.gethostname()}"
         return link, product, make_form(link, product, key.public_pem(), consumer_name, owner_name())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from atl_sign.base.credentials import GitRecord, Grant, Passphrase, StoreState
-from atl_sign.base.errors import StoreConflictError
+from atl_sign.base.errors import KeyMissingError, StoreConflictError
 from atl_sign.config.links import Link
 from atl_sign.custody.items import KEY_ITEM, GitCodec, Kept, KeyCodec, Payload, TokenCodec, git_item, owner_of, token_item
 from atl_sign.custody.keys.base import Signer
@@ -170,6 +170,13 @@ class Vault:
                 key = self._keys.load(KEY_ITEM)
                 if key is None:
                     self._keys.drop(KEY_ITEM)  # nothing to keep: a keyring restored from a backup is found
+        return key
+
+    def need_key(self) -> Signer:
+        """Return the consumer's private key; raises KeyMissingError when there is none, else as `key`."""
+        key = self.key()
+        if key is None:
+            raise KeyMissingError("there is no consumer key yet", "atl-sign key new")
         return key
 
     def put_key(self, key: RsaPrivateKey) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atl_sign.base.credentials import Consumer, Credentials, Grant, Secret
-from atl_sign.base.errors import DanceNeededError, KeyMissingError
+from atl_sign.base.errors import DanceNeededError
 from atl_sign.config.links import Link
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.renewal import Renewals
@@ -95,10 +95,7 @@ class Grants:
         """Return the client of *link*, None when its scheme has none; raises KeyMissingError, and as the store does."""
         if not self.scheme(link).has_client:
             return None
-        key = self.vault.key()
-        if key is None:
-            raise KeyMissingError("there is no consumer key yet", "atl-sign key new")
-        return Consumer(link.consumer_key, key)
+        return Consumer(link.consumer_key, self.vault.need_key())
 
 
 class LiveLink:

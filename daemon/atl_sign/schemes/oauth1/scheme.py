@@ -12,7 +12,6 @@ from atl_sign.base.errors import (
     DanceExpiredError,
     DanceNeededError,
     DanceRefusedError,
-    KeyMissingError,
     ProviderRefusedError,
 )
 from atl_sign.base.request import Request
@@ -145,8 +144,7 @@ class OAuth1:
 
 
 def _consumer(client: Consumer | None) -> Consumer:
-    if client is None:
-        raise KeyMissingError("there is no consumer key yet", "atl-sign key new")
+    assert client is not None  # noqa: S101 - `has_client`: who has the credentials has the key
     return client
 
 
