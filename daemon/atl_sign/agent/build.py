@@ -1,7 +1,7 @@
 """The agent: a record of its parts, each with the verbs of one noun."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from atl_sign.access.audit import AuditLog
@@ -28,7 +28,6 @@ from atl_sign.grants.dances import Dances
 from atl_sign.grants.live import Grants
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifests
-from atl_sign.schemes.base import Scheme
 from atl_sign.schemes.registry import SCHEMES
 
 
@@ -57,7 +56,6 @@ def make_agent(
     *,
     open_store: Callable[[str], Store] = open_store,
     store_pinned_by: str | None = None,
-    schemes: Mapping[str, Scheme] = SCHEMES,
 ) -> Agent:
     """
     Return an agent that serves with these edges.
@@ -70,7 +68,6 @@ def make_agent(
         clock: seconds since 1970-01-01 UTC.
         open_store: returns the store of a name, to move to.
         store_pinned_by: what has named the store in place of *config*; None when nothing has.
-        schemes: by the name that a link's `scheme` has.
     """
     records = Records(audit, lambda: config.settings().audit)
 
@@ -80,7 +77,7 @@ def make_agent(
         records.note(decision)
 
     clocks = Clocks(clock)
-    grants = Grants(vault, schemes, clocks, Manifests(), record_renewal)
+    grants = Grants(vault, SCHEMES, clocks, Manifests(), record_renewal)
     lookup = Lookup(config, vault, clocks)
     git_tokens = GitTokens(grants)
     signing = Signing(lookup, grants, records)

@@ -90,9 +90,10 @@ class GitCredentials:
         self._grants.vault.notice_changes()
         links = []
         for link in self._find_links(asked):
-            if self._grants.vault.peek_git_record(link) is None and not self._grants.manifests.knows(link):
+            has_record = self._grants.vault.peek_git_record(link) is not None
+            if not has_record and not self._grants.manifests.knows(link):
                 return None
-            if self._is_bitbucket(link, self._grants.vault.peek_git_record(link) is not None):
+            if self._is_bitbucket(link, has_record):
                 links.append(link)
         links = prefer_default(links)
         return self._tokens.peek(links[0], asked.user) if len(links) == 1 else None

@@ -1,12 +1,12 @@
 """Key and grants as the rest of the daemon has them: read once and kept, and no other daemon's newer one is overwritten."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from atl_sign.base.credentials import GitRecord, Grant, Passphrase, StoreState
 from atl_sign.base.errors import KeyMissingError, StoreConflictError
 from atl_sign.config.links import Link
-from atl_sign.custody.items import KEY_ITEM, GitCodec, Kept, KeyCodec, Payload, TokenCodec, git_item, owner_of, token_item
+from atl_sign.custody.items import KEY_ITEM, GitCodec, Kept, KeyCodec, TokenCodec, git_item, owner_of, token_item
 from atl_sign.custody.keys.base import Signer
 from atl_sign.custody.keys.software import RsaPrivateKey
 from atl_sign.custody.moving import copy_items
@@ -22,19 +22,18 @@ _T = TypeVar("_T")
 class Vault:
     """The consumer's private key, and each link's access token and tokens for git."""
 
-    def __init__(self, store: Store, neighbours: Neighbours | None = None, payloads: Mapping[str, Payload] = SCHEMES) -> None:
+    def __init__(self, store: Store, neighbours: Neighbours | None = None) -> None:
         """
         Keep everything in *store*, and in memory what was read from it.
 
         Args:
             store: where secrets are at rest.
             neighbours: the daemons that may change it as well.
-            payloads: what each scheme keeps of a grant, by the scheme's name.
         """
         self._desk = Desk(store, neighbours or Neighbours(None))
-        self._keys = Shelf(self._desk, KeyCodec(payloads))
-        self._tokens = Shelf(self._desk, TokenCodec(payloads))
-        self._git_records = Shelf(self._desk, GitCodec(payloads))
+        self._keys = Shelf(self._desk, KeyCodec(SCHEMES))
+        self._tokens = Shelf(self._desk, TokenCodec(SCHEMES))
+        self._git_records = Shelf(self._desk, GitCodec(SCHEMES))
         self.renewed = RenewedTokens(self._desk, self._tokens)
 
     @property

@@ -3,14 +3,14 @@
 import secrets
 import socket
 
-from atl_sign.base.credentials import Grant, Secret
+from atl_sign.base.credentials import Credentials, Grant, Secret
 from atl_sign.base.errors import DaemonError, ProviderRefusedError
 from atl_sign.config.links import Link
 from atl_sign.providers.answer import Answer
 from atl_sign.providers.personal_tokens import ListedToken, PersonalTokens, calls_path, parse_list, parse_made, tokens_page
 from atl_sign.providers.unexpected import unexpected_answer
 from atl_sign.providers.who_am_i import Send
-from atl_sign.schemes.static import StaticToken
+from atl_sign.schemes.static import StaticToken, static_token_of
 
 
 def make_token(link: Link, tokens: PersonalTokens, send: Send, days: int, user: str | None) -> Grant:
@@ -57,9 +57,7 @@ def discard(link: Link, tokens: PersonalTokens, send: Send, kept: Grant, old: Gr
     Returns:
         None; or what is left there, in words.
     """
-    ours, before = kept.material, old.material
-    if not isinstance(ours, StaticToken) or not isinstance(before, StaticToken):  # another dance came between
-        return None
+    ours, before = (static_token_of(Credentials(None, grant)) for grant in (kept, old))
     path = calls_path(tokens, kept.user)
     try:
         answer = send("GET", path, None)
