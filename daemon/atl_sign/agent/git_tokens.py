@@ -3,7 +3,6 @@
 import hmac
 import logging
 import secrets
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from atl_sign.base.credentials import Credentials, GitRecord, GitToken, Grant
 from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError, ProviderUnreachableError
+from atl_sign.base.machine import short_host_name
 from atl_sign.config.links import GIT_DAYS_DEFAULT, Link
 from atl_sign.grants.live import Grants
 from atl_sign.providers.products import PRODUCTS
@@ -221,7 +221,7 @@ def _own_token(link: Link, credentials: Credentials, user: str | None) -> GitTok
 
 
 def _name_prefix() -> str:
-    return f"atl-sign git on {socket.gethostname().partition('.')[0]} "
+    return f"atl-sign git on {short_host_name()} "
 
 
 def _with(names: tuple[str, ...], name: str | None) -> tuple[str, ...]:

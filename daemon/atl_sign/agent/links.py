@@ -1,6 +1,5 @@
 """The user's links: added, changed, shown and removed, each with its token's state and what its product says of itself."""
 
-import getpass
 import re
 import socket
 import threading
@@ -14,6 +13,7 @@ from atl_sign.access.recording import Records
 from atl_sign.agent.git_tokens import GitTokens
 from atl_sign.agent.lookup import LinkReport, Lookup
 from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, LinkExistsError, ProviderRefusedError
+from atl_sign.base.machine import short_host_name, user_name
 from atl_sign.base.urls import Url
 from atl_sign.config.base_path import guess_base_path
 from atl_sign.config.file import ConfigFile
@@ -269,16 +269,8 @@ def default_consumer_key() -> str:
 
 def owner_name() -> str:
     """Return user and machine in one word of ASCII letters, digits, "-", "." and "_", for names that are unique at a provider."""
-    words = f"{user_name()}-{socket.gethostname().partition('.')[0]}"
+    words = f"{user_name()}-{short_host_name()}"
     return "".join(char if char.isascii() and (char.isalnum() or char in "-._") else "-" for char in words)
-
-
-def user_name() -> str:
-    """Return the user's name, or `user` where the uid has none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's uid without a name
-        return "user"
 
 
 def _warn_of_manifest(link: Link, manifest: Manifest) -> list[str]:

@@ -1,10 +1,10 @@
 """Personal access tokens that are made by a call: by the one before, or signed (facts oauth2.md section 7)."""
 
 import secrets
-import socket
 
 from atl_sign.base.credentials import Credentials, Grant, Secret
 from atl_sign.base.errors import DaemonError, ProviderRefusedError
+from atl_sign.base.machine import short_host_name
 from atl_sign.config.links import Link
 from atl_sign.providers.answer import Answer
 from atl_sign.providers.personal_tokens import ListedToken, PersonalTokens, calls_path, parse_list, parse_made, tokens_page
@@ -74,7 +74,7 @@ def discard(link: Link, tokens: PersonalTokens, send: Send, kept: Grant, old: Gr
 def name_prefix(link: Link) -> str:
     """Return how the names of our tokens begin: those of this machine and *link*; never as those that the git helper makes."""
     holder = "link git" if link.name == "git" else link.name  # decision 0012: the helper's begin with "atl-sign git on"
-    return f"atl-sign {holder} on {socket.gethostname().partition('.')[0]} "
+    return f"atl-sign {holder} on {short_host_name()} "
 
 
 def _is_ours(link: Link, listed: ListedToken, before: StaticToken) -> bool:
