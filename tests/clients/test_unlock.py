@@ -108,7 +108,7 @@ def test_a_signal_during_the_question_gives_the_echo_back(daemon: Daemon, number
 
     os.kill(pid, number)
 
-    wait_for(person.has_echo)
+    wait_for(person.has_echo, lambda: Path(f"/proc/{pid}/status").read_text() + person.seen)
     assert person.finish() != 0
     assert state_of(daemon) == "locked"
 

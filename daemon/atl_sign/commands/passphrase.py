@@ -6,6 +6,7 @@ Scripts bring it by standard input.
 """
 
 import os
+import select
 import signal
 import subprocess
 import termios
@@ -96,13 +97,29 @@ def _read_line() -> bytes:
 
 
 def _ask_terminal(terminal: int, prompt: str) -> bytes:
-    with _without_echo(terminal):
+    with _without_echo(terminal), _signals_in_a_pipe() as signals:
         os.write(terminal, prompt.encode())
         try:
+            # A signal that comes just before a read does not interrupt it: Python's handlers would wait for the person's line.
+            select.select([terminal, signals], [], [])
             line = os.read(terminal, _LINE_BYTES_MAX)
         finally:
             os.write(terminal, b"\n")
     return line.removesuffix(b"\n")
+
+
+@contextmanager
+def _signals_in_a_pipe() -> Iterator[int]:
+    """Give the end of a pipe that can be read as soon as a signal has come."""
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)  # set_wakeup_fd asks for it
+    before = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    try:
+        yield readable
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(readable)
+        os.close(writable)
 
 
 @contextmanager
