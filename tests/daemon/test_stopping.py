@@ -161,7 +161,7 @@ def test_a_lock_without_a_pid_gives_no_command_that_ends_the_shell(lab: Daemon) 
 
 
 def test_another_users_daemon_is_left_alone(daemon: Daemon) -> None:
-    """As root with the user's runtime folder: the daemon goes on."""
+    """Whoever is told its socket: the daemon goes on."""
     daemon.folder.chmod(0o755)
     (daemon.folder / "run").chmod(0o755)
     daemon.socket.parent.chmod(0o755)
@@ -169,12 +169,13 @@ def test_another_users_daemon_is_left_alone(daemon: Daemon) -> None:
 
     refused = subprocess.run(
         as_ordinary_user([sys.executable, "-m", "atl_sign.commands.cli", "stop"]),
-        env={**daemon.environment, "HOME": "/nonexistent"},
+        env={**daemon.environment, "HOME": "/nonexistent", "ATL_SIGN_SOCK": str(daemon.socket)},
         capture_output=True,
         text=True,
     )
 
     assert refused.returncode == 1, refused.stderr
+    assert str(daemon.socket.parent) in refused.stderr
     assert "run this as the user whose daemon it is" in refused.stderr
     assert daemon.request("GET", "/status").status == 200
 
