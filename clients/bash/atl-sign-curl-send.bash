@@ -181,7 +181,16 @@ check_answer() {
 		*) no_answer ;;
 		esac
 	done
-	[[ -z ${said[url]-} ]] || refuse_curl "the token of link ${said[link]} is good at Atlassian's gateway only" "send it there: ${said[url]}"
+}
+
+# What curl makes of the line's own parts stays: the query of -G and of --url-query is not in url yet.
+go_to_gateway() {
+	url=${said[url]%%\?*}${url#"${url%%\?*}"}
+	signed_url=${said[url]}
+	if [[ -n ${o[loops]} && $hop -eq 0 ]]; then
+		origin_of "$url"
+		first_origin=$reply
+	fi
 }
 
 check_insecure() {
@@ -318,6 +327,7 @@ use_answer() {
 	fi
 	[[ $status == 2?? ]] || refused
 	check_answer
+	[[ -z ${said[url]-} ]] || go_to_gateway
 	[[ -n ${all[sent]-} ]] || check_insecure
 	if [[ -n ${said[warning]-} && (-z ${all[silent]-} || -n ${all[show-error]-}) ]]; then say "$PROGRAM: warning: ${said[warning]}"; fi
 	first_link=${said[link]-}

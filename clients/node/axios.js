@@ -53,7 +53,7 @@ async function send(bare, atlSign, config) {
 		}
 		outcome.data?.destroy?.();
 		if (hops === most) throw Object.assign(new Error(`more than ${most} redirects`), {code: 'ERR_FR_TOO_MANY_REDIRECTS'});
-		hop = follow(hop, nextHop(outcome.status, location, hop.url, hop.method));
+		hop = follow(hop, nextHop(outcome.status, location, signed?.url ?? hop.url, hop.method));
 	}
 }
 

@@ -35,7 +35,7 @@ export async function sendSigned(sign, input, init) {
 		if (!follows || !isRedirect(response.status, location)) return hops ? markRedirected(response) : response;
 		await response.body?.cancel();
 		if (hops === REDIRECTS_MAX) throw new TypeError(`more than ${REDIRECTS_MAX} redirects`);
-		const next = nextHop(response.status, location, request.url, request.method);
+		const next = nextHop(response.status, location, signed?.url ?? request.url, request.method);
 		if (!next.keepsBody) body = null;
 		if (body === ONCE) throw new TypeError('the redirect wants the body again, and a stream is read once');
 		request = makeNext(request, next, body, signal);

@@ -251,6 +251,84 @@ def test_a_token_that_lacks_the_scope_for_who_am_i(cloud: Cloud, daemon: Daemon)
     assert "lacks a scope" in refused.message
 
 
+def test_bitbucket_cloud(cloud: Cloud, daemon: Daemon) -> None:
+    """One link for both hosts: REST at the one, git at the other; the twin: an address at neither."""
+    token = cloud.make_token("alice@example.com", scopes=["read:user:bitbucket", "read:repository:bitbucket"])
+    host, api = cloud.url("bitbucket"), cloud.url("bitbucket-api")
+    put(daemon, "bb", host, "basic", user="alice@example.com", gateway=api)
+
+    granted = paste(daemon, "bb", token.secret)
+
+    assert granted.json == {"state": "granted", "user": "alice", "error": None}
+    signed = sign(daemon, f"{api}/2.0/repositories/acme")
+    assert (signed["link"], signed["uses"], "url" in signed) == ("bb", "many", False)
+    assert send(f"{api}/2.0/repositories/acme", signed["authorization"]) == 200
+    assert sign(daemon, f"{host}/2.0/user")["url"] == f"{api}/2.0/user"
+    checked = daemon.request("POST", "/links/bb/check").json
+    assert (checked["user"], checked["product"]) == ("alice", "bitbucket-cloud")
+    page = daemon.request("POST", "/sign", {"method": "GET", "url": f"{host}/acme/shop/src"})
+    assert (page.code, "has no /acme/shop/src" in page.message) == ("bad_url", True)
+    for wanted in ("", "username=alice\n", "username=x-bitbucket-api-token-auth\n", "capability[]=authtype\n"):
+        git = daemon.request("POST", "/git-credential/get", ask_git(host, wanted), headers=TEXT)
+        assert git.text.startswith("username=x-bitbucket-api-token-auth\npassword="), (wanted, git.text)
+    assert daemon.request("POST", "/git-credential/get", ask_git(host, "username=bob\n"), headers=TEXT).text == ""
+    assert daemon.request("DELETE", "/links/bb/token").json["revoke_url"].startswith("https://id.atlassian.com/")
+    assert daemon.request("POST", "/sign", {"method": "GET", "url": f"{api}/2.0/user"}).code == "unknown_link"
+
+
+def ask_git(host: str, wanted: str) -> bytes:
+    scheme, _, name = host.partition("://")
+    return f"protocol={scheme}\nhost={name}\n{wanted}\n".encode()
+
+
+def test_bitbucket_clouds_rest_host_alone(cloud: Cloud, daemon: Daemon) -> None:
+    """A link of its own, for who needs no git."""
+    token = cloud.make_token("alice@example.com", scopes=["read:user:bitbucket"])
+    api = cloud.url("bitbucket-api")
+    put(daemon, "bb", api, "basic", user="alice@example.com")
+
+    assert paste(daemon, "bb", token.secret).json["user"] == "alice"
+
+    signed = sign(daemon, f"{api}/2.0/user")
+    assert "url" not in signed
+    assert send(f"{api}/2.0/user", signed["authorization"]) == 200
+
+
+@pytest.mark.parametrize("trouble", ["no scopes", "scope missing", "another e-mail", "expired", "bearer"])
+def test_a_token_that_bitbucket_cloud_refuses(trouble: str, cloud: Cloud, daemon: Daemon) -> None:
+    """Each is refused in its own words, and nothing is kept."""
+    scopes = {"no scopes": [], "scope missing": ["read:repository:bitbucket"]}.get(trouble, ["read:user:bitbucket"])
+    token = cloud.make_token("alice@example.com", scopes=scopes, days=-1 if trouble == "expired" else 30)
+    settings = {"user": "bob@example.com" if trouble == "another e-mail" else "alice@example.com"}
+    api = cloud.url("bitbucket-api")
+    put(daemon, "bb", api, "bearer" if trouble == "bearer" else "basic", **({} if trouble == "bearer" else settings))
+
+    begun = daemon.request("POST", "/dance", {"link": "bb"})
+    refused = begun if begun.status >= 400 else daemon.request("POST", f"/dance/{begun.json['id']}", {"secret": token.secret})
+
+    assert refused.code == "provider_refused"
+    words = {"scope missing": "lacks a scope", "bearer": "does not accept bearer tokens"}
+    assert words.get(trouble, "does not accept this token") in refused.message
+    assert daemon.request("POST", "/sign", {"method": "GET", "url": f"{api}/2.0/user"}).code == "dance_needed"
+
+
+def test_a_gateways_address_of_two_links(cloud: Cloud, daemon: Daemon) -> None:
+    """Ambiguous, until one is named or the default; what climbs out of the site's part is refused."""
+    for name in ("one", "two"):
+        token = cloud.make_token("alice@example.com", scopes=["read:jira-user", "read:jira-work"])
+        put(daemon, name, cloud.url("site"), "basic", user="alice@example.com", gateway=cloud.url("gateway"))
+        assert paste(daemon, name, token.secret).json["state"] == "granted"
+    base = f"{cloud.url('gateway')}/ex/jira/{cloud.cloud_id}"
+    asked: dict[str, object] = {"method": "GET", "url": f"{base}/rest/api/3/myself"}
+
+    assert daemon.request("POST", "/sign", asked).code == "ambiguous_link"
+    assert daemon.request("POST", "/sign", {**asked, "link": "two"}).json["link"] == "two"
+    assert daemon.request("POST", "/links/one/default").status == 200
+    assert daemon.request("POST", "/sign", asked).json["link"] == "one"
+    for path in ("/../another/rest/api/3/myself", "/%2e%2e/another/rest", "/..%2fanother/rest"):
+        assert daemon.request("POST", "/sign", {"method": "GET", "url": base + path}).code == "bad_url"
+
+
 @pytest.mark.parametrize("trouble", ["another e-mail", "unknown", "expired", "revoked"])
 def test_a_cloud_token_that_is_refused(trouble: str, cloud: Cloud, daemon: Daemon) -> None:
     """One try at the site and one at the gateway, and the dance waits on."""

@@ -4,8 +4,11 @@ import os
 import pty
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
@@ -13,6 +16,7 @@ import requests
 
 from atl_sign.sandbox import Cloud, Sandbox
 from atl_sign_client import AtlSign, AtlSignAuth, AtlSignHTTPXAuth
+from tests.clients.person import Person
 from tests.lab import REPOSITORY, Daemon
 
 ATL_SIGN = REPOSITORY / "clients/bash/atl-sign"
@@ -37,9 +41,16 @@ def scoped(daemon: Daemon) -> Iterator[Cloud]:
         yield cloud
 
 
-def run(daemon: Daemon, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+def run(daemon: Daemon, *arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Without a terminal."""
     return subprocess.run(
-        [str(ATL_SIGN), *arguments], env=daemon.environment, input=stdin, capture_output=True, text=True, timeout=60
+        [str(ATL_SIGN), *arguments],
+        env={**daemon.environment, **environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        start_new_session=True,
     )
 
 
@@ -144,14 +155,153 @@ def test_node_sends_a_scoped_token_to_the_gateway(scoped: Cloud, daemon: Daemon,
     assert done.stdout == f"200 {scoped.url('gateway')}/ex/jira/{scoped.cloud_id}/rest/api/3/project?expand=lead\n", done.stderr
 
 
-def test_curl_says_where_a_scoped_token_is_good(scoped: Cloud, daemon: Daemon) -> None:
-    """Nothing is sent to the site, which would refuse it."""
-    url = f"{scoped.url('site')}/rest/api/3/myself"
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("-G", "-d", "expand=lead"),
+        ("--url-query", "expand=lead"),
+        ("-L", "--retry", "1"),
+        ("-o", "/dev/null", "-w", "%{http_code}"),
+    ],
+)
+def test_curl_sends_a_scoped_token_to_the_gateway(options: tuple[str, ...], scoped: Cloud, daemon: Daemon) -> None:
+    """With the query that the line makes, and once; the twin: the site itself is asked for nothing."""
     before = len(scoped.state.requests)
 
-    refused = run(daemon, "curl", "-s", url)
+    sent = run(daemon, "curl", "-sS", *options, f"{scoped.url('site')}/rest/api/3/project?maxResults=5")
 
-    assert refused.returncode == 125
-    assert "good at Atlassian's gateway only" in refused.stderr
-    assert f"send it there: {scoped.url('gateway')}/ex/jira/{scoped.cloud_id}/rest/api/3/myself" in refused.stderr
-    assert len(scoped.state.requests) == before
+    assert sent.returncode == 0, sent.stderr
+    assert "WEB" in sent.stdout or sent.stdout == "200"
+    (request,) = scoped.state.requests[before:]
+    query = "?maxResults=5&expand=lead" if "expand=lead" in options else "?maxResults=5"
+    assert (request.product, request.status) == ("gateway", 200)
+    assert request.target.decode() == f"/ex/jira/{scoped.cloud_id}/rest/api/3/project{query}"
+
+
+def test_a_scoped_token_is_good_at_the_gateways_own_address(scoped: Cloud, daemon: Daemon) -> None:
+    """Every client, as it is written there; the twin: another site's address at the same gateway."""
+    base = f"{scoped.url('gateway')}/ex/jira/{scoped.cloud_id}"
+
+    answer = run(daemon, "curl", "-sS", f"{base}/rest/api/3/myself")
+
+    assert '"accountId"' in answer.stdout, answer.stderr
+    assert requests.get(f"{base}/rest/api/3/myself", auth=AtlSignAuth(str(daemon.socket)), timeout=10).status_code == 200
+    assert httpx.get(f"{base}/rest/api/3/myself", auth=AtlSignHTTPXAuth(str(daemon.socket)), timeout=10).status_code == 200
+    assert run(daemon, "curl", "--link", "cloud", "-sS", f"{base}/rest/api/3/myself").returncode == 0
+    refused = run(daemon, "curl", "-sS", f"{scoped.url('gateway')}/ex/jira/another/rest/api/3/myself")
+    assert (refused.returncode, "no application link covers this URL" in refused.stderr) == (125, True)
+
+
+@pytest.mark.parametrize("client", ["curl", "requests", "httpx", "node"])
+@pytest.mark.parametrize("location", ["project", "/ex/jira/{id}/rest/api/3/project", "{gateway}/ex/jira/{id}/rest/api/3/project"])
+def test_a_redirect_inside_the_gateway_is_authorized(client: str, location: str, daemon: Daemon, tmp_path: Path) -> None:
+    """Each hop; the twin: one that leads out of the gateway's part for this site goes without the token."""
+    with Cloud() as cloud, Gateway(cloud) as gateway:
+        token = cloud.make_token("alice@example.com", scopes=["read:jira-user", "read:jira-work"])
+        added = run(daemon, "link", "add", "cloud", cloud.url("site"), "--scheme", "basic", "--user", "alice@example.com",
+                    "--gateway", gateway.url)  # fmt: skip
+        assert run(daemon, "dance", "cloud", stdin=f"{token.secret}\n").returncode == 0, added.stderr
+        gateway.seen.clear()
+        for gateway.location, is_authorized in ((location, True), ("{gateway}/elsewhere", False)):
+            ask(client, daemon, f"{cloud.url('site')}/rest/api/3/moved", tmp_path)
+            first, second = gateway.seen[-2:]
+            assert first == (f"/ex/jira/{cloud.cloud_id}/rest/api/3/moved", True)
+            assert second[1] == is_authorized, gateway.seen
+
+
+def ask(client: str, daemon: Daemon, url: str, folder: Path) -> None:
+    """Follow redirects from *url*."""
+    if client == "curl":
+        run(daemon, "curl", "-sSL", url)
+    elif client == "requests":
+        requests.get(url, auth=AtlSignAuth(str(daemon.socket)), timeout=10)
+    elif client == "httpx":
+        httpx.get(url, auth=AtlSignHTTPXAuth(str(daemon.socket)), timeout=10, follow_redirects=True)
+    else:
+        node = shutil.which("node")
+        assert node is not None
+        script = folder / "ask.mjs"
+        script.write_text(
+            f"import {{AtlSign}} from {str(NODE_CLIENT)!r};\n"
+            f"await new AtlSign({{socketPath: {str(daemon.socket)!r}}}).fetch('{url}');\n"
+        )
+        subprocess.run([node, str(script)], check=True, capture_output=True, timeout=60, env=daemon.environment)
+
+
+class Gateway(ThreadingHTTPServer):
+    """A gateway before the sandbox's, which moves some of its addresses."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.location = ""
+        self.seen: list[tuple[str, bool]] = []  # each path, and whether the request had credentials
+        super().__init__(("127.0.0.1", 0), MovingHandler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class MovingHandler(BaseHTTPRequestHandler):
+    """Answers for `Gateway`."""
+
+    server: Gateway
+
+    def do_GET(self) -> None:
+        """Move what ends with /moved; let the sandbox's gateway answer the rest."""
+        own = self.server
+        authorization = self.headers["Authorization"]
+        own.seen.append((self.path, authorization is not None))
+        if self.path.endswith("/moved"):
+            self.send_response(302)
+            self.send_header("Location", own.location.format(id=own.cloud.cloud_id, gateway=own.url))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        headers = {} if authorization is None else {"Authorization": authorization}
+        answer = requests.get(own.cloud.url("gateway") + self.path, headers=headers, timeout=10)
+        self.send_response(answer.status_code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+def test_a_program_asks_for_a_token_where_standard_input_has_none(own: Sandbox, daemon: Daemon) -> None:
+    """The one that SSH_ASKPASS names, with a question that names the link; the twin: one that is cancelled."""
+    token = own.make_token("jira", "alice")
+    run(daemon, "link", "add", "jira", own.base_url("jira"), "--scheme", "bearer")
+    program, secret, asked = (daemon.folder / name for name in ("ask", "secret", "asked"))
+    secret.write_text(f"{token.secret}\n")
+    program.write_text(f'#!/bin/bash\nprintf %s "$1" >"{asked}"\ncat "{secret}"\n')
+    program.chmod(0o755)
+
+    danced = run(daemon, "dance", "jira", SSH_ASKPASS=str(program))
+
+    assert danced.returncode == 0, danced.stderr
+    assert danced.stderr.endswith("signed in as alice at jira\n")
+    assert asked.read_text() == "The token for link jira: "
+    assert token.secret not in danced.stdout + danced.stderr
+    asked.unlink()
+    wrong = run(daemon, "dance", "jira", stdin="wrong-token-0123\n", SSH_ASKPASS=str(program))
+    assert (wrong.returncode, asked.exists()) == (1, False)  # standard input did bring one
+    cancelled = run(daemon, "dance", "jira", SSH_ASKPASS="/bin/false")
+    assert cancelled.returncode == 1
+    assert "no token was given; the dance is cancelled" in cancelled.stderr
+
+
+def test_a_token_is_not_printed_to_a_terminal(daemon: Daemon) -> None:
+    """By the command that the shell calls for it."""
+    person = Person(["atl-signd", "ask", "The token"], daemon.environment)
+
+    assert person.finish() == 1
+    assert "the answer is not for a terminal to show" in person.seen

@@ -78,7 +78,7 @@ def make_agent(
 
     clocks = Clocks(clock)
     grants = Grants(vault, SCHEMES, clocks, Manifests(), record_renewal)
-    lookup = Lookup(config, vault, clocks)
+    lookup = Lookup(config, vault, clocks, SCHEMES)
     git_tokens = GitTokens(grants)
     signing = Signing(lookup, grants, records)
     store = StoreKeeper(config, vault, dances, grants.renewals, records, open_store=open_store, pinned_by=store_pinned_by)

@@ -16,7 +16,7 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.config.links import Link
 from atl_sign.config.table import prefer_default
 from atl_sign.grants.live import Grants
-from atl_sign.providers.products import PRODUCTS
+from atl_sign.providers.products import GIT_PRODUCTS
 
 WAIT_S_MAX = 60.0
 
@@ -119,4 +119,4 @@ class GitCredentials:
         manifests = self._grants.manifests
         if not has_record and not manifests.knows(link):
             manifests.fetch(link)
-        return has_record or manifests.find_product(link) is PRODUCTS["bitbucket"]
+        return has_record or manifests.find_product(link) in GIT_PRODUCTS

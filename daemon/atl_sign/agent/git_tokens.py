@@ -43,7 +43,7 @@ class GitTokens:
         access = self._vault.peek_token(link)
         if access is not None and self._grants.scheme(link).is_pasted:
             credentials = self._grants.peek(link)
-            return None if credentials is None else _own_token(link, credentials, user)
+            return None if credentials is None else self._own_token(link, credentials, user)
         token = self._usable(link, self._vault.peek_git_record(link), access) if access is not None else None
         return token if token is not None and (user is None or _is_same(user, token.user)) else None
 
@@ -61,7 +61,7 @@ class GitTokens:
             StoreLockedError, StoreUnavailableError: it could not be kept.
         """
         if self._grants.scheme(link).is_pasted:
-            return _own_token(link, self._grants.load(link), user)
+            return self._own_token(link, self._grants.load(link), user)
         token = self._find_usable(link)
         if token is None:
             grant = self._grants.load(link).grant
@@ -204,20 +204,24 @@ class GitTokens:
         finally:
             turn.release()
 
+    def _own_token(self, link: Link, credentials: Credentials, user: str | None) -> GitToken | None:
+        """Return the link's own token, which git can use as it is; None when git wants to be another *user*."""
+        grant, token = credentials.grant, static_token_of(credentials)
+        assert grant is not None  # noqa: S101 - it holds the token
+        product = self._grants.manifests.find_product(link)
+        alias = product.git_user if product is not None else None
+        known = [name for name in (alias, token.user, grant.user) if name is not None]
+        if not known or (user is not None and not any(_is_same(user, name) for name in known)):
+            return None
+        return GitToken(
+            token.name or link.name, token.secret, known[0], link.git_permission, grant.expires_at, takes_bearer=alias is None
+        )
+
     def _ends_by(self, token: GitToken, margin: timedelta) -> bool:
         return token.expires_at is not None and token.expires_at - margin <= self._now()
 
     def _now(self) -> datetime:
         return self._grants.clocks.now_utc()
-
-
-def _own_token(link: Link, credentials: Credentials, user: str | None) -> GitToken | None:
-    """Return the link's own token, which git can use as it is; None when git wants to be another *user*."""
-    grant, token = credentials.grant, static_token_of(credentials)
-    known = token.user or (grant.user if grant is not None else None)
-    if known is None or (user is not None and not _is_same(user, known)):
-        return None
-    return GitToken(token.name or link.name, token.secret, known, link.git_permission, grant.expires_at if grant else None)
 
 
 def _name_prefix() -> str:

@@ -1,16 +1,19 @@
 """One link, by its name or by the URL that it covers, and what is known of its token."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from atl_sign.base.credentials import Grant
 from atl_sign.base.errors import ConfigBrokenError, DaemonError, UnknownLinkError
 from atl_sign.base.urls import Url
 from atl_sign.config.file import ConfigFile
-from atl_sign.config.links import Link
+from atl_sign.config.links import Link, parse_base_url
 from atl_sign.config.settings import Settings
+from atl_sign.config.table import LinkTable
 from atl_sign.custody.vault import Vault
 from atl_sign.providers.clocks import Clocks
+from atl_sign.schemes.base import Scheme
 
 TokenState = Literal["none", "active", "expired", "unknown"]
 
@@ -27,11 +30,12 @@ class LinkReport:
 class Lookup:
     """Finds links in the configuration."""
 
-    def __init__(self, config: ConfigFile, vault: Vault, clocks: Clocks) -> None:
-        """Look in *config*, and for tokens in *vault*; *clocks* say which have ended."""
+    def __init__(self, config: ConfigFile, vault: Vault, clocks: Clocks, schemes: Mapping[str, Scheme]) -> None:
+        """Look in *config*, and for tokens in *vault*; *clocks* say which have ended, *schemes* which links have a gateway."""
         self._config = config
         self._vault = vault
         self._clocks = clocks
+        self._schemes = schemes
 
     def get(self, name: str) -> Link:
         """Return the link called *name*; raises UnknownLinkError, or ConfigBrokenError when it may stand in a broken part."""
@@ -50,6 +54,25 @@ class Lookup:
         except UnknownLinkError:
             self.raise_problem(settings, name)
             raise
+
+    def choose_by_gateway(self, url: Url, name: str | None) -> Link:
+        """
+        Return the link whose token is good at the gateway's address *url*; waits for the store.
+
+        Raises:
+            UnknownLinkError, AmbiguousLinkError, BadUrlError: as `LinkTable.choose`.
+            StoreLockedError, StoreUnavailableError: the store does not give the token of a link with that gateway.
+        """
+        settings = self._config.settings()
+        there = []
+        for link in settings.links.by_name.values():
+            gateway = self._schemes[link.scheme].gateway(link) if name in (None, link.name) else None
+            grant = self._vault.token(link) if gateway is not None and gateway.origin == url.origin else None
+            if grant is not None and grant.material.base_url is not None:
+                there.append(replace(link, url=parse_base_url(grant.material.base_url)))
+        if not there:
+            return settings.links.choose(url, name)  # which says that there is none
+        return settings.links.get(LinkTable(there).choose(url, name).name)
 
     def report(self, link: Link) -> LinkReport:
         """Return what is known of the token of *link*; a store that does not answer is a state, not a failure."""

@@ -14,9 +14,9 @@ from atl_sign.access.policy import check_method, check_request
 from atl_sign.access.recording import Records
 from atl_sign.agent.lookup import Lookup
 from atl_sign.base.credentials import Secret
-from atl_sign.base.errors import BadRequestError
+from atl_sign.base.errors import BadRequestError, UnknownLinkError
 from atl_sign.base.request import Request
-from atl_sign.base.urls import Pairs, parse_url
+from atl_sign.base.urls import Pairs, Url, parse_url
 from atl_sign.config.links import Link
 from atl_sign.grants.live import Grants
 from atl_sign.schemes.base import HasBaseString, Uses
@@ -76,7 +76,10 @@ class Signing:
         # The loop itself signs: a hop to a thread takes longer than the signature.
         run = run_sync if asked.is_long() else _run_here
         with self._records.entry("sign", caller, asked.link) as entry:
-            request, link = await run(self._resolve, asked, entry)
+            try:
+                request, link = await run(self._resolve, asked, entry, self._lookup.choose)
+            except UnknownLinkError:
+                request, link = await run_sync(self._resolve, asked, entry, self._lookup.choose_by_gateway)
             credentials = self._grants.peek(link)  # memory, else the store or a renewal
             if credentials is None:
                 await self._wait_for_renewal(link)
@@ -97,7 +100,7 @@ class Signing:
         A link that has no token yet is fine. Raises as `sign` otherwise.
         """
         del caller
-        request, link = self._resolve(asked, Decision("sign", ""))
+        request, link = self._resolve(asked, Decision("sign", ""), self._lookup.choose)
         scheme = self._grants.scheme(link)
         if not isinstance(scheme, HasBaseString):
             raise BadRequestError(
@@ -107,12 +110,12 @@ class Signing:
             )
         return scheme.base_string(request, self._grants.client(link), self._grants.clocks.moment(link)), link
 
-    def _resolve(self, asked: Asked, entry: Decision) -> tuple[Request, Link]:
+    def _resolve(self, asked: Asked, entry: Decision, choose: Callable[[Url, str | None], Link]) -> tuple[Request, Link]:
         check_method(asked.method)
         entry.method = asked.method  # by now it is one
         target = parse_url(asked.url)
         entry.host, entry.path = target.origin.partition("://")[2], target.path
-        link = self._lookup.choose(target, asked.link)
+        link = choose(target, asked.link)
         entry.link = link.name
         request = Request(asked.method, link.as_signed(target), asked.form)
         check_request(request)

@@ -48,9 +48,15 @@ def add_git_credential(app: FastAPI, agent: Agent) -> None:
 
 
 def format_token(token: GitToken, *, can_authtype: bool) -> list[str]:
-    """Return *token* as lines for git; with *can_authtype* as the header's scheme and credential, which git will not keep."""
+    """
+    Return *token* as lines for git.
+
+    Args:
+        token: a bearer as well, or only a password.
+        can_authtype: whether git takes a header's scheme and credential, which it will not keep.
+    """
     secret = token.secret.reveal()
-    if can_authtype:
+    if can_authtype and token.takes_bearer:
         lines = ["capability[]=authtype", "authtype=Bearer", f"credential={secret}", "ephemeral=1"]
     else:
         lines = [f"username={token.user}", f"password={secret}"]

@@ -86,6 +86,10 @@ class Consumer:
 class Material(Protocol):
     """What one scheme's grant holds: its tokens, as a frozen value that hides them."""
 
+    @property
+    def base_url(self) -> str | None:
+        """Where it is good, when that is not the link's base URL: an address at a gateway."""
+
     def is_same_as(self, other: "Material") -> bool:
         """Tell whether the provider gave both as one; compares in constant time."""
 
@@ -142,6 +146,7 @@ class GitToken:
     user: str  # whose it is; git's user name beside it
     permission: GitPermission
     expires_at: datetime | None  # aware, UTC, by this machine's clock; None for a token of the user's own whose end nobody knows
+    takes_bearer: bool = True  # whether the provider takes it as a bearer token too
 
 
 @dataclass(frozen=True, slots=True)

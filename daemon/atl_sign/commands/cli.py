@@ -121,6 +121,13 @@ def _run_unlock(line: CommandLine) -> int:
     return run_unlock(os.environ, new=new, change=change, from_stdin=line.has("--stdin"), as_json=line.has("--json"))
 
 
+def _run_ask(line: CommandLine) -> int:
+    from atl_sign.commands.ask import run_ask
+
+    _keep_no_core()
+    return run_ask(os.environ, line.words[0])
+
+
 def _run_store(line: CommandLine) -> int:
     from atl_sign.commands.store_move import run_store_move
 
@@ -263,6 +270,7 @@ def _end_past_waiting_threads() -> None:
 
 
 _RUN: dict[str, Callable[[CommandLine], int]] = {
+    "ask": _run_ask,
     "autostart": _run_autostart,
     "demo": _run_demo,
     "doctor": _run_doctor,

@@ -1,5 +1,5 @@
 """
-A passphrase from a person or a script: never an argument, never in the environment, never shown.
+A passphrase or a token, from a person or a script: never an argument, never in the environment, never shown.
 
 It is asked on the terminal; without one by the program that `SSH_ASKPASS` names, or by pinentry.
 Scripts bring it by standard input.
@@ -25,8 +25,9 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 class Asker:
     """Where passphrases come from in this run."""
 
-    def __init__(self, environment: Mapping[str, str], *, from_stdin: bool) -> None:
-        """Ask in *environment*, or read them *from_stdin*, a line each."""
+    def __init__(self, environment: Mapping[str, str], *, from_stdin: bool, what: str = "passphrase") -> None:
+        """Ask in *environment* for *what*, or read each *from_stdin*, a line."""
+        self._what = what
         self._environment = environment
         self._from_stdin = from_stdin
 
@@ -34,7 +35,7 @@ class Asker:
         """Return the answer to *prompt*, not empty; raises CommandError."""
         passphrase = self._read(prompt)
         if not passphrase:
-            raise CommandError("the passphrase is empty; nothing was changed")
+            raise CommandError(f"the {self._what} is empty; nothing was changed")
         return passphrase
 
     def ask_new(self) -> bytes:
@@ -61,19 +62,19 @@ class Asker:
         if program:
             done = self._call([program, prompt])
             if done.returncode != 0:
-                raise CommandError("no passphrase was given")
+                raise CommandError(f"no {self._what} was given")
             return done.stdout.rstrip(b"\n")
         pinentry = find_program(self._environment, "pinentry")
         if pinentry is None:
             hint = "name a program in SSH_ASKPASS, install pinentry, or use --stdin"
-            raise CommandError("there is no terminal to ask for the passphrase on", hint)
+            raise CommandError(f"there is no terminal to ask for the {self._what} on", hint)
         # The Assuan protocol, of which we need four lines.
         asked = f"SETDESC atl-sign\nSETPROMPT {prompt.removesuffix(': ')}\nGETPIN\nBYE\n"
         said = self._call([pinentry], asked.encode(), stderr=subprocess.DEVNULL).stdout
         pins = [line[2:] for line in said.split(b"\n") if line.startswith(b"D ")]
         if not pins:
             hint = "where pinentry cannot ask, name a program in SSH_ASKPASS, or use --stdin"
-            raise CommandError("no passphrase was given", hint)
+            raise CommandError(f"no {self._what} was given", hint)
         # It escapes these three alone.
         return pins[-1].replace(b"%0A", b"\n").replace(b"%0D", b"\r").replace(b"%25", b"%")
 
@@ -82,7 +83,7 @@ class Asker:
         try:
             return subprocess.run(command, env=dict(self._environment), input=text, stdout=subprocess.PIPE, check=False, **more)
         except OSError as exc:
-            raise CommandError(f"no passphrase was given: {command[0]} cannot be run: {exc.strerror}") from exc
+            raise CommandError(f"no {self._what} was given: {command[0]} cannot be run: {exc.strerror}") from exc
 
 
 def _read_line() -> bytes:

@@ -10,7 +10,7 @@ from atl_sign.base.errors import BadUrlError, DaemonError, ProviderRefusedError
 from atl_sign.base.urls import Url
 from atl_sign.config.base_path import possible_base_paths
 from atl_sign.config.links import SCHEME_DEFAULT, Link, parse_base_url
-from atl_sign.providers.cloud import fetch_cloud_id, is_confluence
+from atl_sign.providers.cloud import fetch_cloud_id, find_bitbucket_api, is_confluence
 from atl_sign.providers.products import MANIFEST_PATH, Product, find_product
 
 if TYPE_CHECKING:  # requests takes 150 ms to load: when the first product is asked
@@ -25,6 +25,12 @@ class Manifest:
     version: str
     url: str  # the configured base URL
     cloud_id: str | None = None  # of a site of Atlassian Cloud
+    api: Url | None = None  # where a Bitbucket Cloud has its REST interface
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether it is Atlassian's own, rather than a server that somebody runs."""
+        return self.cloud_id is not None or self.api is not None
 
     def is_at(self, base_url: Url) -> bool:
         """Tell whether the product is configured with *base_url*, or does not say."""
@@ -63,13 +69,21 @@ class Manifests:
 
 def fetch_manifest(link: Link) -> Manifest:
     """Ask the product who it is, anonymously; raises ProviderRefusedError or ProviderUnreachableError."""
-    answer = fetch_manifest_answer(link)
+    return ask_product(link)[0]
+
+
+def ask_product(link: Link) -> "tuple[Manifest, Answer]":
+    """Return as `fetch_manifest`, with the answer to the first question, whatever it was."""
+    answer = _fetch_answer(link)
     if answer.status != 200 and link.scheme != SCHEME_DEFAULT:  # application links are not what such a link needs
         cloud_id = fetch_cloud_id(link)
         if cloud_id is not None:
             product = "confluence-cloud" if is_confluence(link) else "jira-cloud"
-            return Manifest(product, "Cloud", str(link.url), cloud_id)
-    return read_manifest(link, answer)
+            return Manifest(product, "Cloud", str(link.url), cloud_id), answer
+        api = find_bitbucket_api(link)
+        if api is not None:
+            return Manifest("bitbucket-cloud", "Cloud", str(link.url), api=api), answer
+    return _read_manifest(link, answer), answer
 
 
 def find_above(link: Link, fetch: Callable[[Link], Manifest]) -> tuple[Url, Manifest] | None:
@@ -87,14 +101,14 @@ def find_above(link: Link, fetch: Callable[[Link], Manifest]) -> tuple[Url, Mani
     return None
 
 
-def fetch_manifest_answer(link: Link) -> "Answer":
+def _fetch_answer(link: Link) -> "Answer":
     """Return whatever answers where the manifest should be; raises ProviderUnreachableError."""
     from atl_sign.providers.exchange import fetch, within_deadline
 
     return within_deadline(link, lambda: fetch(link, MANIFEST_PATH, {"Accept": "application/xml"}, time.time))
 
 
-def read_manifest(link: Link, answer: "Answer") -> Manifest:
+def _read_manifest(link: Link, answer: "Answer") -> Manifest:
     """Return the manifest that *answer* holds; raises ProviderRefusedError."""
     from atl_sign.providers.unexpected import unexpected_answer
 

@@ -15,6 +15,7 @@ class Product:
     who_am_i: str  # the path, below the base URL, of a call that names the user
     parse_user: Callable[[str], str | None]  # its answer's text → the user's name, None for anonymous or another shape
     old_form_until: str  # the last version whose dialog begins with the address box
+    git_user: str | None = None  # whom git names beside a token that is no user's password; None: the token's user
 
 
 LINKS_PAGE = "/plugins/servlet/applinks/listApplicationLinks"
@@ -96,8 +97,19 @@ CLOUD_PRODUCTS = {
     for product in (
         Product("jira-cloud", "Jira Cloud", "", "/rest/api/3/myself", _parse_cloud_user, ""),
         Product("confluence-cloud", "Confluence Cloud", "", "/rest/api/user/current", _parse_cloud_confluence_user, ""),
+        Product(
+            "bitbucket-cloud",
+            "Bitbucket Cloud",
+            "",
+            "/2.0/user",
+            lambda text: _json_user(text, "username") or _json_user(text, "nickname"),
+            "",
+            git_user="x-bitbucket-api-token-auth",  # facts oauth2.md section 5
+        ),
     )
 }
+# Where git can go.
+GIT_PRODUCTS = (PRODUCTS["bitbucket"], CLOUD_PRODUCTS["bitbucket-cloud"])
 
 
 def is_user_name(text: str) -> bool:

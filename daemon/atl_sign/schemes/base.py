@@ -63,8 +63,18 @@ class Scheme(Protocol):
             moment: seconds since 1970-01-01 UTC, by the provider's clock.
         """
 
+    def gateway(self, link: Link) -> Url | None:
+        """Return the address of the gateway where a grant of *link* may be good instead; None when there is none."""
+
     def send_to(self, link: Link, credentials: Credentials, url: Url) -> Url:
-        """Return where a request for *url*, which *link* covers, is to be sent; raises BadUrlError for what is not there."""
+        """
+        Return where a request for *url* is to be sent; raises BadUrlError for what is not there.
+
+        Args:
+            link: whose request it is.
+            credentials: of this scheme, with a grant.
+            url: below the link's base URL, or already where the grant is good.
+        """
 
     def begin(self, link: Link, client: Consumer | None, callback: str, clocks: Clocks) -> Consent:
         """

@@ -6,8 +6,9 @@ from types import MappingProxyType
 from atl_sign.config.link_fields import link_settings
 from atl_sign.config.links import Schemes
 from atl_sign.schemes.base import Scheme
+from atl_sign.schemes.basic import Basic
 from atl_sign.schemes.oauth1.scheme import OAuth1
-from atl_sign.schemes.static import Basic, Bearer
+from atl_sign.schemes.static import Bearer
 
 # The first one is that of a link that names none.
 SCHEMES: Mapping[str, Scheme] = MappingProxyType({scheme.name: scheme for scheme in (OAuth1(), Bearer(), Basic())})

@@ -7,7 +7,6 @@ One header is good for any number of requests, until the token ends.
 import hmac
 import re
 from abc import abstractmethod
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -15,9 +14,9 @@ from typing import Any, ClassVar
 from atl_sign.base.credentials import Consumer, Credentials, Grant, Material, Secret
 from atl_sign.base.errors import BadRequestError, DanceNeededError, ProviderRefusedError
 from atl_sign.base.request import Request
-from atl_sign.base.urls import Url, parse_url
+from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
-from atl_sign.config.setting import Setting, Text
+from atl_sign.config.setting import Setting
 from atl_sign.providers import cloud
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifest, fetch_manifest
@@ -35,24 +34,6 @@ from atl_sign.schemes.base import Consent, Refusal, Sent, Uses
 from atl_sign.schemes.fields import Fields, dump_known, load_known
 
 _TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
-USER = Setting(
-    "user",
-    Text(r"[^:]{1,255}", "is not 1 to 255 characters without a colon"),
-    is_needed=True,
-    is_kept=True,
-    option="--user USER",
-    help="the user beside the token: at Atlassian Cloud the account's e-mail address",
-    asked="the user beside the token; at Atlassian Cloud the account's e-mail address; left out: unchanged",
-    docs="the user beside the token, without a colon; at Atlassian Cloud the account's e-mail address",
-)
-GATEWAY = Setting(
-    "gateway",
-    Text(r"https?://[^/?#@\s]+", "is not of the form https://host"),
-    option="--gateway URL",
-    help="Atlassian Cloud's gateway, where scoped tokens are good (default: https://api.atlassian.com)",
-    asked="Atlassian Cloud's gateway, where scoped tokens are good; https://api.atlassian.com when left out",
-    docs="Atlassian Cloud's gateway, `https://host`, where scoped API tokens are good; `https://api.atlassian.com` when left out",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +63,8 @@ def static_token_of(credentials: Credentials) -> StaticToken:
     return material
 
 
-class _Static:
-    """What both have in common."""
+class Static:
+    """What the schemes of such tokens have in common."""
 
     name: ClassVar[str]
     settings: ClassVar[tuple[Setting, ...]]
@@ -101,14 +82,15 @@ class _Static:
     def _header(self, token: StaticToken) -> Secret:
         """Return the header's value with *token*."""
 
+    def gateway(self, link: Link) -> Url | None:
+        """See `Scheme.gateway`."""
+        del link
+        return None
+
     def send_to(self, link: Link, credentials: Credentials, url: Url) -> Url:
         """See `Scheme.send_to`."""
-        base_url = static_token_of(credentials).base_url
-        if base_url is None:
-            return url
-        cloud.check_gateway_path(link, url)
-        base = parse_url(base_url)
-        return replace(base, path=base.path + url.path[len(link.url.path) :], query=url.query)
+        del link, credentials
+        return url
 
     def begin(self, link: Link, client: Consumer | None, callback: str, clocks: Clocks) -> Consent:
         """See `Scheme.begin`: no request but those for what the product is."""
@@ -215,11 +197,11 @@ class _Static:
                 f"the product there calls itself {manifest.type_id}", f"atl-sign doctor {link.name}", link=link.name
             )
         self._check_product(link, manifest, product)
-        if manifest.cloud_id is None and tokens_of(manifest) is None:
+        if not manifest.is_cloud and tokens_of(manifest) is None:
             first = ".".join(map(str, PERSONAL_TOKENS[product.type_id].since))
             raise ProviderRefusedError(
                 f"{product.name} {manifest.version} has no personal access tokens; the first version with them is {first}",
-                _change_scheme(link, "oauth1"),
+                change_scheme(link, "oauth1"),
                 link=link.name,
             )
         return manifest, product
@@ -232,7 +214,7 @@ class _Static:
 _KNOWN = {"user": "token_user", "id": "id", "name": "name", "base_url": "base_url"}
 
 
-class Bearer(_Static):
+class Bearer(Static):
     """A personal access token of Jira, Confluence, Bitbucket or Bamboo, Server and Data Center."""
 
     name: ClassVar[str] = "bearer"
@@ -243,42 +225,16 @@ class Bearer(_Static):
 
     def _check_product(self, link: Link, manifest: Manifest, product: Product) -> None:
         del product
-        if manifest.cloud_id is not None:
+        if manifest.is_cloud:
             raise ProviderRefusedError(
                 "an Atlassian Cloud site does not accept bearer tokens",
-                _change_scheme(link, "basic --user EMAIL"),
+                change_scheme(link, "basic --user EMAIL"),
                 link=link.name,
             )
 
 
-class Basic(_Static):
-    """A user and a token: an API token of Atlassian Cloud, or Bitbucket's HTTP access token with the user's name."""
-
-    name: ClassVar[str] = "basic"
-    settings: ClassVar[tuple[Setting, ...]] = (USER, GATEWAY)
-
-    def _header(self, token: StaticToken) -> Secret:
-        pair = f"{token.user}:{token.secret.reveal()}"
-        return Secret("Basic " + b64encode(pair.encode()).decode("ascii"))
-
-    def _check_product(self, link: Link, manifest: Manifest, product: Product) -> None:
-        if manifest.cloud_id is None and product.type_id != "bitbucket":  # facts section 7
-            raise ProviderRefusedError(
-                f"{product.name} does not accept a token as a password", _change_scheme(link, "bearer"), link=link.name
-            )
-
-    def _prove(self, link: Link, manifest: Manifest, product: Product, token: StaticToken, clocks: Clocks) -> Grant:
-        """At a Cloud site first, then at the gateway, where scoped tokens are good; one try each."""
-        try:
-            return super()._prove(link, manifest, product, token, clocks)
-        except ProviderRefusedError:
-            if manifest.cloud_id is None:
-                raise
-        base_url = cloud.gateway_base(link, link.own.get("gateway") or cloud.GATEWAY, manifest.cloud_id)
-        return super()._prove(link, manifest, product, replace(token, base_url=base_url), clocks)
-
-
-def _change_scheme(link: Link, scheme: str) -> str:
+def change_scheme(link: Link, scheme: str) -> str:
+    """Return the command that gives *link* another *scheme*, which may be followed by options."""
     return f"atl-sign link add {link.name} {link.url} --replace --scheme {scheme}"
 
 

@@ -10,10 +10,11 @@ from atl_sign.base.request import Request
 from atl_sign.base.urls import parse_url
 from atl_sign.config.link_fields import link_from_fields
 from atl_sign.schemes.base import Scheme
+from atl_sign.schemes.basic import Basic
 from atl_sign.schemes.oauth1.scheme import OAuth1
 from atl_sign.schemes.oauth1.tokens import AccessToken
 from atl_sign.schemes.registry import SCHEME_SETTINGS
-from atl_sign.schemes.static import Basic, Bearer, StaticToken
+from atl_sign.schemes.static import Bearer, StaticToken
 from tests.unit.provider_lab import make_consumer
 from tests.unit.schemes.contract import CANARY, ENDS, URL, SchemeContract
 

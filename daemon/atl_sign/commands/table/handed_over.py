@@ -172,6 +172,15 @@ AUTOSTART = Command(
     more="A socket unit that is installed is started by systemd; without one the daemon becomes a background process of its "
     "own, however many ask at once, with its messages in a file.",
 )
+ASK = Command(
+    "ask",
+    "ask a person for a token; what atl-sign calls when its standard input brings none",
+    "Asks on the terminal without an echo; without a terminal by the program that `SSH_ASKPASS` names, or by pinentry. Prints "
+    "the answer, and therefore not to a terminal.",
+    (Form("ask a person for a token", arguments=(Argument("QUESTION", ""),)),),
+    page="atl-signd",
+    has_json=False,
+)
 OFFER = Command(
     "offer",
     "offer a store to a person at a terminal; what atl-sign calls when the daemon has none",
@@ -281,6 +290,6 @@ HANDED_OVER = {
     each.name: each
     for each in (
         *(GIT, UNLOCK, STORE, LOG, DOCTOR, SETUP, SERVE, STOP, RESTART, SERVICE, DEMO, SANDBOX),
-        *(AUTOSTART, OFFER),  # no command of atl-sign's
+        *(AUTOSTART, ASK, OFFER),  # no command of atl-sign's
     )
 }

@@ -45,6 +45,11 @@ class OAuth1:
         consumer, token = _consumer(credentials.client), access_token_of(credentials)
         return Secret(sign(request, consumer, token, nonce=secrets.token_hex(16), timestamp=moment))
 
+    def gateway(self, link: Link) -> Url | None:
+        """See `Scheme.gateway`."""
+        del link
+        return None
+
     def send_to(self, link: Link, credentials: Credentials, url: Url) -> Url:
         """See `Scheme.send_to`."""
         del link, credentials
