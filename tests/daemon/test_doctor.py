@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -21,7 +21,7 @@ from atl_sign.base.credentials import Passphrase
 from atl_sign.base.findings import GRANT_CHECKS, LINK_CHECKS, MACHINE_CHECKS
 from atl_sign.custody.keys.software import make_private_key
 from atl_sign.custody.stores.file import FileStore
-from atl_sign.sandbox import Sandbox
+from atl_sign.sandbox import Cloud, Sandbox
 from tests.clients.tls.front import Port, TlsFront, make_authority, read_request
 from tests.keyring_lab import KeyringLab
 from tests.lab import REPOSITORY, Daemon, revoke_tokens, secrets_of
@@ -207,6 +207,28 @@ def test_tls_that_ends_in_front_is_mended_by_pasting(daemon: Daemon, own_sandbox
     assert broken(well) == {"link.token"}
     link = daemon.request("GET", "/links/jira").json
     assert (link["ca_bundle"], link["timeout_s"]) == (str(folder / "company.pem"), 9)
+
+
+@pytest.mark.parametrize("host", ["site", "bitbucket", "account"])
+def test_atlassian_cloud(daemon: Daemon, host: Literal["site", "bitbucket", "account"]) -> None:
+    """It has no manifest, and is known all the same; the twin: a host that is neither a site nor Bitbucket."""
+    gateways: dict[str, Literal["gateway", "bitbucket-api"]] = {"site": "gateway", "bitbucket": "bitbucket-api"}
+    with Cloud() as cloud:
+        settings = {"scheme": "basic", "user": "alice@example.com", "gateway": cloud.url(gateways.get(host, "gateway"))}
+        assert daemon.request("PUT", "/links/cloud", {"url": cloud.url(host), **settings}).status == 201
+        if host != "account":
+            scopes = ["read:jira-user", "read:user:bitbucket"]
+            begun = daemon.request("POST", "/dance", {"link": "cloud"}).json
+            secret = cloud.make_token("alice@example.com", scopes=scopes).secret
+            assert daemon.request("POST", f"/dance/{begun['id']}", {"secret": secret}).json["state"] == "granted"
+
+        found = examine(daemon, "cloud")
+
+    assert broken(found) == ({"link.manifest", "link.token"} if host == "account" else set()), found
+    assert found["key"]["cause"] == "no link needs one"
+    if host != "account":
+        assert found["link.manifest"]["cause"] == {"site": "jira-cloud Cloud", "bitbucket": "bitbucket-cloud Cloud"}[host]
+        assert found["link.token"]["result"] == "ok"
 
 
 class PathFront(Port):

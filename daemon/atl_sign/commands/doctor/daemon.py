@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +20,10 @@ from atl_sign.commands.autostart import SERVICE_UNIT, unit_folders
 from atl_sign.commands.daemon_call import DaemonAnswer, NoAnswerError, call_daemon
 from atl_sign.commands.doctor.socket import check_runtime_folder, check_socket, explain_silence
 from atl_sign.config.file import ConfigFile, UntrustedConfigError, config_path
+from atl_sign.config.links import Link
 from atl_sign.config.settings import Settings
 from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
-from atl_sign.schemes.registry import SCHEME_SETTINGS
+from atl_sign.schemes.registry import SCHEME_SETTINGS, SCHEMES
 from atl_sign.server.listening import StartError, socket_path
 from atl_sign.server.process import describe_inherited
 
@@ -108,7 +109,7 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
         _check_running(status),
         _check_version(str(status["version"])),
         _check_memory(environment, status, view.pid),
-        *_check_secrets(view.path, status, len(settings.links.by_name)),
+        *_check_secrets(view.path, status, settings.links.by_name.values()),
         _check_audit(environment, status),
     ]
     return view
@@ -155,7 +156,7 @@ def _check_memory(environment: Mapping[str, str], status: Mapping[str, Any], pid
     return Finding("memory", "warning", OPEN_MEMORY, hint)
 
 
-def _check_secrets(path: Path, status: Mapping[str, Any], links: int) -> Iterator[Finding]:
+def _check_secrets(path: Path, status: Mapping[str, Any], links: Collection[Link]) -> Iterator[Finding]:
     store, state = str(status["store"]), status["store_state"]
     key: DaemonAnswer | None
     try:
@@ -179,6 +180,8 @@ def _check_secrets(path: Path, status: Mapping[str, Any], links: int) -> Iterato
         yield Finding("store", "broken", f"{store} is {state}" + (f": {error['message']}" if is_stores else ""), hint)
     if key is None:
         yield Finding("key", "skipped", "the daemon did not answer in time")
+    elif error.get("code") == "key_missing" and links and not any(SCHEMES[link.scheme].has_client for link in links):
+        yield Finding("key", "skipped", "no link needs one")
     elif error.get("code") == "key_missing":
         verdict = "broken" if links else "warning"
         yield Finding("key", verdict, str(error["message"]), error.get("hint"))  # type: ignore[arg-type]  # one of the two
