@@ -104,7 +104,7 @@ class LinkBook:
         """
         del caller
         link = self._lookup.get(name)
-        if link.scheme != "oauth1":
+        if not self._grants.scheme(link).has_client:
             raise BadRequestError(
                 f"for the scheme {link.scheme} an administrator enters nothing", f"atl-sign dance {name}", link=name
             )
@@ -235,7 +235,7 @@ class LinkBook:
 
     def _revoke_page(self, link: Link) -> str:
         """Return the page where the user revokes the token at the provider; asks nobody."""
-        if link.scheme == "oauth1":
+        if self._grants.scheme(link).has_client:
             return f"{link.url}{REVOKE_PATH}"
         product = self._manifests.find_product(link) if self._manifests.knows(link) else None
         tokens = PERSONAL_TOKENS.get(product.type_id) if product is not None else None
