@@ -33,6 +33,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def documented(
+    app: FastAPI,
     summary: str,
     answer: type[BaseModel] | UnionType,
     status: int = 200,
@@ -40,25 +41,22 @@ def documented(
     body: type[schemas.Fields] | None = None,
     creates: bool = False,
 ) -> dict[str, Any]:
-    """Return what the OpenAPI document says of a route that reads and answers by itself."""
-    extra: dict[str, Any] = {}
+    """Return what the OpenAPI document says of a route that reads and answers by itself; little on an app that only serves."""
+    route: dict[str, Any] = {"summary": summary, "status_code": status, "response_class": Response}
+    if not app.state.is_described:
+        return route
+    described = {"model": answer, "content": {"text/plain": {"schema": {"type": "string"}}}}
+    route["responses"] = {status: described, **({201: described} if creates else {})}
     if body is not None:
         schema = body.model_json_schema()
         content = {"schema": schema}
-        extra = {
+        route["openapi_extra"] = {
             "requestBody": {
                 "required": "required" in schema,
                 "content": {"application/json": content, "application/x-www-form-urlencoded": content},
             }
         }
-    described = {"model": answer, "content": {"text/plain": {"schema": {"type": "string"}}}}
-    return {
-        "summary": summary,
-        "status_code": status,
-        "response_class": Response,
-        "responses": {status: described, **({201: described} if creates else {})},
-        "openapi_extra": extra,
-    }
+    return route
 
 
 def answer_with(request: Request, answer: BaseModel, lines: Sequence[str] | None = None, status: int = 200) -> Response:

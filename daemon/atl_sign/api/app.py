@@ -20,8 +20,15 @@ from atl_sign.api.tokens import add_tokens
 _NO_TELEMETRY = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
 
 
-def make_app(agent: Agent) -> FastAPI:
-    """Return the application that serves *agent*."""
+def make_app(agent: Agent, *, is_described: bool = False) -> FastAPI:
+    """
+    Return the application that serves *agent*.
+
+    Args:
+        agent: what the routes call.
+        is_described: whether each route has all that the OpenAPI document says of it. That takes longer to make than the whole
+            rest, so the daemon serves one without, which makes one with it when the document is asked for.
+    """
     app = FastAPI(
         title="atl-sign",
         version=__version__,
@@ -30,9 +37,12 @@ def make_app(agent: Agent) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,  # type: ignore[arg-type]  # its TypedDict is not exported
-        responses={"default": {"model": schemas.ErrorAnswer, "description": "Every failure"}},
+        responses={"default": {"model": schemas.ErrorAnswer, "description": "Every failure"}} if is_described else None,
     )
     app.state.agent = agent
+    app.state.is_described = is_described
+    if not is_described:
+        app.openapi = lambda: make_app(agent, is_described=True).openapi()  # type: ignore[method-assign]  # as FastAPI wants it
     add_error_handlers(app)
     # In this order they stand in the OpenAPI document.
     nouns = (

@@ -21,7 +21,7 @@ WAIT_S_MAX = 60.0
 def add_dances(app: FastAPI, agent: Agent) -> None:
     """Serve dances on *app*."""
 
-    @app.post("/dance", **documented("Begin a dance", schemas.DanceBegun, 201, body=schemas.DanceFields))
+    @app.post("/dance", **documented(app, "Begin a dance", schemas.DanceBegun, 201, body=schemas.DanceFields))
     def begin_dance(
         request: Request, fields: Annotated[schemas.DanceFields, Depends(fields_of(schemas.DanceFields))]
     ) -> Response:
@@ -36,14 +36,14 @@ def add_dances(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, begun, status=201)
 
-    @app.get("/dance/{dance_id}", **documented("How far a dance is", schemas.DanceAnswer))
+    @app.get("/dance/{dance_id}", **documented(app, "How far a dance is", schemas.DanceAnswer))
     async def show_dance(request: Request, dance_id: str, wait: Annotated[float, Query(ge=0, le=WAIT_S_MAX)] = 0.0) -> Response:
         dance = agent.dances.show(caller_of(request), dance_id)
         if wait:
             await _wait_for(dance, wait, request)
         return answer_with(request, _describe_dance(dance))
 
-    @app.post("/dance/{dance_id}", **documented("Bring the verifier", schemas.DanceAnswer, body=schemas.VerifierFields))
+    @app.post("/dance/{dance_id}", **documented(app, "Bring the verifier", schemas.DanceAnswer, body=schemas.VerifierFields))
     def finish_dance(
         request: Request, dance_id: str, fields: Annotated[schemas.VerifierFields, Depends(fields_of(schemas.VerifierFields))]
     ) -> Response:
@@ -62,7 +62,7 @@ def add_dances(app: FastAPI, agent: Agent) -> None:
             dance = agent.dances.finish_by_url(caller, dance_id, Secret(str(fields.redirect_url).strip()))
         return answer_with(request, _describe_dance(dance))
 
-    @app.delete("/dance/{dance_id}", **documented("Cancel a dance", schemas.DanceAnswer))
+    @app.delete("/dance/{dance_id}", **documented(app, "Cancel a dance", schemas.DanceAnswer))
     def cancel_dance(request: Request, dance_id: str) -> Response:
         dance = agent.dances.cancel(caller_of(request), dance_id)
         lines = [f"cancelled the dance with {dance.link.name}"] if isinstance(dance.state, Cancelled) else None

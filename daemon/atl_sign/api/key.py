@@ -36,11 +36,11 @@ class KeyAnswer(BaseModel):
 def add_key(app: FastAPI, agent: Agent) -> None:
     """Serve the consumer's key on *app*."""
 
-    @app.get("/key", **documented("The consumer's public key", KeyAnswer))
+    @app.get("/key", **documented(app, "The consumer's public key", KeyAnswer))
     def show_key(request: Request) -> Response:
         return _answer_key(request, agent.keys.show(caller_of(request)))
 
-    @app.post("/key", **documented("Make a consumer key", KeyAnswer, 201, body=KeyFields))
+    @app.post("/key", **documented(app, "Make a consumer key", KeyAnswer, 201, body=KeyFields))
     def make_key(request: Request, fields: Annotated[KeyFields, Depends(fields_of(KeyFields, FormKeyFields))]) -> Response:
         key = agent.keys.make(caller_of(request), int(fields.bits), replace=fields.replace)
         return _answer_key(request, key, status=201)

@@ -19,7 +19,7 @@ from atl_sign.schemes.oauth1.setup import format_form
 def add_links(app: FastAPI, agent: Agent) -> None:
     """Serve links on *app*."""
 
-    @app.get("/links", **documented("Every link", schemas.LinksAnswer))
+    @app.get("/links", **documented(app, "Every link", schemas.LinksAnswer))
     def list_links(request: Request) -> Response:
         reports, broken = agent.links.list_all(caller_of(request))
         problems = [schemas.ProblemAnswer(line=each.line, part=each.part, cause=each.cause) for each in broken]
@@ -31,12 +31,13 @@ def add_links(app: FastAPI, agent: Agent) -> None:
             lines = [*format_table([*heads, *rows]), *(f"warning: {problem}" for problem in broken)]
         return answer_with(request, answer, lines)
 
-    @app.get("/links/{name}", **documented("One link", schemas.LinkAnswer))
+    @app.get("/links/{name}", **documented(app, "One link", schemas.LinkAnswer))
     def show_link(request: Request, name: str) -> Response:
         return answer_with(request, _describe_link(agent.links.show(caller_of(request), name)))
 
     @app.put(
-        "/links/{name}", **documented("Add or change a link", schemas.ProbedLinkAnswer, body=schemas.LinkFields, creates=True)
+        "/links/{name}",
+        **documented(app, "Add or change a link", schemas.ProbedLinkAnswer, body=schemas.LinkFields, creates=True),
     )
     def put_link(
         request: Request, name: str, fields: Annotated[schemas.LinkFields, Depends(fields_of(schemas.LinkFields))]
@@ -54,13 +55,13 @@ def add_links(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, answer, status=201 if probed.is_new else 200)
 
-    @app.delete("/links/{name}", **documented("Remove a link and forget its token", schemas.RemovedAnswer))
+    @app.delete("/links/{name}", **documented(app, "Remove a link and forget its token", schemas.RemovedAnswer))
     def remove_link(request: Request, name: str) -> Response:
         left = agent.links.remove(caller_of(request), name)
         words = [f"removed link {name}", *_tell_git_left(left)]
         return answer_with(request, schemas.RemovedAnswer(removed=name, git_left=list(left)), words)
 
-    @app.get("/links/{name}/setup", **documented("What an administrator enters", schemas.SetupAnswer))
+    @app.get("/links/{name}/setup", **documented(app, "What an administrator enters", schemas.SetupAnswer))
     def show_setup(request: Request, name: str) -> Response:
         link, product, form = agent.links.show_setup(caller_of(request), name)
         answer = schemas.SetupAnswer(
@@ -76,13 +77,13 @@ def add_links(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, answer, format_form(form, link, product))
 
-    @app.post("/links/{name}/default", **documented("Make a link its address's default", schemas.LinkAnswer))
+    @app.post("/links/{name}/default", **documented(app, "Make a link its address's default", schemas.LinkAnswer))
     def make_default(request: Request, name: str) -> Response:
         report = agent.links.make_default(caller_of(request), name)
         lines = [f"{name} is the default of {report.link.url}"]
         return answer_with(request, _describe_link(report), lines)
 
-    @app.delete("/links/{name}/token", **documented("Log out", schemas.LogoutAnswer))
+    @app.delete("/links/{name}/token", **documented(app, "Log out", schemas.LogoutAnswer))
     def log_out(request: Request, name: str, keep_git_token: bool = False) -> Response:
         report = agent.links.log_out(caller_of(request), name, keep_git_token=keep_git_token)
         lines = [f"forgot the token of link {name}", f"to revoke it at the provider too: {report.revoke_url}"]

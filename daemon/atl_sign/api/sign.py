@@ -27,7 +27,7 @@ _BODY_BYTES_MAX = 1 << 22
 def add_sign(app: FastAPI, agent: Agent) -> None:
     """Serve signatures on *app*."""
 
-    @app.post("/sign", **documented("Sign one request", schemas.SignAnswer | schemas.DryRunAnswer, body=schemas.SignFields))
+    @app.post("/sign", **documented(app, "Sign one request", schemas.SignAnswer | schemas.DryRunAnswer, body=schemas.SignFields))
     async def sign(request: Request) -> Response:
         fields = await read_fields(request, schemas.SignFields, bytes_max=_BODY_BYTES_MAX)
         is_long = sum(map(len, [fields.url, *_texts_of(fields.form)])) > LOOP_CHARS_MAX

@@ -14,18 +14,18 @@ from atl_sign.api.fields import caller_of, fields_of, passphrases_of
 def add_store_calls(app: FastAPI, agent: Agent) -> None:
     """Serve what the user does with the store on *app*."""
 
-    @app.post("/lock", **documented("Forget every secret in memory", schemas.StoreAnswer))
+    @app.post("/lock", **documented(app, "Forget every secret in memory", schemas.StoreAnswer))
     def lock(request: Request) -> Response:
         report = agent.store.lock(caller_of(request))
         return _answer_store(request, report)
 
-    @app.post("/unlock", **documented("Let the store be read again", schemas.StoreAnswer, body=schemas.UnlockFields))
+    @app.post("/unlock", **documented(app, "Let the store be read again", schemas.StoreAnswer, body=schemas.UnlockFields))
     def unlock(request: Request, fields: Annotated[schemas.UnlockFields, Depends(fields_of(schemas.UnlockFields))]) -> Response:
         with passphrases_of(fields) as (passphrase, new):
             report = agent.store.unlock(caller_of(request), passphrase, new)
         return _answer_store(request, report)
 
-    @app.post("/store/move", **documented("Carry every secret over", schemas.MovedAnswer, body=schemas.MoveFields))
+    @app.post("/store/move", **documented(app, "Carry every secret over", schemas.MovedAnswer, body=schemas.MoveFields))
     def move_store(request: Request, fields: Annotated[schemas.MoveFields, Depends(fields_of(schemas.MoveFields))]) -> Response:
         with passphrases_of(fields) as (passphrase, new):
             report = agent.store.move(
