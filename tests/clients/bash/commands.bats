@@ -454,6 +454,7 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 	local url=http://127.0.0.1:$SANDBOX_PORT/bitbucket
 	mkdir programs links
 	cp "$ROOT/clients/bash/atl-sign" "$ROOT/clients/git/git-credential-atl-sign" programs
+	# shellcheck disable=SC2016 # for the shell of that script
 	printf '#!/bin/sh\n[ "$1" = git ] && exec "%s" "$@"\necho "beside: $*"\n' "$(type -P atl-signd)" >programs/atl-signd
 	chmod +x programs/atl-signd
 	ln -s ../programs/atl-sign links/again
