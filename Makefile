@@ -8,11 +8,12 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
   if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$name"; break; fi; done)
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= $(shell nproc)
+CORES := $(shell nproc)
+# Two for each core: half of the time the tests wait, for deadlines, idle ends and other programs.
+WORKERS ?= $(shell expr $(CORES) '*' 2)
 # With it, each of some thousand interpreters compiles the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Slow tests wait more than they compute, but Chromium and the keyrings want a core each.
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: help demo test check bench system-packages newer-git clean format
@@ -66,7 +67,7 @@ lint:
 	else echo 'shellcheck is not installed: make test brings it'; fi
 
 bats:
-	PATH="$(CURDIR)/$(BIN):$$PATH" bats --jobs $(WORKERS) --no-parallelize-within-files --print-output-on-failure tests/clients/bash
+	PATH="$(CURDIR)/$(BIN):$$PATH" bats --jobs $(CORES) --no-parallelize-within-files --print-output-on-failure tests/clients/bash
 
 format: $(VENV)/.installed-dev  ## rewrite the code in its format, and what is made of the table of commands
 	$(BIN)/ruff format .
