@@ -197,9 +197,10 @@ def test_a_nice_value_that_stays_is_reported(memory: Daemon) -> None:
     assert atl_sign(memory, "status", before=before).returncode == 0
 
     pid = daemon_pid(memory)
-    assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 19)  # these tests may run with another one than 0
+    assert os.getpriority(os.PRIO_PROCESS, pid) == nice
     (found,) = (each for each in json.loads(atl_sign(memory, "doctor", "--json").stdout)["checks"] if each["check"] == "daemon")
-    assert (found["result"], "started it: nice 19" in found["cause"]) == ("warning", True)
+    assert (found["result"], f"started it: nice {nice}" in found["cause"]) == ("warning", True)
     os.kill(pid, signal.SIGTERM)
     wait_for(lambda: not memory.socket.exists())
     assert atl_sign(memory, "status", before='set -- nice -n 19 "$@"').returncode == 0
