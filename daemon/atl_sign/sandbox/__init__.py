@@ -3,7 +3,7 @@ A provider to try against: Bamboo, Jira, Confluence and Bitbucket with OAuth 1.0
 with API tokens, and a few REST calls of each.
 
 Apart from the rest of the package: it imports nothing of it and verifies by code of its own, so that two implementations meet
-in every test. What it imitates and what it does not is in docs/sandbox.md.
+in every test. docs/sandbox.md has what it imitates and what it does not.
 """
 
 from atl_sign.sandbox.cloud.server import HOSTS, Cloud

@@ -1,4 +1,4 @@
-"""Who is calling, and may a POST pass: session, OAuth, password or token, then the XSRF filter (facts sections 3 and 6)."""
+"""The caller, and whether a POST may pass: session, OAuth, password or token, then the XSRF filter (facts sections 3 and 6)."""
 
 import re
 from base64 import b64decode
@@ -11,7 +11,7 @@ from atl_sign.sandbox.verify import OAuthMessage, make_base_uri, verify
 from atl_sign.sandbox.wire import FORM, Answer, make_text
 
 SESSION_COOKIE = "JSESSIONID"
-# These verify by themselves: a request token is no access token.
+# These verify by themselves: a request token is not an access token.
 _OWN_CHECKS = ("/plugins/servlet/oauth/request-token", "/plugins/servlet/oauth/access-token")
 _UNFILTERED_AGENTS = ("WebDAVFS/", "Microsoft-WebDAV-MiniRedir/")
 _BROWSER = re.compile(r"\b(?:Mozilla|Opera)/")

@@ -45,7 +45,7 @@ def create_link(call: Call) -> Answer:
     call.require_admin()
     fields = call.read_json()
     if text_field(fields, "typeId") != "generic":
-        raise RefusalError(400, "The sandbox makes links of typeId generic alone.")
+        raise RefusalError(400, "The sandbox makes only links of typeId generic.")
     link = call.state.add_link(text_field(fields, "name"), text_field(fields, "rpcUrl"), text_field(fields, "displayUrl"))
     href = call.link_to(f"/rest/applinks/{call.groups['version']}/applicationlink/{link.id}")
     return make_json({"resources-created": [{"href": href, "rel": "self"}], "status-code": 201}, 201)
@@ -71,12 +71,12 @@ def delete_link(call: Call) -> Answer:
 
 
 def put_consumer(call: Call) -> Answer:
-    """Take `PUT …/authentication/consumer`: the link's incoming consumer. A certificate is no key here."""
+    """Take `PUT …/authentication/consumer`: the link's incoming consumer. A certificate is not a key here."""
     call.require_admin()
     link = _find_link(call)
     fields = call.read_json()
     if fields.get("outgoing") is not False:
-        raise RefusalError(400, "The sandbox takes incoming consumers alone: outgoing must be false.")
+        raise RefusalError(400, "The sandbox takes only incoming consumers: outgoing must be false.")
     for name in ("twoLOAllowed", "twoLOImpersonationAllowed"):
         if fields.get(name):
             raise RefusalError(400, f"The sandbox knows no two-legged OAuth: {name} must be false.")

@@ -1,4 +1,4 @@
-"""What the sandbox's Bamboo begins with."""
+"""The initial data of the sandbox's Bamboo."""
 
 from dataclasses import dataclass, field
 
@@ -35,7 +35,7 @@ class Plan:
 
 @dataclass(slots=True)
 class BambooData:
-    """Plans. Nobody in particular sees the public one alone."""
+    """Plans. Anonymous users see only the public one."""
 
     plans: list[Plan] = field(
         default_factory=lambda: [

@@ -1,4 +1,4 @@
-"""What the sandbox's Bitbucket begins with."""
+"""The initial data of the sandbox's Bitbucket."""
 
 from dataclasses import dataclass, field
 
@@ -29,7 +29,7 @@ class Project:
 
 @dataclass(slots=True)
 class BitbucketData:
-    """Projects. Nobody in particular sees the public project alone."""
+    """Projects. Anonymous users see only the public project."""
 
     projects: list[Project] = field(
         default_factory=lambda: [

@@ -1,4 +1,4 @@
-"""What a handler gets and what it may raise: one call to one product, and that product's description."""
+"""A handler's argument and the errors that it may raise: one call to one product, and that product's description."""
 
 import json
 import re
@@ -58,7 +58,7 @@ class TokenKind:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What sets one product apart from the others."""
+    """The differences of one product from the others."""
 
     type_id: str
     title: str
@@ -124,7 +124,7 @@ class Call:
 
     @property
     def state(self) -> SiteState:
-        """What the product remembers."""
+        """The product's memory."""
         return self.site.state
 
     def require_user(self) -> User:

@@ -65,7 +65,7 @@ def create_content(call: Call) -> Answer:
     call.require_user()
     fields = call.read_json()
     if text_field(fields, "type") != "page":
-        raise RefusalError(400, "The sandbox creates pages alone.")
+        raise RefusalError(400, "The sandbox creates only pages.")
     space, body = fields.get("space"), fields.get("body")
     key = text_field(space if isinstance(space, dict) else {}, "key")
     storage = body.get("storage") if isinstance(body, dict) else None

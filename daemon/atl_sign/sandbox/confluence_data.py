@@ -1,4 +1,4 @@
-"""What the sandbox's Confluence begins with."""
+"""The initial data of the sandbox's Confluence."""
 
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ class Page:
 
 @dataclass(slots=True)
 class ConfluenceData:
-    """Spaces and pages. Nobody in particular sees the public space alone."""
+    """Spaces and pages. Anonymous users see only the public space."""
 
     spaces: dict[str, str] = field(default_factory=lambda: {"PUB": "Public", "TEAM": "Team"})
     public: frozenset[str] = frozenset({"PUB"})

@@ -1,4 +1,4 @@
-"""What git may do at Bitbucket below /scm, by the schemes that Bitbucket takes there (facts 11.1)."""
+"""The rights of git at Bitbucket below /scm, by the schemes that Bitbucket takes there (facts 11.1)."""
 
 from base64 import b64decode
 from collections.abc import Mapping

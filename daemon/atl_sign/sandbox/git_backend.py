@@ -57,7 +57,7 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class GitTarget:
-    """What git asks for: a repository by its two names, and one of its two services there."""
+    """Git's request: a repository by its two names, and one of its two services there."""
 
     owner: str
     slug: str
@@ -115,7 +115,7 @@ def make_environment(call: Call, target: GitTarget, folder: Path, path: str) -> 
 
 def run_backend(environment: Mapping[str, str], body: Iterator[bytes]) -> StreamedAnswer:
     """Let `git http-backend` answer: the body goes in as it comes, and what it says comes out as it says it."""
-    process = subprocess.Popen(  # noqa: S603 - git alone
+    process = subprocess.Popen(  # noqa: S603 - only git runs
         [_find_git(), "http-backend"],
         env={**_plain_environment(), **environment},
         stdin=subprocess.PIPE,
@@ -196,7 +196,7 @@ def _make_repository(path: Path, repository: Repository) -> None:
         for file, text in files.items():
             content = text.encode()
             lines.append(b'M 100644 inline "%b"\ndata %d\n%b\n' % (file.encode(), len(content), content))
-    subprocess.run(  # noqa: S603 - git alone
+    subprocess.run(  # noqa: S603 - only git runs
         [git, "-C", made, "fast-import", "--quiet"],
         input=b"".join(lines),
         env=environment,

@@ -1,4 +1,4 @@
-"""What the sandbox's Jira begins with, and how an issue is compared in a search."""
+"""The initial data of the sandbox's Jira, and how an issue is compared in a search."""
 
 from dataclasses import dataclass, field
 from typing import Any

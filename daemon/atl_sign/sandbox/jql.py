@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 FIELDS = ("project", "key", "status", "issuetype", "assignee", "reporter", "priority", "resolution", "summary", "labels")
-# What can be sorted by, and is compared with nothing here.
+# Fields to sort by, which are compared with nothing here.
 ORDER_FIELDS = (*FIELDS, "created", "updated", "resolved", "duedate", "description")
 _ALIASES = {
     "type": "issuetype",
@@ -76,7 +76,7 @@ def parse_jql(text: str, user: str | None) -> Query:
                 raise JqlError("Error in the JQL Query: Expecting a clause after 'and'.")
         elif tokens and tokens[0][1] != "order":
             raise JqlError(
-                f"Error in the JQL Query: Expecting either 'OR' or 'AND' but got '{tokens[0][0]}'. (The sandbox knows AND alone.)"
+                f"Error in the JQL Query: Expecting either 'OR' or 'AND' but got '{tokens[0][0]}'. (The sandbox knows only AND.)"
             )
     return Query(tuple(clauses), _parse_order(tokens))
 
@@ -120,7 +120,7 @@ def _parse_clause(tokens: list[tuple[str, str]], user: str | None) -> tuple[str,
         if is_negated:
             tokens.pop(0)
         if _take(tokens) not in ("empty", "null"):
-            raise JqlError("Error in the JQL Query: 'is' goes with EMPTY alone.")
+            raise JqlError("Error in the JQL Query: 'is' goes only with EMPTY.")
         return field, "!=" if is_negated else "=", ("",)
     if operator not in ("=", "!=", "~", "!~"):
         raise JqlError(f"Error in the JQL Query: Expecting operator but got '{operator}'.")

@@ -49,7 +49,7 @@ _HEADERS = (
 
 
 class PageFrame:
-    """What the pages of one product have in common."""
+    """The common parts of one product's pages."""
 
     def __init__(self, product_title: str, context_path: str) -> None:
         """Make pages of the product called *product_title* at *context_path*."""

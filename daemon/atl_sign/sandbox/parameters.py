@@ -35,7 +35,7 @@ def parse_parameters(raw: bytes) -> Pairs:
     """
     Decode a query or an `application/x-www-form-urlencoded` body.
 
-    Parts are split at "&" alone and "+" is a blank. A name without "=" has the empty value. A part without a name or with a
+    Parts are split only at "&" and "+" is a blank. A name without "=" has the empty value. A part without a name or with a
     broken escape is dropped in silence, so that a signature over it does not match.
     """
     pairs = []

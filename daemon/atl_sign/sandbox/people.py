@@ -73,7 +73,7 @@ def show_front_page(call: Call) -> Answer:
     entries = []
     if call.site.product.has_oauth:
         entries = [
-            ("/plugins/servlet/oauth/users/access-tokens", "Who may act for you (OAuth access tokens)"),
+            ("/plugins/servlet/oauth/users/access-tokens", "Applications that may act for you (OAuth access tokens)"),
             ("/plugins/servlet/applinks/listApplicationLinks", "Application links (administrators)"),
         ]
     if call.site.product.has_tokens:

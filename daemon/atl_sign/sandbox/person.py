@@ -23,7 +23,7 @@ class _Reply:
 
 @dataclass(slots=True)
 class _Page(HTMLParser):
-    """What a person sees of a page: its heading, its alert, its forms, and the code or token to copy."""
+    """The parts of a page that a person sees: its heading, its alert, its forms, and the code or token to copy."""
 
     action: str | None = None  # the first form's
     hidden: dict[str, str] = field(default_factory=dict)

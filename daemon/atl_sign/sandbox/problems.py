@@ -60,7 +60,7 @@ def make_problem_answer(error: OAuthProblemError, base_url: str, form: RefusalFo
         error: the refusal.
         base_url: the configured one, for the realm.
         form: "both" for header and body, as net.oauth does it; "newline" with a line feed after the body; "header" without
-            a body; "body" with the realm alone in the header and CRLF after the body; "page" with an HTML page for a body.
+            a body; "body" with only the realm in the header and CRLF after the body; "page" with an HTML page for a body.
     """
     fields = {"oauth_problem": error.problem, **error.fields}
     body = "&".join(f"{escape(name)}={escape(value)}" for name, value in fields.items())

@@ -1,4 +1,4 @@
-"""What the sandbox has received, for looking into."""
+"""The requests that the sandbox has received, for tests to read."""
 
 from dataclasses import dataclass, field
 
@@ -36,6 +36,6 @@ class RequestLog:
 
 @dataclass(slots=True)
 class SandboxState(RequestLog):
-    """What the sandbox has seen and what its products remember, for looking into."""
+    """The requests that the sandbox has received and its products' memory, for tests to read."""
 
     sites: dict[str, Site]  # by product; `.state` has links and tokens, `.data` the product's own things

@@ -1,4 +1,4 @@
-"""What one product of the sandbox remembers: users, sessions, application links, consumers and tokens, all in memory."""
+"""The memory of one product of the sandbox: users, sessions, application links, consumers and tokens, all in memory."""
 
 import secrets
 import string
@@ -43,7 +43,7 @@ def make_users() -> dict[str, User]:
 
 @dataclass(slots=True)
 class Consumer:
-    """Who may ask users for access: the incoming side of an application link."""
+    """A consumer that may ask users for access: the incoming side of an application link."""
 
     key: str
     name: str

@@ -1,4 +1,4 @@
-"""What the products' calls for personal access tokens have in common: one's own tokens, made from checked fields."""
+"""The common parts of the products' calls for personal access tokens: one's own tokens, made from checked fields."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

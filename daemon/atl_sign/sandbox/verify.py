@@ -24,7 +24,7 @@ ACCESS_PARAMETERS = (
     "oauth_nonce",
 )
 _SINGLE_PARAMETERS = frozenset(ACCESS_PARAMETERS) | {"oauth_callback", "oauth_token_secret", "oauth_version"}
-# What Java's Long.parseLong and Double.parseDouble take, beyond their range: a sign, leading zeros, digits of any script here and
+# Java's Long.parseLong and Double.parseDouble accept, beyond their range: a sign, leading zeros, digits of any script here and
 # only ASCII there; no blank here, and blanks around the number there.
 _LONG = re.compile(r"[+-]?\d{1,1000}")
 _DOUBLE = re.compile(
@@ -35,7 +35,7 @@ _DEFAULT_PORTS = {"http": b":80", "https": b":443"}
 
 @dataclass(frozen=True, slots=True)
 class OAuthMessage:
-    """What is verified of one request."""
+    """The verified parts of one request."""
 
     method: str
     base_uri: bytes  # from `make_base_uri`
@@ -68,7 +68,7 @@ class OAuthMessage:
 
 
 class NonceMemory:
-    """The nonces of the last minutes. Atlassian keys them on the consumer alone: all its users share them."""
+    """The nonces of the last minutes. Atlassian keys them only on the consumer: all its users share them."""
 
     def __init__(self) -> None:
         """Begin with none."""

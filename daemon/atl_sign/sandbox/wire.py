@@ -22,7 +22,7 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.S | re.I)
 
 
 class WireError(Exception):
-    """What came is not a request that can be answered in earnest; the connection ends with *status*."""
+    """The bytes are not a request that can be answered; the connection ends with *status*."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -73,7 +73,7 @@ class Request:
 
     @cached_property
     def form(self) -> Pairs:
-        """The form's parameters, decoded. A servlet container reads forms of POST alone (facts section 3)."""
+        """The form's parameters, decoded. A servlet container reads only POST forms (facts section 3)."""
         return parse_parameters(self.body) if self.method == "POST" and self.media_type == FORM else ()
 
     def parameter(self, name: str) -> str | None:
@@ -168,7 +168,7 @@ def read_body(stream: BinaryIO, request: Request) -> Request:
 
 
 def format_answer(answer: Answer, date: str, *, is_head: bool, closes: bool) -> bytes:
-    """Return *answer* as the bytes of HTTP/1.1; a HEAD gets the headers alone."""
+    """Return *answer* as the bytes of HTTP/1.1; a HEAD gets only the headers."""
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}", f"Date: {date}"]
     lines += [f"{name}: {value}" for name, value in answer.headers]
     if answer.status != 204:

@@ -36,7 +36,7 @@ SECRET_BYTES = 120  # real tokens are that long too, though nobody should rely o
 
 @dataclass(slots=True)
 class CloudState(RequestLog):
-    """What Atlassian Cloud has seen and what it remembers, for looking into."""
+    """The requests that Atlassian Cloud has received and its memory, for tests to read."""
 
     accounts: SiteState  # users by e-mail address, and their API tokens
     site: SiteData

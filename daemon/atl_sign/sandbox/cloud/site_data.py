@@ -1,4 +1,4 @@
-"""What the sandbox's Cloud site begins with: the same issues and pages as the products."""
+"""The initial data of the sandbox's Cloud site: the same issues and pages as the products."""
 
 from dataclasses import dataclass, field
 
