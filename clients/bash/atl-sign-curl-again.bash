@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154,SC2178,SC2128,SC2179,SC2004 # names that other files set, that are arrays in one function and text in another
-# What few command lines need: several requests, redirects, repetitions, --dry-run, and the remedy after a refusal. Read when it
+# For few command lines: several requests, redirects, repetitions, --dry-run, and the remedy after a refusal. Read when it
 # is needed first.
 
 REDIRECTS_MAX=50 # curl's own
 BACKOFF_S_MAX=600 # curl's own
 
-# What is sent more than once cannot come from standard input, which can be read once; some options mean something else then.
+# A body that is sent more than once cannot come from standard input, which can be read once; some options mean something else then.
 check_repeated() {
 	local index holds_nul='' variable
 	local why="several URLs"

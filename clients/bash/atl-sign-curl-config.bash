@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154,SC2178,SC2128,SC2179,SC2004 # names that other files set, that are arrays in one function and text in another
-# What few command lines lead to: config and header files, the version, abbreviated and refused options. Read by
+# For the few command lines that lead here: config and header files, the version, abbreviated and refused options. Read by
 # atl-sign-curl.bash when it is needed first.
 
 # Sets version to the installed curl's, as 1000 × major + minor.
@@ -21,7 +21,7 @@ take_changed() {
 		toggle=''
 		word=${word#no-}
 		;;
-	expand-*) refuse_curl "curl's option $shown would be filled in by curl alone" "let the shell fill in the value" ;;
+	expand-*) refuse_curl "curl's option $shown would be filled in only by curl itself" "let the shell fill in the value" ;;
 	esac
 	if [[ $word == *=* ]]; then
 		find_version
@@ -163,9 +163,9 @@ take_header_file() {
 	[[ -z $holds_nul ]] || refuse_curl "the header file holds a zero byte: $1"
 	if [[ $reply == *[$'\r#']* ]]; then
 		find_version
-		# From 8.13 on, lines end with LF alone, and those that begin with # are none.
+		# From 8.13 on, lines end with LF only, and those that begin with # are comments.
 		if ((version >= 8013)); then
-			[[ $reply != *$'\r'* ]] || refuse_curl "the header file holds a CR, which the installed curl would send: $1" "write it with LF alone"
+			[[ $reply != *$'\r'* ]] || refuse_curl "the header file holds a CR, which the installed curl would send: $1" "write it with LF line ends"
 			has_comments=1
 		fi
 	fi
@@ -179,14 +179,14 @@ take_header_file() {
 }
 
 refuse_option() {
-	# What is switched off does no harm.
+	# An option that is switched off does no harm.
 	[[ -n $toggle ]] || return 0
 	case $name in
 	location-trusted) refuse_curl "curl's option $shown would send the signature to other servers" "-L: each request is signed for itself" ;;
 	libcurl) refuse_curl "curl's option $shown would write the signature into a file" "take it out" ;;
 	trace | trace-ascii) refuse_curl "curl's option $shown would keep the signature" "-v, which strikes it out" ;;
 	request-target) refuse_curl "curl's option $shown would send another path than the signed one" "put the path into the URL, with --path-as-is" ;;
-	variable) refuse_curl "curl's option $shown is for values that curl alone fills in" "let the shell fill in the values" ;;
+	variable) refuse_curl "curl's option $shown is for values that only curl itself fills in" "let the shell fill in the values" ;;
 	*) refuse_curl "curl's option $shown brings credentials of its own" "take it out: the signature says who you are" ;;
 	esac
 }

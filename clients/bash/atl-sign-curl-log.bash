@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154,SC2178,SC2128,SC2179,SC2004 # names that other files set, that are arrays in one function and text in another
-# What curl says, where there is something to strike out or to hold back (-v, -L, --retry with -w). Read when it is needed first.
+# Curl's own messages, where there is something to strike out or to hold back (-v, -L, --retry with -w). Read when it is needed first.
 
 # Starts the filter of what curl writes to standard error, where there is something to strike out or to hold back.
 start_log() {
@@ -35,7 +35,7 @@ end_log() {
 }
 
 # Copies standard input with the secrets of signed headers struck out, also those that a provider repeats, without the word on
-# redirects that curl was told not to follow, and with the text of -w held back until it is clear that it is the last.
+# redirects that curl must not follow, and with the text of -w held back until it is clear that it is the last.
 filter_log() {
 	local LC_ALL=C part line='' held='' in_text='' text=''
 	trap '' INT QUIT TERM HUP

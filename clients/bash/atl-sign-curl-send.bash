@@ -142,7 +142,7 @@ finish_asking() {
 		;;
 	28) silent "$LOCAL_S" ;;
 	23 | 27 | 63) no_answer ;; # more than a daemon would say
-	52 | 56) die "$NO_DAEMON" "the daemon on $socket closed the connection" "its log says why; it serves its own user alone" ;;
+	52 | 56) die "$NO_DAEMON" "the daemon on $socket closed the connection" "its log says why; it serves only its own user" ;;
 	126 | 127) die "$REFUSED" "curl cannot be run" "install curl 7.76 or newer" ;;
 	*) die "$NO_DAEMON" "curl could not talk to the daemon on $socket (its status: $code)" "curl must be 7.76 or newer, with Unix sockets" ;;
 	esac
@@ -183,7 +183,7 @@ check_answer() {
 	done
 }
 
-# What curl makes of the line's own parts stays: the query of -G and of --url-query is not in url yet.
+# The parts that curl adds by itself stay: the query of -G and of --url-query is not in url yet.
 go_to_gateway() {
 	url=${said[url]%%\?*}${url#"${url%%\?*}"}
 	signed_url=${said[url]}
@@ -235,7 +235,7 @@ follow() {
 	shown_link=''
 	[[ -z ${o[loops]} ]] || begin_following
 	send "$1"
-	# curl is told to follow no redirect: it throws its body away, and says so by this status.
+	# curl runs without following redirects: it throws its body away, and says so by this status.
 	while [[ $result == 47 && -n ${o[location]-}${o[follow]-} ]] && redirect; do send "$1"; done
 }
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154,SC2178,SC2128,SC2179,SC2004 # names that other files set, that are arrays in one function and text in another
-# What few URLs need: escapes, dots, and curl's patterns of several. Read by atl-sign-curl.bash when it is needed first.
+# For the few URLs that need it: escapes, dots, and curl's patterns of several. Read by atl-sign-curl.bash when it is needed first.
 
 TRANSFERS_MAX=10000 # more of them in one pattern is a slip of the pen
 

@@ -19,7 +19,7 @@ INLINE_BYTES_MAX=16384 # curl's config takes lines of 100 kB; a byte can become 
 
 # Every option of curl 7.76 to 8.23: kind (v takes a value, b is switched off by --no-NAME, n has no --no-), the version that
 # brought it as 1000 × major + minor, 0 for those before 7.77, and whose it is: "pass" goes to curl as it is, one operation's
-# alone; "global" goes to curl for all operations; "own" is handled in take_own_option; "refuse" is refused with a reason.
+# only; "global" goes to curl for all operations; "own" is handled in take_own_option; "refuse" is refused with a reason.
 # One text, in which find_entry searches: filling an array with it would take longer than all that a usual line needs.
 CURL_OPTIONS='
 	abstract-unix-socket=v:0:own alpn=b:0:pass alt-svc=v:0:pass anyauth=b:0:refuse append=b:0:pass aws-sigv4=v:0:refuse basic=b:0:refuse
@@ -83,7 +83,7 @@ CURL_REVERSIBLE='
 	anyauth=7076:8013 ftp-pasv=7076:8013 get=7088:99999 remote-name=7084:99999
 '
 
-# What one operation (what stands between two --next) collects, and what all of them do.
+# The options of one operation (everything between two --next), and those of all of them.
 declare -A o=() all=() entries=() letter_names=() said=()
 declare -a pass=() headers=() data=() global_pass=() node_urls=() node_outs=() node_kinds=() node_uploads=()
 declare -a t_urls=() t_fragments=() t_typed=() t_outs=() t_kinds=() t_uploads=() t_operations=() t_indexes=()
@@ -280,7 +280,7 @@ read_curlrc() {
 # --- the options ---
 
 # take_curl_option NAME TOGGLE SHOWN [VALUE]: NAME's entry has been found. Here and in what is called from here are the most usual
-# options alone: bash copies a function each time that it calls it.
+# options only: bash copies a function each time that it calls it.
 take_curl_option() {
 	local name=$1 toggle=$2 shown=$3 value=${4-}
 	[[ $entry == ?:0:* ]] || check_since
@@ -325,7 +325,7 @@ take_own_option() {
 	output) take_output file "$value" ;;
 	request)
 		[[ -n $value ]] || refuse_curl "the method is empty" "-X POST"
-		[[ $value != *[!A-Za-z0-9_-]* ]] || refuse_curl "the method is no word"
+		[[ $value != *[!A-Za-z0-9_-]* ]] || refuse_curl "the method is not a word"
 		o[method]=$value
 		;;
 	include | show-headers)

@@ -1,6 +1,6 @@
 import type {AtlSign} from './index.js';
 
-/** What is needed of an Axios instance, version 1. */
+/** The parts of an Axios instance that are used, version 1. */
 export interface AxiosLike {
 	create(...options: never[]): unknown;
 	getUri(...options: never[]): string;

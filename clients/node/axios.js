@@ -104,7 +104,7 @@ async function signHop(atlSign, hop, link) {
 function readFormData(data) {
 	if (typeof data === 'string') return data;
 	if (data instanceof ArrayBuffer || ArrayBuffer.isView(data)) return readFormText(data);
-	throw refusal('the form is no string and no bytes', 'give a URLSearchParams');
+	throw refusal('the form is neither a string nor bytes', 'give a URLSearchParams');
 }
 
 /** Return what Axios itself is to send: a whole URL, nothing left to add or to transform, no redirects. */

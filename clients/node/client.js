@@ -49,7 +49,7 @@ function readForm(form) {
 	if (form === undefined || form === null || typeof form === 'string') return form ?? undefined;
 	if (form instanceof URLSearchParams) return String(form);
 	const isPairs = Array.isArray(form) && form.every(pair => Array.isArray(pair) && pair.length === 2 && pair.every(part => typeof part === 'string'));
-	if (!isPairs) throw refusal('the form is no string, URLSearchParams or list of pairs of strings');
+	if (!isPairs) throw refusal('the form is not a string, a URLSearchParams or a list of pairs of strings');
 	return form;
 }
 
@@ -127,7 +127,7 @@ function exchange(socketPath, body, done, fail, again) {
 	const give = error => {
 		if (!response && request.reusedSocket && LOST.has(error.code)) again();
 		else if (error.syscall === 'connect') fail(noDaemon(`nobody answers on ${socketPath}: ${error.code}`, socketPath));
-		else fail(badAnswer(response || LOST.has(error.code) ? 'it ended in the middle' : 'it is no HTTP'));
+		else fail(badAnswer(response || LOST.has(error.code) ? 'it ended in the middle' : 'it is not HTTP'));
 	};
 	request.on('error', give);
 	request.on('response', arrived => {
@@ -146,7 +146,7 @@ function exchange(socketPath, body, done, fail, again) {
 	});
 	request.on('upgrade', (_, socket) => {
 		socket.destroy();
-		fail(badAnswer('it is no HTTP answer'));
+		fail(badAnswer('it is not an HTTP answer'));
 	});
 	request.end(body);
 	return request;
@@ -158,7 +158,7 @@ function readSigned(text) {
 	if (!/^[\x21-\x7e][\x20-\x7e]*$/.test(answer.authorization) || typeof answer.authorization !== 'string') throw badAnswer('it has no header');
 	if (typeof answer.link !== 'string' || typeof answer.scheme !== 'string') throw badAnswer('it names no link or no scheme');
 	if (typeof answer.warning === 'string') process.emitWarning(answer.warning, 'AtlSignWarning');
-	if (answer.url !== undefined && !/^https?:\/\/[\x21-\x7e]+$/.test(answer.url)) throw badAnswer('its URL is none');
+	if (answer.url !== undefined && !/^https?:\/\/[\x21-\x7e]+$/.test(answer.url)) throw badAnswer('its URL is not an http or https URL');
 	const signed = {authorization: answer.authorization, link: answer.link, scheme: answer.scheme, ...(answer.url && {url: answer.url})};
 	// A log that prints this prints no header.
 	return Object.defineProperty(signed, inspect.custom, {value: () => ({...signed, authorization: '<secret>'})});
@@ -175,7 +175,7 @@ function parse(text) {
 	try {
 		answer = JSON.parse(text);
 	} catch {
-		throw badAnswer('it is no JSON'); // without the cause, which quotes the answer
+		throw badAnswer('it is not JSON'); // without the cause, which quotes the answer
 	}
 	return answer !== null && typeof answer === 'object' ? answer : {};
 }

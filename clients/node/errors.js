@@ -1,4 +1,4 @@
-/** What is thrown, and the refusals that need no daemon. */
+/** The errors that are thrown, and the refusals that need no daemon. */
 
 /** The daemon, or this client before it asked, said no. Match on `code`; `message` is for people and may change. */
 export class AtlSignError extends Error {

@@ -1,4 +1,4 @@
-/** What is to be signed. */
+/** The request to sign. */
 export interface SignRequest {
 	/** The request's method, as it will be sent. */
 	method: string;
@@ -37,9 +37,9 @@ export type ClientErrorCode = 'no_daemon' | 'daemon_timeout' | 'bad_answer' | 'b
 /** The daemon, or this client before it asked, said no. */
 export class AtlSignError extends Error {
 	constructor(error: {code: ClientErrorCode | (string & {}); message: string; hint?: string | null}, options?: {cause?: unknown});
-	/** What programs match on. */
+	/** The code that programs match on. */
 	readonly code: ClientErrorCode | (string & {});
-	/** What to do about it. */
+	/** How to fix it. */
 	readonly hint: string | null;
 }
 

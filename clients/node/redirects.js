@@ -1,4 +1,4 @@
-/** What a redirect asks for, by the Fetch standard (HTTP-redirect fetch); shared by everything here that follows one. */
+/** The request that a redirect asks for, by the Fetch standard (HTTP-redirect fetch); shared by everything here that follows one. */
 
 import {checkUrl, refusal} from './errors.js';
 

@@ -97,10 +97,10 @@ function checkWay(folder) {
 		const {mode, uid: owner, gid} = lstatSync(at);
 		const isLast = depth === parts.length;
 		const isOwn = owner === uid || (!isLast && (owner === 0 || owner === findUnmappedUid()));
-		// Above the last, a group of one's own is no "others", as Debian and Fedora make them; neither is root's.
+		// Above the last, a user's private group, as Debian and Fedora make them, is not "others"; neither is root's.
 		const isOpen = mode & 0o002 || (mode & 0o020 && (isLast || (gid !== 0 && gid !== process.getegid())));
 		if ((mode & S_IFMT) !== S_IFDIR || !isOwn || (isOpen && (isLast || !(mode & S_ISVTX)))) {
-			throw badSocket(`others can change what is in ${at}, and put another socket in the place of yours in ${folder}`, 'name a path in a folder that is yours alone (mode 0700) in ATL_SIGN_SOCK');
+			throw badSocket(`other users can change what is in ${at}, and replace your socket in ${folder}`, 'set ATL_SIGN_SOCK to a path in a folder that only you can change (mode 0700)');
 		}
 	}
 }

@@ -23,7 +23,7 @@ export async function startDaemon(missing, signal) {
 	});
 }
 
-/** What failed in words that are not ours, such as a broken Python's: its last line that names an error. */
+/** The last line that names an error, out of a failure in foreign words, such as a broken Python's. */
 function lastError(said) {
 	const lines = said.trim().split('\n').reverse();
 	return lines.find(line => /error:/i.test(line)) ?? lines[0];

@@ -54,7 +54,7 @@ function addQuery(path, query) {
 
 function readable(body) {
 	if (typeof body?.[Symbol.asyncIterator] === 'function' || typeof body?.[Symbol.iterator] === 'function') return body;
-	throw refusal('the form is no string, bytes or stream', 'give a string');
+	throw refusal('the form is not a string, bytes or a stream', 'give a string');
 }
 
 /** Return *headers* in any of undici's shapes as [name, value] pairs, one for each value. */

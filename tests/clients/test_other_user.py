@@ -179,4 +179,4 @@ def test_a_folder_that_others_may_write_into_is_refused(victim: Daemon, name: st
         folder.chmod(mode)
         done = run(CLIENTS[name], victim, {"ATL_SIGN_SOCK": str(victim.socket)})
 
-        assert ("others can change the folder of the socket" in done.stderr) == is_refused, done.stderr
+        assert ("other users can change the folder of the socket" in done.stderr) == is_refused, done.stderr

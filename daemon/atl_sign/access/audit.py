@@ -31,8 +31,8 @@ _TELL_AGAIN_S = 60.0
 Action = Literal[
     "sign", "dance", "renew", "check", "rotate", "logout", "key", "link", "git-credential", "lock", "unlock", "store"
 ]
-# What gives something away, and so is refused when it cannot be recorded and must be. The rest is done by then: to say no would
-# be a lie, and worst of all about a lock. The status tells that the line is missing.
+# Calls that give something away are refused when they must be recorded and cannot be. The rest is done by then: a refusal would
+# be a lie, and worst of all about a lock. The status reports that the line is missing.
 HELD_BACK: frozenset[Action] = frozenset({"sign", "dance", "check", "git-credential"})
 
 _log = logging.getLogger("atl_sign")
@@ -41,9 +41,9 @@ _log = logging.getLogger("atl_sign")
 @dataclass(slots=True)
 class Decision:
     """
-    Who wanted what, and what came of it.
+    One decision: the caller, the request and the outcome.
 
-    The peer's three are None where the daemon acted by itself; method, host and path are of a request that was to be signed.
+    The three fields of the peer are None if the daemon acted by itself; method, host and path belong to the request to sign.
     """
 
     action: Action
@@ -70,7 +70,7 @@ class FileSink:
     """
     A file that only its owner can read, and that is moved aside when it is full.
 
-    It stays open, and each line looks whether its name still leads to it: whoever moves or removes the file loses no line after
+    It stays open, and each write checks that its name still leads to it: moving or removing the file loses no line after
     that. Not `logging.handlers`: those keep what a full disk refused in a buffer, and write it behind other lines later.
     """
 
@@ -199,7 +199,7 @@ class AuditLog:
 
 
 def format_decision(decision: Decision, now: datetime) -> str:
-    """Return the line for *decision*, made at *now* (aware, UTC): one JSON object, what is None left out."""
+    """Return the line for *decision*, made at *now* (aware, UTC): one JSON object, without the fields that are None."""
     fields = {name: value for name in Decision.__slots__ if (value := getattr(decision, name)) is not None}
     shown = {name: value[:_TEXT_CHARS_MAX] if isinstance(value, str) else value for name, value in fields.items()}
     return json.dumps({"time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **shown})

@@ -1,4 +1,4 @@
-"""Who calls: the process at the other end of a socket, or the daemon itself."""
+"""The caller: the process at the other end of a socket, or the daemon itself."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What may be signed at all: the refusals that hold for every link and every peer."""
+"""The refusals that hold for every link and every peer."""
 
 import re
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ def check_request(request: Request) -> None:
     """
     Raise BadRequestError when the provider would compute another signature than ours whatever we sign.
 
-    A servlet container reads a form body of POST alone, so the parameters of any other method's form would be signed here and
+    A servlet container reads a form body only of POST, so the parameters of any other method's form would be signed here and
     not there (facts atlassian-auth.md section 3).
     """
     if request.form is not None and request.method != "POST":
         raise BadRequestError(
-            f"a form body with {request.method} cannot be signed: the provider reads forms of POST alone",
+            f"a form body with {request.method} cannot be signed: the provider reads only POST forms",
             "send the body as JSON, or put the parameters into the query",
         )
 

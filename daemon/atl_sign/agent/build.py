@@ -33,7 +33,7 @@ from atl_sign.schemes.registry import SCHEMES
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """The daemon's verbs. What a route calls takes the caller first, and records itself."""
+    """The daemon's verbs. Each method that a route calls takes the caller first, and records itself."""
 
     signing: Signing
     dances: Dancing

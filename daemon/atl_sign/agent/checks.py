@@ -1,4 +1,4 @@
-"""What a link's provider says: who the user is, what is wrong, and what a refusal means."""
+"""Questions to a link's provider: who the user is, what is wrong, and what a refusal means."""
 
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ class Checks:
 
     def explain_problem(self, caller: Caller, name: str, www_authenticate: str) -> tuple[str, str, str] | None:
         """
-        Return the provider's word, message and hint for its refusal of a caller's own request; None when it is none.
+        Return the provider's word, message and hint for its refusal of a caller's own request; None when it is not a refusal.
 
         A clock that differs is learned, so that the next signature is right.
         """

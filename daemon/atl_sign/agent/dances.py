@@ -14,7 +14,7 @@ from atl_sign.grants.states import DanceState
 
 
 class Dancing:
-    """Begins, finishes and cancels dances; the end of each is recorded, whoever brings it about."""
+    """Begins, finishes and cancels dances; the end of each is recorded, however it comes about."""
 
     def __init__(self, lookup: Lookup, grants: Grants, dances: Dances, records: Records) -> None:
         """Keep those that wait in *dances*."""

@@ -16,7 +16,7 @@ from atl_sign.grants.live import Grants
 from atl_sign.providers.who_am_i import check_link
 
 _UNKNOWN_CONSUMER = frozenset({"consumer_key_unknown", "consumer_key_rejected", "consumer_key_refused"})
-# What the provider says only of a consumer that it knows, before it looks at the signature or in the place of it.
+# Refusals that the provider gives only to a consumer that it knows, before it looks at the signature or in the place of it.
 _BAD_SIGNATURE = frozenset({"signature_invalid", "signature_method_rejected", "timestamp_refused", "nonce_used"})
 
 

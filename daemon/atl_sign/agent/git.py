@@ -37,7 +37,7 @@ class GitCredentials:
 
     async def get(self, caller: Caller, asked: GitRequest) -> GitToken | None:
         """
-        Return git's token for what it asks for; None when that is no Bitbucket of ours, or another user's matter.
+        Return git's token for the address that it asks about; None when that is not a Bitbucket of ours, or is for another user.
 
         A caller that wants what another one waits for waits for the same, and holds no thread.
 

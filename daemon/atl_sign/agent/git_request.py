@@ -1,4 +1,4 @@
-"""What git asks a credential helper for, out of the text of its protocol, and which links that can mean (facts section 11.2)."""
+"""Git's question to a credential helper, read from its protocol's text, and the links that it can mean (facts section 11.2)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -53,7 +53,7 @@ class GitTokens:
 
         Args:
             link: a Bitbucket's.
-            user: whom git wants to be, when the address or its settings say so; for another than the token's there is None.
+            user: the name that git gives, from the address or its settings; the answer is None unless it is the token's.
 
         Raises:
             DanceNeededError: there is nothing to make it with.
@@ -91,7 +91,7 @@ class GitTokens:
         Forget the token of *link*, and remove it at the provider with all that was left there.
 
         Returns:
-            What became of it, and the names of those that are at the provider still, because it could not be asked.
+            The outcome, and the names of the tokens that are still at the provider because it could not be asked.
 
         Raises:
             StoreLockedError, StoreUnavailableError: the store does not say what there is, or does not forget it.

@@ -1,4 +1,4 @@
-"""What the process asks: may it end, must it lock."""
+"""The questions of the process: may it end, must it lock?"""
 
 from atl_sign.access.caller import DAEMON
 from atl_sign.agent.git_tokens import GitTokens

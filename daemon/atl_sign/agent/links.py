@@ -34,7 +34,7 @@ GitFate = Literal["none", "revoked", "kept", "left"]
 
 @dataclass(frozen=True, slots=True)
 class ProbeReport:
-    """What a link's manifest said when the link was put."""
+    """The manifest's answer when the link was put."""
 
     report: LinkReport
     is_new: bool
@@ -45,7 +45,7 @@ class ProbeReport:
 
 @dataclass(frozen=True, slots=True)
 class LogoutReport:
-    """What became of a link's tokens."""
+    """The outcome for a link's tokens."""
 
     revoke_url: str  # the page where the user revokes the access token at the provider
     git_fate: GitFate  # of the token for git
@@ -134,7 +134,7 @@ class LinkBook:
 
     def _write(self, name: str, fields: Mapping[str, object], *, only_new: bool) -> tuple[Link, Link | None]:
         """Write the link, and return it with the one before."""
-        with self._changing:  # of two that add one name at once, with only_new, one is told
+        with self._changing:  # of two that add one name at once, with only_new, one is refused
             settings = self._config.settings()
             before = settings.links.by_name.get(name)
             if before is None and settings.problem_of_link(name) is not None:

@@ -42,7 +42,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What authorizes one request."""
+    """The authorization of one request."""
 
     link: Link
     authorization: Secret  # the header's value

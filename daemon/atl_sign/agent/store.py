@@ -38,7 +38,7 @@ class StoreReport:
 
 @dataclass(frozen=True, slots=True)
 class MoveReport:
-    """What became of a move."""
+    """The outcome of a move."""
 
     backend: str
     left: tuple[str, ...]  # items that the store before did not let go
@@ -139,7 +139,7 @@ class StoreKeeper:
         """
         Remove what a move that was cut off has left in the other store, if that needs nobody's answer.
 
-        For the daemon's start; what cannot be done then is told by `warnings`. Keyring back ends of others may ask somebody.
+        For the daemon's start; `warnings` reports what cannot be done then. Foreign keyring back ends may ask the user.
         """
         with self._moving:
             note = self._notes.read()

@@ -41,7 +41,7 @@ class Tokens:
         Replace the token of the link called *name* by one that the product makes for it, good for *days*.
 
         The new one is made, stored and proved, in this order, and only then the old one is removed: a crash at any moment leaves
-        a good token in the store. What it leaves at the product goes with the next rotation.
+        a good token in the store. A token that it leaves at the product goes with the next rotation.
 
         Raises:
             BadRequestError: the link's scheme is not bearer.

@@ -113,7 +113,7 @@ def _answer_validation_error(request: Request, exc: RequestValidationError) -> R
 
 
 class _Guard:
-    """The outermost handler: what nobody foresaw is told as `internal`, and logged without the texts that could hold a secret."""
+    """The outermost handler: an unforeseen error is reported as `internal`, and logged without texts that may hold a secret."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

@@ -28,7 +28,7 @@ class RefusalAnswer(BaseModel):
 
 
 class CheckAnswer(BaseModel):
-    """Who the user is at the provider."""
+    """The user at the provider."""
 
     link: str
     user: str
@@ -40,7 +40,7 @@ class CheckAnswer(BaseModel):
 
 
 class FindingAnswer(BaseModel):
-    """What one check found."""
+    """The finding of one check."""
 
     check: str = Field(description="the check's stable id")
     result: Verdict
@@ -58,7 +58,7 @@ class DiagnosisAnswer(BaseModel):
 def add_checks(app: FastAPI, agent: Agent) -> None:
     """Serve checks on *app*."""
 
-    @app.post("/links/{name}/check", **documented(app, "Who am I there", CheckAnswer))
+    @app.post("/links/{name}/check", **documented(app, "Check who you are at a link's provider", CheckAnswer))
     def check_link(request: Request, name: str) -> Response:
         result = agent.checks.check(caller_of(request), name)
         offset = None if result.clock_offset_s is None else round(result.clock_offset_s, 1)
@@ -73,7 +73,7 @@ def add_checks(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, answer)
 
-    @app.post("/links/{name}/diagnosis", **documented(app, "Why a link does not work", DiagnosisAnswer))
+    @app.post("/links/{name}/diagnosis", **documented(app, "Diagnose a link", DiagnosisAnswer))
     def diagnose_link(request: Request, name: str) -> Response:
         found = agent.checks.diagnose(caller_of(request), name)
         findings = [FindingAnswer(check=each.check, result=each.result, cause=each.cause, hint=each.hint) for each in found]
@@ -81,7 +81,7 @@ def add_checks(app: FastAPI, agent: Agent) -> None:
         rows = [(each.result, each.check, each.cause) for each in findings]
         return answer_with(request, answer, format_table(rows))
 
-    @app.post("/links/{name}/problem", **documented(app, "A refusal in words", RefusalAnswer, body=ProblemFields))
+    @app.post("/links/{name}/problem", **documented(app, "Explain a provider's refusal", RefusalAnswer, body=ProblemFields))
     def explain_problem(
         request: Request, name: str, fields: Annotated[ProblemFields, Depends(fields_of(ProblemFields))]
     ) -> Response:

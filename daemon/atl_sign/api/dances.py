@@ -36,14 +36,14 @@ def add_dances(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, begun, status=201)
 
-    @app.get("/dance/{dance_id}", **documented(app, "How far a dance is", schemas.DanceAnswer))
+    @app.get("/dance/{dance_id}", **documented(app, "Get the state of a dance", schemas.DanceAnswer))
     async def show_dance(request: Request, dance_id: str, wait: Annotated[float, Query(ge=0, le=WAIT_S_MAX)] = 0.0) -> Response:
         dance = agent.dances.show(caller_of(request), dance_id)
         if wait:
             await _wait_for(dance, wait, request)
         return answer_with(request, _describe_dance(dance))
 
-    @app.post("/dance/{dance_id}", **documented(app, "Bring the verifier", schemas.DanceAnswer, body=schemas.VerifierFields))
+    @app.post("/dance/{dance_id}", **documented(app, "Send the verifier", schemas.DanceAnswer, body=schemas.VerifierFields))
     def finish_dance(
         request: Request, dance_id: str, fields: Annotated[schemas.VerifierFields, Depends(fields_of(schemas.VerifierFields))]
     ) -> Response:

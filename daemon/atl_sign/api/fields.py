@@ -49,7 +49,7 @@ async def read_fields(
 def _parse_fields(body: bytes, kind: str, model: type[_Model], form_model: type[_Model] | None) -> _Model:
     try:
         if kind == "application/json":
-            # Strict: 0 is no false, and "5" no number. In a form every value is a text, and is read as what it should be.
+            # Strict: 0 is not false, and "5" is not a number. In a form every value is a text, and is converted.
             return model.model_validate_json(body or b"{}", strict=True)
         if kind == "application/x-www-form-urlencoded":
             return (form_model or model).model_validate(_parse_form(body))
@@ -80,7 +80,7 @@ def passphrases_of(fields: schemas.UnlockFields) -> Iterator[tuple[Passphrase | 
 async def read_body(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     """Return the whole body; raises TooLargeError."""
     length = request.headers.get("Content-Length", "0").strip().lstrip("0") or "0"
-    if len(length) > 12 or int(length) > bytes_max:  # httptools lets digits through alone; int() takes only so many
+    if len(length) > 12 or int(length) > bytes_max:  # httptools lets only digits through; int() takes only so many
         raise _too_large(bytes_max)
     chunks, size = [], 0
     async for chunk in request.stream():
@@ -94,7 +94,7 @@ async def read_body(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
 def _too_large(bytes_max: int) -> TooLargeError:
     return TooLargeError(
         f"the body is over {bytes_max} bytes",
-        "send a shorter one; for /sign, leave out a body that is no form",
+        "send a shorter one; for /sign, leave out a body that is not a form",
     )
 
 
@@ -104,7 +104,7 @@ def _parse_form(body: bytes) -> dict[str, str]:
             body.decode(), keep_blank_values=True, strict_parsing=bool(body), errors="strict", max_num_fields=_FORM_FIELDS_MAX
         )
     except ValueError:  # UnicodeDecodeError too
-        raise BadRequestError("the body is no application/x-www-form-urlencoded text in UTF-8") from None
+        raise BadRequestError("the body is not application/x-www-form-urlencoded text in UTF-8") from None
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
@@ -116,7 +116,7 @@ def _parse_form(body: bytes) -> dict[str, str]:
 def _refuse_fields(exc: ValidationError) -> DaemonError:
     details = exc.errors(include_url=False, include_context=False, include_input=False)
     if details[0]["type"] == "json_invalid":
-        return BadRequestError("the body is no JSON object in UTF-8", "check quotes and commas")
+        return BadRequestError("the body is not a JSON object in UTF-8", "check quotes and commas")
     return refuse_details(details)
 
 

@@ -43,7 +43,7 @@ def add_git_credential(app: FastAPI, agent: Agent) -> None:
             return answer_text([] if token is None else format_token(token, can_authtype=asked.can_authtype))
         if operation == "erase" and asked.credential is not None:
             await run_in_threadpool(agent.git.erase, caller_of(request), asked, asked.credential)
-        # What git wants stored is what it was given here, or is for another helper.
+        # A credential that git wants stored came from here, or is for another helper.
         return answer_text([])
 
 

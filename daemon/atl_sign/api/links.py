@@ -61,7 +61,7 @@ def add_links(app: FastAPI, agent: Agent) -> None:
         words = [f"removed link {name}", *_tell_git_left(left)]
         return answer_with(request, schemas.RemovedAnswer(removed=name, git_left=list(left)), words)
 
-    @app.get("/links/{name}/setup", **documented(app, "What an administrator enters", schemas.SetupAnswer))
+    @app.get("/links/{name}/setup", **documented(app, "Get the fields that an administrator enters", schemas.SetupAnswer))
     def show_setup(request: Request, name: str) -> Response:
         link, product, form = agent.links.show_setup(caller_of(request), name)
         answer = schemas.SetupAnswer(

@@ -1,4 +1,4 @@
-"""What goes over the socket, in and out, as types; `docs/openapi.json` is made of them."""
+"""The messages on the socket, in and out, as types; `docs/openapi.json` is made of them."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -40,7 +40,7 @@ def make_link_fields(rows: Iterable[Setting]) -> type[Fields]:
 
 
 class NamedAnswer(BaseModel):
-    """What begins with a link's name."""
+    """A call that begins with a link's name."""
 
     name: str
 
@@ -84,7 +84,7 @@ class DanceFields(Fields):
 
 
 class VerifierFields(Fields):
-    """What the user brought back; one of the first three."""
+    """The user's answer from the provider: one of the first three."""
 
     verifier: str | None = Field(None, min_length=1, max_length=255, description="the code that the provider's page showed")
     redirect_url: str | None = Field(
@@ -101,11 +101,11 @@ class LinkFields(make_link_fields(LINK_SETTINGS.values())):  # type: ignore[misc
 
 
 class UnlockFields(Fields):
-    """What opens the store; none of it where the store has no passphrase."""
+    """The passphrase that opens the store; empty where the store has none."""
 
     passphrase: SecretStr | None = Field(None, description="opens the store's file")
     new_passphrase: SecretStr | None = Field(
-        None, description="alone: makes the store's file; with `passphrase`: opens it from now on"
+        None, description="without `passphrase`: makes the store's file; with it: opens it from now on"
     )
 
 
@@ -131,7 +131,7 @@ class MovedAnswer(BaseModel):
 
 
 class ErrorDetail(BaseModel):
-    """What failed, and what to do."""
+    """The error, and how to fix it."""
 
     code: str
     message: str
@@ -156,7 +156,7 @@ class SignAnswer(BaseModel):
         None, description="where to send the request instead; left out when that is the URL that was asked for"
     )
     expires_at: Moment | None = Field(None, description="when a header for many requests ends; left out when that is not known")
-    base_url: str | None = Field(None, description="this and the rest with `details` alone: the link's base URL")
+    base_url: str | None = Field(None, description="this and the rest only with `details`: the link's base URL")
     ca_bundle: str | None = None
     client_cert: str | None = None
     proxy: str | None = None
@@ -169,7 +169,7 @@ class SignAnswer(BaseModel):
 
 
 class DryRunAnswer(BaseModel):
-    """What would be signed (`dry_run`); token and nonce are struck out of the base string."""
+    """The text that would be signed (`dry_run`); token and nonce are struck out of the base string."""
 
     method: str
     url: str
@@ -199,7 +199,7 @@ class DanceAnswer(BaseModel):
 
 
 class TokenAnswer(BaseModel):
-    """What is known of a link's access token."""
+    """The state of a link's access token."""
 
     state: TokenState = Field(description="unknown: the store does not say")
     user: str | None = None
@@ -247,7 +247,7 @@ class SetupField(BaseModel):
 
 
 class SetupAnswer(BaseModel):
-    """What an administrator enters for one link."""
+    """The fields that an administrator enters for one link."""
 
     link: str
     product: str | None
@@ -266,15 +266,18 @@ class LogoutAnswer(BaseModel):
     link: str
     revoke_url: str
     git_token: GitFate = Field(
-        description="git's token: there was none; it is gone at the provider too; kept as asked; forgotten here, but good there"
+        description=(
+            "git's token: there was none; it was revoked at the provider too; it was kept as asked; "
+            "it was forgotten here, but is still valid there"
+        )
     )
     git_left: list[str] = Field(
-        description="the names of those that are good at the provider still, for the user to revoke there"
+        description="the names of the tokens that are still valid at the provider, for the user to revoke there"
     )
 
 
 class RemovedAnswer(BaseModel):
-    """What was taken away."""
+    """The outcome of a removal."""
 
     removed: str
     git_left: list[str] = Field(description="as after a logout")

@@ -91,7 +91,7 @@ def add_status_calls(app: FastAPI, agent: Agent) -> None:
 
 
 def describe_token(report: LinkReport) -> schemas.TokenAnswer:
-    """Return what is told of the token in *report*."""
+    """Return the token's part of the answer for *report*."""
     token = report.token
     return schemas.TokenAnswer(
         state=report.token_state, user=token.user if token else None, expires_at=token.expires_at if token else None
@@ -108,5 +108,5 @@ def _format_status(status: StatusAnswer) -> list[str]:
         until = f"until {token['expires_at']}" if token["expires_at"] else ""
         rows.append((f"link: {link['name']}", token["state"], token["user"] or "", until))
     needs = format_lines({"dance_needed": dance_needed, "warnings": warnings})
-    # What people look for comes first.
+    # The fields that people look for come first.
     return [*format_table(rows), *needs, *format_lines(shown)]

@@ -1,5 +1,5 @@
 """
-What everything else is written in; imports nothing of ours.
+The vocabulary of all other rooms; imports nothing of ours.
 
 `errors` is every failure that leaves the socket, with its code; `credentials` are keys and tokens, as types that hide
 themselves; `urls` takes a URL apart once and changes it nowhere. Then the small ones: `clock`, `text`, `striking`,

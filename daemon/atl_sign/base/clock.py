@@ -1,4 +1,4 @@
-"""Moments and the clock for what people are told of in minutes and hours: nobody sets that one, and it goes on in a sleep."""
+"""Moments, and the clock for the minutes and hours that people read: it cannot be set, and goes on while the machine sleeps."""
 
 import time
 from datetime import UTC, datetime

@@ -36,7 +36,7 @@ class Secret:
 
 @final
 class Passphrase:
-    """What opens the store's file: bytes in a buffer of ours, so that they can be overwritten; hides itself as `Secret` does."""
+    """The passphrase of the store's file: in a buffer that can be overwritten; hides itself as `Secret` does."""
 
     __slots__ = ("_octets",)
 
@@ -66,7 +66,7 @@ class Passphrase:
 
 class PrivateKey(Protocol):
     """
-    What signing needs of a consumer's private key.
+    The part of a consumer's private key that signing needs.
 
     The seam for keys that stay in hardware or in another service: they too can make one RSA-SHA1 signature.
     """
@@ -84,7 +84,7 @@ class Consumer:
 
 
 class Material(Protocol):
-    """What one scheme's grant holds: its tokens, as a frozen value that hides them."""
+    """The content of one scheme's grant: its tokens, as a frozen value that hides them."""
 
     @property
     def base_url(self) -> str | None:
@@ -99,7 +99,7 @@ class Material(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one user consented to on one link: the scheme's tokens, and what is known of them."""
+    """One user's consent on one link: the scheme's tokens, and what is known of them."""
 
     material: Material
     user: str | None = None  # as the provider named the user
@@ -131,7 +131,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What one request is authorized with."""
+    """The credentials that authorize one request."""
 
     client: Consumer | None  # None for a scheme that has none
     grant: Grant | None  # None before the user's consent
@@ -151,7 +151,7 @@ class GitToken:
 
 @dataclass(frozen=True, slots=True)
 class GitRecord:
-    """What is known of the tokens for git at one link's provider."""
+    """The known tokens for git at one link's provider."""
 
     token: GitToken | None
     leftovers: tuple[str, ...] = ()  # names of others that may be there still, and are to be removed

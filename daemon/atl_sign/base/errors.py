@@ -239,7 +239,7 @@ class StoreNewerError(DaemonError):
 
 
 class ProviderRefusedError(DaemonError):
-    """The provider answered, and the answer is no, or not what its protocol says."""
+    """The provider refused, or did not answer as its protocol says."""
 
     code = "provider_refused"
     status = 502

@@ -1,4 +1,4 @@
-"""What a check found: its stable id, how it went, why, and the command that mends it."""
+"""The finding of a check: its stable id, the result, the cause, and the command that fixes it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ WarningCode = Literal["config_problem", "store_move", "audit_failing", "memory_o
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """What the daemon's state warns of; as text, the hint stands behind a colon."""
+    """A warning about the daemon's state; as text, the hint stands behind a colon."""
 
     code: WarningCode
     message: str

@@ -1,4 +1,4 @@
-"""What this machine and its user are called, for names that a person reads at a provider."""
+"""The names of this machine and its user, for names that a person reads at a provider."""
 
 import getpass
 import socket

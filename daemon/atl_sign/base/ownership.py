@@ -1,4 +1,4 @@
-"""Who owns a file, and whether another user can change or replace it."""
+"""The owner of a file, and whether another user can change or replace it."""
 
 import os
 import stat
@@ -37,7 +37,7 @@ def is_in_first_namespace() -> bool:
 
 def is_open_to_others(status: os.stat_result) -> bool:
     """Tell whether others may write to what *status* describes."""
-    # A group of one's own, as Debian and Fedora make them, is no "others"; neither is root's.
+    # A user's private group, as Debian and Fedora make them, is not "others"; neither is root's.
     return bool(status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())))
 
 
@@ -45,7 +45,7 @@ def find_weak_spot(path: Path) -> WeakSpot | None:
     """
     Return where another user can put something else in the place of *path* or of anything on the way to it, or None.
 
-    What stands at *path* is not looked at. Raises OSError when the way cannot be looked at.
+    *path* itself is not checked. Raises OSError when the way cannot be looked at.
     """
     owners = trusted_owners()
     at, names, links = Path("/"), list(reversed(path.parts[1:])), 0
@@ -62,7 +62,7 @@ def find_weak_spot(path: Path) -> WeakSpot | None:
             at /= name
             continue
         if status.st_uid not in owners:
-            return WeakSpot(f"{at / name} is another user's symbolic link", "choose a path that is yours alone")
+            return WeakSpot(f"{at / name} is another user's symbolic link", "choose a path that only you can change")
         links += 1
         if links > _SYMLINKS_MAX:
             return WeakSpot(f"{path} has too many symbolic links", "choose a path without them")
@@ -77,7 +77,7 @@ def _look_at_folder(folder: Path, owners: set[int]) -> WeakSpot | None:
     status = folder.stat()
     cause = f"others may rename what is in {folder}"
     if status.st_uid not in owners:
-        return WeakSpot(cause, f"{folder} belongs to another user: choose a path that is yours alone")
+        return WeakSpot(cause, f"{folder} belongs to another user: choose a path that only you can change")
     if is_open_to_others(status) and not status.st_mode & stat.S_ISVTX:
         return WeakSpot(cause, f"chmod go-w {quote(str(folder))}")
     return None

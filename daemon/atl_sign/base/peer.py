@@ -14,7 +14,7 @@ _XUCRED = struct.Struct("2Ih2x16I")
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who connected: the kernel's word at the time of `connect`, not the process's own."""
+    """The process that connected: the kernel's word at the time of `connect`, not the process's own."""
 
     pid: int
     uid: int

@@ -1,4 +1,4 @@
-"""What must not be shown, struck out of texts that others wrote: addresses with passwords, foreign logs."""
+"""Strikes secrets out of texts that others wrote: addresses with passwords, foreign logs."""
 
 import re
 
@@ -7,7 +7,7 @@ _USER_INFO = re.compile(r"(?<=://)\S*@")
 # The same without a scheme, as proxies may be written.
 _BARE_USER_INFO = re.compile(r"(?<![^\s\"'=,;(])[^\s\"'=,;:/@()]+:(?!//)[^\s\"']*@(?=[\w\[])")
 _ADDRESS = re.compile(r"(?s)\A(?P<scheme>[A-Za-z][\w+.-]*://)?.*@")
-# What no line of a foreign log may bring along, should it ever hold one.
+# Secrets that a line of a foreign log must not bring along, should it ever hold one.
 _HEADER = re.compile(r"(?i)(?P<name>(?:proxy-)?authorization|(?:set-)?cookie)(?P<between>[\"']?\s*[:=]).*")
 _SCHEME = re.compile(r"\b(?P<scheme>Bearer|Basic) (?=\S*\d)[A-Za-z0-9._~+/=-]{6,}")
 _SECRETS = re.compile(

@@ -1,4 +1,4 @@
-"""What `atl-signd` prints: output, errors, log. Control sequences from elsewhere do not reach the terminal."""
+"""The output, errors and log of `atl-signd`. Control sequences from elsewhere do not reach the terminal."""
 
 import logging
 import sys

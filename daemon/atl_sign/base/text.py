@@ -17,7 +17,7 @@ def printable(text: str) -> str:
     Return *text* with each character that cannot be printed as its visible escape, as in JSON: U+001B becomes `\\u001b`.
 
     These are the controls C0 and C1, DEL, line and paragraph separators, what turns the direction of writing or is invisible, and
-    halves of surrogate pairs. In a JSON text they stand within strings alone, so that it stays JSON of the same meaning.
+    halves of surrogate pairs. In a JSON text they stand only within strings, so that it stays JSON of the same meaning.
     """
     if text.isprintable():
         return text

@@ -1,7 +1,7 @@
 """
 A URL as curl or a browser puts it on the wire, taken apart once and changed nowhere.
 
-What cannot be taken apart so that the provider reads the same is refused with `bad_url` and the reason.
+A URL that the provider could read otherwise is refused with `bad_url` and the reason.
 """
 
 import re
@@ -20,7 +20,7 @@ _PARTS = re.compile(
 )
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]{0,5}))?")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
-# RFC 3986 §3.3: a path's own characters, and "%". Tomcat answers 400 to others, and where it is told to take them
+# RFC 3986 §3.3: a path's own characters, and "%". Tomcat answers 400 to others, and where it is set to accept them
 # (relaxedPathChars), net.oauth answers 500, since Java's URI does not. Measured with Tomcat 9.0.70 and 10.1.60.
 _NOT_IN_PATH = re.compile(r"[^A-Za-z0-9._~!$&'()*+,;=:@/%-]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -93,7 +93,7 @@ def parse_pairs(text: str, what: str) -> Pairs:
     """
     Decode *text*, a query or an `application/x-www-form-urlencoded` body, as a servlet container does.
 
-    Parts are split at "&" alone, "+" is a blank, a name without "=" has the empty value, empty parts do not count.
+    Parts are split only at "&", "+" is a blank, a name without "=" has the empty value, empty parts do not count.
 
     Args:
         text: the characters as they will be sent.

@@ -19,7 +19,7 @@ NAMES = (
     "CURL_CA_BUNDLE",
     "SSL_CERT_FILE",
 )
-# What a program needs to run at all; where the socket is; what opens the store's file, and what pass's keyring back end reads.
+# Variables that any program needs, that name the socket, that open the store's file, and that pass's keyring back end reads.
 _BASICS = (
     *("HOME", "PATH", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH"),
     *("ATL_SIGN_SOCK", "CREDENTIALS_DIRECTORY", "GNUPGHOME", "PASSWORD_STORE_DIR"),

@@ -69,7 +69,7 @@ def unit_folders(environment: Mapping[str, str]) -> list[Path]:
 
 
 def unit_socket_path(environment: Mapping[str, str]) -> Path:
-    """Return where the socket unit listens: a unit knows the runtime folder alone, and not what `ATL_SIGN_SOCK` says."""
+    """Return where the socket unit listens: a unit knows only the runtime folder, and not what `ATL_SIGN_SOCK` says."""
     return (runtime_folder(environment) or RUNTIME_FOLDERS / str(os.getuid())) / "atl-sign/agent.sock"
 
 

@@ -64,8 +64,8 @@ class Conversation:
             self._start()
         with suppress(OSError):
             if self._path.resolve().parent.stat().st_mode & 0o022:
-                hint = "name a path in a folder that is yours alone (mode 0700) in ATL_SIGN_SOCK"
-                raise StartError(f"others can change the folder of the socket {self._path}", hint)
+                hint = "set ATL_SIGN_SOCK to a path in a folder that only you can change (mode 0700)"
+                raise StartError(f"other users can change the folder of the socket {self._path}", hint)
 
     def ask(self, method: str, target: str, fields: Mapping[str, bytes] | None = None, timeout_s: float = STATUS_S) -> RawAnswer:
         """Return the answer, whatever the daemon says; raises NoAnswerError."""

@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `atl-signd`; returns its exit status: 0 done, 1 refused, 2 usage, 3 no daemon."""
     _allow_large_files()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore it; then a program that fails seems to succeed
-    os.umask(0o077)  # all that we make is for our user alone, and an inherited umask could even keep us from our own folders
+    os.umask(
+        0o077
+    )  # all files that we make are only for our user, and an inherited umask could even keep us from our own folders
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given else ""
     if name == "sandbox":  # it has options of its own
@@ -152,7 +154,7 @@ def _allow_large_files() -> None:
     """
     Raise an inherited file size limit, before Python writes what it compiles.
 
-    What it cannot write whole it leaves in parts (3.11), and no later start can read them: `EOFError: marshal data too short`.
+    It leaves a file that it cannot write whole in parts (3.11); no later start can read it: `EOFError: marshal data too short`.
     """
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
@@ -239,7 +241,7 @@ def _run_log(line: CommandLine) -> int:
 
 
 def _end_quietly(status: int = 0) -> int:
-    """End as a program whose reader has seen enough: `| head` is no error."""
+    """End as a program whose reader has seen enough: `| head` is not an error."""
     with suppress(OSError):  # not a file, as in a test
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status

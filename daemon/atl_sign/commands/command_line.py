@@ -22,7 +22,7 @@ class UsageError(Exception):
 
 @dataclass(slots=True)
 class CommandLine:
-    """What was given."""
+    """The arguments that were given."""
 
     form: Form
     words: list[str]  # the form's arguments

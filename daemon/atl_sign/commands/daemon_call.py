@@ -37,7 +37,7 @@ class NoAnswerError(AtlSignError):
 
 @dataclass(frozen=True, slots=True)
 class DaemonAnswer:
-    """What came back."""
+    """The answer, decoded."""
 
     status: int
     fields: dict[str, Any]
@@ -52,7 +52,7 @@ class DaemonAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """What came back, as it came."""
+    """The answer, as it came."""
 
     status: int
     code: str | None  # the error's
@@ -127,7 +127,7 @@ def send_call(
 
 
 def _not_ours(path: Path, pid: int | None) -> NoAnswerError:
-    return NoAnswerError("foreign", f"no daemon answers at {path}: what listens there is no atl-signd", pid)
+    return NoAnswerError("foreign", f"no daemon answers at {path}: the program that listens there is not atl-signd", pid)
 
 
 def find_listener(path: Path) -> Peer | None:
@@ -153,7 +153,7 @@ def ask_status(path: Path, timeout_s: float = STATUS_S) -> dict[str, Any]:
     if answer.status != 200 and "message" in answer.error:
         raise NoAnswerError("failing", str(answer.error["message"]), answer.pid)
     if answer.status != 200 or not answer.fields.keys() >= _STATUS:
-        raise NoAnswerError("foreign", f"what answers at {path} is no atl-signd", answer.pid)
+        raise NoAnswerError("foreign", f"the program that answers at {path} is not atl-signd", answer.pid)
     return answer.fields
 
 

@@ -188,7 +188,7 @@ def _dance_by_itself(demo: Demo, sandbox: Sandbox) -> None:
 
 def _show_tampering(demo: Demo, url: str) -> None:
     """Sign one address, ask for another with the same header: the provider must refuse it."""
-    say("", "A header is good for one request alone. Signed for one address, sent to another:", flush=True)
+    say("", "A header is valid for one request only. Signed for one address, sent to another:", flush=True)
     header = demo.show("header", "GET", url)
     path = demo.folder / "header"
     path.write_text(header)

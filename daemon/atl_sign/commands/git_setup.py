@@ -73,7 +73,7 @@ def _set_up(
 
 
 def _find_helper(environment: Mapping[str, str]) -> str:
-    """Return what git is told: a name where that is on PATH, else the file beside this program, for git's shell."""
+    """Return the helper for git's settings: its name if that is on PATH, else the file beside this program, for git's shell."""
     if find_program(environment, _HELPER) is not None:
         return "atl-sign"
     program = Path(sys.argv[0]).absolute()

@@ -58,7 +58,7 @@ def parse_since(text: str, now: datetime) -> datetime:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (OverflowError, ValueError):
-        raise ValueError(f"this is no time: {text}") from None
+        raise ValueError(f"this is not a time: {text}") from None
 
 
 class NothingRecordedError(AtlSignError):
@@ -142,7 +142,7 @@ def _pass_on(lines: Iterable[str], queue: "SimpleQueue[str]") -> None:
 
 
 class _FileFollower:
-    """What is appended to the file from a position on, also when it is moved aside."""
+    """Follows the file from a position on, also when it is moved aside."""
 
     def __init__(self, path: Path, position: Position | None) -> None:
         self._path = path
@@ -201,7 +201,7 @@ def _open(path: Path) -> BinaryIO | None:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
 
 

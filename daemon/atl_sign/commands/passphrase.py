@@ -75,7 +75,7 @@ class Asker:
         if not pins:
             hint = "where pinentry cannot ask, name a program in SSH_ASKPASS, or use --stdin"
             raise CommandError(f"no {self._what} was given", hint)
-        # It escapes these three alone.
+        # It escapes only these three.
         return pins[-1].replace(b"%0A", b"\n").replace(b"%0D", b"\r").replace(b"%25", b"%")
 
     def _call(self, command: list[str], text: bytes = b"", **more: Any) -> "subprocess.CompletedProcess[bytes]":

@@ -39,7 +39,7 @@ def call_program(
     shown_command = " ".join([name, *arguments])
     by_hand = f"try it by hand: {shown_command}"
     if command is None:
-        raise ProgramError(f"there is no {name} here", f"install {name}, or mend PATH")
+        raise ProgramError(f"there is no {name} here", f"install {name}, or correct PATH")
     try:
         done = subprocess.run(
             [command, *arguments],

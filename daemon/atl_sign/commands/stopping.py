@@ -67,9 +67,9 @@ def _end(environment: Mapping[str, str], path: Path) -> bool:
         return False
     if listener is not None and not listener.is_ours():
         raise StartError(f"the socket {path} belongs to another user", "run this as the user whose daemon it is")
-    # The lock alone may be from a container that shares the folder, where the number means another process.
+    # Without a listener, the lock may be from a container that shares the folder, where the number means another process.
     if listener is None:
-        # 0 is no pid: `kill 0` would end the shell that it is typed into.
+        # 0 is not a pid: `kill 0` would end the shell that it is typed into.
         hint = f"if that is atl-signd: kill {pid}" if pid else "see who has it: fuser " + quote(f"{path}.lock")
         raise StartError(f"a daemon{f' with pid {pid}' if pid else ''} holds {path}, but does not listen there", hint)
     if listener.pid != pid:

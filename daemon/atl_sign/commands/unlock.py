@@ -42,7 +42,7 @@ def run_unlock(environment: Mapping[str, str], *, new: bool, change: bool, from_
 
 
 def _expect_file(daemon: Conversation, environment: Mapping[str, str]) -> None:
-    """Raise CommandError before anything is asked, unless the store is the file, which alone has a passphrase of ours."""
+    """Raise CommandError before anything is asked, unless the store is the file, the only one with a passphrase of ours."""
     store = daemon.store()
     if store == "file":
         return

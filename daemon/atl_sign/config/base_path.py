@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-# What the paths of the products' own pages and calls begin with below the base URL, and what some of them end in.
+# How the paths of the products' own pages and calls begin below the base URL, and how some of them end.
 _PAGES = {"admin", "browse", "display", "plugins", "projects", "repos", "rest", "scm", "secure", "spaces", "users"}
 _PAGE_ENDINGS = (".action", ".jsp", ".jspa")
 

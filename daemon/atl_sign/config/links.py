@@ -114,7 +114,7 @@ class Link:
     git: GitPermission | None = setting(  # None: `GIT_PERMISSION_DEFAULT`
         Choice(("read", "write"), "is neither read nor write", GitPermission),
         option="--git read|write",
-        help="what git may do at this Bitbucket (default: write)",
+        help="the access that git has at this Bitbucket (default: write)",
         asked="what git's token may do at a Bitbucket; write when left out",
         answered="null: write",
         example="read",
@@ -146,7 +146,7 @@ class Link:
 
     @property
     def client(self) -> str:
-        """What names the user's client, or the user, at the provider beside the grant; "" when nothing does."""
+        """The name of the user's client, or of the user, at the provider beside the grant; "" when there is none."""
         return self.consumer_key or self.own.get("user") or ""
 
     @property
@@ -164,7 +164,7 @@ class Link:
 
     @property
     def git_permission(self) -> GitPermission:
-        """What a token for git is asked for."""
+        """The rights and life that a token for git is requested with."""
         return self.git or GIT_PERMISSION_DEFAULT
 
     def as_signed(self, url: Url) -> Url:

@@ -17,7 +17,7 @@ Written = str | float | bool | None  # a setting's value as the file and the soc
 
 
 class Kind(Protocol):
-    """What a setting's value can be."""
+    """The kinds of values that a setting can have."""
 
     @property
     def type(self) -> Any:
@@ -47,12 +47,12 @@ class Setting:
 
     @property
     def flag(self) -> str:
-        """The option without what follows it, `--timeout`; "" when the setting is no option of `link add`."""
+        """The option without what follows it, `--timeout`; "" when the setting is not an option of `link add`."""
         return self.option.partition(" ")[0] if self.option.startswith("--") else ""
 
     @property
     def metavar(self) -> str:
-        """What follows the option: `SECONDS`; "" for a switch."""
+        """The option's value in usage lines: `SECONDS`; "" for a switch."""
         return self.option.partition(" ")[2] if self.flag else ""
 
 

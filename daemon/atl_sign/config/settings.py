@@ -1,4 +1,4 @@
-"""What the configuration says: links and settings out of the file's text, and each wrong one named beside the rest."""
+"""The configuration: links and settings out of the file's text, and each wrong one named beside the rest."""
 
 import re
 import tomllib
@@ -51,7 +51,7 @@ class BrokenFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What could be read of the file. What is not about links is a field that is a setting, with its row."""
+    """The part of the file that could be read. Each field that is not about links is a setting, with its row."""
 
     links: LinkTable
     store_backend: str | None = setting(Text(), name="store.backend")  # None when the file does not name one

@@ -116,7 +116,7 @@ def _replace(text: str, name: str, fields: Fields) -> str:
     table = links[name]
     tail: list[Any] = []
     if isinstance(table, Table):
-        # What stands below the last setting belongs to the next table; new settings must not come after it.
+        # Lines below the last setting belong to the next table; new settings must not come after it.
         body = table.value.body
         while body and body[-1][0] is None:
             tail.insert(0, body.pop())

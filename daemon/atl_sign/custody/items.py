@@ -2,8 +2,8 @@
 The store's items: what each is called, and its text.
 
 An item is a JSON object on one line: `v` is the version of this envelope, `scheme` the name of the scheme that the item is for.
-What belongs to one grant has the link's `url` and `client`, and a token has what its scheme keeps of it in `grant`.
-Version 1 knew OAuth 1.0a alone: it had no `scheme`, called the client `consumer_key`, and had the grant's fields beside it.
+Each item of one grant has the link's `url` and `client`, and a token has what its scheme keeps of it in `grant`.
+Version 1 knew only OAuth 1.0a: it had no `scheme`, called the client `consumer_key`, and had the grant's fields beside it.
 """
 
 import json
@@ -41,13 +41,13 @@ def git_item(name: str) -> str:
 
 
 def items_of_link(name: str) -> list[str]:
-    """Return the name of every item that the store may hold for the link called *name*; beside them there is `KEY_ITEM` alone."""
+    """Return the name of every item that the store may hold for the link called *name*; beside them there is only `KEY_ITEM`."""
     return [token_item(name), git_item(name)]
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What a grant was given for. It counts for nothing else, whatever the configuration says later."""
+    """The place that a grant was given for. It is valid for nothing else, whatever the configuration says later."""
 
     scheme: str
     url: str
@@ -61,7 +61,7 @@ def owner_of(link: Link) -> Owner:
 
 @dataclass(frozen=True, slots=True)
 class Kept(Generic[_T]):
-    """What the store keeps of one grant."""
+    """The stored form of one grant."""
 
     owner: Owner
     value: _T
@@ -74,7 +74,7 @@ class Kept(Generic[_T]):
 
 
 class Payload(Protocol):
-    """What one scheme keeps of a grant; every scheme does."""
+    """The part of a grant that one scheme keeps; every scheme does."""
 
     def dump(self, grant: Grant) -> Mapping[str, str | int | None]:
         """Return the fields of *grant*."""
@@ -85,7 +85,7 @@ class Payload(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[_T]):
-    """What is in an item."""
+    """The content of an item."""
 
     value: _T | None  # None for what is of no use, and can be made again
     is_old: bool = False  # of an earlier version, so that it is to be written anew
@@ -171,7 +171,7 @@ class TokenCodec(_Json[Kept[Grant]]):
 
 
 class GitCodec(_Json[Kept[GitRecord]]):
-    """What is known of the tokens for git of a link; of those nothing is lost that could not be made again."""
+    """The known tokens for git of a link; losing them loses nothing that could not be made again."""
 
     def format(self, value: Kept[GitRecord]) -> Secret:
         """See `Codec.format`."""

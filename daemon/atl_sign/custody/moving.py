@@ -51,7 +51,7 @@ class MoveNotes:
         self.path = config_path.with_name(_NAME)
 
     def read(self) -> MoveNote | None:
-        """Return the note; None when there is none, or what is there is none."""
+        """Return the note; None when there is none, or the file is not a note."""
         try:
             with os.fdopen(open_without_waiting(self.path, os.O_RDONLY), "rb") as file:
                 found = json.loads(file.read(_FILE_BYTES_MAX))
@@ -80,7 +80,7 @@ def copy_items(source: Store, target: Store, names: Iterable[str], leftovers: fr
     """
     Copy the items called *names* and read each back from *target*; arguments and errors are those of `Vault.move_to`.
 
-    What *target* has under one of the *leftovers* and *source* has not, is removed.
+    An item that *target* has under one of the *leftovers* and *source* has not is removed.
     """
     names = list(dict.fromkeys([*names, *leftovers]))
     items = {name: item.value for name in names if (item := source.read(name)) is not None}

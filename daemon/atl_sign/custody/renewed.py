@@ -86,7 +86,7 @@ class RenewedTokens:
 
     def renew(self, link: Link, old: Grant, new: Grant) -> bool:
         """
-        Take *new* for *link* in place of *old*, in memory alone; False when *old* was forgotten or replaced meanwhile.
+        Take *new* for *link* in place of *old*, only in memory; False when *old* was forgotten or replaced meanwhile.
 
         *old* is void by now, so *new* is used even while the store cannot keep it: `save` does that.
         After a lock it is not used before the unlock, but `save` still stores it.

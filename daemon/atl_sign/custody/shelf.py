@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 class Desk:
-    """What all kinds of items share: the store, who else changes it, and one lock."""
+    """The parts that all kinds of items share: the store, its other writers, and one lock."""
 
     def __init__(self, store: Store, neighbours: Neighbours) -> None:
         """Work with *store*, which *neighbours* may change as well."""
@@ -27,7 +27,7 @@ class Desk:
     def raise_if_locked(self) -> None:
         """Raise StoreLockedError after a lock."""
         if self.is_locked:
-            raise StoreLockedError("the store is locked: atl-sign was told to forget its secrets", "atl-sign unlock")
+            raise StoreLockedError("the store is locked", "atl-sign unlock")
 
     def read(self, name: str) -> Item | None:
         """Return the store's item called *name*; raises as the store does, and after a lock."""
@@ -136,7 +136,7 @@ class Shelf(Generic[_T]):
         self._values.clear()
 
     def delete(self, name: str) -> None:
-        """Take the item called *name* out of memory and store; raises as `put`, and then it is out of memory alone."""
+        """Take the item called *name* out of memory and store; raises as `put`, and then it is gone only from memory."""
         with self._desk.lock:
             self.drop(name)
             self.find_replaceable(name)

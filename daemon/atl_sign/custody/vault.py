@@ -214,7 +214,7 @@ class Vault:
         """
         Take the token of the link called *name* out of memory and store; a missing one is fine.
 
-        Raises as `Shelf.delete`. Then the token is out of memory alone, and whoever wants it next hears what the store says:
+        Raises as `Shelf.delete`. Then the token is gone only from memory, and the next caller gets the store's error:
         nothing is signed with it while a keyring is locked, and it is there again when the keyring is.
         """
         with self._desk.lock:
@@ -248,7 +248,7 @@ class Vault:
         """
         Take what is known of the tokens for git of the link called *name* out of memory and store; as `forget_token`.
 
-        What the store keeps all the same has the names of tokens that are good at the provider.
+        The item that the store keeps all the same has the names of tokens that are still valid at the provider.
         """
         self._git_records.delete(git_item(name))
 

@@ -150,7 +150,7 @@ class Dance:
 
         Args:
             answer: the provider's code, or a token.
-            expires_at: when that token ends (aware), as the user was told; counts when the provider does not say.
+            expires_at: when that token ends (aware), as the user was shown it; counts when the provider does not say.
 
         Raises:
             BadRequestError: this cannot be an answer; the dance waits on.

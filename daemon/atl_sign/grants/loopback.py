@@ -1,7 +1,7 @@
 """
 The loopback edge: one listener on 127.0.0.1 that takes a dance's answer out of the user's browser, once.
 
-Any program and any web page on this machine can knock here, so the address holds a random part; whoever doesn't know it learns
+Any program and any web page on this machine can knock here, so the address holds a random part; a caller without it learns
 nothing and changes nothing. Requests are taken apart by httptools, as those on the daemon's socket are: the standard library's
 http.server bounds each read but not the whole request in size and time, and asks the DNS for its own name.
 """
@@ -59,7 +59,7 @@ class WrongTokenError(Exception):
 
 
 class _UnreadableError(Exception):
-    """What came is not a request that we read."""
+    """The bytes are not a request that we read."""
 
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class CallbackListener:
 
     def close(self) -> None:
         """
-        Free the port and cut off whoever has not said all.
+        Free the port and cut off connections that have not sent a whole request.
 
         An answer on its way is waited for, CLOSE_WAIT_S at most; one that takes longer still goes out afterwards. May be called
         more than once and from within `receive`, whose own answer it doesn't wait for.

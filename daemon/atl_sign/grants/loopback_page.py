@@ -8,7 +8,7 @@ from html import escape
 
 @dataclass(frozen=True, slots=True)
 class CallbackPage:
-    """What the page says: plain text, escaped when it is rendered."""
+    """The words of the page: plain text, escaped when it is rendered."""
 
     title: str
     message: str  # a newline begins a new line

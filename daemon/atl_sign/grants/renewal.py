@@ -33,7 +33,7 @@ from atl_sign.providers.clocks import Clocks
 DRAIN_S = 2.0  # for headers that were signed with the old token to reach the provider
 RETRY_S = 60.0  # after a renewal that came to nothing, while the old token still holds
 RETRY_EXPIRED_S = 1.0  # the same when everybody waits for it
-RETRY_S_MAX = 3600.0  # however long the provider asks to be left alone
+RETRY_S_MAX = 3600.0  # however long the provider asks us to wait
 _NEIGHBOURS_S = 10.0  # on top of a link's `timeout_s`, for a renewal of another daemon to end and be stored
 _SAVE_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries to store a new token; the last one again and again
 
@@ -89,7 +89,7 @@ class Renewals:
             token: as the vault gave it.
 
         Returns:
-            What to wait for before the token is read from the vault again; it raises what stands in the way of a signature.
+            The future to wait for before the token is read from the vault again; it raises what stands in the way of a signature.
             None when *token* is good for signing at this moment.
         """
         if not token.wants_renewal(self._clocks.now_utc()):

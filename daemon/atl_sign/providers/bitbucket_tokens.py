@@ -124,7 +124,7 @@ class HttpTokens:
         return fields
 
     def _refused(self, answer: Answer) -> DaemonError:
-        """Return the error for an answer that is no success; the provider's own words are in it when it has some."""
+        """Return the error for an answer that is not a success; the provider's own words are in it when it has some."""
         bystander = explain_bystander(self._link, answer)
         if bystander is not None:
             return bystander

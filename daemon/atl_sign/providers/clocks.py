@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
 
-OFFSET_MAX_S = 86_400.0  # a wrong time zone or a wrong day; more is no clock
+OFFSET_MAX_S = 86_400.0  # a wrong time zone or a wrong day; more is not a clock
 
 
 class Clocks:

@@ -29,7 +29,7 @@ def gateway_of(link: Link) -> Url:
 
 
 def fetch_cloud_id(link: Link) -> str | None:
-    """Return the id of the Cloud site that *link* leads to, None when it is no such site; raises ProviderUnreachableError."""
+    """Return the id of the Cloud site that *link* leads to, None when it is not such a site; raises ProviderUnreachableError."""
     status, answer = _fetch_json(link, replace(link.url, path=""), "/_edge/tenant_info")
     cloud_id = answer.get("cloudId")
     return cloud_id if status == 200 and isinstance(cloud_id, str) and _CLOUD_ID.fullmatch(cloud_id) else None
@@ -37,7 +37,7 @@ def fetch_cloud_id(link: Link) -> str | None:
 
 def find_bitbucket_api(link: Link) -> Url | None:
     """
-    Return the address of the REST interface of the Bitbucket Cloud that *link* leads to; None when it is none.
+    Return the address of the REST interface of the Bitbucket Cloud that *link* leads to; None when it is another product.
 
     It is the link's own, or the gateway's where the link says so or is at bitbucket.org. Raises ProviderUnreachableError.
     """

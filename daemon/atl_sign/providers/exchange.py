@@ -64,7 +64,7 @@ def open_session(session: _Session, link: Link) -> _Session:
     """
     Make *session* see the network as *link* has it.
 
-    Of the environment it takes proxies and authorities alone: netrc would add a password.
+    Of the environment it takes only proxies and authorities: netrc would add a password.
     """
     session.trust_env = False
     # requests prepares the next request even where redirects are not followed: requests-oauthlib would sign it.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # requests takes 150 ms to load: when the first product is as
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a product says of itself to anybody (facts section 7)."""
+    """The manifest: a product's description of itself, for anybody (facts section 7)."""
 
     type_id: str
     version: str

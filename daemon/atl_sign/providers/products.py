@@ -1,4 +1,4 @@
-"""What sets the four products apart: who am I, where a link is registered, where a grant is taken back (facts 1.2, 5, 7)."""
+"""The differences of the four products: who am I, where a link is registered, where a grant is taken back (facts 1.2, 5, 7)."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ class Product:
     who_am_i: str  # the path, below the base URL, of a call that names the user
     parse_user: Callable[[str], str | None]  # its answer's text → the user's name, None for anonymous or another shape
     old_form_until: str  # the last version whose dialog begins with the address box
-    git_user: str | None = None  # whom git names beside a token that is no user's password; None: the token's user
+    git_user: str | None = None  # the user that git names beside a token that is not a user's password; None: the token's user
 
 
 LINKS_PAGE = "/plugins/servlet/applinks/listApplicationLinks"

@@ -39,7 +39,7 @@ def name_proxy(link: Link) -> str:
 
 
 def _explain(link: Link, exc: BaseException) -> tuple[str, str]:
-    """Return why, and what to do. What the errors themselves say goes no further, but for OpenSSL's word on a certificate."""
+    """Return why, and what to do. The errors' own texts go no further, except for OpenSSL's word on a certificate."""
     kinds = tuple(_unwrap(exc))
     proxy = name_proxy(link)
 
@@ -58,7 +58,7 @@ def _explain(link: Link, exc: BaseException) -> tuple[str, str]:
     if isinstance(certificate, ssl.SSLCertVerificationError):
         return (
             f"its TLS certificate is not trusted ({certificate.verify_message})",
-            "give the link the company's authorities: ca_bundle; or mend the address",
+            "set the link's ca_bundle to your company's CA certificates, or correct the address",
         )
     if find(requests.exceptions.SSLError):
         return "TLS failed", "check that the address is an https one, and whether it wants a client_cert"

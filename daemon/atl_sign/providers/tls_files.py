@@ -35,10 +35,10 @@ def check_files(link: Link) -> None:
     """
     Look at the files of *link* before OpenSSL reads them: it reads a device or a pipe for ever, past every deadline.
 
-    One that is not there passes: that is told by whoever opens it.
+    A missing file passes: opening it reports that.
 
     Raises:
-        UnusableFileError: one is no regular file, or larger than `FILE_BYTES_MAX`.
+        UnusableFileError: one is not a regular file, or larger than `FILE_BYTES_MAX`.
     """
     bundle = find_ca_bundle(link)
     if isinstance(bundle, str):

@@ -21,7 +21,7 @@ CLOCK_LIMIT_S = 300.0  # further off the provider refuses
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What the provider answered."""
+    """The provider's answer."""
 
     link: Link
     user: str

@@ -120,7 +120,7 @@ class Scheme(Protocol):
 
     def explain_challenge(self, link: Link, www_authenticate: str, clocks: Clocks) -> tuple[str, str, str] | None:
         """
-        Return the provider's word, message and hint for a refusal that a caller's own request met; None when it is none.
+        Return the provider's word, message and hint for a refusal that a caller's own request met; None when it is not a refusal.
 
         Args:
             link: whose provider it is.

@@ -1,4 +1,4 @@
-"""What every scheme keeps of a grant, as the fields of a store's item, and back."""
+"""The fields of a grant that every scheme keeps, as the fields of a store's item, and back."""
 
 from collections.abc import Mapping
 from typing import Any

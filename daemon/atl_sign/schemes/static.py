@@ -64,7 +64,7 @@ def static_token_of(credentials: Credentials) -> StaticToken:
 
 
 class Static:
-    """What the schemes of such tokens have in common."""
+    """The common parts of the schemes of such tokens."""
 
     name: ClassVar[str]
     settings: ClassVar[tuple[Setting, ...]]
@@ -144,7 +144,7 @@ class Static:
         text = answer.reveal().strip()
         if not _TOKEN.fullmatch(text):
             raise BadRequestError(
-                "this is no token: one has 8 to 4096 characters, without blanks and line breaks",
+                "this is not a token: a token has 8 to 4096 characters, without blanks and line breaks",
                 "copy the token as the page shows it",
             )
         manifest, product = self._find_product(link)

@@ -60,12 +60,12 @@ class Connection(HttpToolsProtocol):
             return
         self._overhead += len(data)
         super().data_received(data)
-        # What a later request brought in the bytes that ended the one before is not counted: that is one read at most.
+        # The part of a later request in the bytes that ended the one before is not counted: that is one read at most.
         if self._waits_since is not None and self._overhead > HEAD_BYTES_MAX:
             self._say_last(_head_too_large())
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio takes both; uvicorn has None
-        """Let a peer that ended its own side alone (`nc -N`, shutdown(2)) read what it asked for; True keeps the connection."""
+        """Let a peer that ended only its own side (`nc -N`, shutdown(2)) read what it asked for; True keeps the connection."""
         self._is_half_closed = True
         if self._is_answering() and not self._is_hung_up():
             return True
@@ -89,7 +89,7 @@ class Connection(HttpToolsProtocol):
         self.headers = []  # those of the request are the scope's by now; what follows a body in chunks is for nobody
 
     def on_body(self, body: bytes) -> None:
-        """Count what is around the body alone."""
+        """Count only what is around the body."""
         self._overhead = max(self._overhead - _CHUNK_FACTOR * len(body), -_CHUNK_FACTOR * BODY_BYTES_MAX)
         super().on_body(body)
 
@@ -114,9 +114,9 @@ class Connection(HttpToolsProtocol):
             self._is_idle = True
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP in the shape that every failure has."""
+        """Answer bytes that are not HTTP in the shape that every failure has."""
         del msg
-        self._say_last(self._refusal or BadRequestError("this is no HTTP/1.1 request", "speak HTTP to this socket"))
+        self._say_last(self._refusal or BadRequestError("this is not an HTTP/1.1 request", "speak HTTP to this socket"))
 
     def drop_when_late(self, now: float) -> None:
         """Close the connection when its peer lets us wait too long, be it for a request or with an answer unread."""
@@ -199,7 +199,7 @@ def drop_waiting(connections: Iterable[Any], count: int) -> int:
 
 
 class AcceptFailures:
-    """What the event loop does when open files run out: make room, and say so once a minute instead of with each try."""
+    """The event loop's handler for running out of open files: make room, and log it once a minute instead of with each try."""
 
     def __init__(self, connections: set[Any]) -> None:
         self._connections = connections

@@ -1,4 +1,4 @@
-"""When the daemon may end by itself: nobody needs it, and whoever calls next gets another one with the same secrets."""
+"""When the daemon may end by itself: nobody needs it, and the next caller gets another one with the same secrets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,5 +56,5 @@ class IdleWatch:
         return (idle_s > 0 and quiet_s >= idle_s) or (self.is_upgraded(now) and quiet_s >= UPGRADE_IDLE_S)
 
     def put_off(self, now: float) -> None:
-        """Leave the store alone for a while, for it said no."""
+        """Do not ask the store for a while, because it refused."""
         self._not_before = now + RECHECK_S

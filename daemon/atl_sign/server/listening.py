@@ -117,19 +117,19 @@ def take_inherited_socket(environment: Mapping[str, str]) -> socket.socket | Non
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return None
     if environment.get("LISTEN_FDS") != "1":
-        raise StartError("systemd handed over another number of sockets than one", "mend the .socket unit")
+        raise StartError("systemd handed over another number of sockets than one", "fix the .socket unit")
     hint = "the .socket unit needs one ListenStream=, which is a path"
     try:
         is_socket = stat.S_ISSOCK(os.fstat(_FIRST_INHERITED_FD).st_mode)
     except OSError as exc:
         raise StartError(f"systemd handed over nothing: {exc.strerror}", hint) from exc
     if not is_socket:
-        raise StartError("systemd handed over something that is no socket", hint)
+        raise StartError("systemd handed over something that is not a socket", hint)
     listener = socket.socket(fileno=_FIRST_INHERITED_FD)
     listener.set_inheritable(False)
     if listener.family != socket.AF_UNIX:
         listener.close()
-        raise StartError("systemd handed over a socket that is no Unix socket", hint)
+        raise StartError("systemd handed over a socket that is not a Unix socket", hint)
     if listener.type != socket.SOCK_STREAM or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         listener.close()
         raise StartError("systemd handed over a socket that does not listen for connections", f"{hint}; Accept=no")
@@ -155,7 +155,7 @@ def open_lock(path: Path, *, is_default: bool) -> int:
 
     Args:
         path: a file beside the socket.
-        is_default: the folder is for us alone, and not one that the user named.
+        is_default: the folder is only for us, and not one that the user named.
 
     Raises:
         StartError: the folder cannot be used, or others could put something else in its place.
@@ -167,10 +167,10 @@ def open_lock(path: Path, *, is_default: bool) -> int:
         status = folder.stat()
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
             raise StartError(
-                f"others may write into {folder}", "set ATL_SIGN_SOCK to a path in a folder that is yours alone (mode 0700)"
+                f"others may write into {folder}", "set ATL_SIGN_SOCK to a path in a folder that only you can change (mode 0700)"
             )
         if is_default and stat.S_IMODE(status.st_mode) != 0o700:
-            folder.chmod(0o700)  # it is for us alone; a folder that the user named may be for more than the socket
+            folder.chmod(0o700)  # it is only for us; a folder that the user named may be for more than the socket
         return open_without_waiting(path, os.O_RDWR | os.O_CREAT)
     except ForeignFolderError as exc:
         raise StartError(f"{folder} cannot be used: {exc.strerror}", exc.hint) from exc
@@ -236,7 +236,7 @@ def _take_over(path: Path, descriptor: int, lock: int) -> Listener:
 
 
 def _bind(path: Path) -> socket.socket:
-    """Return a listening socket at *path*; whoever has the lock beside it may replace a stale one."""
+    """Return a listening socket at *path*; the holder of the lock beside it may replace a stale one."""
     if path.is_socket():
         who = _who_answers(path)
         if who is not None:

@@ -1,4 +1,4 @@
-"""What the service manager is told: ready, reloading, stopping, a line of status, and that the event loop is alive."""
+"""Messages to the service manager: ready, reloading, stopping, a line of status, and that the event loop is alive."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ _log = logging.getLogger("atl_sign")
 
 
 class Notifier:
-    """Messages to whoever started us with `NOTIFY_SOCKET`; nobody otherwise. Source: sd_notify(3), sd_watchdog_enabled(3)."""
+    """Messages to the program that set `NOTIFY_SOCKET`; to nobody otherwise. Source: sd_notify(3), sd_watchdog_enabled(3)."""
 
     def __init__(self, address: str | None, watchdog_s: float | None = None) -> None:
         """
@@ -54,7 +54,7 @@ class Notifier:
                 sender.setblocking(False)  # a manager that does not read must not hold up a signature
                 sender.sendto(text.encode(), address)
         except OSError as exc:
-            _log.warning("the service manager cannot be told %s: %s", text.partition("=")[0], exc.strerror or exc)
+            _log.warning("the service manager cannot be notified of %s: %s", text.partition("=")[0], exc.strerror or exc)
 
 
 def notifier_of(environment: Mapping[str, str]) -> Notifier:

@@ -44,7 +44,7 @@ def become_independent(kept: Collection[int] = ()) -> None:
     """
     Drop what was inherited from the caller: umask, folder, signals, limits, priority and descriptors.
 
-    What the system does not allow stays, such as a hard limit or a user's nice value; `describe_inherited` reports it.
+    Limits that the system does not let us change stay, such as a user's nice value; `describe_inherited` reports them.
 
     Args:
         kept: descriptors above 2 that were passed on purpose.
@@ -140,7 +140,7 @@ def _leave_descriptors(kept: Collection[int]) -> None:
         number = int(name)
         if number >= _FIRST_FOREIGN_FD and number not in kept:
             with suppress(OSError):
-                # What this process has opened itself is closed on exec, all that came through one is not.
+                # Descriptors that this process opened itself are closed on exec, those that came through one are not.
                 if not fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC:
                     os.close(number)
 

@@ -1,4 +1,4 @@
-"""What a daemon that cannot start still does for those who wait on systemd's socket: it tells them why, in the usual shape."""
+"""The last answer of a daemon that cannot start, to those who wait on systemd's socket: the reason, in the usual shape."""
 
 import re
 import socket

@@ -172,7 +172,7 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
 
 
 def _unlock_at_start(store: Store, key_fd: int | None) -> None:
-    """Open the store's file when a key was given; what fails is told, and the daemon serves with a locked store."""
+    """Open the store's file when a key was given; failures are logged, and the daemon serves with a locked store."""
     if store.backend != "file":
         if key_fd is not None:
             raise StartError(f"the store {store.backend} takes no key", "leave --key-fd out, or name the store file")

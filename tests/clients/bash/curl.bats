@@ -344,7 +344,7 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 	refused "needs a value" "$URL" -sX
 	refused "cannot be switched off" --no-request "$URL"
 	refused "--variable" --variable a=b "$URL"
-	refused "filled in by curl" --expand-url "{{a}}" "$URL"
+	refused "filled in only by curl itself" --expand-url "{{a}}" "$URL"
 }
 
 @test "options that the installed curl is too old for are refused, and so is a curl that is too old" {
@@ -553,7 +553,7 @@ options_of() {
 	refused "--path-as-is does not hold" --path-as-is -G -d a=1 "$RECORDER/bamboo/x/../y"
 	refused "method is empty" -X '' "$URL"
 	refused "the value of -X holds a line break" -X $'GET\nX: y' "$URL"
-	refused "method is no word" -X 'GET X' "$URL"
+	refused "method is not a word" -X 'GET X' "$URL"
 	refused "pattern" "$URL?a={b"
 	refused "pattern" "$URL?a=b}"
 	refused "pattern" "$URL?a=[9-1]"

@@ -190,7 +190,7 @@ test('a way that others can change is refused, and one that they cannot is taken
 	for (const [name, ...rest] of refusedOnes) {
 		set(name, ...rest);
 		for (const path of [server.path, join(folder, 'link/own/s')]) {
-			assert.match((await refused(at(path), 'bad_socket')).message, /^others can change what is in /);
+			assert.match((await refused(at(path), 'bad_socket')).message, /^other users can change what is in /);
 		}
 		set(name, 0o700, 0, 0);
 	}

@@ -156,7 +156,7 @@ def test_lock_leaves_no_secret_in_the_vault(lab: Lab) -> None:
         key.sign_sha1(b"x")
     asked = (lab.vault.key, lambda: lab.vault.token(LINK), lambda: lab.vault.git_record(LINK), lab.vault.check_store)
     for call in asked:
-        with pytest.raises(StoreLockedError, match="told to forget") as refused:
+        with pytest.raises(StoreLockedError, match="the store is locked") as refused:
             call()
         assert refused.value.hint == "atl-sign unlock"
     assert lab.vault.peek_key() is None

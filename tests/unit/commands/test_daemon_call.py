@@ -53,13 +53,13 @@ def test_a_daemon_answers(daemon: Daemon) -> None:
     ("answer", "kind", "words"),
     [
         (b"", "foreign", "no daemon answers at .*: the connection was closed"),
-        (b"SSH-2.0-x\r\n", "foreign", "no daemon answers at .*: what listens there is no atl-signd"),
-        (whole(b"{"), "foreign", "no daemon answers at .*: what listens there is no atl-signd"),
-        (whole(b"[" * 100_000), "foreign", "no daemon answers at .*: what listens there is no atl-signd"),
-        (whole(b"[]"), "foreign", "is no atl-signd"),
-        (whole(b"{}"), "foreign", "is no atl-signd"),
-        (whole(b"{}", b"500 Oops"), "foreign", "is no atl-signd"),
-        (whole(b'{"error": {"code": "x"}}', b"500 Oops"), "foreign", "is no atl-signd"),
+        (b"SSH-2.0-x\r\n", "foreign", "no daemon answers at .*: the program that listens there is not atl-signd"),
+        (whole(b"{"), "foreign", "no daemon answers at .*: the program that listens there is not atl-signd"),
+        (whole(b"[" * 100_000), "foreign", "no daemon answers at .*: the program that listens there is not atl-signd"),
+        (whole(b"[]"), "foreign", "is not atl-signd"),
+        (whole(b"{}"), "foreign", "is not atl-signd"),
+        (whole(b"{}", b"500 Oops"), "foreign", "is not atl-signd"),
+        (whole(b'{"error": {"code": "x"}}', b"500 Oops"), "foreign", "is not atl-signd"),
         (whole(b'{"error": {"message": "no store is called x"}}', b"503 Service Unavailable"), "failing", "no store is called x"),
     ],
 )
@@ -134,5 +134,5 @@ def test_an_answer_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "s").unlink()
     monkeypatch.setattr(daemon_call, "_ANSWER_BYTES_MAX", 8)
 
-    with answering(tmp_path / "s", body), pytest.raises(NoAnswerError, match="is no atl-signd"):
+    with answering(tmp_path / "s", body), pytest.raises(NoAnswerError, match="is not atl-signd"):
         call_daemon(tmp_path / "s", "GET", "/status", 5.0)

@@ -93,7 +93,7 @@ def test_times() -> None:
     assert parse_since("2w", NOON) == NOON - timedelta(weeks=2)
     assert parse_since("2026-11-25T10:00+02:00", NOON) == datetime(2026, 11, 25, 8, tzinfo=UTC)
     for wrong in ("yesterday", "", "5", "999999w", "2026-13-01", "-5m"):
-        with pytest.raises(ValueError, match="this is no time"):
+        with pytest.raises(ValueError, match="this is not a time"):
             parse_since(wrong, NOON)
 
 
@@ -128,7 +128,7 @@ def test_what_cannot_be_read_is_told(path: Path, capsys: pytest.CaptureFixture[s
     path.rmdir()
     os.mkfifo(path)  # it would keep a reader waiting for ever
     assert main(["log"]) == 1
-    assert "it is no regular file" in capsys.readouterr().err
+    assert "it is not a regular file" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

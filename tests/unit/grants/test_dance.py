@@ -318,7 +318,7 @@ def test_what_can_be_no_code_is_not_sent(jira: Sandbox, dances: Dances, kept: Ke
 
     error = refusal(BadRequestError, lambda: dance.finish(Secret(code)))
 
-    assert error.message == "this is no code of the provider"
+    assert error.message == "this is not a code of the provider"
     assert jira.state.count == asked
     assert word(dance) == "waiting"
 

@@ -463,7 +463,7 @@ def test_a_lock_during_a_renewal_loses_no_token(world: World, monkeypatch: pytes
     world.now += LIFE_S + 1
     _run_after_answer(monkeypatch, lambda: world.agent.store.lock(CALLER))
 
-    with pytest.raises(StoreLockedError, match="told to forget"):
+    with pytest.raises(StoreLockedError, match="the store is locked"):
         world.header()
 
     (new,) = world.tokens_at_provider

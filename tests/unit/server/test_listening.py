@@ -98,7 +98,7 @@ def test_several_sockets_are_refused() -> None:
 @pytest.mark.parametrize(
     ("family", "kind", "words"),
     [
-        (socket.AF_INET, socket.SOCK_STREAM, "no Unix socket"),
+        (socket.AF_INET, socket.SOCK_STREAM, "not a Unix socket"),
         (socket.AF_UNIX, socket.SOCK_DGRAM, "does not listen"),
         (socket.AF_UNIX, socket.SOCK_SEQPACKET, "does not listen"),
         (socket.AF_UNIX, socket.SOCK_STREAM, "does not listen"),
@@ -118,7 +118,7 @@ def test_what_is_no_socket_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file, and nothing at all."""
     with Path("/dev/null").open() as file:
         monkeypatch.setattr(listening, "_FIRST_INHERITED_FD", file.fileno())
-        with pytest.raises(StartError, match="no socket"):
+        with pytest.raises(StartError, match="not a socket"):
             take_inherited_socket(HANDED_OVER)
     monkeypatch.setattr(listening, "_FIRST_INHERITED_FD", 1 << 20)
     with pytest.raises(StartError, match="handed over nothing"):

@@ -1,7 +1,7 @@
 """
 Asks the user's atl-signd to sign requests to Atlassian products.
 
-`sign` and `AtlSign` need the standard library alone. `AtlSignAuth` is for requests and `AtlSignHTTPXAuth` for httpx; neither
+`sign` and `AtlSign` need only the standard library. `AtlSignAuth` is for requests and `AtlSignHTTPXAuth` for httpx; neither
 library is imported before its name is used.
 """
 

@@ -49,7 +49,7 @@ class SignedHeader(str):
         return str(self), self.link, self.url
 
     def __repr__(self) -> str:
-        """Return what is no secret."""
+        """Return a text without secrets."""
         return f"<signature for link {self.link}>"
 
 
@@ -68,7 +68,7 @@ class AtlSign:
 
         Args:
             socket_path: where the daemon listens; None finds it anew for each call (docs/configuration.md).
-            link: sign for this link alone; None for that of `ATL_SIGN_LINK`, else the daemon chooses by the URL.
+            link: sign only for this link; None for that of `ATL_SIGN_LINK`, else the daemon chooses by the URL.
             timeout_s: deadline for one call: connection, request and the whole answer.
         """
         self.socket_path = socket_path

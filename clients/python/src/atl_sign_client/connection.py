@@ -24,7 +24,7 @@ class StaleConnectionError(Exception):
 
 
 class _DeadlineSocket(socket.socket):
-    """A Unix socket whose reads end at `deadline`, however slowly bytes trickle in; http.client knows pauses alone."""
+    """A Unix socket whose reads end at `deadline`, however slowly bytes trickle in; http.client limits only pauses."""
 
     deadline = 0.0  # time.monotonic()
 

@@ -13,7 +13,7 @@ class AtlSignError(Exception):
 
     - `no_daemon`: nobody listens on the socket.
     - `daemon_timeout`: connection and answer took longer than the deadline.
-    - `bad_answer`: what listens there gave half an answer, none, or one that is no daemon's.
+    - `bad_answer`: what listens there gave half an answer, no answer, or one that a daemon would not give.
     - `bad_socket`: the socket's path is too long, or it is another user's, or no socket.
     - `bad_request`: the request cannot be signed as it is; the daemon has this code too.
     """

@@ -79,7 +79,7 @@ class _Hops:
     def sign(self, request: httpx.Request) -> SignedHeader:
         """Return the header for the first request."""
         self._form = request.content if self.has_form and request.content else None
-        # A user and a password stand in the URL alone, not on the wire: for the daemon to refuse.
+        # A user and a password stand only in the URL, not on the wire: for the daemon to refuse.
         userinfo = request.url.userinfo.decode("ascii")
         return self._daemon.sign(
             self._method, self._url.replace("://", f"://{userinfo}@", 1) if userinfo else self._url, self._form

@@ -96,7 +96,7 @@ class _PinnedHeaders(CaseInsensitiveDict):  # type: ignore[type-arg]  # no gener
     """Headers in which only another signature takes a signature's place: at a redirect a ~/.netrc entry for the host would."""
 
     def __setitem__(self, key: str, value: Any) -> None:
-        """Leave the signature alone."""
+        """Keep the signature as it is."""
         if key.lower() != "authorization" or isinstance(value, SignedHeader):
             super().__setitem__(key, value)
 

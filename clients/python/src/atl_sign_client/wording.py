@@ -1,4 +1,4 @@
-"""What requests and httpx have in common: refusals, the warning after a 401, and what a form is."""
+"""The parts that requests and httpx share: refusals, the warning after a 401, and what a form is."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _STATUS = {"version", "pid", "uptime_s", "signatures", "store", "store_state", "
 
 @dataclass(slots=True)
 class DaemonView:
-    """What the doctor learned of the daemon, for the checks that build on it and for the report."""
+    """The doctor's view of the daemon, for the checks that build on it and for the report."""
 
     path: Path | None = None
     pid: int | None = None
@@ -71,7 +71,7 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
 
     Args:
         environment: names the socket.
-        settings: what the configuration says; without links a missing key is no fault yet.
+        settings: what the configuration says; without links a missing key is not a fault yet.
     """
     view = DaemonView()
     asked = ("daemon", "version", "memory", "store", "key")
@@ -96,7 +96,7 @@ def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> Daemon
         return view
     view.pid = answer.pid
     if answer.error or not answer.fields.keys() >= _STATUS:
-        words = answer.error.get("message", "it is no atl-signd")
+        words = answer.error.get("message", "it is not atl-signd")
         view.findings.append(
             Finding("daemon", "broken", f"what answers at {view.path} says: {words}", "atl-signd --version; start it anew")
         )
@@ -168,12 +168,12 @@ def _check_secrets(path: Path, status: Mapping[str, Any], links: Collection[Link
     if state == "ready" and moved is not None:
         yield Finding("store", "warning", moved["message"], moved["hint"])
     elif state == "ready" and store == "memory":
-        cause = "secrets are in the daemon's memory alone, and gone with it"
+        cause = "secrets are only in the daemon's memory, and are lost when it ends"
         yield Finding("store", "warning", cause, "to keep them: unset ATL_SIGN_STORE, or [store] backend in config.toml")
     elif state == "ready":
         yield Finding("store", "ok", f"{store} is reachable and unlocked")
     else:
-        # What reading the key came to has the store's own words; a key in memory needs no store.
+        # The result of reading the key has the store's own words; a key in memory needs no store.
         is_stores = str(error.get("code", "")).startswith(("store_", "keyring_"))
         locked = "atl-sign unlock" if store == "file" else "log in to the desktop, or: gnome-keyring-daemon --replace --unlock"
         hint = error.get("hint") if is_stores else locked if state == "locked" else "look whether the keyring runs"

@@ -86,7 +86,7 @@ class _Job(Generic[_Result]):
     def _run(self) -> None:
         try:
             self._outcome.append(self._call())
-        except Exception as exc:  # told by whoever asks for the result
+        except Exception as exc:  # raised again for the thread that asks for the result
             self._failure = exc
         self._done.set()
 

@@ -137,7 +137,7 @@ def _resolve(check: str, host: str, port: int, hint: str) -> list[tuple[int, tup
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is no host name"
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is not a host name"
         raise _BrokenError(check, f"the name {host} is not known: {reason}", hint) from None
     return [(family, address) for family, _, _, _, address in found]
 
@@ -194,7 +194,7 @@ def _check_tls(link: Link, connect: Callable[[], socket.socket]) -> Finding:
     if link.url.scheme != "https":
         if _is_here(link.url.host):
             return Finding("link.tls", "ok", "an http address on this machine", link=link.name)
-        cause = "an http address: whoever is on the way reads and changes what is sent"
+        cause = "an http address: anyone on the way can read and change what is sent"
         return Finding("link.tls", "warning", cause, "use the https address, if the product has one", link.name)
     try:
         try:
@@ -237,7 +237,7 @@ def _check_base_url(link: Link, manifest: Manifest) -> Finding:
     try:
         base = parse_base_url(manifest.url)
     except DaemonError:
-        return Finding("link.base-url", "warning", cause, "the administrator mends the product's base URL", link.name)
+        return Finding("link.base-url", "warning", cause, "ask the administrator to correct the product's base URL", link.name)
     hint = f"if signatures fail: {format_link_command(link, signing_url=base)}"
     return Finding("link.base-url", "warning", cause, hint, link.name)
 

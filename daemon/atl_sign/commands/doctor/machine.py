@@ -105,7 +105,7 @@ def check_curl(environment: Mapping[str, str]) -> list[Finding]:
 
 
 def check_git(environment: Mapping[str, str]) -> list[Finding]:
-    """The git that asks for credentials; it is no fault to have none."""
+    """The git that asks for credentials; having none is not a fault."""
     if find_program(environment, "git") is None:
         return [Finding("git", "skipped", "there is no git")]
     findings = _check_version(environment, "git", "--version", (2, 31), "warning")
@@ -131,7 +131,7 @@ def check_proxy(environment: Mapping[str, str]) -> list[Finding]:
             parts = urlsplit(address if "://" in address else f"http://{address}")
             place = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
         except ValueError:
-            findings.append(Finding("proxy", "broken", f"{names}: {shown} is no address", "write it as http://host:port"))
+            findings.append(Finding("proxy", "broken", f"{names}: {shown} is not an address", "write it as http://host:port"))
             continue
         if parts.scheme.startswith("socks"):
             cause = f"{names}: {shown} is a SOCKS proxy, which needs the Python package PySocks"
@@ -142,7 +142,9 @@ def check_proxy(environment: Mapping[str, str]) -> list[Finding]:
         except (OSError, UnicodeError) as exc:
             reason = (exc.strerror if isinstance(exc, OSError) else None) or type(exc).__name__
             cause = f"{names}: {shown} takes no connection: {reason.lower()}"
-            findings.append(Finding("proxy", "broken", cause, "mend the address, or unset the variable here and for the daemon"))
+            findings.append(
+                Finding("proxy", "broken", cause, "correct the address, or unset the variable here and for the daemon")
+            )
         else:
             findings.append(Finding("proxy", "ok", f"{names}: {shown} takes connections"))
     return findings

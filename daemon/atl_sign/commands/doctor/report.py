@@ -45,7 +45,7 @@ def make_report(
     Args:
         environment: this shell's.
         findings: the checks' results.
-        settings: the configuration, of which links are told, not the file's text.
+        settings: the configuration, of which links are reported, not the file's text.
         view: what the daemon said of itself.
         redact: put numbers in the place of hosts, and leave paths of requests out.
     """

@@ -25,7 +25,7 @@ def check_runtime_folder(environment: Mapping[str, str], path: Path) -> Iterator
 
 
 def check_socket(path: Path) -> Finding:
-    """Return whether the place of the socket at *path* is for this user alone."""
+    """Return whether the place of the socket at *path* is only for this user."""
     folder = path.parent
     try:
         status = folder.stat()

@@ -24,7 +24,7 @@ _NOT_YET, _EXPIRED, _WRONG_HOST, _WRONG_ADDRESS = 9, 10, 62, 64
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a provider's certificate says."""
+    """The fields of a provider's certificate."""
 
     names: tuple[str, ...]  # the hosts it is for
     issuer: str
@@ -112,7 +112,7 @@ def _make_context(link: Link) -> ssl.SSLContext:
     file = ca_file(link)
     is_folder = Path(file).is_dir()
     try:
-        # Named ones alone: without a name this would add the system's.
+        # Only named ones: without a name this would add the system's.
         context = ssl.create_default_context(cafile=None if is_folder else file, capath=file if is_folder else None)
     except OSError as exc:
         raise TlsError(f"the authorities in {file} cannot be read: {exc.strerror}", "check ca_bundle") from None

@@ -25,7 +25,7 @@ _START_S = 600.0  # systemd ends a start by itself, when the unit's TimeoutStart
 _EXEC = "203/EXEC"  # systemd.exec(5), "Process Exit Codes": the command is not there
 _INSTALL = "atl-sign service install"  # enters the command anew
 _LOG_LINES = "40"
-# What a shell may have and the user manager lacks, so that the daemon there would do something else than the one here.
+# Variables that a shell may have and the user manager lacks, so that the daemon there would act differently from the one here.
 _SHELLS_OWN = ("ATL_SIGN_STORE", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -155,10 +155,10 @@ class SystemdUnits:
             status = ask_status(self._socket)
         except NoAnswerError as exc:
             raise ServiceError(
-                f"the process {listener.pid} listens at {self._socket} and is no daemon of ours", "end it first"
+                f"the process {listener.pid} listens at {self._socket} and is not a daemon of atl-sign", "end it first"
             ) from exc
         if status["pid"] != listener.pid or status["store"] == "memory":
-            cause = "its secrets, which are in memory alone, would go with it"
+            cause = "its secrets, which are only in memory, would be lost"
             raise ServiceError(f"a daemon with pid {listener.pid} runs already, and {cause}", "end it first: atl-sign stop")
         end_process(self._socket, listener.pid)
 

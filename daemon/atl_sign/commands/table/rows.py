@@ -1,4 +1,4 @@
-"""What a row of the table can be, and a command's usage and help as text."""
+"""The kinds of rows in the table, and a command's usage and help as text."""
 
 import textwrap
 from collections.abc import Iterator

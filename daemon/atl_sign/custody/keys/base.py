@@ -1,4 +1,4 @@
-"""What the daemon asks of a private key, wherever that is."""
+"""The private key as the daemon uses it, wherever it is."""
 
 from typing import ClassVar, Protocol
 

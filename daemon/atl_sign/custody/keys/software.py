@@ -25,7 +25,7 @@ class RsaPrivateKey:
         self._key: rsa.RSAPrivateKey | None = key
 
     def forget(self) -> None:
-        """Give the key up, whoever still holds this object; OpenSSL overwrites its numbers when the last signature is done."""
+        """Give the key up, even if this object is in use; OpenSSL overwrites its numbers when the last signature is done."""
         self._key = None
 
     def _known(self) -> rsa.RSAPrivateKey:
@@ -69,7 +69,7 @@ class RsaPrivateKey:
         return "SHA256:" + b64encode(digest.finalize()).decode("ascii").rstrip("=")
 
     def private_pem(self) -> Secret:
-        """Return the private key as unencrypted PKCS#8 PEM, for the store alone."""
+        """Return the private key as unencrypted PKCS#8 PEM, only for the store."""
         pkcs8 = serialization.PrivateFormat.PKCS8
         return Secret(
             self._known().private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption()).decode("ascii")

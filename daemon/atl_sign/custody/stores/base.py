@@ -1,4 +1,4 @@
-"""What every store of secrets can do: one item per secret, with its version, and no call that waits longer than its deadline."""
+"""The interface of every store: one item per secret, with its version, and no call that waits longer than its deadline."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ ABSENT: Final = ""  # the version of an item that is not there
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a store holds under a name."""
+    """The value of a store under a name."""
 
     value: Secret
     version: str = field(repr=False)  # opaque: another one after each change of the value, and good in every process
@@ -39,7 +39,7 @@ class Store(Protocol):
         Args:
             name: the item's name.
             value: its new text.
-            if_version: the version that is to be replaced, ABSENT if there must be no item; None replaces whatever is there.
+            if_version: the version that is to be replaced, ABSENT if no item may exist; None replaces whatever is there.
 
         Raises:
             StoreConflictError: the item has another version, or is there, or is not; nothing was changed.

@@ -31,7 +31,7 @@ class SecretServiceStore:
     A keyring that does not answer within the deadline counts as locked. For half a second after that, calls fail at once.
 
     The Secret Service has no conditional write, so a version is looked at before the write, under the lock file that all daemons
-    of this user hold for a change. What goes round that file can be overwritten in between: an item that another program (the
+    of this user hold for a change. A write past that file can be overwritten in between: an item that another program (the
     desktop's own, a restored backup) puts there in those milliseconds, and everything if the file's folder cannot be written.
     And a write of ours that timed out can be carried out by the keyring later, over what was written in the meantime.
     """
@@ -134,5 +134,5 @@ class SecretServiceStore:
 
 
 def _silent() -> StoreLockedError:
-    # `--replace` is no help here: it waits for the old keyring's answer too.
+    # `--replace` does not help here: it waits for the old keyring's answer too.
     return StoreLockedError("the keyring does not answer", "restart the keyring: log out and in, or pkill -9 gnome-keyring")

@@ -65,7 +65,7 @@ class FileStore:
         Stand for the file at *path*, which need not exist.
 
         Args:
-            path: the file; its folder is ours alone, or is made.
+            path: the file; only this user may use its folder, which is made if missing.
             key_file: holds the passphrase, for machines where nobody types one.
             timeout_s: how long a call waits for another process.
             clock: seconds, for the waits after wrong passphrases.
@@ -193,7 +193,7 @@ class FileStore:
             next_key = None if new is None else _derive_new(new)
         with self._turn:
             self._is_key_from_file = False
-            # An older file than was known before is taken here: whoever typed the passphrase may have put a backup back.
+            # An older file than was known before is taken here: the user who typed the passphrase may have put a backup back.
             self._key, self._items, self._generation, self._stamp = key, items, header.generation, None
             if next_key is not None:
                 with self._file.alone():
@@ -206,7 +206,7 @@ class FileStore:
         with self._tries.attempt():
             if self._file.is_there():
                 raise self._exists()
-            if self._key is not None:  # what was read from the one that is gone would go on in memory alone
+            if self._key is not None:  # what was read from the one that is gone would go on only in memory
                 raise self._gone()
             key = _derive_new(passphrase)
         with self._turn, self._file.alone():

@@ -1,4 +1,4 @@
-"""A file that is its user's alone: read only if nobody else can have changed it, replaced whole, and locked for each change."""
+"""A file that only its user can change: read if nobody else can have changed it, replaced whole, and locked for each change."""
 
 import errno
 import os
@@ -19,14 +19,14 @@ Stamp = tuple[int, ...]  # another one after each change of the file
 
 
 class GuardedFile:
-    """The file at one path. What it raises is StoreUnavailableError, which says what is wrong with the file."""
+    """The file at one path. Its methods raise StoreUnavailableError, which says what is wrong with the file."""
 
     def __init__(self, path: Path, bytes_max: int, timeout_s: float) -> None:
         """
         Stand for the file at *path*, which need not exist.
 
         Args:
-            path: the file; its folder is ours alone, or is made.
+            path: the file; only this user may use its folder, which is made if missing.
             bytes_max: a larger one is not read.
             timeout_s: how long another process may hold the lock.
         """
@@ -82,7 +82,7 @@ class GuardedFile:
             descriptor = open_without_waiting(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT)
         try:
             if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-                raise StoreUnavailableError(f"others may write into {folder}", f"make it yours alone: chmod 700 {folder}")
+                raise StoreUnavailableError(f"others may write into {folder}", f"chmod 700 {folder}")
             with self._in_our_words("locked against other processes"):
                 if not take_lock(descriptor, self._timeout_s):
                     raise BlockingIOError(errno.EWOULDBLOCK, "another one holds the lock")

@@ -39,7 +39,7 @@ class KeyringStore:
     Items under the service `atl-sign` in the back end of one class, each as one line of JSON.
 
     Such back ends have no conditional write, so a version is looked at before the write, under the lock file that all daemons of
-    this user hold for a change, also when the back end answers after the caller's deadline. What goes round that file can be
+    this user hold for a change, also when the back end answers after the caller's deadline. A write past that file can be
     overwritten in between: what another program or another machine (a password store in git) writes, and everything if the
     file's folder cannot be written.
     """
@@ -51,7 +51,7 @@ class KeyringStore:
         *lock_file* is held for each change; None where no other daemon has the same back end.
 
         Raises:
-            BadRequestError: this is no class's name, or the class keeps nothing (null, fail) or guesses (chainer).
+            BadRequestError: this is not a class's name, or the class keeps nothing (null, fail) or guesses (chainer).
         """
         if not _CLASS.fullmatch(name):
             raise BadRequestError(

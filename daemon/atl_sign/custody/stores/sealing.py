@@ -25,7 +25,7 @@ VERSION = 1
 ARGON2ID, SCRYPT = 1, 2
 SALT_BYTES = 16
 NONCE_BYTES = 12
-SEALED_BYTES_MAX = 64 << 20  # 100,000 tokens; a larger file is none of ours
+SEALED_BYTES_MAX = 64 << 20  # 100,000 tokens; a larger file is not one of ours
 
 _HEADER = struct.Struct(f">8sHBBIII{SALT_BYTES}s32sQ{NONCE_BYTES}s")
 _CHECKSUM_BYTES = 32
@@ -72,14 +72,14 @@ class Cost:
 
 
 # 32 MiB and six passes take as long as RFC 9106's second choice (64 MiB, three), and leave the daemon under 96 MB meanwhile.
-# One lane: OpenSSL computes lanes one after the other, so that more of them would help a guesser alone.
+# One lane: OpenSSL computes lanes one after the other, so that more of them would help only a guesser.
 ARGON2ID_COST = Cost(ARGON2ID, 32 << 10, 6, 1)
 SCRYPT_COST = Cost(SCRYPT, 1 << 15, 8, 3)  # where OpenSSL is older than 3.2 and has no Argon2id
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What stands before the sealed items; none of it is secret."""
+    """The head before the sealed items; nothing in it is secret."""
 
     cost: Cost
     salt: bytes
@@ -148,7 +148,7 @@ def parse_header(content: bytes) -> Header:
     """
     Read the header of *content*, a whole file; raises SealError when it is not one of ours, whole and undamaged.
 
-    The checksum tells accidents. Who changes the file on purpose can mend it, and is found by the cipher's tag.
+    The checksum finds accidents. A change on purpose can correct it, and is found by the cipher's tag.
     """
     if not content.startswith(MAGIC):
         raise SealError("it is not a store of atl-sign")
@@ -196,7 +196,7 @@ def open_items(content: bytes, header: Header, key: StoreKey) -> dict[str, Secre
     except (ValueError, RecursionError):
         items = None
     if not isinstance(items, dict) or not all(isinstance(value, str) for value in items.values()):
-        raise SealError("it holds something else than items")  # whoever wrote it knew the passphrase
+        raise SealError("it holds something else than items")  # its writer knew the passphrase
     return {name: Secret(value) for name, value in items.items()}
 
 

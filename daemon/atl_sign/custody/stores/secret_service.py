@@ -92,7 +92,7 @@ def check_ready(deadline: float, bus: SessionBus) -> None:
 
 
 class _Backend(Protocol):
-    """What we use of a keyring back end; keyring itself does not annotate it."""
+    """The used part of a keyring back end; keyring itself does not annotate it."""
 
     def get_password(self, service: str, username: str) -> str | None: ...
     def set_password(self, service: str, username: str, password: str) -> None: ...

@@ -14,7 +14,7 @@ class Tries:
     """
     Counts wrong passphrases.
 
-    Nobody is made to wait here: who comes too early is told when to come again, so that no thread and no memory is held.
+    Nobody waits here: a caller that comes too early learns when to try again, so that no thread and no memory is held.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

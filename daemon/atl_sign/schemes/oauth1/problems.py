@@ -56,11 +56,11 @@ _WORDS: dict[str, tuple[str, str]] = {
 
 ENTER_KEY = "an administrator enters the key that `atl-sign key` prints"
 KNOWN_PROBLEMS = frozenset({*_WORDS, "signature_invalid"})
-# What a refused access token says: only a new dance helps.
+# The problems of a refused access token: only a new dance helps.
 TOKEN_IS_DEAD = frozenset({"token_rejected", "token_expired", "token_revoked", "token_used"})
 
 _PROBLEM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-# What can be made use of. The same refusal comes twice, and whatever stands between can break either copy.
+# The problems that are of use here. The same refusal comes twice, and a proxy in between can break either copy.
 _READABLE = {
     "oauth_problem": _PROBLEM,
     "oauth_acceptable_timestamps": re.compile(r"\d{1,11}-\d{1,11}", re.A),
@@ -142,7 +142,7 @@ def parse_clock_offset(fields: Mapping[str, str], now: float) -> float | None:
         return None
     first, _, last = acceptable.partition("-")
     offset = (int(first) + int(last)) // 2 - now
-    # Who answers in the provider's place must not get headers that become good in a year.
+    # A server that answers in the provider's place must not get headers that become good in a year.
     return offset if abs(offset) <= OFFSET_MAX_S else None
 
 
@@ -179,7 +179,7 @@ def _explain_signature(theirs: str | None, ours: str | None, link: Link) -> tupl
 
 
 def _sign_as_seen(link: Link, theirs: str, ours: str) -> str:
-    """Return the command that makes the link sign for the base URL behind *theirs*, or words where that cannot be told."""
+    """Return the command that makes the link sign for the base URL behind *theirs*, or words where that is not known."""
     base = str(link.signing_url or link.url)
     rest = ours.removeprefix(base)
     if ours.startswith(base) and theirs.endswith(rest):

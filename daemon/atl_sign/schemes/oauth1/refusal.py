@@ -1,4 +1,4 @@
-"""What a provider answers to a signed request that it refuses, as an error of ours (facts section 3.1)."""
+"""A provider's refusal of a signed request, as an error of ours (facts section 3.1)."""
 
 import secrets
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ def explain_refusal(link: Link, consumer: Consumer, sent: Sent, clocks: Clocks, 
         return None
     problem = fields["oauth_problem"]
     offset_s = parse_clock_offset(fields, clocks.now())
-    # Known words stay: a user can type "denied" as the code, and permission_denied is no secret by that.
+    # Known words stay: a user can type "denied" as the code, and permission_denied is not a secret by that.
     shown = {name: text if text in KNOWN_PROBLEMS else _hide(text, hidden) for name, text in fields.items()}
     base_string = _hide(base_string_of(sent.request, sent.authorization.reveal()), hidden)
     problem = shown["oauth_problem"]

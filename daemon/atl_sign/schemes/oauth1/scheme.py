@@ -73,7 +73,7 @@ class OAuth1:
         from atl_sign.schemes.oauth1.legs import Legs
 
         if not _is_verifier(answer.reveal()):
-            raise BadRequestError("this is no code of the provider", "type the code as the provider's page shows it")
+            raise BadRequestError("this is not a code of the provider", "type the code as the provider's page shows it")
         if hmac.compare_digest(answer.reveal().encode(), DENIED.encode()):
             raise DanceRefusedError("the user refused access")
         assert consent.key is not None  # noqa: S101 - `begin` sets both

@@ -1,4 +1,4 @@
-"""What a link of OAuth 1.0a says beside its URL and its network."""
+"""The settings of a link of OAuth 1.0a beside its URL and its network."""
 
 from atl_sign.config.links import BaseUrl
 from atl_sign.config.setting import Setting, Text

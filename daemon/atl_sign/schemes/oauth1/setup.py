@@ -1,4 +1,4 @@
-"""What an administrator enters for one application link, field by field, and where (facts sections 1.2 and 1.3)."""
+"""The fields that an administrator enters for one application link, and where (facts sections 1.2 and 1.3)."""
 
 from dataclasses import dataclass
 

@@ -236,9 +236,9 @@ def test_daemons_that_are_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "which a dead one left" in look(environment)["daemon"].cause
     for number, (answer, words) in enumerate(
         {
-            b"SSH-2.0\r\n\r\n": "is no atl-signd",
-            http("[]"): "is no atl-signd",
-            http("{}"): "says: it is no atl-signd",
+            b"SSH-2.0\r\n\r\n": "is not atl-signd",
+            http("[]"): "is not atl-signd",
+            http("{}"): "says: it is not atl-signd",
             http('{"error": {"code": "internal", "message": "it failed"}}', 500): "says: it failed",
         }.items()
     ):

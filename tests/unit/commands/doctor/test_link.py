@@ -367,7 +367,7 @@ def test_a_base_url_that_is_none() -> None:
         finding = found(make_link(server.url))["base-url"]
 
     assert finding.result == "warning"
-    assert finding.hint == "the administrator mends the product's base URL"
+    assert finding.hint == "ask the administrator to correct the product's base URL"
 
 
 def test_a_daemon_that_does_not_answer(tmp_path: Path) -> None:
