@@ -31,9 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `atl-signd`; returns its exit status: 0 done, 1 refused, 2 usage, 3 no daemon."""
     _allow_large_files()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore it; then a program that fails seems to succeed
-    os.umask(
-        0o077
-    )  # all files that we make are only for our user, and an inherited umask could even keep us from our own folders
+    # All files that we make are only for our user, and an inherited umask could even keep us from our own folders.
+    os.umask(0o077)
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given else ""
     if name == "sandbox":  # it has options of its own

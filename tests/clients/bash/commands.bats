@@ -510,7 +510,7 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 	((status == 0))
 	[[ $output == *'ok '*'sign '*'bamboo '*'curl['*'/rest/log-me' ]]
 	[[ $(atl-sign log --json) == *'"path": "/bamboo/rest/log-me"'* ]]
-	fails 2 "this is no time" atl-sign log --since soon
+	fails 2 "this is not a time" atl-sign log --since soon
 }
 
 @test "the second URL of a line is asked for by a second curl, in the same place" {
