@@ -302,7 +302,7 @@ def test_a_daemon_by_hand_with_secrets_in_memory_is_not_ended(lab: Daemon) -> No
     with lab:
         done = service(lab, "install")
         assert done.returncode == 1
-        assert "secrets, which are in memory alone" in done.stderr
+        assert "secrets, which are only in memory" in done.stderr
         assert "hint: end it first: atl-sign stop" in done.stderr
         assert everything_in(units_of(lab)) == set()
         lab.stop()
@@ -339,7 +339,7 @@ def test_another_program_in_the_way_is_named(lab: Daemon) -> None:
         _, said = running.communicate(timeout=60)
 
     assert running.returncode == 1
-    assert f"the process {os.getpid()} listens at {lab.socket} and is no daemon of ours" in said
+    assert f"the process {os.getpid()} listens at {lab.socket} and is not a daemon of atl-sign" in said
 
 
 def test_what_the_service_will_not_know_is_warned_of(lab: Daemon) -> None:

@@ -112,7 +112,7 @@ def test_a_manager_that_is_gone_is_no_reason_to_end(tmp_path: Path) -> None:
     """The log says that it could not be told."""
     with Daemon(NOTIFY_SOCKET=str(tmp_path / "nobody")) as daemon:
         assert daemon.request("GET", "/status").status == 200
-        wait_for(lambda: "the service manager cannot be told READY" in daemon.log.read_text())
+        wait_for(lambda: "the service manager cannot be notified of READY" in daemon.log.read_text())
 
 
 def test_it_ends_when_idle_and_comes_back_with_the_next_request(keyring: KeyringLab) -> None:
