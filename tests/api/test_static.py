@@ -344,14 +344,29 @@ def test_a_cloud_token_that_is_refused(trouble: str, cloud: Cloud, daemon: Daemo
     assert f"does not accept this token with the user {user}" in refused.message
 
 
-def test_a_bearer_link_to_a_cloud_site(cloud: Cloud, daemon: Daemon) -> None:
-    """The site takes no bearer: the hint has the scheme that it takes."""
-    put(daemon, "cloud", cloud.url("site"), "bearer")
+@pytest.mark.parametrize("path", ["", "/wiki"])
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [
+        ("bearer", "an Atlassian Cloud site does not accept bearer tokens"),
+        ("oauth1", "an Atlassian Cloud site has no application links with OAuth 1.0a"),
+    ],
+)
+def test_a_cloud_site_takes_one_scheme(cloud: Cloud, daemon: Daemon, path: str, scheme: str, words: str) -> None:
+    """The link is kept with a warning; what comes after it fails with the same words and the scheme that the site takes."""
+    url = f"{cloud.url('site')}{path}"
+    hint = f"atl-sign link add cloud {url} --replace --scheme basic --user EMAIL"
 
+    daemon.request("POST", "/key", {})
+    added = put(daemon, "cloud", url, scheme)
     refused = daemon.request("POST", "/dance", {"link": "cloud"})
 
-    assert "an Atlassian Cloud site does not accept bearer tokens" in refused.message
-    assert "--scheme basic --user" in refused.hint
+    assert (added.json["warnings"], added.json["hint"]) == ([f"link cloud: {words}"], hint)
+    assert (refused.code, refused.message, refused.hint) == ("provider_refused", f"link cloud: {words}", hint)
+    if scheme == "oauth1":
+        form = daemon.request("GET", "/links/cloud/setup")
+        assert (form.code, form.hint) == ("provider_refused", hint)
+    assert put(daemon, "cloud", url, "basic", user="alice@example.com").json["warnings"] == []
 
 
 def test_another_user_or_scheme_is_another_grant(own: Sandbox, daemon: Daemon) -> None:

@@ -28,7 +28,8 @@ class Checks:
         with self._records.entry("check", caller, name):
             link = self._lookup.get(name)
             session = self._grants.of(link).open_session()
-            return check_link(link, session.send, self._grants.clocks, self._grants.manifests.fetch(link))
+            anonymous = self._grants.scheme(link).explain_anonymous(link)
+            return check_link(link, session.send, self._grants.clocks, self._grants.manifests.fetch(link), anonymous)
 
     def diagnose(self, caller: Caller, name: str) -> list[Finding]:
         """Find out how the link's provider takes consumer, signature and token; raises as `Lookup.get`, nothing else."""

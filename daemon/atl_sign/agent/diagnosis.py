@@ -71,7 +71,8 @@ def _diagnose_token(link: Link, grants: Grants) -> list[Finding]:
         return [_broken("link.token", exc, link), *skip(["link.user"], "there is no token to ask with", link.name)]
     try:
         session = grants.of(link).open_session(credentials)
-        result = check_link(link, session.send, grants.clocks, grants.manifests.fetch(link))
+        anonymous = grants.scheme(link).explain_anonymous(link)
+        result = check_link(link, session.send, grants.clocks, grants.manifests.fetch(link), anonymous)
     except DanceNeededError as exc:
         return [_broken("link.token", exc, link), *skip(["link.user"], "the provider does not take the token", link.name)]
     except DaemonError as exc:

@@ -18,7 +18,8 @@ from atl_sign.providers.products import PRODUCTS
 from atl_sign.schemes.static import static_token_of
 
 if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first token is made
-    from atl_sign.providers.bitbucket_tokens import HttpTokens, ListedToken
+    from atl_sign.providers.bitbucket_tokens import HttpTokens
+    from atl_sign.providers.personal_tokens import ListedToken
 
 MARGIN = timedelta(hours=1)  # a token that ends sooner is not handed out: a large clone takes its time
 TURN_S = 60.0  # how long one waits for another's exchange with the same provider
@@ -105,7 +106,7 @@ class GitTokens:
             try:
                 with self._turn(link):
                     tokens = self._open(link)
-                    left = self._clear_away(tokens, tokens.list(self._grants.clocks.now()), names)
+                    left = self._clear_away(tokens, tokens.list(), names)
             except DaemonError as exc:
                 _log.warning("link %s: the token for git is not revoked: %s", link.name, exc.message)
         finally:
@@ -136,7 +137,7 @@ class GitTokens:
             if old is not None and (self._ends_by(old, timedelta()) or old.permission != link.git_permission):
                 names.add(old.name)
                 old = None
-            left = self._clear_away(tokens, tokens.list(self._grants.clocks.now()), names)
+            left = self._clear_away(tokens, tokens.list(), names)
             if old is not None:  # somebody may be in the middle of a clone with it
                 left.add(old.name)
             return self._make_kept(link, tokens, record, left)
@@ -179,7 +180,8 @@ class GitTokens:
         """Remove those called *names*, and those of this machine that have expired; return the names of those that stay."""
         left = set()
         for token in listed:
-            if token.name in names or (token.is_expired and token.name.startswith(_name_prefix())):
+            is_expired = token.expires_at is not None and token.expires_at <= self._now()
+            if token.name in names or (is_expired and token.name.startswith(_name_prefix())):
                 is_gone = self._remove(tokens, token.id, token.name)
                 if not is_gone and token.name in names:
                     left.add(token.name)

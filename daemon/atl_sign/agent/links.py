@@ -100,16 +100,19 @@ class LinkBook:
         """
         Return what an administrator enters for the link.
 
-        Raises as `Lookup.get`, BadRequestError for a scheme that has nothing to enter, and KeyMissingError.
+        Raises as `Lookup.get` and `Scheme.check_product`, BadRequestError for a scheme that has nothing to enter, and
+        KeyMissingError.
         """
         del caller
         link = self._lookup.get(name)
-        if not self._grants.scheme(link).has_client:
+        scheme = self._grants.scheme(link)
+        if not scheme.has_client:
             raise BadRequestError(
                 f"for the scheme {link.scheme} an administrator enters nothing", f"atl-sign dance {name}", link=name
             )
         key = self._vault.need_key()
-        product = self._manifests.find_product(link)
+        manifest = self._manifests.find(link)
+        product = scheme.check_product(link, manifest) if manifest is not None else None
         consumer_name = f"atl-sign of {user_name()} on {socket.gethostname()}"
         return link, product, make_form(link, product, key.public_pem(), consumer_name, owner_name())
 
@@ -143,7 +146,8 @@ class LinkBook:
                 raise LinkExistsError(f"link {name} exists already", f"atl-sign link show {name}; to change it: --replace")
             given = {setting: value for setting, value in fields.items() if value is not None}
             scheme = given.get("scheme", before.scheme if before else SCHEME_DEFAULT)
-            if scheme == "oauth1" and (before is None or before.scheme != scheme):
+            has_client = any(row.name == "consumer_key" for row in self._config.schemes.get(str(scheme), ()))
+            if has_client and (before is None or before.scheme != scheme):
                 given.setdefault("consumer_key", default_consumer_key())
             try:
                 link = link_from_fields(name, given, self._config.schemes, before)
@@ -174,7 +178,6 @@ class LinkBook:
         hint = None
         try:
             manifest = self._manifests.fetch(link)
-            warnings += _warn_of_manifest(link, manifest)
         except DaemonError as exc:
             found = self._find_base_url(link) if isinstance(exc, ProviderRefusedError) else None
             guess = guess_base_path(link.url.path)
@@ -186,6 +189,13 @@ class LinkBook:
             elif guess != link.url.path:
                 warnings.append(f"{link.url.path} is the path of a page; the base URL ends before it")
                 hint = format_link_command(link, url=replace(link.url, path=guess))
+        else:
+            try:
+                self._grants.scheme(link).check_product(link, manifest)
+                warnings += _warn_of_manifest(link, manifest)
+            except ProviderRefusedError as exc:
+                warnings.append(exc.message)
+                hint = exc.hint
         return ProbeReport(self._lookup.report(link), is_new, manifest, tuple(warnings), hint)
 
     def make_default(self, caller: Caller, name: str) -> LinkReport:

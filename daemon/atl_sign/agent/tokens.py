@@ -44,14 +44,14 @@ class Tokens:
         a good token in the store. A token that it leaves at the product goes with the next rotation.
 
         Raises:
-            BadRequestError: the link's scheme is not bearer.
+            BadRequestError: the link's scheme has no such tokens.
             ProviderRefusedError: the product makes no token for a token.
             DanceNeededError: there is no token, or another one came meanwhile.
             DaemonError: as the store and the provider do; the old token is in the store then.
         """
         with self._records.entry("rotate", caller, name):
             link = self._lookup.get(name)
-            if link.scheme != "bearer":
+            if not self._grants.scheme(link).makes_next:
                 raise BadRequestError(
                     f"a token of the scheme {link.scheme} cannot be rotated", f"atl-sign dance {name}", link=name
                 )
@@ -65,12 +65,13 @@ class Tokens:
         Get a token for the link called *name* by requests that are signed for the link *source*; nobody pastes anything.
 
         Raises:
-            BadRequestError: *name* is not of the scheme bearer, *source* not of the scheme oauth1, or their URLs differ.
+            BadRequestError: *name* is not of a scheme with such tokens, *source* has a pasted token itself, or their URLs differ.
             DaemonError: as `rotate`.
         """
         with self._records.entry("dance", caller, name):
             link, other = self._lookup.get(name), self._lookup.get(source)
-            if link.scheme != "bearer" or other.scheme != "oauth1" or link.url != other.url:
+            asks = not self._grants.scheme(other).is_pasted
+            if not self._grants.scheme(link).makes_next or not asks or link.url != other.url:
                 words = f"{source} cannot get a token for it: that takes a link of oauth1, for one of bearer, at the same URL"
                 raise BadRequestError(words, f"atl-sign link show {source}", link=name)
             tokens, old = self._find_tokens(link), self._grants.vault.token(link)

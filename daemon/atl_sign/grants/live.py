@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atl_sign.base.credentials import Consumer, Credentials, Grant, Secret
-from atl_sign.base.errors import DanceNeededError
+from atl_sign.base.errors import DanceNeededError, ProviderRefusedError
 from atl_sign.config.links import Link
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.renewal import Renewals
@@ -120,8 +120,14 @@ class LiveLink:
         return Session(self.link, self._scheme, credentials or self._grants.load(self.link), self.clocks)
 
     def begin(self, callback: str) -> Consent:
-        """Begin a dance; raises as `Scheme.begin` and `Grants.client`."""
-        return self._scheme.begin(self.link, self._grants.client(self.link), callback, self.clocks)
+        """Begin a dance; raises as `Scheme.begin` and `Grants.client`, and ProviderRefusedError where the scheme is not good."""
+        try:
+            return self._scheme.begin(self.link, self._grants.client(self.link), callback, self.clocks)
+        except ProviderRefusedError as exc:
+            manifest = self._grants.manifests.find(self.link) if exc.problem is None else None
+            if manifest is not None:  # it was no word of the scheme's own: there may be nothing that speaks it
+                self._scheme.check_product(self.link, manifest)
+            raise
 
     def redeem(self, consent: Consent, answer: Secret) -> Grant:
         """Return the grant that the user's *answer* stands for; raises as `Scheme.redeem` and `Grants.client`."""

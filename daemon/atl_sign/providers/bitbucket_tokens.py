@@ -12,6 +12,7 @@ from atl_sign.base.errors import DaemonError, ProviderRefusedError
 from atl_sign.base.text import printable
 from atl_sign.config.links import Link
 from atl_sign.providers.answer import Answer
+from atl_sign.providers.personal_tokens import PERSONAL_TOKENS, ListedToken, parse_each, parse_id
 from atl_sign.providers.unexpected import explain_bystander, unexpected_answer
 from atl_sign.providers.who_am_i import Send
 
@@ -21,17 +22,7 @@ _PAGE_SIZE = 500
 _PAGES_MAX = 20
 _PLAIN_SLUG = re.compile(r"[a-z0-9._-]+")
 _SECRET = re.compile(r"[\x21-\x7e]{8,1024}")  # what git can carry, and what no header can be broken with
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TOLD_MAX = 200  # characters of the provider's own words
-
-
-@dataclass(frozen=True, slots=True)
-class ListedToken:
-    """One token as the list has it, without its secret."""
-
-    id: str
-    name: str
-    is_expired: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +44,9 @@ class HttpTokens:
         self.user = user
         self._path: str | None = None
 
-    def list(self, now: float) -> list[ListedToken]:
+    def list(self) -> list[ListedToken]:
         """
         Return every token of the user.
-
-        Args:
-            now: seconds since 1970-01-01 UTC; what ended before counts as expired.
 
         Raises:
             DanceNeededError: the provider does not take the access token any more.
@@ -70,7 +58,7 @@ class HttpTokens:
         for _ in range(_PAGES_MAX):
             page = self._ask("GET", f"{self._find_path()}?start={start}&limit={_PAGE_SIZE}")
             values = page.get("values")
-            tokens += [found for each in (values if isinstance(values, list) else []) if (found := _parse_listed(each, now))]
+            tokens += parse_each(PERSONAL_TOKENS["bitbucket"], values)
             following = page.get("nextPageStart", start + len(values) if isinstance(values, list) else start)
             if page.get("isLastPage") is not False or type(following) is not int or following <= start:
                 break
@@ -84,7 +72,7 @@ class HttpTokens:
         if allowed is not None:
             answer = self._send_make(name, permission, allowed)
         made = self._read(answer)
-        token_id, secret = _parse_id(made.get("id")), made.get("token")
+        token_id, secret = parse_id(made.get("id")), made.get("token")
         if token_id is None or not isinstance(secret, str) or not _SECRET.fullmatch(secret):
             raise unexpected_answer(self._link, answer, "its answer holds no HTTP access token")
         created_at, expires_at = made.get("createdDate"), made.get("expiryDate")
@@ -165,19 +153,6 @@ def _parse_object(answer: Answer) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None
-
-
-def _parse_id(value: object) -> str | None:
-    """Return an id, which goes into addresses, as a text; Bitbucket has had numbers and texts."""
-    return str(value) if type(value) in (int, str) and _ID.fullmatch(str(value)) else None
-
-
-def _parse_listed(value: object, now: float) -> ListedToken | None:
-    token_id = _parse_id(value.get("id")) if isinstance(value, dict) else None
-    if not isinstance(value, dict) or token_id is None or not isinstance(value.get("name"), str):
-        return None
-    ends_at = value.get("expiryDate")
-    return ListedToken(token_id, value["name"], type(ends_at) is int and ends_at / 1000 <= now)
 
 
 def _parse_slug(value: object, user: str) -> str | None:

@@ -55,12 +55,15 @@ class Manifests:
 
     def find_product(self, link: Link) -> Product | None:
         """Return the product of *link* when its manifest is known or can be had."""
+        manifest = self.find(link)
+        return None if manifest is None else find_product(manifest.type_id)
+
+    def find(self, link: Link) -> Manifest | None:
+        """Return what the product of *link* says of itself, when that is known or can be had."""
         if not self.knows(link):
-            try:
+            with suppress(DaemonError):
                 self.fetch(link)
-            except DaemonError:
-                return None
-        return find_product(self._manifests[link.url].type_id)
+        return self._manifests.get(link.url)
 
     def knows(self, link: Link) -> bool:
         """Tell whether the product of *link* is known without asking it."""
@@ -75,7 +78,8 @@ def fetch_manifest(link: Link) -> Manifest:
 def ask_product(link: Link) -> "tuple[Manifest, Answer]":
     """Return as `fetch_manifest`, with the answer to the first question, whatever it was."""
     answer = _fetch_answer(link)
-    if answer.status != 200 and link.scheme != SCHEME_DEFAULT:  # application links are not what such a link needs
+    # A Cloud site has no application links, so for a link of another scheme a refusal at their address says nothing yet.
+    if answer.status == 404 or (answer.status != 200 and link.scheme != SCHEME_DEFAULT):
         cloud_id = fetch_cloud_id(link)
         if cloud_id is not None:
             product = "confluence-cloud" if is_confluence(link) else "jira-cloud"

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,12 +14,15 @@ from atl_sign.config.links import Link
 from atl_sign.providers.manifest import Manifest
 from atl_sign.providers.products import find_product
 
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_END_MS_MAX = 253_402_300_800_000  # the year 10000: a token without an end, as some write it
+
 
 @dataclass(frozen=True, slots=True)
 class ListedToken:
     """One of a user's tokens, as the product lists it."""
 
-    id: str
+    id: str  # fit for an address
     name: str
     expires_at: datetime | None  # aware, UTC; None when it has no end
 
@@ -40,20 +44,27 @@ def calls_path(tokens: PersonalTokens, user: str | None) -> str:
     return tokens.paths.format(user=quote((user or "").lower(), safe=""))
 
 
+def _listed(each: Mapping[str, Any], expires_at: datetime | None) -> ListedToken:
+    token_id, name = parse_id(each["id"]), each["name"]
+    if token_id is None or not isinstance(name, str):
+        raise ValueError
+    return ListedToken(token_id, name, expires_at)
+
+
 def _parse_pat(each: Mapping[str, Any]) -> ListedToken:
     end = each.get("expiringAt")
-    return ListedToken(str(each["id"]), str(each["name"]), None if end is None else datetime.fromisoformat(end).astimezone(UTC))
+    return _listed(each, None if end is None else datetime.fromisoformat(end).astimezone(UTC))
 
 
 def _parse_bitbucket(each: Mapping[str, Any]) -> ListedToken:
     end = each.get("expiryDate")
-    return ListedToken(str(each["id"]), str(each["name"]), None if end is None else datetime.fromtimestamp(end / 1000, UTC))
+    return _listed(each, datetime.fromtimestamp(end / 1000, UTC) if type(end) is int and end < _END_MS_MAX else None)
 
 
 def _parse_bamboo(each: Mapping[str, Any]) -> ListedToken:
     days = each.get("daysUntilExpiry")
     made = datetime.fromtimestamp(each["creationDate"] / 1000, UTC)
-    return ListedToken(str(each["id"]), str(each["name"]), None if days is None else made + timedelta(days=days))
+    return _listed(each, None if days is None else made + timedelta(days=days))
 
 
 def _make_pat(name: str, days: int) -> dict[str, Any]:
@@ -93,9 +104,26 @@ def tokens_page(link: Link, tokens: PersonalTokens) -> str:
     return f"{link.url}{tokens.page}"
 
 
+def parse_id(value: object) -> str | None:
+    """Return an id, which goes into addresses, as a text; None for what is none. Bitbucket has had numbers and texts."""
+    return str(value) if type(value) in (int, str) and _ID.fullmatch(str(value)) else None
+
+
 def parse_list(tokens: PersonalTokens, text: str) -> list[ListedToken]:
     """Return the tokens in the answer *text* of a listing call; what cannot be read is left out."""
-    return list(_parse_each(tokens, text))
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    values = answer.get("values") if isinstance(answer, dict) else answer
+    return list(parse_each(tokens, values))
+
+
+def parse_each(tokens: PersonalTokens, values: object) -> Iterator[ListedToken]:
+    """Yield the tokens in the list *values*; what cannot be read is left out."""
+    for each in values if isinstance(values, list) else []:
+        with suppress(KeyError, TypeError, ValueError, OverflowError, OSError, AttributeError):
+            yield tokens.parse(each)
 
 
 def parse_made(tokens: PersonalTokens, text: str) -> tuple[str, ListedToken] | None:
@@ -104,21 +132,8 @@ def parse_made(tokens: PersonalTokens, text: str) -> tuple[str, ListedToken] | N
         made = json.loads(text)
         secret = made["rawToken"]
         return (secret, tokens.parse(made)) if isinstance(secret, str) and secret else None
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+    except (KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError):
         return None
-
-
-def _parse_each(tokens: PersonalTokens, text: str) -> Iterator[ListedToken]:
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        return
-    values = answer.get("values") if isinstance(answer, dict) else answer
-    for each in values if isinstance(values, list) else []:
-        try:
-            yield tokens.parse(each)
-        except (KeyError, TypeError, ValueError, OverflowError):
-            continue
 
 
 def not_taken(link: Link) -> DanceNeededError:

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from atl_sign.base.errors import DaemonError, ProviderRefusedError
-from atl_sign.config.links import SCHEME_DEFAULT, Link
+from atl_sign.config.links import Link
 from atl_sign.providers.answer import Answer
 from atl_sign.providers.clocks import OFFSET_MAX_S, Clocks
 from atl_sign.providers.manifest import Manifest
-from atl_sign.providers.personal_tokens import not_taken
 from atl_sign.providers.products import PRODUCTS, Product, find_product, is_user_name
 from atl_sign.providers.unexpected import explain_bystander, unexpected_answer
 
@@ -32,7 +31,7 @@ class CheckResult:
     warnings: tuple[str, ...]
 
 
-def check_link(link: Link, send: Send, clocks: Clocks, manifest: Manifest) -> CheckResult:
+def check_link(link: Link, send: Send, clocks: Clocks, manifest: Manifest, anonymous: DaemonError | None = None) -> CheckResult:
     """
     Ask who the user is, with an authorized request.
 
@@ -41,6 +40,7 @@ def check_link(link: Link, send: Send, clocks: Clocks, manifest: Manifest) -> Ch
         send: sends the request; raises DanceNeededError when the provider does not take the grant any more.
         clocks: learn the provider's clock from the answer.
         manifest: what the product says of itself.
+        anonymous: the error for an answer as to nobody, where the scheme knows its reason.
 
     Raises:
         DanceNeededError: the provider does not take the token any more.
@@ -55,7 +55,7 @@ def check_link(link: Link, send: Send, clocks: Clocks, manifest: Manifest) -> Ch
     answer = send("GET", product.who_am_i, None)
     user = read_user(product, answer)
     if user is None:
-        raise _nobody(link, answer)
+        raise _nobody(link, answer, anonymous)
     warnings = []
     offset = answer.clock_offset_s
     if offset is not None and abs(offset) > CLOCK_WARNING_S:
@@ -90,12 +90,12 @@ def read_user(product: Product, answer: Answer) -> str | None:
     return user if user is not None and is_user_name(user) else None
 
 
-def _nobody(link: Link, answer: Answer) -> DaemonError:
+def _nobody(link: Link, answer: Answer, anonymous: DaemonError | None) -> DaemonError:
     bystander = explain_bystander(link, answer)
     if bystander is not None:
         return bystander
-    if answer.status in (200, 401, 403) and not answer.is_html and link.scheme != SCHEME_DEFAULT:
-        return not_taken(link)  # to an unknown token the products answer as to nobody
+    if answer.status in (200, 401, 403) and not answer.is_html and anonymous is not None:
+        return anonymous
     if answer.status in (401, 403):
         return ProviderRefusedError(
             f"the provider does not let this user in (status {answer.status}, no oauth_problem)",

@@ -12,6 +12,8 @@ from atl_sign.config.links import Link
 from atl_sign.config.setting import Setting
 from atl_sign.providers.answer import Answer
 from atl_sign.providers.clocks import Clocks
+from atl_sign.providers.manifest import Manifest
+from atl_sign.providers.products import Product
 
 Uses = Literal["one", "many"]
 
@@ -52,6 +54,7 @@ class Scheme(Protocol):
     has_client: ClassVar[bool]  # whether it needs the consumer's key
     is_pasted: ClassVar[bool]  # whether the user pastes a dance's answer: there is no redirect and no code
     covers_form: ClassVar[bool]  # whether a form must be known before the header is
+    makes_next: ClassVar[bool]  # whether a product makes the grant's successor for the one who holds the grant
 
     def authorize(self, request: Request, credentials: Credentials, moment: int) -> Secret:
         """
@@ -61,6 +64,13 @@ class Scheme(Protocol):
             request: its URL is the one the provider believes it was called by.
             credentials: of this scheme, with a grant.
             moment: seconds since 1970-01-01 UTC, by the provider's clock.
+        """
+
+    def check_product(self, link: Link, manifest: Manifest) -> Product | None:
+        """
+        Return the product that *link* leads to; None for one that is not known, which may have grants of this scheme.
+
+        Raises ProviderRefusedError when it has none.
         """
 
     def gateway(self, link: Link) -> Url | None:
@@ -128,8 +138,16 @@ class Scheme(Protocol):
             clocks: learn the provider's clock when the refusal shows it.
         """
 
+    def explain_anonymous(self, link: Link) -> DaemonError | None:
+        """Return the error for a provider that answers as to nobody; None where it refuses a wrong grant by name."""
+
     def explain(self, link: Link, credentials: Credentials, sent: Sent, clocks: Clocks) -> Refusal | None:
         """Return what the provider's answer refuses, None when it takes the authorization; may ask the provider once more."""
+
+
+def change_scheme(link: Link, scheme: str) -> str:
+    """Return the command that gives *link* another *scheme*, which may be followed by options."""
+    return f"atl-sign link add {link.name} {link.url} --replace --scheme {scheme}"
 
 
 @runtime_checkable

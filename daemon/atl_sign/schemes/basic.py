@@ -13,7 +13,8 @@ from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.cloud import check_gateway_path, gateway_base, gateway_of
 from atl_sign.providers.manifest import Manifest
 from atl_sign.providers.products import Product
-from atl_sign.schemes.static import Static, StaticToken, change_scheme, static_token_of
+from atl_sign.schemes.base import change_scheme
+from atl_sign.schemes.static import Static, StaticToken, static_token_of
 
 USER = Setting(
     "user",

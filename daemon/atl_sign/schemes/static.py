@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from atl_sign.base.credentials import Consumer, Credentials, Grant, Material, Secret
-from atl_sign.base.errors import BadRequestError, DanceNeededError, ProviderRefusedError
+from atl_sign.base.errors import BadRequestError, DaemonError, DanceNeededError, ProviderRefusedError
 from atl_sign.base.request import Request
 from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
@@ -30,7 +30,7 @@ from atl_sign.providers.personal_tokens import (
     tokens_page,
 )
 from atl_sign.providers.products import Product, find_product
-from atl_sign.schemes.base import Consent, Refusal, Sent, Uses
+from atl_sign.schemes.base import Consent, Refusal, Sent, Uses, change_scheme
 from atl_sign.schemes.fields import Fields, dump_known, load_known
 
 _TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
@@ -72,6 +72,7 @@ class Static:
     has_client: ClassVar[bool] = False
     is_pasted: ClassVar[bool] = True
     covers_form: ClassVar[bool] = False
+    makes_next: ClassVar[bool] = False
 
     def authorize(self, request: Request, credentials: Credentials, moment: int) -> Secret:
         """See `Scheme.authorize`."""
@@ -95,7 +96,8 @@ class Static:
     def begin(self, link: Link, client: Consumer | None, callback: str, clocks: Clocks) -> Consent:
         """See `Scheme.begin`: no request but those for what the product is."""
         del client, callback, clocks
-        manifest, _ = self._find_product(link)
+        manifest = fetch_manifest(link)
+        self.check_product(link, manifest)
         tokens = tokens_of(manifest)
         return Consent(cloud.TOKENS_PAGE if tokens is None else tokens_page(link, tokens))
 
@@ -119,6 +121,10 @@ class Static:
         """See `Scheme.explain_challenge`: a challenge says nothing about a token."""
         del link, www_authenticate, clocks
         return None
+
+    def explain_anonymous(self, link: Link) -> DaemonError | None:
+        """See `Scheme.explain_anonymous`: to an unknown token the products answer as to nobody."""
+        return not_taken(link)
 
     def explain(self, link: Link, credentials: Credentials, sent: Sent, clocks: Clocks) -> Refusal | None:
         """See `Scheme.explain`."""
@@ -147,7 +153,8 @@ class Static:
                 "this is not a token: a token has 8 to 4096 characters, without blanks and line breaks",
                 "copy the token as the page shows it",
             )
-        manifest, product = self._find_product(link)
+        manifest = fetch_manifest(link)
+        product = self.check_product(link, manifest)
         return self._prove(link, manifest, product, StaticToken(Secret(text), link.own.get("user")), clocks)
 
     def _prove(self, link: Link, manifest: Manifest, product: Product, token: StaticToken, clocks: Clocks) -> Grant:
@@ -175,8 +182,6 @@ class Static:
 
     def _list(self, link: Link, tokens: PersonalTokens, token: StaticToken, user: str, clocks: Clocks) -> list[Any]:
         """Return the user's tokens; none when the product does not list them for this one."""
-        from atl_sign.base.errors import DaemonError
-
         try:
             answer = self._send(link, calls_path(tokens, user), token, clocks)
         except DaemonError:
@@ -188,9 +193,8 @@ class Static:
 
         return Session(link, self, Credentials(None, Grant(token)), clocks).send("GET", path)
 
-    def _find_product(self, link: Link) -> tuple[Manifest, Product]:
-        """Return what *link* leads to; raises ProviderRefusedError when no token of this kind is good there."""
-        manifest = fetch_manifest(link)
+    def check_product(self, link: Link, manifest: Manifest) -> Product:
+        """See `Scheme.check_product`; one that is not known has none."""
         product = find_product(manifest.type_id)
         if product is None:
             raise ProviderRefusedError(
@@ -204,7 +208,7 @@ class Static:
                 change_scheme(link, "oauth1"),
                 link=link.name,
             )
-        return manifest, product
+        return product
 
     @abstractmethod
     def _check_product(self, link: Link, manifest: Manifest, product: Product) -> None:
@@ -218,6 +222,7 @@ class Bearer(Static):
     """A personal access token of Jira, Confluence, Bitbucket or Bamboo, Server and Data Center."""
 
     name: ClassVar[str] = "bearer"
+    makes_next: ClassVar[bool] = True
     settings: ClassVar[tuple[Setting, ...]] = ()
 
     def _header(self, token: StaticToken) -> Secret:
@@ -231,11 +236,6 @@ class Bearer(Static):
                 change_scheme(link, "basic --user EMAIL"),
                 link=link.name,
             )
-
-
-def change_scheme(link: Link, scheme: str) -> str:
-    """Return the command that gives *link* another *scheme*, which may be followed by options."""
-    return f"atl-sign link add {link.name} {link.url} --replace --scheme {scheme}"
 
 
 def _refused(link: Link) -> ProviderRefusedError:

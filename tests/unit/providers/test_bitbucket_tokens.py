@@ -2,6 +2,7 @@
 
 import json
 import socket
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -143,9 +144,12 @@ ONE, TWO = {"id": "1", "name": "one", "expiryDate": 1_000}, {"id": 2, "name": "t
 def test_the_list_has_pages() -> None:
     """Each begins where the last ended, or where the provider says."""
     with RawServer(page(ONE, last=False), page(TWO, last=False, nextPageStart=7), page(last=True)) as server:
-        tokens = open_tokens(server).list(now=1.0)
+        tokens = open_tokens(server).list()
 
-    assert [(token.id, token.name, token.is_expired) for token in tokens] == [("1", "one", True), ("2", "two", False)]
+    assert [(token.id, token.name, token.expires_at) for token in tokens] == [
+        ("1", "one", datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)),
+        ("2", "two", None),
+    ]
     assert [request.split(b" ")[1].partition(b"?")[2] for request in server.requests] == [
         b"start=0&limit=500",
         b"start=1&limit=500",
@@ -157,7 +161,7 @@ def test_the_list_has_pages() -> None:
 def test_a_list_that_does_not_go_on_ends(answer: bytes) -> None:
     """Nobody is asked for ever."""
     with RawServer(answer) as server:
-        open_tokens(server).list(now=0.0)
+        open_tokens(server).list()
 
     assert len(server.requests) == 1
 
@@ -170,16 +174,19 @@ def test_a_list_without_end_is_left() -> None:
         connection.sendall(page(ONE, last=False, nextPageStart=next(numbers)))
 
     with RawServer(go_on) as server:
-        assert len(open_tokens(server).list(now=0.0)) == 20
+        assert len(open_tokens(server).list()) == 20
 
 
 def test_what_is_odd_in_the_list_is_passed_over() -> None:
     """A token that cannot be named cannot be removed."""
     odd = [None, {}, {"id": "1"}, {"name": "x"}, {"id": "a/b", "name": "x"}, {"id": "1", "name": 5}]
     with RawServer(page(*odd, ONE)) as server:
-        assert [token.name for token in open_tokens(server).list(now=0.0)] == ["one"]
+        assert [token.name for token in open_tokens(server).list()] == ["one"]
+    far = {"id": "3", "name": "far", "expiryDate": 10**17}
+    with RawServer(page(far, TWO | {"expiryDate": "soon"})) as server:  # an end that no calendar has is none, and hides no token
+        assert [(token.name, token.expires_at) for token in open_tokens(server).list()] == [("far", None), ("two", None)]
     with RawServer(reply('{"values": 5}', headers=JSON)) as server:
-        assert open_tokens(server).list(now=0.0) == []
+        assert open_tokens(server).list() == []
 
 
 @pytest.mark.parametrize("status", [200, 204, 404])
@@ -202,14 +209,14 @@ def test_a_dead_access_token_wants_a_dance(problem: str) -> None:
     """As everywhere."""
     answer = reply("", 401, {"WWW-Authenticate": f'OAuth realm="x", oauth_problem="{problem}"'})
     with RawServer(answer) as server, pytest.raises(DanceNeededError):
-        open_tokens(server).list(now=0.0)
+        open_tokens(server).list()
 
 
 def test_another_problem_is_a_refusal() -> None:
     """In its own words."""
     answer = reply("", 401, {"WWW-Authenticate": 'OAuth realm="x", oauth_problem="permission_denied"'})
     with RawServer(answer) as server, pytest.raises(ProviderRefusedError):
-        open_tokens(server).list(now=0.0)
+        open_tokens(server).list()
 
 
 def test_a_provider_that_is_silent() -> None:
@@ -217,7 +224,7 @@ def test_a_provider_that_is_silent() -> None:
     with RawServer(b"") as server:
         link = make_link(server.url, "bb", timeout_s=1.0)
         with pytest.raises(ProviderUnreachableError):
-            HttpTokens(link, make_send(link), "alice").list(now=0.0)
+            HttpTokens(link, make_send(link), "alice").list()
 
 
 @pytest.mark.parametrize(
@@ -233,7 +240,7 @@ def test_a_provider_that_is_silent() -> None:
 def test_the_slug_is_asked_for(users: list[object], slug: str) -> None:
     """When the name has more than small letters; of a user who is not in the answer the name stands for it."""
     with RawServer(page(*users), page()) as server:
-        open_tokens(server, "Ann X").list(now=0.0)
+        open_tokens(server, "Ann X").list()
 
     assert server.requests[0].startswith(b"GET /bitbucket/rest/api/1.0/users?filter=Ann%20X ")
     assert server.requests[1].startswith(f"GET /bitbucket/rest/access-tokens/1.0/users/{slug}?".encode())

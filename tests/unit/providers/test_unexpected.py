@@ -28,7 +28,7 @@ CALLS: dict[str, Callable[[Link], object]] = {
     "access-token": lambda link: make_provider(link).fetch_access_token(REQUEST_TOKEN, VERIFIER),
     "renewal": lambda link: make_provider(link).renew_access_token(RENEWABLE),
     "check": lambda link: check_link(link, make_send(link), Clocks(), Manifest("jira", "9", "")),
-    "git-list": lambda link: HttpTokens(link, make_send(link), "alice").list(0.0),
+    "git-list": lambda link: HttpTokens(link, make_send(link), "alice").list(),
     "git-make": lambda link: HttpTokens(link, make_send(link), "alice").make("n", "read", 1),
     "git-remove": lambda link: HttpTokens(link, make_send(link), "alice").remove("1"),
     "manifest": fetch_manifest,

@@ -9,6 +9,7 @@ from atl_sign.base.clock import from_seconds, to_seconds
 from atl_sign.base.credentials import Consumer, Credentials, Grant, Secret
 from atl_sign.base.errors import (
     BadRequestError,
+    DaemonError,
     DanceExpiredError,
     DanceNeededError,
     DanceRefusedError,
@@ -19,7 +20,9 @@ from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
 from atl_sign.config.setting import Setting
 from atl_sign.providers.clocks import Clocks
-from atl_sign.schemes.base import Consent, Refusal, Sent, Uses
+from atl_sign.providers.manifest import Manifest
+from atl_sign.providers.products import Product, find_product
+from atl_sign.schemes.base import Consent, Refusal, Sent, Uses, change_scheme
 from atl_sign.schemes.fields import Fields, dump_known, load_known
 from atl_sign.schemes.oauth1.problems import TOKEN_IS_DEAD, explain_problem, parse_clock_offset, parse_problem
 from atl_sign.schemes.oauth1.settings import SETTINGS
@@ -39,11 +42,19 @@ class OAuth1:
     has_client: ClassVar[bool] = True
     is_pasted: ClassVar[bool] = False
     covers_form: ClassVar[bool] = True
+    makes_next: ClassVar[bool] = False
 
     def authorize(self, request: Request, credentials: Credentials, moment: int) -> Secret:
         """See `Scheme.authorize`; raises as `signature.sign`."""
         consumer, token = _consumer(credentials.client), access_token_of(credentials)
         return Secret(sign(request, consumer, token, nonce=secrets.token_hex(16), timestamp=moment))
+
+    def check_product(self, link: Link, manifest: Manifest) -> Product | None:
+        """See `Scheme.check_product`: Atlassian Cloud has no application links for OAuth 1.0a."""
+        if manifest.is_cloud:
+            message = "an Atlassian Cloud site has no application links with OAuth 1.0a"
+            raise ProviderRefusedError(message, change_scheme(link, "basic --user EMAIL"), link=link.name)
+        return find_product(manifest.type_id)
 
     def gateway(self, link: Link) -> Url | None:
         """See `Scheme.gateway`."""
@@ -132,6 +143,11 @@ class OAuth1:
             clocks.learn(link, offset_s)
         message, hint = explain_problem(fields["oauth_problem"], fields, link)
         return fields["oauth_problem"], f"link {link.name}: {message}", hint
+
+    def explain_anonymous(self, link: Link) -> DaemonError | None:
+        """See `Scheme.explain_anonymous`: a wrong token is refused with an `oauth_problem`."""
+        del link
+        return None
 
     def explain(self, link: Link, credentials: Credentials, sent: Sent, clocks: Clocks) -> Refusal | None:
         """See `Scheme.explain`."""
