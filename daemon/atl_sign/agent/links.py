@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from shlex import quote
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
@@ -27,7 +27,9 @@ from atl_sign.providers.cloud import TOKENS_PAGE
 from atl_sign.providers.manifest import Manifest, find_above
 from atl_sign.providers.personal_tokens import PERSONAL_TOKENS, tokens_page
 from atl_sign.providers.products import REVOKE_PATH, Product, find_product
-from atl_sign.schemes.oauth1.setup import ApplinkForm, make_form
+
+if TYPE_CHECKING:  # two of its lines in three are words: when an administrator asks
+    from atl_sign.schemes.oauth1.setup import ApplinkForm
 
 GitFate = Literal["none", "revoked", "kept", "left"]
 
@@ -96,13 +98,15 @@ class LinkBook:
         del caller
         return self._lookup.report(self._lookup.get(name))
 
-    def show_setup(self, caller: Caller, name: str) -> tuple[Link, Product | None, ApplinkForm]:
+    def show_setup(self, caller: Caller, name: str) -> "tuple[Link, Product | None, ApplinkForm]":
         """
         Return what an administrator enters for the link.
 
         Raises as `Lookup.get` and `Scheme.check_product`, BadRequestError for a scheme that has nothing to enter, and
         KeyMissingError.
         """
+        from atl_sign.schemes.oauth1.setup import make_form
+
         del caller
         link = self._lookup.get(name)
         scheme = self._grants.scheme(link)

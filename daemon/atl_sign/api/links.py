@@ -13,7 +13,6 @@ from atl_sign.api.fields import caller_of, fields_of
 from atl_sign.api.status import describe_token
 from atl_sign.base.text import format_table
 from atl_sign.config.link_fields import link_to_fields
-from atl_sign.schemes.oauth1.setup import format_form
 
 
 def add_links(app: FastAPI, agent: Agent) -> None:
@@ -63,6 +62,8 @@ def add_links(app: FastAPI, agent: Agent) -> None:
 
     @app.get("/links/{name}/setup", **documented(app, "Get the fields that an administrator enters", schemas.SetupAnswer))
     def show_setup(request: Request, name: str) -> Response:
+        from atl_sign.schemes.oauth1.setup import format_form
+
         link, product, form = agent.links.show_setup(caller_of(request), name)
         answer = schemas.SetupAnswer(
             link=name,

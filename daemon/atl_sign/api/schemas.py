@@ -20,6 +20,8 @@ Moment = Annotated[
     PlainSerializer(lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str, when_used="json"),
 ]
 
+_UNUSED = {"defer_build": True}  # a class that only another one is made of: its validator would cost some ms at the start
+
 
 class Fields(BaseModel):
     """A request's fields; what is not named here is refused."""
@@ -36,7 +38,7 @@ def make_link_fields(rows: Iterable[Setting]) -> type[Fields]:
             ... if is_needed else None, description=row.asked or row.help or None, examples=[row.example] if row.example else None
         )
         described[row.name] = (row.kind.type if is_needed else row.kind.type | None, told)
-    return create_model("LinkFields", __base__=Fields, **described)
+    return create_model("LinkFields", __base__=Fields, __cls_kwargs__=_UNUSED, **described)
 
 
 class NamedAnswer(BaseModel):
@@ -52,7 +54,7 @@ def make_link_answer(rows: Iterable[Setting]) -> type[NamedAnswer]:
         told = Field(None, description=row.answered or None) if row.schemes else Field(description=row.answered or None)
         is_there = not row.schemes and (row.is_needed or row.default is not None)
         described[row.name] = (row.kind.type if is_there else row.kind.type | None, told)
-    return create_model("NamedLink", __base__=NamedAnswer, **described)
+    return create_model("NamedLink", __base__=NamedAnswer, __cls_kwargs__=_UNUSED, **described)
 
 
 class SignFields(Fields):
@@ -96,7 +98,7 @@ class VerifierFields(Fields):
     )
 
 
-class LinkFields(make_link_fields(LINK_SETTINGS.values())):  # type: ignore[misc]  # mypy knows no base class that is made
+class LinkFields(make_link_fields(LINK_SETTINGS.values()), defer_build=False):  # type: ignore[misc, call-arg]  # mypy knows no base class that is made
     """A link's settings."""
 
 
@@ -206,7 +208,7 @@ class TokenAnswer(BaseModel):
     expires_at: Moment | None = None
 
 
-class LinkAnswer(make_link_answer(LINK_SETTINGS.values())):  # type: ignore[misc]
+class LinkAnswer(make_link_answer(LINK_SETTINGS.values()), defer_build=False):  # type: ignore[misc, call-arg]
     """One link."""
 
     token: TokenAnswer
