@@ -257,6 +257,10 @@ def texts_of(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, re.sub(r"\{[^{}]*\}", "{}", line).strip().lstrip("rbf#\"' ")
 
 
+# Of the pages above, those that are rewritten; it goes together with NOT_YET_REWRITTEN.
+REWRITTEN = ("api", "demo", "development", "errors", "glossary", "performance", "reliability", "sandbox", "store-file")
+
+
 def readable_files() -> list[Path]:
     """The sources of daemon and clients, their pages, and the manual pages."""
     kinds = {
@@ -271,7 +275,8 @@ def readable_files() -> list[Path]:
         for path in (REPOSITORY / folder).rglob("*")
         if path.is_file() and "node_modules" not in path.parts and (not suffixes or path.suffix in suffixes.split())
     }
-    return sorted(found | (set(PAGES) - NOT_YET_REWRITTEN))
+    rewritten = set(REPOSITORY.glob("[CR]*.md")) | set(DOCS.glob("decisions/*.md")) | {DOCS / f"{name}.md" for name in REWRITTEN}
+    return sorted(found | (set(PAGES) - NOT_YET_REWRITTEN) | rewritten)
 
 
 def test_the_english_is_plain() -> None:

@@ -293,7 +293,7 @@ def main() -> int:
         wrapped, plain = whole_curl_ms()
         extra = wrapped - plain
         row(
-            "`atl-sign curl` less plain curl, against one more curl",
+            "`atl-sign curl` minus plain curl, against one more curl",
             f"{extra:.1f} ms / {plain:.1f} ms = {extra / plain:.2f}",
             "≤ 1.5",
             extra <= 1.5 * plain,

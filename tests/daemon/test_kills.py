@@ -17,5 +17,5 @@ def test_what_was_told_outlives_a_kill(kind: str) -> None:
 
     assert lab.counts[f"{kind}: kills"] == ROUNDS
     if kind == "renewals":  # each third kill is after the provider has made the new token, so this was really tried
-        assert lab.counts["renewals: named as lost"] >= 1
+        assert lab.counts["renewals: reported as lost"] >= 1
         assert lab.counts["renewals: signed at the next start"] >= 1

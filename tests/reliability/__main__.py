@@ -2,7 +2,7 @@
 `python -m tests.reliability [--kills N] [--seconds S] [--write]`: faults tried, requests made, lost.
 
 Prints two tables; with --write they go into docs/reliability.md, between its marks. Ends with status 1 when anything was
-lost without a word, was half written, or waited too long.
+lost silently, was half written, or waited too long.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def _kill(rounds: int) -> tuple[list[str], bool]:
                 lost = 1
                 print(f"{kind}: {exc}", file=sys.stderr)
         counts = {name.partition(": ")[2]: count for name, count in lab.counts.items()}
-        kills, named = counts.pop("kills", 0) + lost, counts.pop("named as lost", 0)
+        kills, named = counts.pop("kills", 0) + lost, counts.pop("reported as lost", 0)
         words = ", ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
         rows.append(f"| {kind} | {kills} | {words} | {named} | {lost} |")
         all_lost += lost
@@ -62,7 +62,7 @@ def _kill(rounds: int) -> tuple[list[str], bool]:
             command, env={**os.environ, **keyring.env}, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=False
         )
     rows.append(f"| writes of one item of 60 kB | {share} | {done.stdout.strip()} | 0 | {done.returncode} |")
-    head = "| killed during | kills | what was there afterwards | named as lost | lost without a word, or half |"
+    head = "| killed during | kills | found afterwards | reported as lost | lost silently or half written |"
     return [head, "| --- | --- | --- | --- | --- |", *rows], not (all_lost or done.returncode)
 
 
@@ -77,7 +77,8 @@ def _attack(seconds: float) -> tuple[list[str], bool]:
             rows.append(_row(name, measured))
             all_measured.append(measured)
     table = [
-        "| attacked by | what they got | signed for others | not | their p99, ms | at an idle daemon | late | peak, MiB |",
+        "| attackers | answers to the attackers | signed for others | not signed"
+        " | p99 of others, ms | p99 of an idle daemon, ms | late | peak, MiB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *rows,
     ]

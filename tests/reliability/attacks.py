@@ -158,7 +158,7 @@ def send_slowly(path: Path, url: str, is_over: threading.Event, outcomes: Outcom
                 answer = _receive(peer)
             except BlockingIOError:
                 continue
-            outcomes["told" if b"did not come in within" in answer else f"other: {answer[:40]!r}"] += 1
+            outcomes["timed out" if b"did not come in within" in answer else f"other: {answer[:40]!r}"] += 1
             peer.close()
             del peers[peer]
             if not is_over.is_set():
@@ -178,7 +178,7 @@ def half_close(path: Path, url: str, is_over: threading.Event, outcomes: Outcome
             with _connect(path) as peer:
                 peer.sendall(sent)
                 peer.shutdown(socket.SHUT_WR)
-                outcomes[f"{'whole' if sent == request else 'half' if sent else 'nothing'}: {_read_status(peer)}"] += 1
+                outcomes[f"{'whole' if sent == request else 'half' if sent else 'nothing'} sent: {_read_status(peer)}"] += 1
 
 
 def flood_headers(path: Path, url: str, is_over: threading.Event, outcomes: Outcomes) -> None:

@@ -101,7 +101,7 @@ class KillLab:
         assert not told, "a signature was given with a token that the store did not keep"
         assert is_replaced, "called lost, and the provider has it still"
         assert kept not in self._state.access_tokens, "called lost, and the store has it"
-        self.counts["renewals: named as lost"] += 1
+        self.counts["renewals: reported as lost"] += 1
         self._dance()
 
     def _dancing(self, number: int) -> None:

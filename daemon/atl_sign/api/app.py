@@ -37,7 +37,7 @@ def make_app(agent: Agent, *, is_described: bool = False) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,  # type: ignore[arg-type]  # its TypedDict is not exported
-        responses={"default": {"model": schemas.ErrorAnswer, "description": "Every failure"}} if is_described else None,
+        responses={"default": {"model": schemas.ErrorAnswer, "description": "Every error"}} if is_described else None,
     )
     app.state.agent = agent
     app.state.is_described = is_described

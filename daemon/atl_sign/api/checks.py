@@ -20,7 +20,7 @@ class ProblemFields(schemas.Fields):
 
 
 class RefusalAnswer(BaseModel):
-    """A provider's refusal in words; all null when the header holds no `oauth_problem`."""
+    """A provider's refusal in words; all null if the header has no `oauth_problem`."""
 
     problem: str | None
     message: str | None
@@ -35,7 +35,7 @@ class CheckAnswer(BaseModel):
     product: str
     version: str
     base_url: str
-    clock_offset_s: float | None = Field(description="the provider's clock less this machine's, in seconds")
+    clock_offset_s: float | None = Field(description="the provider's clock minus this machine's, in seconds")
     warnings: list[str]
 
 
@@ -49,7 +49,7 @@ class FindingAnswer(BaseModel):
 
 
 class DiagnosisAnswer(BaseModel):
-    """How a link's provider takes consumer, signature and token."""
+    """Whether a link's provider accepts consumer, signature and token."""
 
     link: str
     findings: list[FindingAnswer]

@@ -36,7 +36,7 @@ class KeyAnswer(BaseModel):
 def add_key(app: FastAPI, agent: Agent) -> None:
     """Serve the consumer's key on *app*."""
 
-    @app.get("/key", **documented(app, "The consumer's public key", KeyAnswer))
+    @app.get("/key", **documented(app, "Show the consumer's public key", KeyAnswer))
     def show_key(request: Request) -> Response:
         return _answer_key(request, agent.keys.show(caller_of(request)))
 

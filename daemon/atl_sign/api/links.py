@@ -18,7 +18,7 @@ from atl_sign.config.link_fields import link_to_fields
 def add_links(app: FastAPI, agent: Agent) -> None:
     """Serve links on *app*."""
 
-    @app.get("/links", **documented(app, "Every link", schemas.LinksAnswer))
+    @app.get("/links", **documented(app, "List all links", schemas.LinksAnswer))
     def list_links(request: Request) -> Response:
         reports, broken = agent.links.list_all(caller_of(request))
         problems = [schemas.ProblemAnswer(line=each.line, part=each.part, cause=each.cause) for each in broken]
@@ -30,7 +30,7 @@ def add_links(app: FastAPI, agent: Agent) -> None:
             lines = [*format_table([*heads, *rows]), *(f"warning: {problem}" for problem in broken)]
         return answer_with(request, answer, lines)
 
-    @app.get("/links/{name}", **documented(app, "One link", schemas.LinkAnswer))
+    @app.get("/links/{name}", **documented(app, "Show one link", schemas.LinkAnswer))
     def show_link(request: Request, name: str) -> Response:
         return answer_with(request, _describe_link(agent.links.show(caller_of(request), name)))
 
@@ -78,7 +78,7 @@ def add_links(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, answer, format_form(form, link, product))
 
-    @app.post("/links/{name}/default", **documented(app, "Make a link its address's default", schemas.LinkAnswer))
+    @app.post("/links/{name}/default", **documented(app, "Make a link the default at its address", schemas.LinkAnswer))
     def make_default(request: Request, name: str) -> Response:
         report = agent.links.make_default(caller_of(request), name)
         lines = [f"{name} is the default of {report.link.url}"]

@@ -24,7 +24,7 @@ _UNUSED = {"defer_build": True}  # a class that only another one is made of: its
 
 
 class Fields(BaseModel):
-    """A request's fields; what is not named here is refused."""
+    """A request's fields; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -66,11 +66,11 @@ class SignFields(Fields):
     )
     form: str | list[tuple[str, str]] | None = Field(
         None,
-        description="the body when its content type is application/x-www-form-urlencoded: as it will be sent, or as decoded "
+        description="the body if its content type is application/x-www-form-urlencoded: as it will be sent, or as decoded "
         "pairs, up to 1 MiB; leave it out for every other body",
     )
     link: str | None = Field(None, description="the link to sign for; it must cover the URL")
-    details: bool = Field(False, description="answer with what the sender needs to know of the link, too")
+    details: bool = Field(False, description="also answer with the link's settings that the sender needs")
     dry_run: bool = Field(False, description="sign nothing, and answer with what would be signed")
 
 
@@ -94,7 +94,7 @@ class VerifierFields(Fields):
     )
     secret: SecretStr | None = Field(None, max_length=8192, description="the token that the user made, for callback `paste`")
     expires_at: date | None = Field(
-        None, description="the last day of that token, for products that do not say; only with `secret`"
+        None, description="the last day of that token, for products that do not report it; only with `secret`"
     )
 
 
@@ -107,7 +107,7 @@ class UnlockFields(Fields):
 
     passphrase: SecretStr | None = Field(None, description="opens the store's file")
     new_passphrase: SecretStr | None = Field(
-        None, description="without `passphrase`: makes the store's file; with it: opens it from now on"
+        None, description="without `passphrase`: makes the store's file; with it: replaces it"
     )
 
 
@@ -126,7 +126,7 @@ class StoreAnswer(BaseModel):
 
 
 class MovedAnswer(BaseModel):
-    """The store that there is now."""
+    """The store after the move."""
 
     store: str
     warnings: list[str]
@@ -138,11 +138,11 @@ class ErrorDetail(BaseModel):
     code: str
     message: str
     hint: str | None
-    link: str | None = Field(default=None, description="the name of the link that it happened with; left out when none is known")
+    link: str | None = Field(default=None, description="the name of the link that the error is about; left out if there is none")
 
 
 class ErrorAnswer(BaseModel):
-    """Every failure."""
+    """The shape of every error."""
 
     error: ErrorDetail
 
@@ -152,17 +152,15 @@ class SignAnswer(BaseModel):
 
     authorization: str = Field(description="the value of the Authorization header")
     link: str
-    scheme: str = Field("oauth1", description="that of the link")
+    scheme: str = Field("oauth1", description="the link's scheme")
     uses: Uses = Field("one", description="how many requests the header is good for: a signature for one, a token for many")
-    url: str | None = Field(
-        None, description="where to send the request instead; left out when that is the URL that was asked for"
-    )
-    expires_at: Moment | None = Field(None, description="when a header for many requests ends; left out when that is not known")
+    url: str | None = Field(None, description="where to send the request instead; left out if that is the URL in the request")
+    expires_at: Moment | None = Field(None, description="when a header for many requests ends; left out if it is not known")
     base_url: str | None = Field(None, description="this and the rest only with `details`: the link's base URL")
     ca_bundle: str | None = None
     client_cert: str | None = None
     proxy: str | None = None
-    allow_insecure: bool | None = Field(None, description="true when curl's -k may be used; else left out")
+    allow_insecure: bool | None = Field(None, description="true if curl's -k may be used; otherwise left out")
     warning: str | None = Field(
         None,
         description="why some providers may still refuse the signature; left out if there is no reason; as text only with "
@@ -171,7 +169,7 @@ class SignAnswer(BaseModel):
 
 
 class DryRunAnswer(BaseModel):
-    """The text that would be signed (`dry_run`); token and nonce are struck out of the base string."""
+    """The text that would be signed (`dry_run`); placeholders stand for token and nonce in the base string."""
 
     method: str
     url: str
@@ -193,7 +191,7 @@ class DanceBegun(BaseModel):
 
 
 class DanceAnswer(BaseModel):
-    """How far a dance is."""
+    """The state of a dance."""
 
     state: DanceWord
     user: str | None = None
@@ -203,7 +201,7 @@ class DanceAnswer(BaseModel):
 class TokenAnswer(BaseModel):
     """The state of a link's access token."""
 
-    state: TokenState = Field(description="unknown: the store does not say")
+    state: TokenState = Field(description="unknown: the store cannot be read")
     user: str | None = None
     expires_at: Moment | None = None
 
@@ -215,14 +213,14 @@ class LinkAnswer(make_link_answer(LINK_SETTINGS.values()), defer_build=False):  
 
 
 class ProbedLinkAnswer(LinkAnswer):
-    """One link, and what its product said when it was asked."""
+    """One link, and what the daemon learned from its product."""
 
     product: str | None
     version: str | None
     base_url: str | None = Field(description="the base URL that the product is configured with")
     warnings: list[str]
     hint: str | None = Field(
-        description="what to do when no product answered; the command with the right base URL where that is known"
+        description="what to do if no product answered; the command with the right base URL if that is known"
     )
 
 

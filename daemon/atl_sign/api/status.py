@@ -52,7 +52,7 @@ class StatusAnswer(BaseModel):
 
 
 class EnvironmentAnswer(BaseModel):
-    """The daemon's environment, as far as it matters."""
+    """The variables of the daemon's environment that affect it."""
 
     variables: dict[str, str] = Field(description="those that are set; proxies without name and password")
 
@@ -60,7 +60,7 @@ class EnvironmentAnswer(BaseModel):
 def add_status_calls(app: FastAPI, agent: Agent) -> None:
     """Serve the daemon's state and its environment on *app*."""
 
-    @app.get("/status", **documented(app, "The daemon's state", StatusAnswer))
+    @app.get("/status", **documented(app, "Show the daemon's state", StatusAnswer))
     def show_status(request: Request, link: str | None = None) -> Response:
         status = agent.status.show(caller_of(request), link)
         links = [
@@ -83,7 +83,7 @@ def add_status_calls(app: FastAPI, agent: Agent) -> None:
         )
         return answer_with(request, answer, _format_status(answer) if wants_text(request) else None)
 
-    @app.get("/environment", **documented(app, "The daemon's environment", EnvironmentAnswer))
+    @app.get("/environment", **documented(app, "List the variables that affect the daemon", EnvironmentAnswer))
     def show_environment(request: Request) -> Response:
         variables = show_variables(os.environ)
         lines = [f"{name}={value}" for name, value in variables.items()]

@@ -19,13 +19,15 @@ def add_store_calls(app: FastAPI, agent: Agent) -> None:
         report = agent.store.lock(caller_of(request))
         return _answer_store(request, report)
 
-    @app.post("/unlock", **documented(app, "Let the store be read again", schemas.StoreAnswer, body=schemas.UnlockFields))
+    @app.post("/unlock", **documented(app, "Read the store again", schemas.StoreAnswer, body=schemas.UnlockFields))
     def unlock(request: Request, fields: Annotated[schemas.UnlockFields, Depends(fields_of(schemas.UnlockFields))]) -> Response:
         with passphrases_of(fields) as (passphrase, new):
             report = agent.store.unlock(caller_of(request), passphrase, new)
         return _answer_store(request, report)
 
-    @app.post("/store/move", **documented(app, "Carry every secret over", schemas.MovedAnswer, body=schemas.MoveFields))
+    @app.post(
+        "/store/move", **documented(app, "Move every secret to another store", schemas.MovedAnswer, body=schemas.MoveFields)
+    )
     def move_store(request: Request, fields: Annotated[schemas.MoveFields, Depends(fields_of(schemas.MoveFields))]) -> Response:
         with passphrases_of(fields) as (passphrase, new):
             report = agent.store.move(

@@ -36,11 +36,11 @@ class RotatedAnswer(BaseModel):
 def add_tokens(app: FastAPI, agent: Agent) -> None:
     """Serve tokens on *app*."""
 
-    @app.post("/links/{name}/rotate", **documented(app, "Replace a token by a new one", RotatedAnswer, body=RotateFields))
+    @app.post("/links/{name}/rotate", **documented(app, "Replace a token with a new one", RotatedAnswer, body=RotateFields))
     def rotate(request: Request, name: str, fields: Annotated[RotateFields, Depends(fields_of(RotateFields))]) -> Response:
         return _answer(request, agent.tokens.rotate(caller_of(request), name, fields.days))
 
-    @app.post("/links/{name}/token", **documented(app, "Get a token by a signature", RotatedAnswer, 201, body=MakeFields))
+    @app.post("/links/{name}/token", **documented(app, "Get a token with a signed request", RotatedAnswer, 201, body=MakeFields))
     def make_token(request: Request, name: str, fields: Annotated[MakeFields, Depends(fields_of(MakeFields))]) -> Response:
         return _answer(request, agent.tokens.make(caller_of(request), name, fields.source, fields.days), 201)
 
