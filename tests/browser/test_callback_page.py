@@ -70,7 +70,7 @@ def test_page_asks_for_nothing_else(browser: Chrome, address: str) -> None:
     assert [url for url in read_requests(browser) if not url.startswith("data:")] == [address]
     assert browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)") == []
     assert [message for message in read_log(browser, "browser") if "Content Security Policy" in message] == []
-    assert browser.execute_script("return getComputedStyle(document.querySelector('main')).borderTopStyle") == "solid"
+    assert browser.execute_script("return getComputedStyle(document.querySelector('.sheet')).borderTopStyle") == "solid"
 
 
 def test_foreign_content_would_be_stopped(browser: Chrome, address: str) -> None:

@@ -1,14 +1,19 @@
 """The sandbox's pages: plain HTML that loads nothing, reads at any width and in the dark, and has the focus on its one action."""
 
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from html import escape
+from urllib.parse import quote
 
 from atl_sign.sandbox.wire import Answer, make_text
 
 # The product's mark: a signature on its line. The callback page of the daemon draws the same one.
-_MARK = (
-    '<svg viewBox="0 0 24 24" aria-hidden="true"><rect width="24" height="24" rx="6"/>'
-    '<path d="M5 12.5c3-6 6-8 6.5-6 .6 2.5-3.5 7-2.3 8 1.2.9 3-3.5 4.3-3.5 1.1 0 .2 3 1.4 3 1.2 0 2-1 4.1-2.5M5 18.5h14"/></svg>'
+_MARK_DRAWING = "M5 12.5c3-6 6-8 6.5-6 .6 2.5-3.5 7-2.3 8 1.2.9 3-3.5 4.3-3.5 1.1 0 .2 3 1.4 3 1.2 0 2-1 4.1-2.5M5 18.5h14"
+_MARK = f'<svg viewBox="0 0 24 24" aria-hidden="true"><rect width="24" height="24" rx="6"/><path d="{_MARK_DRAWING}"/></svg>'
+_ICON = "data:image/svg+xml," + quote(
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><rect width="24" height="24" rx="6" fill="#5a45b8"/>'
+    f'<path d="{_MARK_DRAWING}" fill="none" stroke="#fff" stroke-width="2" stroke-linecap="round"/></svg>'
 )
 _COPY_COLUMNS = 32  # characters of a value to copy in one line, on a telephone
 _STYLE = """
@@ -61,9 +66,14 @@ label.check input { display: inline; width: auto; margin: 0 .5rem 0 0; accent-co
 .card { border-top: 1px solid var(--edge); padding: .75rem 0; margin: .75rem 0 0 }
 .card p { margin: .25rem 0 }
 """
+_STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode("ascii")
 _HEADERS = (
-    # No form-action: the redirect to the consumer's callback answers a form, and browsers hold it against that rule.
-    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"),
+    (
+        "Content-Security-Policy",
+        # "img-src data:" is for the icon, without which browsers ask for /favicon.ico. No form-action: the redirect to the
+        # consumer's callback answers a form, and browsers hold it against that rule.
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
+    ),
     ("Referrer-Policy", "same-origin"),
     ("Cache-Control", "no-store"),
 )
@@ -103,7 +113,7 @@ class PageFrame:
         html = (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f"<title>{escape(title)} &ndash; {product} &ndash; atl-sign sandbox</title>\n"
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="{_ICON}">\n'
             f"<style>{_STYLE}</style>\n</head>\n<body>\n"
             f'<header><a href="{escape(self._context_path)}/">{_MARK}atl-sign sandbox: {product}</a><span>{who}</span></header>\n'
             f"<main>\n{sections}</main>\n"
