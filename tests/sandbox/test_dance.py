@@ -140,7 +140,7 @@ def test_deny_without_a_callback_shows_a_page(jira: Consumer, alice: Browser) ->
 
     reply = decide(alice, url, deny="Deny")
 
-    assert heading(reply.text) == "Access refused"
+    assert heading(reply.text) == "Access denied"
     assert "oauth_verifier" not in reply.text
     assert jira.swap(token, "x").problem == "permission_denied"
     assert jira.provider.approve("jira", authorize_url(jira)[0], deny=True) == "denied"

@@ -240,7 +240,7 @@ class Dance:
             granted = self.finish(Secret(verifier))
         except DanceRefusedError as exc:
             if isinstance(self.state, Refused):
-                message = "You denied access. Nothing has changed."
+                message = "You denied access. Nothing has changed.\nIf that was a mistake, sign in again."
                 return CallbackPage(f"Access to {name} denied", message, is_good=False, command=self._again)
             message = f"Nothing has changed: {exc.message}."
             return CallbackPage("This sign-in is already over", message, is_good=False, command=exc.hint or self._again)

@@ -113,7 +113,7 @@ _HTML = """<!DOCTYPE html>
 </html>
 """
 _BACK = '<p class="next">Go back to your terminal.</p>'
-# A field that cannot be changed: it has the focus, so that Ctrl+A takes the command alone, and a script is not needed.
+# A field that cannot be changed: it has the focus, so that Ctrl+A selects only the command, without a script.
 _COMMAND = """<p class="next"><label for="command">Go back to your terminal and run:</label></p>
 <textarea id="command" rows="1" readonly autofocus spellcheck="false">{command}</textarea>"""
 

@@ -117,7 +117,7 @@ def _lead_back(call: Call, token: RequestToken) -> Answer:
         query = "&".join(f"{name}={percent_encode(value)}" for name, value in fields.items())
         return make_redirect(f"{callback}{'&' if '?' in callback else '?'}{query}")
     if token.decision == "denied":
-        return frame(call).make("Access refused", f"<p>You denied access. {_GO_BACK}</p>", user=token.user)
+        return frame(call).make("Access denied", f"<p>You denied access. {_GO_BACK}</p>", user=token.user)
     if token.callback is None:
         return frame(call).make("Access allowed", f"<p>You allowed access. {_GO_BACK}</p>", user=token.user)
     content = (

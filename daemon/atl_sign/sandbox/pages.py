@@ -15,6 +15,7 @@ _ICON = "data:image/svg+xml," + quote(
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><rect width="24" height="24" rx="6" fill="#5a45b8"/>'
     f'<path d="{_MARK_DRAWING}" fill="none" stroke="#fff" stroke-width="2" stroke-linecap="round"/></svg>'
 )
+_CODE_LENGTH = 8  # what is so short may be typed by hand on another machine, so it is shown large
 _COPY_COLUMNS = 32  # characters of a value to copy in one line, on a telephone
 _STYLE = """
 :root { color-scheme: light dark }
@@ -55,6 +56,7 @@ input, textarea { background: var(--sheet); color: inherit; border: 1px solid va
 textarea, code { font-family: ui-monospace, monospace }
 textarea { font-size: .875rem }
 textarea[readonly] { font-size: 1rem; resize: none; field-sizing: content; background: var(--ground) }
+textarea.big { font-size: 1.75rem; letter-spacing: .15em }
 button, a.main { font: inherit; padding: .5rem 1.25rem; margin: .5rem .5rem 0 0; cursor: pointer; display: inline-block }
 button, a.main { border: 1px solid var(--accent); border-radius: .375rem; background: none; color: var(--accent) }
 button.main, a.main { background: var(--accent); color: var(--on-accent); text-decoration: none; font-weight: 600 }
@@ -79,7 +81,7 @@ _HEADERS = (
 )
 
 
-# What Tomcat answers before any product sees the request.
+# Tomcat answers with it before any product sees the request.
 BAD_PATH_PAGE = make_text(
     '<!doctype html>\n<html lang="en"><title>HTTP Status 400 &ndash; Bad Request</title>'
     "<h1>HTTP Status 400 &ndash; Bad Request</h1></html>\n",
@@ -147,11 +149,11 @@ def make_link(path: str, label: str, *, is_main: bool = False) -> str:
 
 
 def make_copy(label: str, name: str, value: str) -> str:
-    """Return *value* in a field that cannot be changed and has the focus: Ctrl+A takes it alone, without a script."""
-    rows = len(value) // _COPY_COLUMNS + 1
+    """Return *value* in a field that cannot be changed and has the focus: Ctrl+A selects only that, without a script."""
+    rows, size = len(value) // _COPY_COLUMNS + 1, " class=big" if len(value) <= _CODE_LENGTH else ""
     return (
         f'<label for="{name}">{escape(label)}</label>'
-        f'<textarea id="{name}" rows="{rows}" readonly autofocus spellcheck="false">{escape(value)}</textarea>'
+        f'<textarea id="{name}"{size} rows="{rows}" readonly autofocus spellcheck="false">{escape(value)}</textarea>'
     )
 
 

@@ -79,7 +79,7 @@ def show_front_page(call: Call) -> Answer:
             ("/plugins/servlet/applinks/listApplicationLinks", "Application links (administrators)"),
         ]
     if call.site.product.has_tokens:
-        entries.insert(1, (call.site.product.tokens.page_path, "Your personal access tokens"))
+        entries.insert(1, (call.site.product.tokens.page_path, call.site.product.tokens.title))
     links = "".join(f"<li>{make_link(call.local(path), text)}</li>" for path, text in entries)
     product = call.site.product
     content = f"<p>{product.title} {product.version} at <code>{escape(call.site.base_url)}</code></p><ul>{links}</ul>"

@@ -48,16 +48,20 @@ def change_tokens(call: Call) -> Answer:
 def _tokens_page(call: Call, *, alert: str = "", done: str = "") -> Answer:
     path = call.local(call.site.product.tokens.page_path)
     cards = "".join(_card(call, path, token) for token in own_tokens(call))
-    inputs = make_field("Name", "name", note="It tells your tokens apart", extra="required autofocus")
+
+    def entered(name: str, otherwise: str) -> str:  # what was refused is shown again
+        return call.request.parameter(name) or "" if alert else otherwise
+
+    inputs = make_field("Name", "name", value=entered("name", ""), note="It tells your tokens apart", extra="required autofocus")
     if call.site.product.has_expiring_tokens:
         note = f"Up to {call.state.tokens.days_max}"
         if not call.state.tokens.must_expire:
             note += "; blank for a token that does not expire"
-        inputs += make_field("Days until it expires", "days", value="90", note=note)
+        inputs += make_field("Days until it expires", "days", value=entered("days", "90"), note=note)
     form = make_form(path, inputs + _permissions(call), make_button("Create token", is_main=True), xsrf_fields(call))
     new = f"{make_alert(alert)}{make_status(done)}<h2>New token</h2>{form}"
     tokens = f"<h2>Your tokens</h2>{cards or '<p>There are none yet.</p>'}"
-    return frame(call).make("Personal access tokens", new, tokens, user=user_name(call), status=400 if alert else 200)
+    return frame(call).make(call.site.product.tokens.title, new, tokens, user=user_name(call), status=400 if alert else 200)
 
 
 def _permissions(call: Call) -> str:
