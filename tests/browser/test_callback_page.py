@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from selenium.webdriver import ActionChains, Chrome
@@ -136,6 +136,32 @@ def test_command_has_the_focus_and_can_be_copied(browser: Chrome, address: str) 
     assert read_focus(browser) == "command"
     ActionChains(browser).key_down(Keys.CONTROL).send_keys("ac").key_up(Keys.CONTROL).perform()
     assert browser.execute_script("return window.copied") == "atl-sign dance bamboo"
+
+
+@pytest.mark.parametrize(
+    ("style", "words"),
+    [
+        ("h1 { color: #777 }", "light: h1"),
+        ("main { width: 400px }", "light, 320"),
+        ("input { border: 1px solid #ccc }", "light: input"),
+        ("@media (prefers-color-scheme: dark) { h1 { color: #333 } }", "dark: h1"),
+    ],
+)
+def test_unreadable_page_is_noticed(browser: Chrome, tmp_path: Path, style: str, words: str) -> None:
+    """The twin: a faint text, a wide page, an edge that is hardly seen, and what is faint in the dark only."""
+    base = "body { background: #eee; color: #111; margin: 0 }"
+    base += "@media (prefers-color-scheme: dark) { body { background: #111; color: #eee } }"
+    plain = "input { color: inherit; background: none; border: 1px solid #777 }"
+    svg = '<svg width="9" height="9"><path d="M0 0h9" style="stroke: #777"/></svg>'
+    page = '<!DOCTYPE html><meta name="viewport" content="width=device-width">'
+    page += f'<style>{base} {plain}</style>{svg}<main><h1>Title</h1><input type="text" size="5"></main>'
+
+    browser.get(f"data:text/html,{quote(page)}")
+    assert_readable(browser, "page", tmp_path)
+    browser.get(f"data:text/html,{quote(page + f'<style>{style}</style>')}")
+
+    with pytest.raises(AssertionError, match=re.escape(f"page, {words}")):
+        assert_readable(browser, "page", tmp_path)
 
 
 def test_contrast_is_that_of_the_standard() -> None:
