@@ -58,7 +58,7 @@ def test_loopback_allow(linked: Daemon, sandbox: Sandbox) -> None:
 
     waiter.join(DEADLINE_S)
     assert status == 200
-    assert "Access granted" in page
+    assert "Signed in to jira" in page
     assert "alice" in page
     assert replies[0].json == {"state": "granted", "user": "alice", "error": None}
     assert linked.request("GET", f"/dance/{begun['id']}", text=True).text == "state: granted\nuser: alice\n"
@@ -76,7 +76,7 @@ def test_loopback_deny(linked: Daemon, sandbox: Sandbox) -> None:
     status, page = visit(sandbox.approve("jira", begun["authorize_url"], deny=True))
 
     assert status == 200
-    assert "Access denied" in page
+    assert "Access to jira denied" in page
     assert linked.request("GET", f"/dance/{begun['id']}").json["state"] == "refused"
     assert linked.request("GET", "/links/jira").json["token"]["state"] == "none"
 

@@ -71,7 +71,7 @@ def browser(chromium: Chrome) -> Chrome:
 def show(browser: Chrome, *, scheme: str, width: int) -> None:
     """Make the browser prefer the colour *scheme* on a screen of *width* CSS pixels."""
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    metrics = {"width": width, "height": 640 if width < 600 else 720, "deviceScaleFactor": 1, "mobile": False}
+    metrics = {"width": width, "height": 844 if width < 600 else 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 

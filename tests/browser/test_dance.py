@@ -31,9 +31,10 @@ def test_allow_ends_on_the_callback_page(
     press(browser, "Allow")
 
     take_pictures(browser, tmp_path)
-    assert read_heading(browser) == "Access granted"
+    assert read_heading(browser) == f"Signed in to {link}"
+    assert browser.title == f"Signed in to {link} \N{EN DASH} atl-sign"
     assert "alice" in read_text(browser)
-    assert "You can close this tab and go back to your terminal." in read_text(browser)
+    assert "Go back to your terminal" in read_text(browser)
     assert urlsplit(browser.current_url).hostname == "127.0.0.1"
     assert urlsplit(browser.current_url).path.startswith("/callback/")
     state = ask(daemon, dance)
@@ -51,8 +52,8 @@ def test_deny_ends_on_the_callback_page(browser: Chrome, daemon: Daemon, sandbox
     press(browser, "Deny")
 
     take_pictures(browser, tmp_path)
-    assert read_heading(browser) == "Access denied"
-    assert "You can close this tab and go back to your terminal." in read_text(browser)
+    assert read_heading(browser) == "Access to jira denied"
+    assert "Go back to your terminal" in read_text(browser)
     assert ask(daemon, dance)["state"] == "refused"
     assert daemon.request("GET", f"/links/{link}").json["token"]["state"] == "none"
     assert sign(daemon, sandbox, "jira").code == "dance_needed"
@@ -77,7 +78,7 @@ def test_reload_after_the_end_finds_nobody(browser: Chrome, daemon: Daemon, sand
     dance = begin(daemon, daemon.link(sandbox, "jira"))
     log_in(browser, dance["authorize_url"])
     press(browser, "Allow")
-    assert read_heading(browser) == "Access granted"
+    assert read_heading(browser) == "Signed in to jira"
 
     callback = browser.current_url
     wait_for(lambda: is_refused(browser, callback), lambda: f"the listener still answers: {read_text(browser)}")
@@ -97,7 +98,7 @@ def test_answer_of_another_dance_changes_nothing(browser: Chrome, daemon: Daemon
     assert ask(daemon, bamboo, wait_s=0)["state"] == "waiting"
     log_in(browser, bamboo["authorize_url"])
     press(browser, "Allow")
-    assert read_heading(browser) == "Access granted"
+    assert read_heading(browser) == "Signed in to bamboo"
     assert f"oauth_token={token}&" in browser.current_url
     assert ask(daemon, bamboo)["state"] == "granted"
 
@@ -111,7 +112,7 @@ def test_forged_verifier_gives_no_token(browser: Chrome, daemon: Daemon, sandbox
 
     browser.get(f"{callback}?oauth_token={token}&oauth_verifier=abc123")
 
-    assert read_heading(browser) == "Sign-in failed"
+    assert read_heading(browser) == "Sign-in to jira failed"
     assert "abc123" not in read_text(browser)
     assert ask(daemon, dance)["state"] == "failed"
     assert daemon.request("GET", f"/links/{link}").json["token"]["state"] == "none"

@@ -143,7 +143,7 @@ def test_the_daemon_does_its_whole_job_in_confinement(confined: Daemon, sandbox:
     begun = confined.request("POST", "/dance", {"link": name, "callback": "loopback"})
     assert begun.status == 201, begun.text
     with build_opener(ProxyHandler({})).open(sandbox.approve("jira", begun.json["authorize_url"]), timeout=DEADLINE_S) as page:
-        assert "Access granted" in page.read().decode()
+        assert f"Signed in to {name}" in page.read().decode()
     wait_for(lambda: confined.request("GET", f"/dance/{begun.json['id']}").json["state"] == "granted")
 
     checked = confined.request("POST", "/links/jira/check")

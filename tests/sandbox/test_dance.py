@@ -1,5 +1,8 @@
 """The three legs: request token, the user's decision, access token and its renewal."""
 
+import base64
+import hashlib
+import re
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
@@ -137,7 +140,7 @@ def test_deny_without_a_callback_shows_a_page(jira: Consumer, alice: Browser) ->
 
     reply = decide(alice, url, deny="Deny")
 
-    assert heading(reply.text) == "Access refused"
+    assert heading(reply.text) == "Access denied"
     assert "oauth_verifier" not in reply.text
     assert jira.swap(token, "x").problem == "permission_denied"
     assert jira.provider.approve("jira", authorize_url(jira)[0], deny=True) == "denied"
@@ -152,8 +155,19 @@ def test_page_asks_in_the_consumers_name(jira: Consumer, alice: Browser) -> None
     assert heading(reply.text) == "Allow Test consumer?"
     assert "<strong>alice</strong>" in reply.text
     assert CALLBACK in reply.text
-    assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert "src=" not in reply.text
+
+
+def test_policy_lets_nothing_in_but_the_style_and_the_icon(jira: Consumer) -> None:
+    """The hash (CSP level 3, section 8.4) is that of the page's one style element, to the byte; no script, no frame around it."""
+    reply = Browser(jira.base).get("/")
+
+    (style,) = re.findall(r"<style>(.*?)</style>", reply.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert reply.headers["Content-Security-Policy"] == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+    )
+    assert " style=" not in reply.text
 
 
 def test_names_are_escaped_on_the_page(jira: Consumer, alice: Browser) -> None:

@@ -315,6 +315,35 @@ def test_page_refuses_bad_fields(provider: Sandbox) -> None:
     assert send("GET", provider.base_url("jira") + PAT, headers=basic("alice")).json == []
 
 
+def test_page_shows_again_what_it_refused(provider: Sandbox) -> None:
+    """Name and days stand in the form again, as text; after a success it is empty."""
+    browser = Browser(provider.base_url("jira"))
+    browser.log_in("alice")
+    fields = {"atl_token": browser.xsrf_token(), "name": 'My "<laptop>"', "days": "9999"}
+
+    refused = browser.post(PAGES["jira"], fields).text
+    browser.post(PAGES["jira"], {**fields, "days": "9"})
+    after = browser.get(PAGES["jira"]).text
+
+    assert 'name="name" value="My &quot;&lt;laptop&gt;&quot;"' in refused
+    assert 'name="days" value="9999"' in refused
+    assert 'name="name" value=""' in after
+    assert 'name="days" value="90"' in after
+
+
+@pytest.mark.parametrize(
+    ("product", "title"),
+    [("jira", "Personal access tokens"), ("bitbucket", "HTTP access tokens")],
+)
+def test_page_is_called_as_the_product_calls_it(provider: Sandbox, product: str, title: str) -> None:
+    """On the page, and in the link to it."""
+    browser = Browser(provider.base_url(product))
+    browser.log_in("alice", LOGIN[product])
+
+    assert heading(browser.get(PAGES[product]).text) == title
+    assert f">{title}</a>" in browser.get("/").text
+
+
 def test_page_gives_the_permissions_that_are_ticked(provider: Sandbox) -> None:
     """The most modest one of itself; none is refused."""
     browser = Browser(provider.base_url("bitbucket"))

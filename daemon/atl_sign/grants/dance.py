@@ -115,7 +115,7 @@ class Dance:
     def _open_listener(self) -> str:
         from atl_sign.grants.loopback import CallbackListener
 
-        listener = CallbackListener(self._receive)
+        listener = CallbackListener(self._receive, self._failed_page("atl-sign could not finish the sign-in."))
         with self._lock:
             if isinstance(self._state, Waiting):
                 self._listener = listener  # from here on the dance's end closes it
@@ -240,20 +240,32 @@ class Dance:
             granted = self.finish(Secret(verifier))
         except DanceRefusedError as exc:
             if isinstance(self.state, Refused):
-                return CallbackPage("Access denied", f"You denied access for {name}. Nothing was changed.", is_good=False)
-            return CallbackPage("This sign-in is already over", f"Nothing was changed: {exc.message}.", is_good=False)
+                message = "You denied access. Nothing has changed.\nIf that was a mistake, sign in again."
+                return CallbackPage(f"Access to {name} denied", message, is_good=False, command=self._again)
+            message = f"Nothing has changed: {exc.message}."
+            return CallbackPage("This sign-in is already over", message, is_good=False, command=exc.hint or self._again)
         except DanceExpiredError:
-            return CallbackPage("This sign-in has expired", f"To begin again: atl-sign dance {name}", is_good=False)
+            message = "The time to press Allow is over. Nothing has changed."
+            return CallbackPage(f"Sign-in to {name} has expired", message, is_good=False, command=self._again)
         except DaemonError as exc:
             # The browser comes here once, so what would let a typed code wait for another try ends this dance.
             self._end(Failed(exc))
-            return CallbackPage("Sign-in failed", f"{exc.message}." + (f"\n{exc.hint}" if exc.hint else ""), is_good=False)
+            return self._failed_page(f"{exc.message}." + (f"\n{exc.hint}" if exc.hint else ""))
         except Exception:
             # The verifier may be spent and nobody comes here again: without this the dance would wait until its time is over.
-            self._end(Failed(InternalError("the dance failed", f"begin again: atl-sign dance {name}")))
+            self._end(Failed(InternalError("the dance failed", f"begin again: {self._again}")))
             raise
-        who = f"as {granted.user} " if granted.user else ""
-        return CallbackPage("Access granted", f"atl-sign may now sign requests {who}for {name} ({self.link.url}).", is_good=True)
+        who = f" as {granted.user}" if granted.user else ""
+        return CallbackPage(f"Signed in to {name}", f"atl-sign can now sign requests to {self.link.url}{who}.", is_good=True)
+
+    def _failed_page(self, message: str) -> "CallbackPage":
+        from atl_sign.grants.loopback import CallbackPage
+
+        return CallbackPage(f"Sign-in to {self.link.name} failed", message, is_good=False, command=self._again)
+
+    @property
+    def _again(self) -> str:
+        return f"atl-sign dance {self.link.name}"
 
     def _is_ours(self, token: str) -> bool:
         key = self._consent.key if self._consent is not None else None
@@ -261,7 +273,7 @@ class Dance:
 
     def _raise_if_over(self) -> None:
         state = self.state
-        again = f"atl-sign dance {self.link.name}"
+        again = self._again
         if isinstance(state, Refused):
             raise DanceRefusedError(f"the user refused access on link {self.link.name}", again)
         if isinstance(state, Cancelled):

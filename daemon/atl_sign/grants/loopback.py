@@ -32,26 +32,29 @@ HEAD_BYTES_MAX = 16_384  # the request line with its token has 200 bytes; cookie
 _POLL_S = 0.5
 _log = logging.getLogger("atl_sign")
 
+_WAITING = "The sign-in is still waiting."
 _UNREADABLE = CallbackPage(
-    "This request cannot be read", "atl-sign does not understand what was sent. The sign-in is still waiting.", is_good=False
+    "atl-sign cannot read this request", f"The browser sent something unexpected. {_WAITING}", is_good=False
 )
 _NOTHING_HERE = CallbackPage(
-    "Nothing is at this address", "Only the product's own response is accepted here. The sign-in is still waiting.", is_good=False
+    "Nothing is at this address", f"Only the product can send a browser here, with its response. {_WAITING}", is_good=False
 )
 _NO_ANSWER = CallbackPage(
     "This response is incomplete",
-    "A product's response has one oauth_token and one oauth_verifier; this address has not. The sign-in is still waiting.",
+    f"The address must contain one oauth_token and one oauth_verifier. {_WAITING}\nOpen the address that your terminal shows.",
     is_good=False,
 )
 _OTHER_DANCE = CallbackPage(
     "This response belongs to a different sign-in",
-    "The sign-in that was begun last is still waiting. Open the address that your terminal shows.",
+    "The sign-in that you started last is still waiting.\nOpen the address that your terminal shows.",
     is_good=False,
 )
 _OVER = CallbackPage(
-    "This sign-in is already over", "A response to it has come before. Your terminal shows how it ended.", is_good=False
+    "This sign-in is already over",
+    "atl-sign has already received the response. Your terminal shows the result.",
+    is_good=False,
+    command="atl-sign status",
 )
-_FAILED = CallbackPage("Sign-in failed", "atl-sign could not finish the sign-in. Begin again in your terminal.", is_good=False)
 
 
 class WrongTokenError(Exception):
@@ -91,7 +94,7 @@ class _Head:
 class CallbackListener:
     """A listener for one dance's answer."""
 
-    def __init__(self, receive: Callable[[str, str], CallbackPage]) -> None:
+    def __init__(self, receive: Callable[[str, str], CallbackPage], failed: CallbackPage) -> None:
         """
         Prepare a listener; `open` starts it.
 
@@ -99,9 +102,11 @@ class CallbackListener:
             receive: takes the oauth_token and the oauth_verifier that came, and returns the page to show. It runs in one of the
                 listener's threads, one call at a time, and may take as long as it needs: the browser waits. When it has returned
                 (or failed), nothing is received any more. It raises WrongTokenError when the token is not the one sent out.
+            failed: the page to show when *receive* raises anything else.
         """
         self.url = ""  # where the provider shall send the browser; known once the listener is open
         self._receive = receive
+        self._failed = failed
         self._host = b""
         self._path = b""
         self._turn = threading.Lock()  # around `receive` and what follows from it: a second browser waits here
@@ -220,7 +225,7 @@ class CallbackListener:
                 # The verifier may be spent, so this was the one use. The error's text could hold it: only the kind is logged.
                 self._is_over = True
                 _log.error("a dance's answer met an unforeseen %s", type(exc).__name__)
-                return HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED
+                return HTTPStatus.INTERNAL_SERVER_ERROR, self._failed
             self._is_over = True
         return HTTPStatus.OK, page
 

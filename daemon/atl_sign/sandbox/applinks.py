@@ -7,7 +7,7 @@ from html import escape
 from atl_sign.sandbox.call import Call, RefusalError, text_field
 from atl_sign.sandbox.keys import parse_public_key
 from atl_sign.sandbox.oauth import is_valid_callback
-from atl_sign.sandbox.pages import make_alert, make_button, make_card, make_field, make_form
+from atl_sign.sandbox.pages import make_alert, make_button, make_card, make_field, make_form, make_link, make_status
 from atl_sign.sandbox.people import check_xsrf_token, frame, refuse_form, send_to_login, user_name, xsrf_fields
 from atl_sign.sandbox.state import ApplicationLink, Consumer
 from atl_sign.sandbox.wire import Answer, make_json, make_text
@@ -17,7 +17,7 @@ PAGE_PATH = "/plugins/servlet/applinks/listApplicationLinks"
 
 def show_links(call: Call) -> Answer:
     """Show the application links and the form for a new one, to an administrator."""
-    return _refuse(call) or _links_page(call, {}, "")
+    return _refuse(call) or _links_page(call, {})
 
 
 def change_links(call: Call) -> Answer:
@@ -31,13 +31,13 @@ def change_links(call: Call) -> Answer:
     if delete is not None:
         if delete in call.state.links:
             call.state.remove_link(delete)
-        return _links_page(call, {}, "")
+        return _links_page(call, {}, done="The link was deleted.")
     fields = {name: call.request.parameter(name) or "" for name in ("key", "consumerName", "publicKey", "callback")}
     try:
         _add_by_form(call, fields)
     except ValueError as exc:
-        return _links_page(call, fields, str(exc))
-    return _links_page(call, {}, "")
+        return _links_page(call, fields, alert=str(exc))
+    return _links_page(call, {}, done="The link was created.")
 
 
 def create_link(call: Call) -> Answer:
@@ -118,9 +118,11 @@ def _refuse(call: Call) -> Answer | None:
     if call.session is None:
         return send_to_login(call)
     if call.user is None or not call.user.is_admin:
-        return frame(call).make(
-            "Not for you", "<p>Only administrators see application links.</p>", user=user_name(call), status=403
+        content = (
+            "<p>Only administrators can see application links. "
+            f"Log out on the {make_link(call.local('/'), 'start page')}, then log in as <code>admin</code>.</p>"
         )
+        return frame(call).make("For administrators only", content, user=user_name(call), status=403)
     return None
 
 
@@ -142,20 +144,25 @@ def _add_by_form(call: Call, fields: Mapping[str, str]) -> None:
         raise
 
 
-def _links_page(call: Call, fields: Mapping[str, str], alert: str) -> Answer:
+def _links_page(call: Call, fields: Mapping[str, str], *, alert: str = "", done: str = "") -> Answer:
     cards = "".join(_link_card(call, link) for link in call.state.links.values())
-    inputs = make_field("Consumer key", "key", value=fields.get("key", ""), note="goes into oauth_consumer_key, letter by letter")
+    inputs = make_field(
+        "Consumer key", "key", value=fields.get("key", ""), note="Exactly as the consumer sends it", extra="autofocus"
+    )
     inputs += make_field(
-        "Consumer name", "consumerName", value=fields.get("consumerName", ""), note="what users see when they are asked"
+        "Consumer name", "consumerName", value=fields.get("consumerName", ""), note="Users see it when they are asked for consent"
     )
     inputs += (
-        "<label>Public key<small>X.509 SubjectPublicKeyInfo in PEM, or a certificate in PEM</small>"
+        "<label>Public key<small>A public key or a certificate, in PEM</small>"
         f'<textarea name="publicKey" rows="8" spellcheck="false">{escape(fields.get("publicKey", ""))}</textarea></label>'
     )
-    inputs += make_field("Consumer callback URL", "callback", value=fields.get("callback", ""), note="optional: best left blank")
+    inputs += make_field(
+        "Consumer callback URL", "callback", value=fields.get("callback", ""), note="Optional; leave it blank for atl-sign"
+    )
     form = make_form(call.local(PAGE_PATH), inputs, make_button("Create incoming link", is_main=True), xsrf_fields(call))
-    content = f"{make_alert(alert)}{cards or '<p>There are none yet.</p>'}<h2>New incoming link (OAuth 1.0a)</h2>{form}"
-    return frame(call).make("Application links", content, user=user_name(call), status=400 if alert else 200)
+    new = f"{make_alert(alert)}{make_status(done)}<h2>New incoming link (OAuth 1.0a)</h2>{form}"
+    links = f"<h2>Links</h2>{cards or '<p>There are none yet.</p>'}"
+    return frame(call).make("Application links", new, links, user=user_name(call), status=400 if alert else 200)
 
 
 def _link_card(call: Call, link: ApplicationLink) -> str:

@@ -78,6 +78,7 @@ def _describe(call: Call, token: PersonalToken) -> dict[str, Any]:
 
 
 BITBUCKET_TOKENS = TokenKind(
+    title="HTTP access tokens",
     since=(5, 5),
     page_path="/plugins/servlet/access-tokens/manage",
     routes=make_routes(

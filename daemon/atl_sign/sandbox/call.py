@@ -47,6 +47,7 @@ class TokenKind:
     page_path: str
     routes: tuple[Route, ...]
     permissions: tuple[str, ...] = ()  # what a token may be made for, the usual first; empty: always what its user may do
+    title: str = "Personal access tokens"  # what the product calls them
     prefix: str = ""
     is_password: bool = False  # whether a token also works as its owner's password
     needs_permissions: bool = True  # whether a token cannot do without permissions where there are some

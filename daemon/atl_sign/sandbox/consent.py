@@ -5,7 +5,7 @@ from html import escape
 
 from atl_sign.sandbox.call import Call
 from atl_sign.sandbox.oauth import is_valid_callback
-from atl_sign.sandbox.pages import make_button, make_card, make_form
+from atl_sign.sandbox.pages import make_button, make_card, make_copy, make_form, make_link, make_status
 from atl_sign.sandbox.people import check_xsrf_token, frame, refuse_form, send_to_login, user_name, xsrf_fields
 from atl_sign.sandbox.problems import OAuthProblemError
 from atl_sign.sandbox.problems import escape as percent_encode
@@ -13,10 +13,13 @@ from atl_sign.sandbox.state import AccessToken, RequestToken, make_random
 from atl_sign.sandbox.wire import Answer, make_redirect
 
 _WORDS = {
-    "token_rejected": "This request token is not known here. Begin again in the application that sent you.",
-    "token_used": "This request was decided already. Begin again in the application that sent you.",
-    "token_expired": "This request is too old. Begin again in the application that sent you.",
+    "token_rejected": "This request token is unknown.",
+    "token_used": "This request has already been allowed or denied.",
+    "token_expired": "This request has expired.",
 }
+_GRANTS_PATH = "/plugins/servlet/oauth/users/access-tokens"
+_GO_BACK = "Go back to the application that asked, for example in your terminal."
+_UNDECIDED = "<p>The form was sent without a decision. Go back to the page before and press Allow or Deny.</p>"
 
 
 def show_consent(call: Call) -> Answer:
@@ -33,13 +36,13 @@ def show_consent(call: Call) -> Answer:
     who = escape(user_name(call) or "")
     content = (
         f"<p><strong>{escape(consumer.name)}</strong> asks for access to {product} as you, <strong>{who}</strong>. "
-        f"It could then read and change everything there that you can read and change.</p>"
-        f"<p>Consumer key: <code>{escape(consumer.key)}</code><br>Afterwards: {_describe_way_back(token)}</p>"
+        "If you allow it, it can read and change everything in this product that you can.</p>"
+        f"<p>Consumer key: <code>{escape(consumer.key)}</code><br>Afterwards {_describe_way_back(token)}.</p>"
     )
     hidden = {"oauth_token": token.key, **xsrf_fields(call)}
     if token.callback is None and call.request.parameter("oauth_callback") is not None:
         hidden["oauth_callback"] = call.request.parameter("oauth_callback") or ""
-    buttons = make_button("Allow", "approve", is_main=True) + make_button("Deny", "deny")
+    buttons = make_button("Allow", "approve", is_main=True, has_focus=True) + make_button("Deny", "deny")
     form = make_form(call.local("/plugins/servlet/oauth/authorize"), "", buttons, hidden)
     return frame(call).make(f"Allow {consumer.name}?", content + form, user=user_name(call))
 
@@ -56,7 +59,7 @@ def decide(call: Call) -> Answer:
         return _problem_page(call, exc)
     is_approved = call.request.parameter("approve") is not None
     if not is_approved and call.request.parameter("deny") is None:
-        return frame(call).make("Neither Allow nor Deny", "<p>The form lacks both buttons.</p>", user=call.user.name, status=400)
+        return frame(call).make("Neither Allow nor Deny", _UNDECIDED, user=call.user.name, status=400)
     token.decision = "approved" if is_approved else "denied"
     token.user = call.user.name
     token.verifier = make_random(6) if is_approved else ""
@@ -71,17 +74,24 @@ def show_grants(call: Call) -> Answer:
 def revoke_grant(call: Call) -> Answer:
     """Delete one of the user's access tokens; an unknown one is fine."""
     if call.session is None or call.user is None:
-        return frame(call).make("Log in first", "<p>Only a logged-in user revokes tokens.</p>", status=401)
+        login = make_link(call.local(call.site.product.login_path), "Log in", is_main=True)
+        return frame(call).make("Log in first", f"<p>Only a logged-in user can revoke a token.</p>{login}", status=401)
     if not check_xsrf_token(call):
         return refuse_form(call)
     key = call.request.parameter("token")
     if not key:
-        return frame(call).make("No token", "<p>The form names no token.</p>", user=call.user.name, status=400)
+        content = f"<p>The form does not name a token. {_revoke_there(call)}</p>"
+        return frame(call).make("No token", content, user=call.user.name, status=400)
     token = call.state.access_tokens.get(key)
     if token is not None and token.user != call.user.name:
-        return frame(call).make("Not your token", "<p>Only its owner revokes a token.</p>", user=call.user.name, status=401)
+        content = f"<p>Only its owner can revoke a token. {_revoke_there(call)}</p>"
+        return frame(call).make("Not your token", content, user=call.user.name, status=401)
     call.state.access_tokens.pop(key, None)
-    return _grants_page(call, "The access was taken back.")
+    return _grants_page(call, "The access was revoked.")
+
+
+def _revoke_there(call: Call) -> str:
+    return f"Open {make_link(call.local(_GRANTS_PATH), 'your access tokens')} and press Revoke there."
 
 
 def _find_open_token(call: Call) -> RequestToken:
@@ -107,33 +117,36 @@ def _lead_back(call: Call, token: RequestToken) -> Answer:
         query = "&".join(f"{name}={percent_encode(value)}" for name, value in fields.items())
         return make_redirect(f"{callback}{'&' if '?' in callback else '?'}{query}")
     if token.decision == "denied":
-        return frame(call).make("Access refused", "<p>You have refused access. You can close this tab.</p>", user=token.user)
+        return frame(call).make("Access denied", f"<p>You denied access. {_GO_BACK}</p>", user=token.user)
     if token.callback is None:
-        return frame(call).make("Access allowed", "<p>You have allowed access. Go back to the application.</p>", user=token.user)
+        return frame(call).make("Access allowed", f"<p>You allowed access. {_GO_BACK}</p>", user=token.user)
     content = (
-        "<p>You have allowed access. Type this code into the application that asked:</p>"
-        f'<p><code class="big" id="oauth_verifier">{token.verifier}</code></p>'
+        f"<p>You allowed access. {_GO_BACK}</p>"
+        f"{make_copy('The application asks for this code:', 'oauth_verifier', token.verifier)}"
     )
     return frame(call).make("Access allowed", content, user=token.user)
 
 
 def _describe_way_back(token: RequestToken) -> str:
     if token.callback == "oob":
-        return "you get a code to copy"
-    return f"your browser is sent to <code>{escape(token.callback)}</code>" if token.callback else "you go back by yourself"
+        return "this page shows a code to copy"
+    return f"your browser opens <code>{escape(token.callback)}</code>" if token.callback else "you go back yourself"
 
 
 def _problem_page(call: Call, error: OAuthProblemError) -> Answer:
     call.verdict = error.problem
-    content = f"<p>{_WORDS[error.problem]}</p><p>oauth_problem: <code>{error.problem}</code></p>"
+    content = (
+        f"<p>{_WORDS[error.problem]} Start again in the application that sent you here.</p>"
+        f"<p>oauth_problem: <code>{error.problem}</code></p>"
+        f"{make_copy('If that was atl-sign, list your links in your terminal:', 'command', 'atl-sign status')}"
+    )
     return frame(call).make("This request cannot be allowed", content, user=user_name(call), status=error.status)
 
 
 def _grants_page(call: Call, done: str) -> Answer:
     grants = [token for token in call.state.access_tokens.values() if call.user is not None and token.user == call.user.name]
     cards = "".join(_grant_card(call, token) for token in grants)
-    status = f'<p role="status"><strong>{done}</strong></p>' if done else ""
-    content = f"{status}<p>These applications may act for you here.</p>{cards or '<p>There are none.</p>'}"
+    content = f"{make_status(done)}<p>These applications can act as you here.</p>{cards or '<p>There are none.</p>'}"
     return frame(call).make("OAuth access tokens", content, user=user_name(call))
 
 
@@ -141,8 +154,7 @@ def _grant_card(call: Call, token: AccessToken) -> str:
     consumer = call.state.find_consumer(token.consumer_key)
     name = consumer.name if consumer is not None else token.consumer_key
     dates = f"allowed {_date(token.created_at)}, ends {_date(token.expires_at)}"
-    action = call.local("/plugins/servlet/oauth/users/access-tokens")
-    form = make_form(action, "", make_button("Revoke"), {"token": token.key, **xsrf_fields(call)})
+    form = make_form(call.local(_GRANTS_PATH), "", make_button("Revoke"), {"token": token.key, **xsrf_fields(call)})
     return make_card(name, (f"consumer key {token.consumer_key}", dates), form)
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from atl_sign.sandbox.access import SESSION_COOKIE, find_session
 from atl_sign.sandbox.call import Call
-from atl_sign.sandbox.pages import PageFrame, make_alert, make_button, make_field, make_form
+from atl_sign.sandbox.pages import PageFrame, make_alert, make_button, make_field, make_form, make_link
 from atl_sign.sandbox.wire import Answer, make_redirect
 
 # Inside this product: begins with one slash, and holds nothing that makes a browser leave the host.
@@ -40,9 +40,11 @@ def xsrf_fields(call: Call) -> dict[str, str]:
 
 def refuse_form(call: Call) -> Answer:
     """Return the page for a form without its XSRF token."""
-    return frame(call).make(
-        "XSRF security token missing", "<p>The form was not sent from its own page.</p>", user=user_name(call), status=403
+    content = (
+        "<p>This form was not sent from its own page, or you have logged in again since. "
+        f"Open the page again and send the form from there.</p><p>{make_link(call.local('/'), 'Start page')}</p>"
     )
+    return frame(call).make("XSRF security token missing", content, user=user_name(call), status=403)
 
 
 def show_login(call: Call) -> Answer:
@@ -73,24 +75,30 @@ def show_front_page(call: Call) -> Answer:
     entries = []
     if call.site.product.has_oauth:
         entries = [
-            ("/plugins/servlet/oauth/users/access-tokens", "Applications that may act for you (OAuth access tokens)"),
+            ("/plugins/servlet/oauth/users/access-tokens", "Applications that can act as you (OAuth access tokens)"),
             ("/plugins/servlet/applinks/listApplicationLinks", "Application links (administrators)"),
         ]
     if call.site.product.has_tokens:
-        entries.insert(1, (call.site.product.tokens.page_path, "Your personal access tokens"))
-    if call.user is None:
-        entries.insert(0, (call.site.product.login_path, "Log in"))
-    links = "".join(f'<li><a href="{escape(call.local(path))}">{escape(text)}</a></li>' for path, text in entries)
-    leave = make_form(call.local("/logout"), "", make_button("Log out"), xsrf_fields(call)) if call.session is not None else ""
-    content = f"<p>Base URL: <code>{escape(call.site.base_url)}</code></p><ul>{links}</ul>{leave}"
+        entries.insert(1, (call.site.product.tokens.page_path, call.site.product.tokens.title))
+    links = "".join(f"<li>{make_link(call.local(path), text)}</li>" for path, text in entries)
     product = call.site.product
-    return frame(call).make(f"{product.title} {product.version}", content, user=user_name(call))
+    content = f"<p>{product.title} {product.version} at <code>{escape(call.site.base_url)}</code></p><ul>{links}</ul>"
+    if call.session is not None:
+        content += make_form(call.local("/logout"), "", make_button("Log out"), xsrf_fields(call))
+    elif call.user is None:
+        content += make_link(call.local(product.login_path), "Log in", is_main=True)
+    return frame(call).make("Start page", content, user=user_name(call))
 
 
 def _login_page(call: Call, alert: str) -> Answer:
-    fields = make_field("User name", "os_username", extra='autocomplete="username" autofocus required')
-    fields += make_field("Password", "os_password", kind="password", extra='autocomplete="current-password" required')
-    hint = "<p>Users are <code>alice</code>, <code>bob</code> and <code>admin</code>; each password is the name.</p>"
+    name = call.request.parameter("os_username") or ""
+    focus = [" autofocus", ""] if not name else ["", " autofocus"]
+    has_addresses = any("@" in user for user in call.state.users)
+    label, part = ("Email address", "the part before the @") if has_addresses else ("User name", "the user name")
+    fields = make_field(label, "os_username", value=name, extra=f'autocomplete="username" required{focus[0]}')
+    fields += make_field("Password", "os_password", kind="password", extra=f'autocomplete="current-password" required{focus[1]}')
+    users = ", ".join(f"<code>{escape(user)}</code>" for user in call.state.users)
+    hint = f"<p>Users of this sandbox: {users}. The password is {part}.</p>"
     form = make_form(
         call.local(call.site.product.login_path),
         fields,

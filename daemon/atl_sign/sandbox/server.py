@@ -19,6 +19,7 @@ from atl_sign.sandbox.git_backend import GitRefusalError, Repositories, run_back
 from atl_sign.sandbox.jira import JIRA
 from atl_sign.sandbox.keys import parse_public_key
 from atl_sign.sandbox.listener import ServedPort, StreamingHandler
+from atl_sign.sandbox.pages import BAD_PATH_PAGE
 from atl_sign.sandbox.parameters import is_bad_path
 from atl_sign.sandbox.person import Person
 from atl_sign.sandbox.problems import RefusalForm
@@ -217,7 +218,7 @@ class Sandbox:
             if is_bad_path(request.path):
                 name = site.product.type_id if site is not None else None
                 self.state.add(Received(name, request.method, request.target, "bad path", None, 400))
-                return make_text("<!doctype html><title>HTTP Status 400: Bad Request</title>", 400, "text/html")
+                return BAD_PATH_PAGE
             if site is None:
                 self.state.add(Received(None, request.method, request.target, "anonymous", None, 404))
                 there = "".join(f"{self.base_url(name)}/\n" for name in self.state.sites)

@@ -160,8 +160,8 @@ def test_a_browser_that_comes_back_ends_granted(jira: Sandbox, dances: Dances, k
 
     assert address.startswith("http://127.0.0.1:")
     assert status == 200
-    assert "Access granted" in page
-    assert "sign requests as alice for tools" in page
+    assert "<h1>Signed in to tools</h1>" in page
+    assert f"atl-sign can now sign requests to {jira.base_url('jira')} as alice." in page
     assert dance.state == Granted("alice")
     wait_for(lambda: not is_listening(address))
 
@@ -191,7 +191,7 @@ def test_a_user_that_is_not_known_is_none(dances: Dances) -> None:
         page = dance._receive("canary-request", "code")
 
     assert page.is_good
-    assert page.message == f"atl-sign may now sign requests for tools ({server.url})."
+    assert page.message == f"atl-sign can now sign requests to {server.url}."
     assert dance.state == Granted(None)
 
 
@@ -223,8 +223,9 @@ def test_denied_in_the_browser_ends_refused(jira: Sandbox, dances: Dances, kept:
 
     assert parse_qs(urlsplit(address).query)["oauth_verifier"] == ["denied"]
     assert status == 200
-    assert "Access denied" in page
-    assert "Nothing was changed" in page
+    assert "<h1>Access to tools denied</h1>" in page
+    assert "Nothing has changed" in page
+    assert ">atl-sign dance tools</textarea>" in page
     assert isinstance(dance.state, Refused)
     assert not kept.tokens
 
@@ -256,7 +257,8 @@ def test_a_dance_that_takes_too_long_ends_expired(jira: Sandbox, kept: Kept) -> 
     assert error.hint == "atl-sign dance tools"
     assert not kept.tokens
     page = dance._receive("any", code)  # a browser that was in the door
-    assert page.title == "This sign-in has expired"
+    assert page.title == "Sign-in to tools has expired"
+    assert page.command == "atl-sign dance tools"
     assert not page.is_good
 
 
@@ -345,7 +347,8 @@ def test_a_provider_that_is_down_ends_a_browsers_dance(jira: Sandbox, dances: Da
     status, page = visit(address)
 
     assert status == 200
-    assert "Sign-in failed" in page
+    assert "<h1>Sign-in to tools failed</h1>" in page
+    assert ">atl-sign dance tools</textarea>" in page
     assert "nobody takes the connection there" in page
     assert isinstance(dance.state, Failed)
     assert dance.state.word == "failed"
@@ -495,6 +498,7 @@ def test_a_cancelled_dance_takes_nothing_more(jira: Sandbox, dances: Dances, kep
         wait_for(lambda: not is_listening(answer))
         page = dance._receive("any", "abc123")
         assert page.title == "This sign-in is already over"
+        assert page.command == "atl-sign dance tools"
     assert not kept.tokens
 
 

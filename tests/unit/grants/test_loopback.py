@@ -25,7 +25,8 @@ from atl_sign.grants.loopback_page import render_page
 TOKEN = "canary-request-token"
 VERIFIER = "canary-verifier"
 QUERY = f"oauth_token={TOKEN}&oauth_verifier={VERIFIER}"
-GRANTED = CallbackPage("Access granted", "atl-sign may sign.", is_good=True)
+GRANTED = CallbackPage("Signed in to jira", "atl-sign can sign.", is_good=True)
+FAILED = CallbackPage("Sign-in to jira failed", "atl-sign failed.", is_good=False, command="atl-sign dance jira")
 DEADLINE_S = 10.0
 
 
@@ -45,7 +46,7 @@ class Dance:
         self.received: list[tuple[str, str]] = []
         self.error: Exception | None = None
         self.on_receive: Callable[[], object] = lambda: None
-        self.listener = CallbackListener(self.receive)
+        self.listener = CallbackListener(self.receive, FAILED)
 
     def receive(self, token: str, verifier: str) -> CallbackPage:
         if token != TOKEN:
@@ -148,9 +149,10 @@ def test_answer_reaches_the_dance(dance: Dance) -> None:
 
     assert dance.received == [(TOKEN, "a+b c")]
     assert answer.status == 200
-    assert "<h1>Access granted</h1>" in answer.text
-    assert "<p>atl-sign may sign.</p>" in answer.text
-    assert "You can close this tab and go back to your terminal." in answer.text
+    assert "<h1>Signed in to jira</h1>" in answer.text
+    assert "<p>atl-sign can sign.</p>" in answer.text
+    assert "Go back to your terminal." in answer.text
+    assert "You can close this tab." in answer.text
 
 
 def test_denial_reaches_the_dance_too(dance: Dance) -> None:
@@ -184,6 +186,7 @@ def test_second_use_is_gone(dance: Dance) -> None:
 
     assert (first.status, second.status) == (200, 410)
     assert "<h1>This sign-in is already over</h1>" in second.text
+    assert ">atl-sign status</textarea>" in second.text
     assert dance.received == [(TOKEN, VERIFIER)]
 
 
@@ -352,7 +355,8 @@ def test_unforeseen_error_shows_no_detail_and_spends_the_answer(dance: Dance, ca
         first, second = dance.call(), dance.call()
 
     assert (first.status, second.status) == (500, 410)
-    assert "<h1>Sign-in failed</h1>" in first.text
+    assert "<h1>Sign-in to jira failed</h1>" in first.text
+    assert ">atl-sign dance jira</textarea>" in first.text
     assert "RuntimeError" in caplog.text
     assert VERIFIER not in first.text + second.text + caplog.text
     assert TOKEN not in first.text + second.text + caplog.text
@@ -384,7 +388,7 @@ def test_no_port_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callback, "ADDRESS", "192.0.2.1")  # TEST-NET-1: no interface has it
 
     with pytest.raises(BadRequestError, match=r"cannot listen on 192\.0\.2\.1"):
-        CallbackListener(lambda *_: GRANTED).open()
+        CallbackListener(lambda *_: GRANTED, FAILED).open()
 
 
 def test_listener_is_on_the_loopback_alone(dance: Dance) -> None:
@@ -512,7 +516,7 @@ def test_closed_listener_frees_its_port(dance: Dance) -> None:
 
 def test_listener_that_never_opened_closes() -> None:
     """A dance that fails before it listens may close all the same."""
-    listener = CallbackListener(lambda *_: GRANTED)
+    listener = CallbackListener(lambda *_: GRANTED, FAILED)
 
     listener.close()
 
@@ -610,16 +614,38 @@ def test_page_escapes_what_it_shows() -> None:
     """A provider's words, which may come back in a message, stay words."""
     hostile = '</title></style><script>alert(1)</script><img src=x onerror="x">&amp;{style}\''
 
-    html = render_page(CallbackPage(hostile, hostile, is_good=False)).decode()
+    html = render_page(CallbackPage(hostile, hostile, is_good=False, command=f"{hostile}</textarea>")).decode()
 
     shown = (
         "&lt;/title&gt;&lt;/style&gt;&lt;script&gt;alert(1)&lt;/script&gt;&lt;img src=x onerror=&quot;x&quot;&gt;"
         "&amp;amp;{style}&#x27;"
     )
-    assert html.count(shown) == 3  # the tab's title, the heading, the message
+    assert html.count(shown) == 4  # the tab's title, the heading, the message, the command
+    assert html.count("</textarea>") == 1
     assert html.count(hostile[:8]) == 1  # the real </title> alone
     assert "<script" not in html
     assert "<img" not in html
+
+
+def test_page_tells_the_way_on_once() -> None:
+    """With a command the page shows it to copy, and not again among the words; without one it shows no field."""
+    command = "atl-sign dance jira"
+
+    failed = render_page(CallbackPage("t", f"it failed.\n{command}", is_good=False, command=command)).decode()
+    granted = render_page(GRANTED).decode()
+
+    assert failed.count(command) == failed.count(f'readonly autofocus spellcheck="false">{command}</textarea>') == 1
+    assert "<p>it failed.</p>" in failed
+    assert '<label for="command">Go back to your terminal and run:</label>' in failed
+    assert "<textarea" not in granted
+    assert '<p class="next">Go back to your terminal.</p>' in granted
+
+
+def test_unknown_callers_learn_no_name(dance: Dance) -> None:
+    """The pages for those who do not know the path show neither the link nor a command."""
+    pages = [dance.call("/nothing"), dance.call(headers={"Host": "evil.example"})]
+
+    assert all("jira" not in page.text and "<textarea" not in page.text for page in pages)
 
 
 def test_page_bears_any_text() -> None:
@@ -629,22 +655,26 @@ def test_page_bears_any_text() -> None:
 
 def test_good_and_bad_differ_by_more_than_colour() -> None:
     """The drawing beside the title differs, and the words are the caller's."""
-    drawings = [
-        re.findall(r'<path d="(.*?)"', render_page(CallbackPage("t", "m", is_good=is_good)).decode()) for is_good in (True, False)
-    ]
+    (good, bad) = (
+        re.findall(
+            r'<svg class="sign".*?<path d="(.*?)"', render_page(CallbackPage("t", "m", is_good=is_good)).decode(), re.DOTALL
+        )
+        for is_good in (True, False)
+    )
 
-    assert len(drawings[0]) == len(drawings[1]) == 1
-    assert drawings[0] != drawings[1]
+    assert len(good) == len(bad) == 1
+    assert good != bad
 
 
 def test_page_is_plain_html_that_loads_nothing() -> None:
-    """It names its language, adapts to the screen and the colour scheme, and has no address in it but the empty icon."""
+    """It names its language, adapts to the screen and the colour scheme, and has no address in it but the icon's own drawing."""
     html = render_page(GRANTED).decode()
 
     assert html.startswith("<!DOCTYPE html>")
     assert '<html lang="en">' in html
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in html
     assert "prefers-color-scheme: dark" in html
-    assert re.findall(r'(?:src|href)="(.*?)"', html) == ["data:,"]
+    (icon,) = re.findall(r'(?:src|href)="(.*?)"', html)
+    assert icon.startswith("data:image/svg+xml,%3Csvg")
     assert "url(" not in html
     assert "@import" not in html

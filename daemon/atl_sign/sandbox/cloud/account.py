@@ -26,6 +26,6 @@ ACCOUNT = Product(
     routes=(),
     make_data=lambda: None,
     make_error=make_error,
-    tokens=TokenKind(since=(), page_path=TOKEN_PAGE, routes=(), permissions=SCOPES, needs_permissions=False),
+    tokens=TokenKind(since=(), page_path=TOKEN_PAGE, routes=(), permissions=SCOPES, needs_permissions=False, title="API tokens"),
     has_oauth=False,
 )

@@ -19,6 +19,7 @@ from atl_sign.sandbox.cloud.site import answer_gateway, answer_site
 from atl_sign.sandbox.cloud.site_data import SiteData
 from atl_sign.sandbox.git_backend import GitRefusalError, Repositories, run_backend
 from atl_sign.sandbox.listener import ServedPort, StreamingHandler
+from atl_sign.sandbox.pages import BAD_PATH_PAGE
 from atl_sign.sandbox.parameters import is_bad_path
 from atl_sign.sandbox.person import Person
 from atl_sign.sandbox.received import Received, RequestLog
@@ -166,7 +167,7 @@ class Cloud:
         call = Call(site, request, decode_path(request.path))
         with self._lock:
             if is_bad_path(request.path):
-                call.verdict, found = "bad path", make_text("<!doctype html><title>Bad Request</title>", 400, "text/html")
+                call.verdict, found = "bad path", BAD_PATH_PAGE
             elif host == "account":
                 found, call = answer(site, request)
             else:
