@@ -211,7 +211,7 @@ def test_every_option_of_link_add_is_documented() -> None:
 
 
 # The pages that another change rewrites. To be emptied when the two are merged, and then to go.
-NOT_YET_REWRITTEN = frozenset(PAGES)
+NOT_YET_REWRITTEN = frozenset(PAGES) - {DOCS / name for name in ("ci.md", "faq.md", "from-curl.md", "security.md", "../SECURITY.md")}
 
 # Texts that the list below would find, and that are right: each is a part of a line.
 RIGHT_USES = frozenset(
