@@ -211,7 +211,9 @@ def test_every_option_of_link_add_is_documented() -> None:
 
 
 # The pages that another change rewrites. To be emptied when the two are merged, and then to go.
-NOT_YET_REWRITTEN = frozenset(PAGES)
+NOT_YET_REWRITTEN = frozenset(PAGES) - {
+    REPOSITORY / name for name in ("SECURITY.md", "docs/ci.md", "docs/faq.md", "docs/from-curl.md", "docs/security.md")
+}
 
 # Texts that the list below would find, and that are right: each is a part of a line.
 RIGHT_USES = frozenset(

@@ -36,6 +36,8 @@ BEHIND_PROXY = "http://wiki-backend.example.com:8090"
 
 _SETTINGS = re.compile(r"^\| setting \| option \| needed (.|\n)*?(?=\n\n)", re.M)
 _CONSOLE = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.M | re.S)
+# A block with a title is the file of that name, for the commands of its page.
+_TITLED = re.compile(r'^```\w+ title="([\w.-]+)"\n(.*?)^```$', re.M | re.S)
 _DANCE_ID = re.compile(r'^(?: *"id": "|id: )([\w-]+)', re.M)
 _AUTHORIZE_URL = re.compile(r'http://[^\s"]+/oauth/authorize\?oauth_token=[^\s"]+')
 # What differs from run to run; what is compared is that it is there.
@@ -119,6 +121,8 @@ def _run_stage(page: Path, sandbox: Sandbox) -> Iterator[Callable[[str], str]]:
 
     with Daemon(LOGNAME=USER) as daemon:
         SETUPS[page.name](daemon, sandbox)
+        for name, text in _TITLED.findall(page.read_text()):
+            (daemon.folder / name).write_text(text.replace(ORIGIN, real_origin))
 
         def run(command: str) -> str:
             nonlocal are_registered
@@ -130,6 +134,7 @@ def _run_stage(page: Path, sandbox: Sandbox) -> Iterator[Callable[[str], str]]:
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", command.replace(ORIGIN, real_origin)],
                 env={**daemon.environment, **variables, "SOCK": str(daemon.socket)},
+                cwd=daemon.folder,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -185,12 +190,33 @@ def _set_up_doctor(daemon: Daemon, sandbox: Sandbox) -> None:
     daemon.link(sandbox, "jira", consumer_key="ann-desk")
 
 
+def _set_up_ci(daemon: Daemon, sandbox: Sandbox) -> None:
+    """A job without a daemon of its own so far, and the secret that the CI hands over."""
+    daemon.environment["PATH"] = f"{REPOSITORY}/clients/bash:" + daemon.environment["PATH"]
+    daemon.environment["JIRA_TOKEN"] = sandbox.make_token("jira").secret
+    del daemon.environment["ATL_SIGN_AUTOSTART"]
+
+
+def _set_up_from_curl(daemon: Daemon, sandbox: Sandbox) -> None:
+    """Two links that sign, the checkout's command, and the password and token of the script as it was before."""
+    daemon.environment["PATH"] = f"{REPOSITORY}/clients/bash:" + daemon.environment["PATH"]
+    for product in ("bamboo", "jira"):
+        daemon.dance(sandbox, product)
+    (daemon.folder / ".netrc").write_text("machine 127.0.0.1 login alice password alice\n")
+    (daemon.folder / ".bamboo-password").write_text("alice\n")
+    token = sandbox.make_token("jira")
+    (daemon.folder / ".jira-token").write_text(token.secret)
+    daemon.environment["TOKEN"] = token.secret
+
+
 SETUPS: dict[str, Callable[[Daemon, Sandbox], None]] = {
     "api.md": _set_up_nothing,
+    "ci.md": _set_up_ci,
     "commands.md": _set_up_commands,
     "configuration.md": _set_up_configuration,
     "doctor.md": _set_up_doctor,
     "errors.md": _set_up_errors,
+    "from-curl.md": _set_up_from_curl,
 }
 
 
