@@ -211,7 +211,25 @@ def test_every_option_of_link_add_is_documented() -> None:
 
 
 # The pages that another change rewrites. To be emptied when the two are merged, and then to go.
-NOT_YET_REWRITTEN = frozenset(PAGES)
+NOT_YET_REWRITTEN = frozenset(
+    {
+        REPOSITORY / "CHANGELOG.md",
+        REPOSITORY / "CONTRIBUTING.md",
+        REPOSITORY / "README.md",
+        REPOSITORY / "SECURITY.md",
+        *(DOCS / "decisions").glob("*.md"),
+        DOCS / "api.md",
+        DOCS / "demo.md",
+        DOCS / "development.md",
+        DOCS / "errors.md",
+        DOCS / "glossary.md",
+        DOCS / "performance.md",
+        DOCS / "reliability.md",
+        DOCS / "sandbox.md",
+        DOCS / "security.md",
+        DOCS / "store-file.md",
+    }
+)
 
 # Texts that the list below would find, and that are right: each is a part of a line.
 RIGHT_USES = frozenset(
@@ -220,6 +238,8 @@ RIGHT_USES = frozenset(
         "sign_alone.py",  # a file's name
         "`alone`",  # pytest's mark and a method
         "GuardedFile.alone",
+        "What was signed for whom",  # headings that other pages link to
+        "What a header with a token means",
     }
 )
 
