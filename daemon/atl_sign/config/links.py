@@ -61,8 +61,8 @@ class Link:
         is_needed=True,
         option="URL",
         asked="the product's base URL, with its context path",
-        docs="the base URL, as the product's own pages begin, with the context path; no query, no fragment, no dots, semicolons "
-        "or encoded slashes in its path",
+        docs="the base URL with the context path, as the addresses of the product's own pages begin; without a query or a "
+        "fragment, and without dots, semicolons or encoded slashes in its path",
     )
     scheme: str = setting(
         Text(),  # `link_settings` knows which there are
@@ -70,7 +70,7 @@ class Link:
         is_kept=True,
         help="how requests are authorized",
         asked="how requests are authorized; left out: unchanged, oauth1 for a new link",
-        docs="how requests are authorized; `oauth1` when left out",
+        docs="how requests are authorized; `oauth1` by default",
     )
     own: OwnSettings = OwnSettings()
     ca_bundle: Path | None = setting(
@@ -78,21 +78,21 @@ class Link:
         option="--ca-bundle FILE",
         help="PEM file of the certificate authorities to trust for this link",
         asked="PEM file of authorities, an absolute path",
-        docs="PEM file of the certificate authorities to trust for this link instead of the system's; an absolute path",
+        docs="PEM file of the CA certificates to trust for this link instead of the system's; an absolute path",
     )
     client_cert: Path | None = setting(
         AbsolutePath(),
         option="--client-cert FILE",
         help="PEM file of certificate and key for TLS client authentication",
         asked="PEM file of certificate and key, an absolute path",
-        docs="PEM file with certificate and unencrypted key, for TLS client authentication; an absolute path",
+        docs="PEM file with the certificate and unencrypted key for TLS client authentication; an absolute path",
     )
     proxy: str | None = setting(
         Text(r"https?://[^/?#@\s]+/?", "is not of the form http://host:port", "a proxy that wants a password is not supported"),
         option="--proxy URL",
         help="proxy for the daemon's own requests",
         asked="http://host:port for the daemon's own requests",
-        docs="`http://host:port` or `https://host:port`. A user name or password in it is refused",
+        docs="`http://host:port` or `https://host:port`, without a user name or password",
     )
     timeout_s: float = setting(
         Number(1, 300, "is not a number of seconds from 1 to 300"),
@@ -100,7 +100,7 @@ class Link:
         option="--timeout SECONDS",
         help="how long the daemon waits for the product",
         asked="seconds that one exchange may take, 1 to 300; 30 when left out",
-        docs="seconds that one exchange with the provider may take as a whole, 1 to 300; 30 when left out",
+        docs="how many seconds a whole exchange with the provider may take, 1 to 300; 30 by default",
     )
     allow_insecure: bool = setting(  # the daemon itself always verifies
         Switch(),
@@ -108,8 +108,8 @@ class Link:
         option="--allow-insecure",
         help="let atl-sign curl pass -k on to curl for this link",
         asked="whether `atl-sign curl` may be given curl's -k",
-        docs="`true` lets `atl-sign curl` pass on curl's `-k`, which checks no certificate; the daemon's own requests check them "
-        "always",
+        docs="`true` lets `atl-sign curl` pass `-k` on to curl, which then does not verify certificates; the daemon's own "
+        "requests always verify them",
     )
     git: GitPermission | None = setting(  # None: `GIT_PERMISSION_DEFAULT`
         Choice(("read", "write"), "is neither read nor write", GitPermission),
@@ -118,8 +118,8 @@ class Link:
         asked="what git's token may do at a Bitbucket; write when left out",
         answered="null: write",
         example="read",
-        docs="for a Bitbucket: what [git](git.md) may do there, `read` (the token is asked for `REPO_READ`) or `write` "
-        "(`REPO_WRITE`); `write` when left out",
+        docs="for a Bitbucket: what [git](git.md) may do there, `read` (a token with `REPO_READ`) or `write` (`REPO_WRITE`); "
+        "`write` by default",
     )
     git_days: int | None = setting(  # None: `GIT_DAYS_DEFAULT`
         Number(1, GIT_DAYS_MAX, f"is not a whole number from 1 to {GIT_DAYS_MAX}", int),
@@ -127,8 +127,8 @@ class Link:
         help="how long a token for git lives, 1 to 90 (default: 7)",
         asked="days that git's token lives, 1 to 90; 7 when left out",
         answered="null: 7",
-        docs="for a Bitbucket: days that a token for git lives, 1 to 90; 7 when left out. If the administrator's limit is lower, "
-        "it applies",
+        docs="for a Bitbucket: how many days a token for git lives, 1 to 90; 7 by default. If the administrator's limit is "
+        "lower, it applies",
     )
     default: bool = setting(
         Switch(),
@@ -136,7 +136,7 @@ class Link:
         option="atl-sign link default NAME",
         asked="whether it is the default among links with its base URL; left out: unchanged, false for a new link",
         answered="whether it is the default among links with its base URL",
-        docs="`true`: of several links with this base URL, this one signs when none is named",
+        docs="`true`: this link signs if several links have its base URL and none is named",
     )
 
     @property

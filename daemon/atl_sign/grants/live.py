@@ -125,7 +125,7 @@ class LiveLink:
             return self._scheme.begin(self.link, self._grants.client(self.link), callback, self.clocks)
         except ProviderRefusedError as exc:
             manifest = self._grants.manifests.find(self.link) if exc.problem is None else None
-            if manifest is not None:  # it was no word of the scheme's own: there may be nothing that speaks it
+            if manifest is not None:  # the provider named no OAuth problem: it may not speak this scheme
                 self._scheme.check_product(self.link, manifest)
             raise
 

@@ -105,7 +105,7 @@ def tokens_page(link: Link, tokens: PersonalTokens) -> str:
 
 
 def parse_id(value: object) -> str | None:
-    """Return an id, which goes into addresses, as a text; None for what is none. Bitbucket has had numbers and texts."""
+    """Return an id, which goes into addresses, as a text; None for anything else. Bitbucket has had numbers and texts."""
     return str(value) if type(value) in (int, str) and _ID.fullmatch(str(value)) else None
 
 

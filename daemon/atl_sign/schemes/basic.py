@@ -32,8 +32,8 @@ GATEWAY = Setting(
     option="--gateway URL",
     help="the host of REST calls at Atlassian Cloud: for scoped tokens (default: https://api.atlassian.com), or Bitbucket's",
     asked="Atlassian Cloud's gateway for scoped tokens, or Bitbucket Cloud's REST host; Atlassian's own when left out",
-    docs="Atlassian Cloud's gateway, `https://host`, where scoped API tokens are good; for Bitbucket Cloud the host of its REST "
-    "interface. `https://api.atlassian.com` and `https://api.bitbucket.org` when left out",
+    docs="Atlassian Cloud's gateway, `https://host`, where scoped API tokens are valid; for Bitbucket Cloud the host of its REST "
+    "interface. `https://api.atlassian.com` and `https://api.bitbucket.org` by default",
 )
 
 

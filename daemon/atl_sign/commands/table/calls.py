@@ -20,8 +20,8 @@ LINK_ADD_SETTINGS = tuple(row for row in LINK_SETTINGS.values() if row.flag)
 LINK_COMMAND = Command(
     "link",
     "keep application links",
-    "Keeps application links: a product's base URL, with its context path, under a name of yours: up to 64 letters, digits, "
-    "dots, dashes and underscores. Requests to addresses under it are signed with its token.",
+    "Keeps application links. A link is a product's base URL, with its context path, under a name that you choose: up to 64 "
+    "letters, digits, dots, dashes and underscores. Requests to addresses under the base URL are signed with the link's token.",
     (
         Form(
             "register a link, make the consumer's key if there is none, and print what an administrator enters in the product",
@@ -45,7 +45,7 @@ LINK_COMMAND = Command(
 KEY = Command(
     "key",
     "the public key that application links are given",
-    "Prints the public key that every application link is given.",
+    "Prints the public key, which an administrator enters for every application link.",
     (
         Form("print the public key"),
         Form(
@@ -55,8 +55,8 @@ KEY = Command(
                 Option("--bits", "2048 (the default), 3072 or 4096", "N", "2048 3072 4096"),
                 Option(
                     "--replace",
-                    "though there is one; every application link must then be given the new key",
-                    more="Until then no product takes a signature.",
+                    "replace the existing key; every application link then needs the new one",
+                    more="No product accepts a signature before that.",
                 ),
             ),
         ),
@@ -65,51 +65,52 @@ KEY = Command(
 DANCE = Command(
     "dance",
     "consent in the browser, once for each link",
-    "Asks the product for an access token, and you for your consent in its page. Opens the browser, waits until you have "
-    "pressed Allow or Deny, and prints the outcome; ^C cancels. For a link of the schemes bearer and basic it prints the page "
-    "where you make a token, and asks for that without showing it; in a script the token comes on standard input.",
+    "Requests an access token from the product, which asks for your consent on a page in your browser. Opens the browser, waits "
+    "until you have pressed Allow or Deny, and prints the outcome; ^C cancels. For a link with the scheme bearer or basic, it "
+    "prints the address of the page where you make a token, and asks you for the token without showing it; a script passes the "
+    "token on standard input.",
     (
         Form(
             "ask for an access token",
             arguments=(LINK,),
             options=(
-                Option("--oob", "the product shows a code, and you bring it here; the default over SSH and without a browser"),
+                Option("--oob", "let the product show a code that you type here; the default over SSH and without a browser"),
                 Option("--no-browser", "print the address, open nothing, and wait until you have opened it on this machine"),
-                Option("--expires", "the last day of a token that you paste, for products that do not say it", "DATE"),
+                Option("--expires", "the last day of a token that you paste, for products that do not report it", "DATE"),
             ),
         ),
     ),
     aliases=("login",),
-    more="Over SSH, and where no browser can be opened, the product shows a code instead, and the command asks for it; the "
-    "whole address that the browser ended on will do as well.",
+    more="Over SSH, and if no browser can be opened, the product shows a code instead, and the command asks for it; you can also "
+    "paste the whole address that the browser ended on.",
     examples=("atl-sign dance bamboo",),
 )
 CHECK = Command(
     "check",
     "who am I there",
-    "Asks the product who you are there, with a signed request, and warns of what looks wrong: an anonymous answer, a login "
-    "page, a clock that differs, another base URL.",
+    "Asks the product with a signed request who you are, and warns if something looks wrong: an anonymous answer, a login page, "
+    "a clock that differs, another base URL.",
     (Form("ask who you are", arguments=(LINK,)),),
 )
 TOKEN = Command(
     "token",
     "personal access tokens made for you",
-    "rotate replaces the personal access token of a link of the scheme bearer by a new one that the product makes for it, and "
-    "removes the old one there; Jira, Confluence and Bamboo can. make gets the first one by a request that another link signs.",
+    "`rotate` replaces the personal access token of a bearer link with a new one, and removes the old one at the product; Jira, "
+    "Confluence and Bamboo support this. `make` gets the first token with a request that is signed for another link.",
     (
         Form(
-            "replace it",
+            "replace the token with a new one",
             "rotate",
             arguments=(LINK,),
-            options=(Option("--days", "how long the new token is good (default: 90)", "DAYS"),),
+            options=(Option("--days", "how long the new token is valid (default: 90)", "DAYS"),),
         ),
         Form(
-            "get one by a signature: nothing is pasted",
+            "get a token with a signed request, without pasting one",
             "make",
             arguments=(LINK,),
             options=(
                 Option("--from", "the link of the scheme oauth1, to the same product, that signs", "NAME", "links"),
-                Option("--days", "how long the new token is good (default: 90)", "DAYS"),
+                Option("--days", "how long the new token is valid (default: 90)", "DAYS"),
             ),
         ),
     ),
@@ -118,13 +119,13 @@ TOKEN = Command(
 LOGOUT = Command(
     "logout",
     "forget the token",
-    "Forgets the link's token here, and prints the page where you revoke it in the product. The token that was made there for "
-    "git is revoked by the command itself.",
+    "Deletes the link's token from the store, and prints the page where you revoke it in the product. It also revokes the token "
+    "that was made there for git.",
     (
         Form(
             "forget the token",
             arguments=(LINK,),
-            options=(Option("--keep-git-token", "leave git its token, which stays good until it ends"),),
+            options=(Option("--keep-git-token", "leave git its token, which is valid until it expires"),),
         ),
     ),
     more="Only revoking makes a copied token useless.",
@@ -132,7 +133,7 @@ LOGOUT = Command(
 HEADER = Command(
     "header",
     "one Authorization header, good for one request",
-    "Prints the line `Authorization: OAuth ...` for one request. It is good for that method and URL, once, and for five minutes.",
+    "Prints the line `Authorization: OAuth ...` for one request. It is valid once, for that method and URL, for five minutes.",
     (
         Form(
             "print the header",
@@ -143,7 +144,8 @@ HEADER = Command(
                     "the body, if it is application/x-www-form-urlencoded; @FILE and @- (standard input) are read as they are",
                     "BODY|@FILE|@-",
                     "form",
-                    "Give it to the byte as it will be sent, line ends too. Leave every other body out: OAuth does not sign it.",
+                    "Pass it byte for byte as you will send it, with line endings. Leave any other body out: OAuth does not "
+                    "sign it.",
                 ),
                 _LINK_OPTION,
             ),

@@ -45,33 +45,33 @@ UNLOCK = Command(
 )
 STORE = Command(
     "store",
-    "carry the secrets over to another store",
-    "Carries every secret over to another store, verifies that it is there, names that store in the configuration, and then "
-    "removes the secrets from the one before. BACKEND is `secret-service`, `file`, `keyring:MODULE.CLASS` or `memory`.\n\n"
-    "After a move that was cut off: to continue it name its store again, to take it back the one that is used.",
+    "move the secrets to another store",
+    "Moves every secret to another store: copies it, verifies the copy, names the new store in the configuration, and then "
+    "removes the secret from the old store. BACKEND is `secret-service`, `file`, `keyring:MODULE.CLASS` or `memory`.\n\n"
+    "To continue a move that was interrupted, run the same command again; to undo it, name the store that is in use.",
     (
         Form(
-            "carry every secret over to BACKEND",
+            "move every secret to BACKEND",
             "move",
             arguments=(Argument("BACKEND", "secret-service file memory keyring:"),),
             options=(
                 Option("--volatile", "needed for `memory`, which ends with the daemon"),
                 Option(
                     "--stdin",
-                    "read the passphrase of the store's file from standard input, one line; the file is made if need be",
+                    "read the passphrase of the store's file from standard input, one line; makes the file if there is none",
                 ),
             ),
         ),
     ),
     is_handed_over=True,
-    more="On a machine without a keyring nothing is carried over; at a terminal the first command that finds no keyring offers "
-    "to keep the secrets in a file.",
+    more="On a machine without a keyring nothing is moved; at a terminal, the first command that finds no keyring offers to keep "
+    "the secrets in a file.",
     examples=("atl-sign store move file",),
 )
 LOG = Command(
     "log",
     "what was signed for whom",
-    "Prints the decisions that the daemon has recorded, the oldest first: time, outcome, what was wanted, link, peer, request. "
+    "Prints the decisions that the daemon has recorded, the oldest first: time, outcome, action, link, peer, request. "
     "The exit status is 1 when nothing was ever recorded.",
     (
         Form(
@@ -91,7 +91,7 @@ LOG = Command(
 )
 DOCTOR = Command(
     "doctor",
-    "what is wrong here, and the command that fixes it",
+    "find out what is wrong, and which command fixes it",
     "Looks at everything that signing needs: configuration, socket, daemon, service, environment, store, key, audit log, "
     "crypto policy, clock, browser, the programs beside, proxies and certificates; and for each link, or the one called NAME, "
     "the network, TLS, the product, its clock, and how it takes consumer, signature and token. Prints a line for each check, "
@@ -121,8 +121,8 @@ DOCTOR = Command(
 SETUP = Command(
     "setup",
     "from nothing to the first signed request, step by step",
-    "Guides you to the first signed request: product and address, store, key, link and form, dance, check. Each command is "
-    "shown. Steps that are done are skipped, so you can leave with ^C and continue later; with NAME for that link.",
+    "Guides you to the first signed request: product and address, store, key, link and form, dance, check. Shows each command "
+    "and skips steps that are done, so you can leave with ^C and continue later. With NAME, it continues with that link.",
     (Form("guide to the first signed request", arguments=(Argument("NAME", "links", is_needed=False),)),),
     page="atl-signd",
     is_handed_over=True,
@@ -215,10 +215,10 @@ SERVICE = Command(
     "have systemd start the daemon at log-in",
     "Has the daemon started by systemd's socket. Without systemd it reports that, and that clients start the daemon themselves.",
     (
-        Form("link, enable and start the units of this installation, and prove them by one request", "install"),
+        Form("link, enable and start the units of this installation, and check them with one request", "install"),
         Form("remove everything that `install` made", "uninstall"),
         Form(
-            "print how units and daemon are; the exit status is 1 when there is something to do",
+            "print the state of the units and the daemon; the exit status is 1 if there is something to do",
             "status",
             options=(Option("--json", "with status: print it as JSON"),),
         ),

@@ -12,8 +12,8 @@ SETTINGS = (
         option="--consumer-key KEY",
         help="the name that the product knows you by (default: the daemon's)",
         asked="left out: an existing link keeps its own, a new one is named after user and machine",
-        docs="1 to 255 printable ASCII characters without a blank; must be unique at that provider. A new link that is given "
-        "none gets `atl-sign-USER-MACHINE`",
+        docs="1 to 255 printable ASCII characters without spaces; must be unique at that provider. If you give none, a new link "
+        "gets `atl-sign-USER-MACHINE`",
     ),
     Setting(
         "signing_url",
@@ -21,6 +21,6 @@ SETTINGS = (
         option="--signing-url URL",
         help="the base URL that the product behind its proxy believes it has",
         asked="the base URL as the provider behind its proxy sees it, when that differs",
-        docs="the base URL that the provider believes it has, when that differs; see [below](#signing_url)",
+        docs="the base URL that the provider believes it has, if it differs from `url`; see [below](#signing_url)",
     ),
 )
