@@ -430,10 +430,22 @@ def test_a_new_connection_does_not_end_a_slow_keyring(tmp_path: Path, monkeypatc
         store.delete("token:jira")
         assert lab.pid() == pid
 
-        with closing(lab._connect()) as connection, pytest.raises(SecretServiceNotAvailableException):
-            secretstorage.Collection(connection)
+        for _ in range(20):  # on a busy machine even this one may ask too late to end it
+            if not _ends_keyring(lab):
+                continue
+            assert lab.pid() != pid
+            return
+        pytest.fail("the keyring answers everybody who asks at once")
 
-        assert lab.pid() != pid
+
+def _ends_keyring(lab: KeyringLab) -> bool:
+    """Ask for a collection at once, on a connection of its own, and tell whether the keyring was lost by that."""
+    with closing(lab._connect()) as connection:
+        try:
+            secretstorage.Collection(connection)
+        except SecretServiceNotAvailableException:
+            return True
+    return False
 
 
 def _enter(lab: KeyringLab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,10 @@
 """The HTTP contract: one route a call, one shape for every failure, JSON or the text that a shell would print."""
 
+from functools import cache
+from typing import Any
+
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 
 from atl_sign import __version__
 from atl_sign.agent.build import Agent
@@ -35,14 +39,13 @@ def make_app(agent: Agent, *, is_described: bool = False) -> FastAPI:
         description="Signs requests to Atlassian products for the user's own programs.",
         docs_url=None,
         redoc_url=None,
+        openapi_url="/openapi.json" if is_described else None,
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,  # type: ignore[arg-type]  # its TypedDict is not exported
         responses={"default": {"model": schemas.ErrorAnswer, "description": "Every error"}} if is_described else None,
     )
     app.state.agent = agent
     app.state.is_described = is_described
-    if not is_described:
-        app.openapi = lambda: make_app(agent, is_described=True).openapi()  # type: ignore[method-assign]  # as FastAPI wants it
     add_error_handlers(app)
     # In this order they stand in the OpenAPI document.
     nouns = (
@@ -58,4 +61,16 @@ def make_app(agent: Agent, *, is_described: bool = False) -> FastAPI:
     )
     for add in nouns:
         add(app, agent)
+    if not is_described:
+        _add_description(app, agent)
     return app
+
+
+def _add_description(app: FastAPI, agent: Agent) -> None:
+    @cache
+    def describe() -> dict[str, Any]:
+        return make_app(agent, is_described=True).openapi()
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def show_description() -> JSONResponse:  # in a thread: it takes longer than a request may have to wait
+        return JSONResponse(describe())
