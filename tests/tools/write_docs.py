@@ -52,8 +52,9 @@ _VARYING = re.compile(
 
 
 def make_documented_app(folder: Path) -> FastAPI:
-    """Return the application as the daemon serves it, with nothing in it."""
-    return make_app(make_agent(ConfigFile(folder / "config.toml", SCHEME_SETTINGS), Vault(MemoryStore()), Dances(), make_audit()))
+    """Return the application of which the daemon makes its OpenAPI document, with nothing in it."""
+    config = ConfigFile(folder / "config.toml", SCHEME_SETTINGS)
+    return make_app(make_agent(config, Vault(MemoryStore()), Dances(), make_audit()), is_described=True)
 
 
 def format_openapi(app: FastAPI) -> str:
