@@ -49,7 +49,7 @@ reliability: system-packages $(VENV)/.installed-dev  ## a thousand kills and lon
 
 .PHONY: lint bats pytest coverage apart differential curl-versions reliability
 # Their work is done by other programs, or is the same line of ours a thousand times: measuring it costs time and covers nothing more.
-APART := $(addprefix tests/,interop browser $(addprefix clients/,differential languages meter node tls))
+APART := $(addprefix tests/,test_site.py interop browser $(addprefix clients/,differential languages meter node tls))
 
 pytest:
 	$(MAKE) --no-print-directory coverage

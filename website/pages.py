@@ -39,26 +39,28 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Take the files of docs/, the pages at the top, and every file of the repository that one of these links to."""
     docs = Path(config.docs_dir).resolve()
     root = docs.parent
+
+    def add(source: str, target: str, inclusion: InclusionLevel) -> None:
+        target = _PAGES.get(source, target)
+        files.append(File(source, str(root), config.site_dir, False, dest_uri=target, inclusion=inclusion))
+
     for file in [file for file in files if file.src_dir == config.docs_dir]:
         files.remove(file)
-        source = f"{docs.name}/{file.src_uri}"
-        files.append(File(source, str(root), file.dest_dir, False, dest_uri=_PAGES.get(source, file.dest_uri)))
-    waiting = [*docs.rglob("*.md"), *root.glob("*.md")]
-    found = set()
+        add(f"{docs.name}/{file.src_uri}", file.dest_uri, file.inclusion)
+    waiting, taken = [*docs.rglob("*.md"), *root.glob("*.md")], set[Path]()
     while waiting:
         path = waiting.pop()
-        if path in found:
+        if path in taken:
             continue
-        found.add(path)
-        if path.suffix == ".md":
+        taken.add(path)
+        is_page = path.suffix == ".md"
+        if is_page:
             waiting.extend(_linked(path, path.read_text()))
         if docs not in path.parents:
-            source = str(path.relative_to(root))
+            source = path.relative_to(root)
             # A browser shows a unit or a program as text if its name says so.
-            target = f"repository/{path.relative_to(root).with_suffix('.html') if path.suffix == '.md' else source + '.txt'}"
-            beside = File(source, str(root), config.site_dir, False, dest_uri=_PAGES.get(source, target))
-            beside.inclusion = InclusionLevel.NOT_IN_NAV
-            files.append(beside)
+            target = source.with_suffix(".html") if is_page else source.with_name(f"{source.name}.txt")
+            add(str(source), f"repository/{target}", InclusionLevel.NOT_IN_NAV)
     return files
 
 

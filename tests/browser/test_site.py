@@ -11,6 +11,7 @@ from tests.site_lab import build_site
 pytestmark = pytest.mark.slow
 
 PHONE, DESK = 390, 1440
+_WIDTH = "return document.documentElement.scrollWidth"
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,24 @@ def test_search_finds_a_page(browser: Chrome, site: str) -> None:
     assert read_log(browser, "browser") == []
 
 
+def test_a_request_to_another_host_is_seen(browser: Chrome, site: str) -> None:
+    """The twin: a picture from a port that nobody serves is among the requests, and its failure in the log."""
+    browser.get(f"{site}/index.html")
+    browser.execute_script("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))")
+    wait_for(lambda: read_log(browser, "browser"))
+
+    assert "http://127.0.0.1:9/x.png" in read_requests(browser)
+
+
+def test_search_finds_nothing_for_a_word_that_is_nowhere(browser: Chrome, site: str) -> None:
+    """The twin: so what it finds is found by the word."""
+    browser.get(f"{site}/index.html")
+    browser.find_element(By.CSS_SELECTOR, "[data-md-component=search-query]").send_keys("xylophone")
+    wait_for(lambda: "No matching documents" in browser.page_source)
+
+    assert browser.find_elements(By.CSS_SELECTOR, ".md-search-result__item") == []
+
+
 def test_the_scheme_is_the_systems_until_one_is_chosen(browser: Chrome, site: str) -> None:
     """The switch goes from the system's to light, to dark, and back to the system's."""
     schemes = []
@@ -70,4 +89,6 @@ def test_no_page_is_wider_than_the_screen(browser: Chrome, site: str, page: str,
     show(browser, scheme="light", width=width)
     browser.get(f"{site}/{page}")
 
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script(_WIDTH) <= width
+    browser.execute_script("document.querySelector('article').style.width = '2000px'")
+    assert browser.execute_script(_WIDTH) > width
