@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test check bench system-packages newer-git clean format
+.PHONY: help demo test check site bench system-packages newer-git clean format
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -32,6 +32,9 @@ check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests
 	$(MAKE) --no-print-directory lint
 	$(PYTEST) -m 'not slow' -q
 
+site: $(VENV)/.installed-site  ## the documentation as a site in build/site: open build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --config-file website/mkdocs.yml
+
 bench: system-packages $(VENV)/.installed-dev  ## the figures of docs/performance.md, as ratios of one run
 	$(BIN)/python -m tests.benchmarks
 
@@ -46,7 +49,7 @@ reliability: system-packages $(VENV)/.installed-dev  ## a thousand kills and lon
 
 .PHONY: lint bats pytest coverage apart differential curl-versions reliability
 # Their work is done by other programs, or is the same line of ours a thousand times: measuring it costs time and covers nothing more.
-APART := $(addprefix tests/,interop browser $(addprefix clients/,differential languages meter node tls))
+APART := $(addprefix tests/,test_site.py interop browser $(addprefix clients/,differential languages meter node tls))
 
 pytest:
 	$(MAKE) --no-print-directory coverage
@@ -90,7 +93,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard clients/bash/* cli
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed clients/python/pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' --editable clients/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,site]' --editable clients/python
+	@touch $@
+
+$(VENV)/.installed-site: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[site]'
 	@touch $@
 
 tests/interop/node_modules/.installed: tests/interop/package.json tests/interop/package-lock.json
@@ -102,4 +109,4 @@ tests/clients/node/node_modules/.installed: tests/clients/node/package.json test
 	@touch $@
 
 clean:  ## remove what was made
-	rm -rf $(VENV) tests/interop/node_modules tests/clients/node/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build/site tests/interop/node_modules tests/clients/node/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
