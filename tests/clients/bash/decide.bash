@@ -34,7 +34,8 @@ hidden atl_token
 if [[ $2 == allow ]]; then button=approve; else button=deny; fi
 visit --data-urlencode "oauth_token=$token" --data-urlencode "atl_token=$value" -d "$button=pressed" "$action"
 
-if [[ $page =~ id=\"oauth_verifier\"\>([A-Za-z0-9]+)\< ]]; then
+code='id="oauth_verifier"[^>]*>([A-Za-z0-9]+)<'
+if [[ $page =~ $code ]]; then
 	printf '%s\n' "${BASH_REMATCH[1]}"
 else
 	printf '%s\n' "$page"

@@ -131,9 +131,9 @@ decide() { bash "$ROOT/tests/clients/bash/decide.bash" "$@"; }
 # begin_dance_oob NAME: sets address, and from and to, the descriptors of what `dance` prints and reads
 begin_dance_oob() {
 	coproc DANCE { exec atl-sign dance "$1" --oob 2>&1; }
-	# bash forgets the coprocess's own as soon as it ends.
+	# Moved, not copied: bash forgets its own as soon as the coprocess ends, and an end of input must get there.
 	dancer=$DANCE_PID
-	exec {from}<&"${DANCE[0]}" {to}>&"${DANCE[1]}"
+	exec {from}<&"${DANCE[0]}"- {to}>&"${DANCE[1]}"-
 	address=$(address_from <&"$from")
 }
 
