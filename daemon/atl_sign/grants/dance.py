@@ -114,8 +114,10 @@ class Dance:
 
     def _open_listener(self) -> str:
         from atl_sign.grants.loopback import CallbackListener
+        from atl_sign.grants.outcome_pages import make_error_page
 
-        listener = CallbackListener(self._receive, self._failed_page("atl-sign could not finish the sign-in."))
+        failed = InternalError("atl-sign could not finish the sign-in")
+        listener = CallbackListener(self._receive, make_error_page(self.link, failed))
         with self._lock:
             if isinstance(self._state, Waiting):
                 self._listener = listener  # from here on the dance's end closes it
@@ -160,7 +162,7 @@ class Dance:
             StoreLockedError, StoreUnavailableError: the grant came and could not be kept.
         """
         if not self._swapping.acquire(timeout=SWAP_WAIT_S):
-            raise BadRequestError("another answer to this dance is being tried", "wait for what comes of it")
+            raise BadRequestError("another answer to this dance is being tried", "wait until that one is answered")
         try:
             consent = self._consent
             self._raise_if_over()
@@ -231,37 +233,24 @@ class Dance:
 
     def _receive(self, token: str, verifier: str) -> "CallbackPage":
         """Finish with what came to the listener; called in its thread."""
-        from atl_sign.grants.loopback import CallbackPage, WrongTokenError
+        from atl_sign.grants.loopback import WrongTokenError
+        from atl_sign.grants.outcome_pages import make_error_page, make_grant_page
 
         if isinstance(self.state, Waiting) and not self._is_ours(token):
             raise WrongTokenError
-        name = self.link.name
         try:
             granted = self.finish(Secret(verifier))
-        except DanceRefusedError as exc:
-            if isinstance(self.state, Refused):
-                message = "You denied access. Nothing has changed.\nIf that was a mistake, sign in again."
-                return CallbackPage(f"Access to {name} denied", message, is_good=False, command=self._again)
-            message = f"Nothing has changed: {exc.message}."
-            return CallbackPage("This sign-in is already over", message, is_good=False, command=exc.hint or self._again)
-        except DanceExpiredError:
-            message = "The time to press Allow is over. Nothing has changed."
-            return CallbackPage(f"Sign-in to {name} has expired", message, is_good=False, command=self._again)
         except DaemonError as exc:
-            # The browser comes here once, so what would let a typed code wait for another try ends this dance.
-            self._end(Failed(exc))
-            return self._failed_page(f"{exc.message}." + (f"\n{exc.hint}" if exc.hint else ""))
+            was_over = isinstance(exc, DanceRefusedError) and not isinstance(self.state, Refused)
+            if not isinstance(exc, DanceRefusedError | DanceExpiredError):
+                # The browser comes here once, so what would let a typed code wait for another try ends this dance.
+                self._end(Failed(exc))
+            return make_error_page(self.link, exc, was_over=was_over)
         except Exception:
             # The verifier may be spent and nobody comes here again: without this the dance would wait until its time is over.
             self._end(Failed(InternalError("the dance failed", f"begin again: {self._again}")))
             raise
-        who = f" as {granted.user}" if granted.user else ""
-        return CallbackPage(f"Signed in to {name}", f"atl-sign can now sign requests to {self.link.url}{who}.", is_good=True)
-
-    def _failed_page(self, message: str) -> "CallbackPage":
-        from atl_sign.grants.loopback import CallbackPage
-
-        return CallbackPage(f"Sign-in to {self.link.name} failed", message, is_good=False, command=self._again)
+        return make_grant_page(self.link, granted.user)
 
     @property
     def _again(self) -> str:
@@ -272,14 +261,13 @@ class Dance:
         return key is not None and hmac.compare_digest(token.encode(errors="replace"), key.reveal().encode())
 
     def _raise_if_over(self) -> None:
-        state = self.state
-        again = self._again
+        state, again = self.state, self._again
         if isinstance(state, Refused):
             raise DanceRefusedError(f"the user refused access on link {self.link.name}", again)
         if isinstance(state, Cancelled):
             raise DanceRefusedError(f"the dance with {self.link.name} was cancelled", again)
         if isinstance(state, Expired):
-            raise DanceExpiredError(f"the dance with {self.link.name} took longer than its time", again)
+            raise DanceExpiredError(f"the dance with {self.link.name} has expired", again)
         if isinstance(state, Failed):
             raise state.error
         if isinstance(state, Granted):

@@ -50,7 +50,13 @@ def check_files(link: Link) -> None:
 def load_files(link: Link) -> None:
     """Set TLS up with the files of *link*, only to name one that does not work; raises UnusableFileError: OpenSSL names none."""
     check_files(link)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    except ssl.SSLError:
+        words = "this machine's OpenSSL cannot set TLS up: its configuration may name a FIPS module that is not there"
+        raise UnusableFileError(
+            words, "openssl list -providers shows what it has; OPENSSL_CONF names its configuration"
+        ) from None
     bundle = find_ca_bundle(link)
     if isinstance(bundle, str) and not Path(bundle).is_dir():
         try:

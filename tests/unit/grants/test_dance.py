@@ -253,7 +253,7 @@ def test_a_dance_that_takes_too_long_ends_expired(jira: Sandbox, kept: Kept) -> 
     assert isinstance(dance.state, Expired)
     assert word(dance) == "expired"
     error = refusal(DanceExpiredError, lambda: dance.finish(Secret(code)))
-    assert error.message == "the dance with tools took longer than its time"
+    assert error.message == "the dance with tools has expired"
     assert error.hint == "atl-sign dance tools"
     assert not kept.tokens
     page = dance._receive("any", code)  # a browser that was in the door

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from typing import ClassVar
 
+from cryptography.exceptions import InternalError as OpenSslError
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -40,7 +41,8 @@ class RsaPrivateKey:
         Return the PKCS#1 v1.5 signature with SHA-1 over *message* (RFC 5849 §3.4.3).
 
         Raises:
-            InternalError: this machine's crypto policy forbids SHA-1 signatures, as RHEL 9's does (facts section 1.1).
+            InternalError: this machine's crypto policy forbids SHA-1 signatures, as RHEL 9's does (facts section 1.1), or its
+                OpenSSL has no RSA at all, as where it is configured for a FIPS module that is not there.
             StoreLockedError: the key was forgotten.
         """
         try:
@@ -50,6 +52,8 @@ class RsaPrivateKey:
                 "this machine's cryptography library refuses RSA-SHA1 signatures",
                 "allow SHA-1 signatures in the system's crypto policy, or install cryptography from PyPI with its own OpenSSL",
             ) from None
+        except OpenSslError:
+            raise _without_rsa() from None
 
     @property
     def bits(self) -> int:
@@ -78,7 +82,10 @@ class RsaPrivateKey:
 
 def make_private_key(bits: int) -> RsaPrivateKey:
     """Make a new key of *bits* (2048, 3072 or 4096); takes up to some seconds. Raises as `RsaPrivateKey.sign_sha1`."""
-    key = RsaPrivateKey(rsa.generate_private_key(public_exponent=65_537, key_size=bits))
+    try:
+        key = RsaPrivateKey(rsa.generate_private_key(public_exponent=65_537, key_size=bits))
+    except (OpenSslError, UnsupportedAlgorithm):
+        raise _without_rsa() from None
     key.sign_sha1(b"self-test")  # better told now than at the first request
     return key
 
@@ -96,6 +103,15 @@ def load_private_key(pem: Secret) -> RsaPrivateKey:
         key = serialization.load_pem_private_key(pem.reveal().encode(), None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("not a private key in PEM") from None
+    except OpenSslError:
+        raise _without_rsa() from None
     if not isinstance(key, rsa.RSAPrivateKey):
         raise ValueError("not an RSA key")
     return RsaPrivateKey(key)
+
+
+def _without_rsa() -> InternalError:
+    return InternalError(
+        "this machine's OpenSSL has no RSA: its configuration may name a FIPS module that is not there",
+        "openssl list -providers shows what it has; OPENSSL_CONF names its configuration",
+    )

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -48,6 +50,39 @@ def test_sha1_signatures_work_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert only(doctor_machine.check_signing({})).cause.endswith("crypto policy DEFAULT")
     (tmp_path / "config").write_text("DEFAULT:NO-SHA1\n")
     assert "brings its own OpenSSL" in only(doctor_machine.check_signing({})).cause
+
+
+_NO_MODULE = """
+openssl_conf = init
+[init]
+alg_section = algorithms
+[algorithms]
+default_properties = fips=yes
+"""
+_CHECK = """
+from atl_sign.commands.doctor.machine import check_authorities, check_signing
+for finding in (*check_signing({}), *check_authorities({})):
+    print(finding.result, finding.cause, finding.hint, sep="|")
+"""
+
+
+def test_an_openssl_without_its_fips_module_is_named(tmp_path: Path) -> None:
+    """A real OpenSSL that is configured for a module which is not there: no RSA, and no TLS. The twin: the same without that."""
+    configuration = tmp_path / "openssl.cnf"
+    configuration.write_text(_NO_MODULE)
+
+    def check(**environment: str) -> list[list[str]]:
+        command = [sys.executable, "-c", _CHECK]
+        shown = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True).stdout
+        return [line.split("|") for line in shown.splitlines()]
+
+    broken = check(OPENSSL_CONF=str(configuration))
+
+    assert [(result, "FIPS module" in cause, "OPENSSL_CONF" in hint) for result, cause, hint in broken] == [
+        ("broken", True, True),
+        ("broken", True, True),
+    ]
+    assert [result for result, *_ in check()] == ["ok", "ok"]
 
 
 def test_a_policy_that_forbids_sha1_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
