@@ -93,7 +93,7 @@ def test_piped_answers_go_to_the_steps_and_their_commands(daemon: Daemon) -> Non
 
         assert second.returncode == 1
         assert "form: entered" in second.stdout
-        assert "no code was given; the dance is cancelled" in second.stderr
+        assert "no other code was given; the dance is cancelled" in second.stderr
 
 
 def test_without_anybody_it_asks_for_nothing_twice(daemon: Daemon) -> None:

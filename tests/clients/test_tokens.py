@@ -77,15 +77,22 @@ def test_a_token_from_standard_input(own: Sandbox, daemon: Daemon) -> None:
     assert token.secret not in shown.stderr
 
 
-@pytest.mark.parametrize("stdin", ["", "\n", "wrong-token-0123\n"])
-def test_no_good_token_from_standard_input(stdin: str, own: Sandbox, daemon: Daemon) -> None:
+@pytest.mark.parametrize(
+    ("stdin", "ending"),
+    [
+        ("", "no token was given"),
+        ("\n", "no token was given"),
+        ("wrong-token-0123\n", "or begin again: atl-sign dance jira\natl-sign: no other token was given"),
+    ],
+)
+def test_no_good_token_from_standard_input(stdin: str, ending: str, own: Sandbox, daemon: Daemon) -> None:
     """The dance is cancelled, so that none waits for an answer that nobody will bring."""
     run(daemon, "link", "add", "jira", own.base_url("jira"), "--scheme", "bearer")
 
     refused = run(daemon, "dance", "jira", stdin=stdin)
 
     assert refused.returncode == 1
-    assert "no token was given; the dance is cancelled" in refused.stderr
+    assert refused.stderr.endswith(f"{ending}; the dance is cancelled\n")
     assert daemon.request("GET", "/status").json["dances"] == 0
 
 
