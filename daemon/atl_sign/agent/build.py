@@ -21,6 +21,7 @@ from atl_sign.agent.store import StoreKeeper
 from atl_sign.agent.tokens import Tokens
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.links import Link
+from atl_sign.custody.moving import StoreMover
 from atl_sign.custody.stores.base import Store
 from atl_sign.custody.stores.opening import open_store
 from atl_sign.custody.vault import Vault
@@ -81,7 +82,8 @@ def make_agent(
     lookup = Lookup(config, vault, clocks, SCHEMES)
     git_tokens = GitTokens(grants)
     signing = Signing(lookup, grants, records)
-    store = StoreKeeper(config, vault, dances, grants.renewals, records, open_store=open_store, pinned_by=store_pinned_by)
+    mover = StoreMover(config, vault, open_store, store_pinned_by)
+    store = StoreKeeper(config, vault, dances, grants.renewals, records, mover=mover)
     return Agent(
         signing=signing,
         dances=Dancing(lookup, grants, dances, records),
@@ -92,7 +94,9 @@ def make_agent(
         checks=Checks(lookup, grants, records),
         tokens=Tokens(lookup, grants, records),
         status=StatusReports(
-            config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, store=store, records=records, clocks=clocks
+            config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, mover=mover, records=records, clocks=clocks
         ),
-        life=Life(config=config, vault=vault, dances=dances, renewals=grants.renewals, git_tokens=git_tokens, store=store),
+        life=Life(
+            config=config, vault=vault, dances=dances, renewals=grants.renewals, git_tokens=git_tokens, store=store, mover=mover
+        ),
     )

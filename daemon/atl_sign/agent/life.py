@@ -5,6 +5,7 @@ from atl_sign.agent.git_tokens import GitTokens
 from atl_sign.agent.store import StoreKeeper
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.settings import Settings
+from atl_sign.custody.moving import StoreMover
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.renewal import Renewals
@@ -22,6 +23,7 @@ class Life:
         renewals: Renewals,
         git_tokens: GitTokens,
         store: StoreKeeper,
+        mover: StoreMover,
     ) -> None:
         """Ask the parts that do something by themselves."""
         self._config = config
@@ -30,6 +32,7 @@ class Life:
         self._renewals = renewals
         self._git_tokens = git_tokens
         self._store = store
+        self._mover = mover
 
     @property
     def backend(self) -> str:
@@ -54,8 +57,8 @@ class Life:
             self._store.lock(DAEMON)
 
     def clear_up(self) -> None:
-        """See `StoreKeeper.clear_up`."""
-        self._store.clear_up()
+        """See `StoreMover.clear_up`."""
+        self._mover.clear_up()
 
     def is_settled(self) -> bool:
         """Tell whether nothing goes on by itself: no dance, no renewal, no token for git, none that waits to be stored."""

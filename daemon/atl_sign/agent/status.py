@@ -7,12 +7,12 @@ from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
 from atl_sign.agent.lookup import LinkReport, Lookup
 from atl_sign.agent.sign import Signing
-from atl_sign.agent.store import StoreKeeper
 from atl_sign.base.clock import now_s
 from atl_sign.base.credentials import StoreState
 from atl_sign.base.findings import Warned
 from atl_sign.base.user_namespace import OPEN_MEMORY, is_owned_by_us
 from atl_sign.config.file import ConfigFile
+from atl_sign.custody.moving import StoreMover
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.providers.clocks import Clocks
@@ -46,7 +46,7 @@ class StatusReports:
         vault: Vault,
         dances: Dances,
         signing: Signing,
-        store: StoreKeeper,
+        mover: StoreMover,
         records: Records,
         clocks: Clocks,
     ) -> None:
@@ -56,7 +56,7 @@ class StatusReports:
         self._vault = vault
         self._dances = dances
         self._signing = signing
-        self._store = store
+        self._mover = mover
         self._records = records
         self._clocks = clocks
         self._started_s = now_s()
@@ -72,7 +72,7 @@ class StatusReports:
         settings = self._config.settings()
         store_state = self._vault.state()
         audit = self._records.audit
-        warnings = [*(Warned("config_problem", str(problem)) for problem in settings.problems), *self._store.warnings()]
+        warnings = [*(Warned("config_problem", str(problem)) for problem in settings.problems), *self._mover.warnings()]
         if audit.failure is not None:
             warnings.append(Warned("audit_failing", audit.failure))
         if is_owned_by_us():

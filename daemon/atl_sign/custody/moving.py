@@ -1,106 +1,216 @@
-"""
-A move from one store to another: items are carried over all of them, each read back, or none.
+"""A move of the secrets from one store to another, which can be cut off at any moment and be finished later."""
 
-The note beside the configuration lasts from the first copy until the last item is removed from the store before, so that a move
-that was cut off can be finished.
-"""
-
-import hmac
-import json
-import os
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from atl_sign.base.credentials import Secret
-from atl_sign.base.errors import ConfigUnwritableError, StoreConflictError, StoreUnavailableError
-from atl_sign.base.files import open_without_waiting, replace_whole
-from atl_sign.base.folders import explain_failure, make_folder
-from atl_sign.custody.stores.base import ABSENT, Store
-
-_FILE_BYTES_MAX = 4 << 20
-_NAME = "store-move.json"
+from atl_sign.base.credentials import Passphrase
+from atl_sign.base.errors import (
+    BadRequestError,
+    DaemonError,
+    KeyringMissingError,
+    PassphraseNeededError,
+    StoreLockedError,
+    StoreMissingError,
+)
+from atl_sign.base.findings import Warned
+from atl_sign.config.file import ConfigFile
+from atl_sign.custody.items import KEY_ITEM, items_of_link
+from atl_sign.custody.move_note import MoveNote, MoveNotes
+from atl_sign.custody.stores.base import Store
+from atl_sign.custody.stores.opening import KEYRING
+from atl_sign.custody.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
-class MoveNote:
-    """
-    A move that is not over.
+class MoveReport:
+    """The outcome of a move."""
 
-    *whole* never names a store before all is in it, and names it no longer before the first item is taken out. So of two stores
-    the one that is used may have the other one emptied when it is among them; else somebody has edited the configuration.
-    """
-
-    stores: tuple[str, str]  # from, to
-    whole: tuple[str, ...]
-    items: tuple[str, ...]  # names
-
-    def leftover_of(self, backend: str) -> str | None:
-        """Return the store that may still hold copies when *backend* is used; None when it is not known to be the whole one."""
-        if backend not in self.whole:
-            return None
-        return self.stores[1] if backend == self.stores[0] else self.stores[0]
+    backend: str
+    left: tuple[str, ...]  # items that the store before did not let go
+    unread: str | None = None  # why nothing was carried over; None when the store before could be read
 
 
-class MoveNotes:
-    """The file with the note, of which there is one at most."""
+class StoreMover:
+    """Moves what a vault keeps to another store, and names that one in the configuration."""
 
-    def __init__(self, config_path: Path) -> None:
-        """Keep the note beside the configuration at *config_path*, which names the store."""
-        self.path = config_path.with_name(_NAME)
+    def __init__(self, config: ConfigFile, vault: Vault, open_store: Callable[[str], Store], pinned_by: str | None) -> None:
+        """
+        Move what *vault* keeps.
 
-    def read(self) -> MoveNote | None:
-        """Return the note; None when there is none, or the file is not a note."""
+        Args:
+            config: names the store.
+            vault: the credentials.
+            open_store: returns the store of a name; raises BadRequestError.
+            pinned_by: what has named the store in place of the configuration; None when nothing has.
+        """
+        self._config = config
+        self._vault = vault
+        self._open_store = open_store
+        self._pinned_by = pinned_by
+        self._notes = MoveNotes(config.path)
+        self._moving = threading.Lock()
+
+    def warnings(self) -> list[Warned]:
+        """Return what is to be said of a move that was cut off, with the command that ends it."""
+        note = None if self._pinned_by is not None or self._moving.locked() else self._notes.read()
+        here = self._vault.backend
+        if note is None or here not in note.stores:
+            return []
+        left = note.leftover_of(here)
+        if left is not None:
+            message = f"a move of the store was cut off, and {left} may still hold copies of secrets"
+            return [Warned("store_move", message, f"atl-sign store move {here}")]
+        whole = ", ".join(note.whole) or note.stores[1]
+        message = f"the secrets were moved to {whole}, and config.toml names {here}"
+        return [Warned("store_move", message, f"atl-sign store move {whole}")]
+
+    def clear_up(self) -> None:
+        """
+        Remove what a move that was cut off has left in the other store, if that needs nobody's answer.
+
+        For the daemon's start; `warnings` reports what cannot be done then. Foreign keyring back ends may ask the user.
+        """
+        with self._moving:
+            note = self._notes.read()
+            left = None if note is None else note.leftover_of(self._vault.backend)
+            if note is None or left is None or left.startswith(KEYRING) or self._pinned_by is not None:
+                return
+            with suppress(DaemonError):
+                self._remove_leftovers(note, left, None)
+
+    def move(self, backend: str, *, passphrase: Passphrase | None, new: Passphrase | None, volatile: bool) -> MoveReport:
+        """
+        Carry everything over to the store *backend*, and name it in the configuration.
+
+        A crash leaves one of the two complete, and it is the one that the configuration names; what it leaves in the other one
+        is noted, and goes with the next start, with the same move or with one back.
+        A store that this machine does not have (no keyring, no file yet) has nothing to carry over; what it may hold where there
+        is one, stays in it.
+
+        Args:
+            backend: as in `[store] backend`; the one that is used, to remove what a move has left in the other one.
+            passphrase: opens the store to move to, or the one to clear, when that has one.
+            new: makes it, when it is not there yet.
+            volatile: whether it may be one that ends with the daemon.
+
+        Raises:
+            BadRequestError: there is no such store, or it cannot be moved to.
+            StoreConflictError, and as `Store.unlock`, `Store.read`, `Store.write`, `ConfigFile.put_store`: nothing was moved.
+        """
+        with self._moving:
+            if self._pinned_by is not None:
+                hint = f"start the daemon without it, so that [store] backend in {self._config.path} counts: "
+                hint += f"unset {self._pinned_by}; atl-sign restart"
+                raise BadRequestError(f"{self._pinned_by} names the store, and would name the old one at the next start", hint)
+            here = self._vault.backend
+            note = self._notes.read()
+            left = None if note is None else note.leftover_of(here)
+            if backend == here:
+                if note is None or left is None:
+                    raise BadRequestError(f"{backend} is the store already")
+                return MoveReport(backend, self._remove_leftovers(note, left, passphrase))
+            if left not in (None, backend):
+                hint = f"atl-sign store move {here}; if {left} is gone for good: rm {self._notes.path}"
+                raise BadRequestError(f"{left} may still hold copies of secrets from a move that was cut off", hint)
+            target = self._open_store(backend)
+            if backend == "memory" and not volatile:
+                raise BadRequestError("what the memory store keeps ends with the daemon", "if that is meant: --volatile")
+            missing = self._why_missing()  # before the other one is made
+            if missing is not None and note is not None:
+                raise missing  # that move has to be finished first, and needs both
+            target.unlock(passphrase, new)
+            if missing is not None:
+                target.read(KEY_ITEM)  # as the copy would, so that what cannot be read is not named in the configuration
+                self._vault.move_to(
+                    target, (), leftovers=(), begin=lambda: None, commit=lambda: self._config.put_store(target.backend)
+                )
+                return MoveReport(target.backend, (), missing.message)
+            return self._move_to(target, note.items if note is not None and left is not None else ())
+
+    def _why_missing(self) -> KeyringMissingError | StoreMissingError | None:
+        """Return why there is no store to carry anything from, or None when there is one; raises what that one does."""
         try:
-            with os.fdopen(open_without_waiting(self.path, os.O_RDONLY), "rb") as file:
-                found = json.loads(file.read(_FILE_BYTES_MAX))
-            one, other = (str(store) for store in found["stores"])
-            return MoveNote((one, other), tuple(map(str, found["whole"])), tuple(map(str, found["items"])))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None
+            self._vault.check_store()
+        except (KeyringMissingError, StoreMissingError) as exc:
+            if not self._vault.is_unread:  # it was there a moment ago
+                raise
+            return exc
+        return None
 
-    def write(self, note: MoveNote) -> None:
-        """Put *note* in the place of the one before; raises ConfigUnwritableError, and then that one stays."""
-        content = json.dumps({"stores": note.stores, "whole": note.whole, "items": note.items}) + "\n"
+    def _move_to(self, target: Store, leftovers: tuple[str, ...]) -> MoveReport:
+        here = self._vault.backend
+        names = tuple(dict.fromkeys([*self._name_items(), *leftovers]))
+        # The memory store is whole only as long as this process lives, and then nobody needs the note.
+        begun = MoveNote((here, target.backend), () if here == "memory" else (here,), names)
+        has_begun = False
+
+        def begin() -> None:
+            nonlocal has_begun
+            self._notes.write(begun)
+            has_begun = True
+
+        def commit() -> None:
+            self._notes.write(replace(begun, whole=(*begun.whole, target.backend)))
+            self._config.put_store(target.backend)
+
         try:
-            make_folder(self.path.parent)
-            replace_whole(self.path, content.encode(), self.path.with_name(f".{_NAME}.new"))
-        except OSError as exc:
-            hint = "make room or fix the permissions; nothing was changed"
-            raise ConfigUnwritableError(f"{self.path} cannot be written: {explain_failure(exc, self.path)}", hint) from exc
+            before = self._vault.move_to(target, names, leftovers=leftovers, begin=begin, commit=commit)
+        except DaemonError:
+            if has_begun:
+                with suppress(DaemonError):
+                    self._notes.write(begun)
+                    if not _remove_items(target, names):
+                        self._notes.remove()
+            raise
+        done = replace(begun, whole=(target.backend,))
+        left = names
+        with suppress(DaemonError):  # while the note calls both whole, nothing may be taken out of one
+            self._notes.write(done)
+            left = _remove_items(before, names)
+        self._end(before, left)
+        return MoveReport(target.backend, left)
 
-    def remove(self) -> None:
-        """Take the note away: the move is over."""
-        with suppress(OSError):  # the next move, or start, finds nothing to do for it
-            self.path.unlink(missing_ok=True)
+    def _remove_leftovers(self, note: MoveNote, left: str, passphrase: Passphrase | None) -> tuple[str, ...]:
+        """Remove what *note* lists from the store *left*; returns the names of what stays, and raises as `Store.unlock`."""
+        store = self._open_store(left)
+        try:
+            store.unlock(passphrase, None)
+        except StoreMissingError:
+            self._notes.remove()
+            return ()
+        except StoreLockedError as exc:
+            if left == "file":
+                raise PassphraseNeededError("the store's file still holds copies, and needs its passphrase", "give it") from exc
+            raise StoreLockedError(f"{left} still holds copies, and is locked", exc.hint) from exc
+        self._notes.write(replace(note, whole=(self._vault.backend,)))
+        names = _remove_items(store, note.items)
+        self._end(store, names)
+        return names
+
+    def _end(self, emptied: Store, left: tuple[str, ...]) -> None:
+        if not left:
+            with suppress(DaemonError):
+                emptied.discard()
+            self._notes.remove()
+        with suppress(DaemonError):
+            emptied.lock()
+
+    def _name_items(self) -> list[str]:
+        settings = self._config.settings()
+        # A link that the configuration spells wrongly has a token too.
+        broken = [each.part.removeprefix("links.") for each in settings.problems if each.part.startswith("links.")]
+        return [KEY_ITEM, *(item for link in [*settings.links.by_name, *broken] for item in items_of_link(link))]
 
 
-def copy_items(source: Store, target: Store, names: Iterable[str], leftovers: frozenset[str], begin: Callable[[], None]) -> None:
-    """
-    Copy the items called *names* and read each back from *target*; arguments and errors are those of `Vault.move_to`.
-
-    An item that *target* has under one of the *leftovers* and *source* has not is removed.
-    """
-    names = list(dict.fromkeys([*names, *leftovers]))
-    items = {name: item.value for name in names if (item := source.read(name)) is not None}
-    there = {name: known for name in names if (name in items or name in leftovers) and (known := target.read(name)) is not None}
-    for name, known in there.items():
-        if name not in leftovers and not _are_equal(known.value, items[name]):
-            raise StoreConflictError(
-                f"the store {target.backend} holds another {name} already", "remove that one, or go on with that store"
-            )
-    begin()
-    for name in there.keys() - items.keys():
-        target.delete(name)
-    for name, value in items.items():
-        if name not in there or not _are_equal(there[name].value, value):
-            target.write(name, value, there[name].version if name in there else ABSENT)
-    for name, value in items.items():
-        kept = target.read(name)
-        if kept is None or not _are_equal(kept.value, value):
-            raise StoreUnavailableError(f"the store {target.backend} does not give the item {name} back", "nothing was moved")
-
-
-def _are_equal(one: Secret, other: Secret) -> bool:
-    return hmac.compare_digest(one.reveal().encode(errors="surrogatepass"), other.reveal().encode(errors="surrogatepass"))
+def _remove_items(store: Store, names: Iterable[str]) -> tuple[str, ...]:
+    """Remove the items called *names*, and return the names of those that *store* has and does not let go."""
+    left = []
+    for name in names:
+        try:
+            if store.read(name) is not None:
+                store.delete(name)
+        except DaemonError:
+            left.append(name)
+    return tuple(left)

@@ -6,10 +6,10 @@ from typing import TypeVar
 from atl_sign.base.credentials import GitRecord, Grant, Passphrase, StoreState
 from atl_sign.base.errors import KeyMissingError, StoreConflictError
 from atl_sign.config.links import Link
+from atl_sign.custody.copying import copy_items
 from atl_sign.custody.items import KEY_ITEM, GitCodec, Kept, KeyCodec, TokenCodec, git_item, owner_of, token_item
 from atl_sign.custody.keys.base import Signer
 from atl_sign.custody.keys.software import RsaPrivateKey
-from atl_sign.custody.moving import copy_items
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.renewed import RenewedTokens
 from atl_sign.custody.shelf import Desk, Shelf

@@ -27,6 +27,7 @@ from atl_sign.base.errors import (
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.items import items_of_link
 from atl_sign.custody.keys.software import load_private_key, make_private_key
+from atl_sign.custody.moving import StoreMover
 from atl_sign.custody.stores.base import Item, Store
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
@@ -99,24 +100,28 @@ class Lab:
         self.vault = Vault(self.one)
         self.dances = Dances()
         self.now = 1000.0
-        self.keeper = self.make_keeper()
+        self.start()
         self.vault.put_key(load_private_key(private_key().private_pem()))  # an object of its own, which a lock empties
         self.vault.put_token(LINK, make_grant())
         self.vault.replace_git_record(LINK, None, GIT_RECORD)
         self.one.write("token:broken", Secret("kept all the same"))
         self.before = dict(self.one.texts)
 
-    def make_keeper(self, pinned_by: str | None = None) -> StoreKeeper:
-        return StoreKeeper(
+    def start(self) -> None:
+        """Make the parts, as a daemon's start does."""
+        self.mover = self.make_mover()
+        self.keeper = StoreKeeper(
             self.config,
             self.vault,
             self.dances,
             make_renewals(self.vault),
             make_records(),
-            open_store=self.open_store,
-            pinned_by=pinned_by,
+            mover=self.mover,
             clock=lambda: self.now,
         )
+
+    def make_mover(self, pinned_by: str | None = None) -> StoreMover:
+        return StoreMover(self.config, self.vault, self.open_store, pinned_by)
 
     def open_store(self, name: str) -> Store:
         return {"one": self.one, "two": self.two, "memory": MemoryStore()}[name]
@@ -205,8 +210,7 @@ def test_a_store_that_would_lose_its_items_is_not_locked(tmp_path: Path) -> None
         Dances(),
         make_renewals(vault),
         make_records(),
-        open_store=lambda name: MemoryStore(),
-        pinned_by=None,
+        mover=StoreMover(config, vault, lambda name: MemoryStore(), None),
         clock=lambda: 0.0,
     )
     vault.put_key(private_key())
@@ -356,7 +360,7 @@ def crash_in_a_move(lab: Lab, at: int) -> bool:
 
     lab.one.failure = lab.two.failure = crash
     lab.config.put_store = crashing(lab.config.put_store)  # type: ignore[assignment, method-assign]
-    lab.keeper._notes.write = crashing(lab.keeper._notes.write)  # type: ignore[assignment, method-assign]
+    lab.mover._notes.write = crashing(lab.mover._notes.write)  # type: ignore[assignment, method-assign]
     try:
         lab.move()
         assert calls <= at
@@ -369,7 +373,7 @@ def crash_in_a_move(lab: Lab, at: int) -> bool:
 def restart(lab: Lab) -> None:
     lab.config = ConfigFile(lab.config.path, SCHEME_SETTINGS)
     lab.vault = Vault(lab.named())
-    lab.keeper = lab.make_keeper()
+    lab.start()
 
 
 POINTS = range(36)  # of a crash; the last one comes after the end
@@ -382,12 +386,12 @@ def test_a_crash_at_any_point_leaves_the_named_store_whole(lab: Lab, at: int) ->
     restart(lab)
     assert lab.named().texts == lab.before
     other = lab.one if lab.named() is lab.two else lab.two
-    assert bool(lab.keeper.warnings()) >= bool(other.texts)
+    assert bool(lab.mover.warnings()) >= bool(other.texts)
 
-    lab.keeper.clear_up()
+    lab.mover.clear_up()
 
-    assert (lab.named().texts, other.texts, lab.keeper.warnings()) == (lab.before, {}, [])
-    assert not lab.keeper._notes.path.exists()
+    assert (lab.named().texts, other.texts, lab.mover.warnings()) == (lab.before, {}, [])
+    assert not lab.mover._notes.path.exists()
 
 
 @pytest.mark.parametrize("backend", ["one", "two"])
@@ -402,7 +406,7 @@ def test_after_a_crash_the_same_move_or_one_back_can_be_made(lab: Lab, at: int, 
     wanted = dict(lab.named().texts)
     assert wanted.keys() == {"consumer-key", "token:jira", "token:broken"}
 
-    if lab.vault.backend == backend and not lab.keeper.warnings():
+    if lab.vault.backend == backend and not lab.mover.warnings():
         with pytest.raises(BadRequestError, match="is the store already"):
             lab.move(backend)
     else:
@@ -410,8 +414,8 @@ def test_after_a_crash_the_same_move_or_one_back_can_be_made(lab: Lab, at: int, 
 
     here, other = (lab.one, lab.two) if backend == "one" else (lab.two, lab.one)
     assert lab.named() is here
-    assert (here.texts, other.texts, lab.keeper.warnings()) == (wanted, {}, [])
-    assert not lab.keeper._notes.path.exists()
+    assert (here.texts, other.texts, lab.mover.warnings()) == (wanted, {}, [])
+    assert not lab.mover._notes.path.exists()
 
 
 def test_a_move_that_was_cut_off_is_told_with_the_command_that_ends_it(lab: Lab) -> None:
@@ -421,9 +425,9 @@ def test_a_move_that_was_cut_off_is_told_with_the_command_that_ends_it(lab: Lab)
     assert lab.named() is lab.one
     assert lab.two.texts
     words = "a move of the store was cut off, and two may still hold copies of secrets: atl-sign store move one"
-    assert [*map(str, lab.keeper.warnings())] == [words]
-    assert lab.make_keeper("ATL_SIGN_STORE").warnings() == []
-    lab.make_keeper("ATL_SIGN_STORE").clear_up()
+    assert [*map(str, lab.mover.warnings())] == [words]
+    assert lab.make_mover("ATL_SIGN_STORE").warnings() == []
+    lab.make_mover("ATL_SIGN_STORE").clear_up()
     with pytest.raises(BadRequestError, match="two may still hold copies") as refused:
         lab.keeper.move(CALLER, "memory", passphrase=None, new=None, volatile=True)
     assert str(refused.value.hint).startswith("atl-sign store move one; ")
@@ -432,7 +436,7 @@ def test_a_move_that_was_cut_off_is_told_with_the_command_that_ends_it(lab: Lab)
     lab.config.put_store("two")  # though not everything is there, for all we know
     lab.two.delete("token:jira")
     restart(lab)
-    lab.keeper.clear_up()
+    lab.mover.clear_up()
 
     assert lab.one.texts == lab.before
     with pytest.raises(BadRequestError, match="already"):
@@ -457,47 +461,47 @@ def test_what_cannot_be_cleared_up_stays_noted(
     crash_in_a_move(lab, 27)
     restart(lab)
     assert lab.named() is lab.two
-    assert lab.keeper.warnings()
+    assert lab.mover.warnings()
 
     def unlock(passphrase: object, new: object) -> None:
         raise failure
 
     monkeypatch.setattr(lab.one, "unlock", unlock)
-    lab.keeper.clear_up()
+    lab.mover.clear_up()
 
     assert lab.one.texts == lab.before
-    assert bool(lab.keeper.warnings()) is (words is not None)
+    assert bool(lab.mover.warnings()) is (words is not None)
     if words is not None:
         with pytest.raises(type(failure), match=words):
             lab.move("two")
         monkeypatch.undo()
         assert lab.move("two") == ()
         assert lab.one.texts == {}
-    assert not lab.keeper._notes.path.exists()
+    assert not lab.mover._notes.path.exists()
 
 
 def test_a_start_makes_no_strangers_back_end_ask_somebody(lab: Lab) -> None:
     """What is left there is told, and removed by the command."""
     note = {"stores": ["keyring:x.Y", "one"], "whole": ["one"], "items": ["token:jira"]}
-    lab.keeper._notes.path.write_text(json.dumps(note))
+    lab.mover._notes.path.write_text(json.dumps(note))
 
-    lab.keeper.clear_up()
+    lab.mover.clear_up()
 
-    assert "keyring:x.Y may still hold copies" in lab.keeper.warnings()[0].message
-    lab.keeper._notes.path.write_text(json.dumps({**note, "whole": ["keyring:x.Y"]}))
-    assert [*map(str, lab.keeper.warnings())] == [
+    assert "keyring:x.Y may still hold copies" in lab.mover.warnings()[0].message
+    lab.mover._notes.path.write_text(json.dumps({**note, "whole": ["keyring:x.Y"]}))
+    assert [*map(str, lab.mover.warnings())] == [
         "the secrets were moved to keyring:x.Y, and config.toml names one: atl-sign store move keyring:x.Y"
     ]
 
 
 def test_a_note_that_is_none_counts_for_nothing(lab: Lab) -> None:
     """Whatever stands there, a move can be made, and leaves no note."""
-    notes = lab.keeper._notes
+    notes = lab.mover._notes
     for content in (b"", b"null", b'{"stores": ["one"]}', b'{"stores": 5}', b"[" * 100_000, b"\xff"):
         notes.path.write_bytes(content)
         assert notes.read() is None
-        assert lab.keeper.warnings() == []
-        lab.keeper.clear_up()
+        assert lab.mover.warnings() == []
+        lab.mover.clear_up()
 
     assert lab.move() == ()
 
@@ -604,7 +608,7 @@ def test_a_locked_or_pinned_store_is_not_moved(lab: Lab) -> None:
     with pytest.raises(BadRequestError, match="ends with the daemon"):
         lab.move("memory")
     with pytest.raises(BadRequestError, match="ATL_SIGN_STORE names"):
-        lab.make_keeper("ATL_SIGN_STORE").move(CALLER, "two", passphrase=None, new=None, volatile=False)
+        lab.make_mover("ATL_SIGN_STORE").move("two", passphrase=None, new=None, volatile=False)
 
     assert lab.one.texts == lab.before
 
