@@ -33,7 +33,7 @@ check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests
 	$(PYTEST) -m 'not slow' -q
 
 site: $(VENV)/.installed-site  ## the documentation as a site in build/site: open build/site/index.html
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --config-file website/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --config-file tests/tools/site/mkdocs.yml
 
 bench: system-packages $(VENV)/.installed-dev  ## the figures of docs/performance.md, as ratios of one run
 	$(BIN)/python -m tests.benchmarks

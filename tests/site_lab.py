@@ -10,7 +10,7 @@ def build_site(repository: Path, folder: Path) -> subprocess.CompletedProcess[st
     """Build the site of *repository* into *folder*, as `make site` does; a warning is a failure."""
     command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(folder)]
     return subprocess.run(
-        [*command, "--config-file", str(repository / "website/mkdocs.yml")],
+        [*command, "--config-file", str(repository / "tests/tools/site/mkdocs.yml")],
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,

@@ -102,6 +102,7 @@ def repository(tmp_path: Path) -> Path:
     copy = tmp_path / "repository"
     unused = shutil.ignore_patterns(".*", "node_modules", "build", "daemon", "tests", "__pycache__")
     shutil.copytree(REPOSITORY, copy, ignore=unused)
+    shutil.copytree(REPOSITORY / "tests/tools/site", copy / "tests/tools/site", ignore=unused)
     return copy
 
 
