@@ -69,10 +69,11 @@ lint:
 bats:
 	PATH="$(CURDIR)/$(BIN):$$PATH" bats --jobs $(CORES) --no-parallelize-within-files --print-output-on-failure tests/clients/bash
 
-format: $(VENV)/.installed-dev  ## rewrite the code in its format, and what is made of the table of commands
+format: $(VENV)/.installed-dev  ## rewrite the code in its format, and what is made of the table of commands and of the version
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python -m tests.tools.write_commands
+	$(BIN)/python -m tests.tools.write_version
 
 system-packages:  ## install the Debian packages that the tests need
 	@tests/tools/system-packages

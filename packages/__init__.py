@@ -1,0 +1,1 @@
+"""The packages that `make dist` makes: what goes into them, and how."""
