@@ -35,14 +35,14 @@ fails() {
 }
 
 @test "--version of a command whose build is not known says so" {
-	local folder=$BATS_TEST_TMPDIR/bin
-	mkdir "$folder"
-	cp "$BATS_TEST_DIRNAME/../../../clients/bash/atl-sign" "$folder"
-	run "$folder/atl-sign" --version
+	local bin=$BATS_TEST_TMPDIR/bin
+	mkdir "$bin"
+	cp "$BATS_TEST_DIRNAME/../../../clients/bash/atl-sign" "$bin"
+	run "$bin/atl-sign" --version
 	[[ $output == "atl-sign "*" (commit unknown)" ]]
 	mkdir -p "$BATS_TEST_TMPDIR/libexec/atl-sign"
 	echo 'commit 0123456789ab, 2026-03-01' >"$BATS_TEST_TMPDIR/libexec/atl-sign/build"
-	run "$folder/atl-sign" --version
+	run "$bin/atl-sign" --version
 	[[ $output == "atl-sign "*" (commit 0123456789ab, 2026-03-01)" ]]
 }
 
