@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test check bench system-packages newer-git clean format
+.PHONY: help demo test check bench dist installed lock system-packages newer-git clean format
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -27,10 +27,21 @@ demo: $(VENV)/.installed  ## sandbox, daemon, dance and signed curl in a throw-a
 test: system-packages newer-git $(VENV)/.installed-dev tests/interop/node_modules/.installed tests/clients/node/node_modules/.installed  ## everything that CI runs
 	$(MAKE) --no-print-directory -j3 lint bats pytest
 	$(BIN)/pytest -m alone
+	$(MAKE) --no-print-directory installed
 
 check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests
 	$(MAKE) --no-print-directory lint
 	$(PYTEST) -m 'not slow' -q
+
+dist: $(VENV)/.installed-dev  ## the packages of the last commit into dist/: wheels, sdists, npm, .deb, tarball and what builds others
+	@$(BIN)/python -m packages $(if $(RELEASE_URL),--release-url $(RELEASE_URL))
+
+installed: system-packages $(VENV)/.installed-dev  ## packages of the last commit, installed in clean roots and environments
+	$(BIN)/pytest -m dist tests/dist
+
+lock: $(VENV)/.installed-dev  ## packages/runtime.txt anew from constraints.txt: the libraries of the packages, with their hashes
+	$(BIN)/pip-compile --quiet --rebuild --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate --no-emit-options \
+	  --constraint constraints.txt --output-file packages/runtime.txt pyproject.toml
 
 bench: system-packages $(VENV)/.installed-dev  ## the figures of docs/performance.md, as ratios of one run
 	$(BIN)/python -m tests.benchmarks
@@ -53,7 +64,7 @@ pytest:
 	$(MAKE) --no-print-directory apart
 
 coverage:
-	$(PYTEST) -m 'not alone' $(APART:%=--ignore=%) --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(PYTEST) -m 'not alone and not dist' $(APART:%=--ignore=%) --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 apart:
 	$(PYTEST) -m 'not alone' $(APART)
@@ -63,7 +74,7 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@if command -v shellcheck >/dev/null; then \
-	  shellcheck clients/bash/* clients/git/* clients/completion/atl-sign.bash tests/tools/system-packages tests/tools/other-curls tests/tools/curl-versions tests/tools/newer-git .ci/run $$(find tests -name '*.bash' -o -name '*.bats'); \
+	  shellcheck clients/bash/* clients/git/* clients/completion/atl-sign.bash tests/tools/system-packages tests/tools/other-curls tests/tools/curl-versions tests/tools/newer-git packages/templates/debian/{postinst,prerm,rtupdate} .ci/run $$(find tests -name '*.bash' -o -name '*.bats'); \
 	else echo 'shellcheck is not installed: make test brings it'; fi
 
 bats:
@@ -103,4 +114,4 @@ tests/clients/node/node_modules/.installed: tests/clients/node/package.json test
 	@touch $@
 
 clean:  ## remove what was made
-	rm -rf $(VENV) tests/interop/node_modules tests/clients/node/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist tests/interop/node_modules tests/clients/node/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
