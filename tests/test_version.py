@@ -58,7 +58,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_checkout_is_named_by_its_commit(checkout: Path) -> None:
-    """With the commit's day; a change since then is told."""
+    """With the commit's day; a change since then is mentioned."""
     commit = git(checkout, "rev-parse", "HEAD")[:12]
 
     assert describe_commit(checkout) == f"commit {commit}, 2026-03-01"
