@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ class Source:
 
     def run(self, *command: str | Path, folder: Path | None = None) -> None:
         """Run a builder in *folder*; when it fails, its output is shown and the program ends."""
+        if shutil.which(command[0]) is None:
+            raise SystemExit(f"{command[0]} is not installed: make system-packages")
         place, out = folder or self.folder, subprocess.PIPE
         done = subprocess.run(
             command, cwd=place, env=self._environment(), stdout=out, stderr=subprocess.STDOUT, text=True, check=False

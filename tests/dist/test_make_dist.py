@@ -46,6 +46,13 @@ def test_the_same_commit_gives_the_same_bytes(made: Made, tmp_path: Path) -> Non
     assert [name for name in first if first[name] != second[name]] == []
 
 
+def test_another_commit_gives_another_wheel(made: Made, made_before: Made) -> None:
+    """The twin: it names its commit, even if no file of the program has changed."""
+    first, second = (each.file("atl_sign-*.whl").read_bytes() for each in (made_before, made))
+
+    assert first != second
+
+
 def test_the_checksums_are_those_of_all_files(made: Made) -> None:
     """As sha256sum reads them."""
     done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=made.folder, capture_output=True, text=True)
