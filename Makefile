@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test check site bench system-packages newer-git clean format
+.PHONY: help demo test check site dist installed lock bench system-packages newer-git clean format
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -27,6 +27,7 @@ demo: $(VENV)/.installed  ## sandbox, daemon, dance and signed curl in a throw-a
 test: system-packages newer-git $(VENV)/.installed-dev tests/interop/node_modules/.installed tests/clients/node/node_modules/.installed  ## everything that CI runs
 	$(MAKE) --no-print-directory -j3 lint bats pytest
 	$(BIN)/pytest -m alone
+	$(MAKE) --no-print-directory installed
 
 check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests
 	$(MAKE) --no-print-directory lint
@@ -34,6 +35,16 @@ check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests
 
 site: $(VENV)/.installed-site  ## the documentation as a site in build/site: open build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --config-file tests/tools/site/mkdocs.yml
+
+dist: $(VENV)/.installed-dev  ## the packages of the last commit into dist/: wheels, sdists, npm, .deb, tarball and what builds others
+	@$(BIN)/python -m tests.tools.packages $(if $(RELEASE_URL),--release-url $(RELEASE_URL))
+
+installed: system-packages $(VENV)/.installed-dev  ## packages of the last commit, installed in clean roots and environments
+	$(BIN)/pytest -m dist tests/dist
+
+lock: $(VENV)/.installed-dev  ## tests/tools/packages/runtime.txt anew from constraints.txt: the libraries of the packages, with their hashes
+	$(BIN)/pip-compile --quiet --rebuild --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate --no-emit-options \
+	  --constraint constraints.txt --output-file tests/tools/packages/runtime.txt pyproject.toml
 
 bench: system-packages $(VENV)/.installed-dev  ## the figures of docs/performance.md, as ratios of one run
 	$(BIN)/python -m tests.benchmarks
@@ -56,7 +67,7 @@ pytest:
 	$(MAKE) --no-print-directory apart
 
 coverage:
-	$(PYTEST) -m 'not alone' $(APART:%=--ignore=%) --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(PYTEST) -m 'not alone and not dist' $(APART:%=--ignore=%) --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 apart:
 	$(PYTEST) -m 'not alone' $(APART)
@@ -66,16 +77,17 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@if command -v shellcheck >/dev/null; then \
-	  shellcheck clients/bash/* clients/git/* clients/completion/atl-sign.bash tests/tools/system-packages tests/tools/other-curls tests/tools/curl-versions tests/tools/newer-git .ci/run $$(find tests -name '*.bash' -o -name '*.bats'); \
+	  shellcheck clients/bash/* clients/git/* clients/completion/atl-sign.bash tests/tools/system-packages tests/tools/other-curls tests/tools/curl-versions tests/tools/newer-git tests/tools/packages/templates/debian/{postinst,prerm,rtupdate} .ci/run $$(find tests -name '*.bash' -o -name '*.bats'); \
 	else echo 'shellcheck is not installed: make test brings it'; fi
 
 bats:
 	PATH="$(CURDIR)/$(BIN):$$PATH" bats --jobs $(CORES) --no-parallelize-within-files --print-output-on-failure tests/clients/bash
 
-format: $(VENV)/.installed-dev  ## rewrite the code in its format, and what is made of the table of commands
+format: $(VENV)/.installed-dev  ## rewrite the code in its format, and what is made of the table of commands and of the version
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python -m tests.tools.write_commands
+	$(BIN)/python -m tests.tools.write_version
 
 system-packages:  ## install the Debian packages that the tests need
 	@tests/tools/system-packages
@@ -109,4 +121,4 @@ tests/clients/node/node_modules/.installed: tests/clients/node/package.json test
 	@touch $@
 
 clean:  ## remove what was made
-	rm -rf $(VENV) build/site tests/interop/node_modules tests/clients/node/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist tests/interop/node_modules tests/clients/node/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,10 +10,12 @@ import pytest
 
 from atl_sign import __version__
 from tests.lab import REPOSITORY
+from tests.tools.packages.build_stamp import describe_commit
 from tests.wheel_lab import PIP, PIP_TIMEOUT_S, QUIETLY, build_wheel
 
 pytestmark = pytest.mark.slow
 
+STAMP = "data/libexec/atl-sign/build"
 SHARED = {
     "scripts/atl-sign": "clients/bash/atl-sign",
     "scripts/git-credential-atl-sign": "clients/git/git-credential-atl-sign",
@@ -59,7 +61,18 @@ def test_the_wheel_has_no_other_shared_file(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as content:
         names = {name.partition(".data/")[2] for name in content.namelist() if ".data/" in name}
 
-    assert {name for name in names if name not in SHARED} == set()
+    assert {name for name in names if name not in SHARED} == {STAMP}
+
+
+def test_the_wheel_names_its_commit(wheel: Path, environment: Path) -> None:
+    """The commit that is checked out, in the file that both commands read."""
+    with zipfile.ZipFile(wheel) as content:
+        stamp = content.read(f"atl_sign-{__version__}.data/{STAMP}").decode()
+
+    assert stamp == f"{describe_commit(REPOSITORY)}\n"
+    assert (environment / "libexec/atl-sign/build").read_text() == stamp
+    done = subprocess.run([environment / "bin/atl-sign", "--version"], capture_output=True, text=True, timeout=30)
+    assert done.stdout == f"atl-sign {__version__} ({stamp.strip()})\n"
 
 
 def curl_version(command: Path) -> "subprocess.CompletedProcess[str]":

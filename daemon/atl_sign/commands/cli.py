@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run_sandbox(given[1:])
     if name == "--version":
-        say(f"atl-signd {__version__}")
+        from atl_sign.server.installed import read_build
+
+        say(f"atl-signd {__version__} ({read_build()})")
         return 0
     if name in ("-h", "--help", ""):
         say(*_list_commands(), out=sys.stdout if name else sys.stderr)

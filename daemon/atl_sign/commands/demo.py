@@ -115,7 +115,8 @@ def run_demo(*, may_open_browser: bool = True) -> int:
             return 1
         finally:
             sandbox.stop()
-    shown = "atl-sign" if shutil.which("atl-sign") == command else shlex.quote(command)
+    on_path = shutil.which("atl-sign")
+    shown = "atl-sign" if on_path and Path(on_path).resolve() == Path(command).resolve() else shlex.quote(command)
     say("", f"Done; {name} is gone. How to add your own product: {shown} help link")
     return 0
 

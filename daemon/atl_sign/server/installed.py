@@ -27,6 +27,12 @@ def read_stamp() -> Stamp | None:
     return status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev
 
 
+def read_build() -> str:
+    """Return the commit that this package was built from, and its day; `checkout` when it is installed as editable."""
+    stamp = _find_file("libexec/atl-sign/build")
+    return stamp.read_text().strip() if stamp else "commit unknown"
+
+
 def find_command() -> Path | None:
     """Return the absolute path of `atl-signd` in the environment that runs us: venv, pipx, uv tool or `pip install --user`."""
     beside = Path(sys.executable).parent / "atl-signd"

@@ -25,9 +25,25 @@ fails() {
 	[[ $stderr == *"$words"* ]]
 }
 
-@test "--version names the version of the daemon's package" {
+@test "--version names the version of the daemon's package, and that this is a checkout" {
+	local version
+	version=$(python -c 'import atl_sign; print(atl_sign.__version__)')
 	run atl-sign --version
-	[[ $output == "atl-sign $(python -c 'import atl_sign; print(atl_sign.__version__)')" ]]
+	[[ $output == "atl-sign $version (checkout)" ]]
+	run atl-signd --version
+	[[ $output == "atl-signd $version (checkout)" ]]
+}
+
+@test "--version of a command whose build is not known says so" {
+	local bin=$BATS_TEST_TMPDIR/bin
+	mkdir "$bin"
+	cp "$BATS_TEST_DIRNAME/../../../clients/bash/atl-sign" "$bin"
+	run "$bin/atl-sign" --version
+	[[ $output == "atl-sign "*" (commit unknown)" ]]
+	mkdir -p "$BATS_TEST_TMPDIR/libexec/atl-sign"
+	echo 'commit 0123456789ab, 2026-03-01' >"$BATS_TEST_TMPDIR/libexec/atl-sign/build"
+	run "$bin/atl-sign" --version
+	[[ $output == "atl-sign "*" (commit 0123456789ab, 2026-03-01)" ]]
 }
 
 @test "help names every command and option, and nothing else" {

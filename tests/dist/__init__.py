@@ -1,0 +1,1 @@
+"""What `make dist` makes, installed where nothing else is."""
