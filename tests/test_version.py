@@ -49,7 +49,6 @@ def checkout(tmp_path: Path) -> Path:
     """A repository of one commit with the file that `git archive` fills."""
     note = tmp_path / "tests/tools/packages/commit"
     note.parent.mkdir(parents=True)
-    note.parent.mkdir()
     note.write_text(UNNOTED)
     (tmp_path / ".gitattributes").write_text("tests/tools/packages/commit export-subst\n")
     git(tmp_path, "init", "--quiet")

@@ -14,7 +14,7 @@ from tests.tools.packages.debian import ARCHITECTURES, make_deb
 from tests.tools.packages.environment import BEYOND, HOME, PYTHONS, fetch_wheels, make_tree, pack_tree
 from tests.tools.packages.source import Source, count_changes, export_commit
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[3]
 BESIDE = "file://#{__dir__}"  # in the formula's language: its own folder
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tarfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -17,7 +18,7 @@ class Source:
 
     folder: Path
     version: str  # of the Python and Node packages
-    system_version: str  # of the .deb and the .rpm: rises with each commit
+    system_version: str  # of the .deb and the .rpm: rises with the commits' times
     epoch: int  # the commit's time, seconds since 1970-01-01 UTC
 
     def _environment(self) -> dict[str, str]:
@@ -45,8 +46,6 @@ class Source:
 
 def export_commit(repository: Path, commit: str, folder: Path) -> Source:
     """Write the files of *commit* into *folder*."""
-    if _git(repository, "rev-parse", "--is-shallow-repository") == "true":
-        raise SystemExit("a shallow clone does not know how many commits there are: git fetch --unshallow")
     archive = folder.with_suffix(".tar")
     _git(repository, "archive", f"--output={archive}", commit)
     with tarfile.open(archive) as content:
@@ -56,14 +55,16 @@ def export_commit(repository: Path, commit: str, folder: Path) -> Source:
     if found is None:
         raise SystemExit(f"{commit} has no version")
     version = found[1]
-    count, name = _git(repository, "rev-list", "--count", commit), _git(repository, "rev-parse", commit)[:12]
+    name = _git(repository, "rev-parse", commit)[:12]
+    epoch = int(_git(repository, "log", "-1", "--format=%ct", commit))
+    moment = datetime.fromtimestamp(epoch, UTC).strftime("%Y%m%d%H%M%S")
     is_release = f"v{version}" in _git(repository, "tag", "--points-at", commit).split()
     return Source(
         folder,
         version,
         # A tilde sorts before the release, in Debian's order and in that of RPM.
-        version if is_release else f"{version}~{count}.g{name}",
-        int(_git(repository, "log", "-1", "--format=%ct", commit)),
+        version if is_release else f"{version}~{moment}.g{name}",
+        epoch,
     )
 
 
