@@ -244,10 +244,19 @@ class ProviderRefusedError(DaemonError):
     code = "provider_refused"
     status = 502
 
-    def __init__(self, message: str, hint: str | None = None, *, link: str | None = None, problem: str | None = None) -> None:
-        """Take the provider's own `oauth_problem` word as *problem*, when it gave one."""
+    def __init__(
+        self,
+        message: str,
+        hint: str | None = None,
+        *,
+        link: str | None = None,
+        problem: str | None = None,
+        is_absent: bool = False,
+    ) -> None:
+        """Take the provider's own `oauth_problem` word as *problem*, when it gave one; *is_absent* for a 404."""
         super().__init__(message, hint, link=link)
         self.problem = problem
+        self.is_absent = is_absent
 
 
 class ProviderUnreachableError(DaemonError):

@@ -124,8 +124,8 @@ class LiveLink:
         try:
             return self._scheme.begin(self.link, self._grants.client(self.link), callback, self.clocks)
         except ProviderRefusedError as exc:
-            manifest = self._grants.manifests.find(self.link) if exc.problem is None else None
-            if manifest is not None:  # the provider named no OAuth problem: it may not speak this scheme
+            manifest = self._grants.manifests.find(self.link) if exc.is_absent else None
+            if manifest is not None:  # it may be a product that does not speak this scheme
                 self._scheme.check_product(self.link, manifest)
             raise
 

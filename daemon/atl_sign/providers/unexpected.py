@@ -78,7 +78,7 @@ def unexpected_answer(link: Link, answer: Answer, words: str) -> DaemonError:
     else:
         message = f"the provider answered with status {answer.status}: {words}"
         hint = "open the base URL in a browser and see what is there"
-    return ProviderRefusedError(message, hint, link=link.name)
+    return ProviderRefusedError(message, hint, link=link.name, is_absent=answer.status == 404)
 
 
 def _busy(link: Link, status: int, retry_after_s: int | None) -> ProviderBusyError:
