@@ -25,9 +25,8 @@ demo: $(VENV)/.installed  ## sandbox, daemon, dance and signed curl in a throw-a
 	@PATH="$(CURDIR)/$(BIN):$$PATH" atl-sign demo
 
 test: system-packages newer-git $(VENV)/.installed-dev tests/interop/node_modules/.installed tests/clients/node/node_modules/.installed  ## everything that CI runs
-	$(MAKE) --no-print-directory -j3 lint bats pytest
+	$(MAKE) --no-print-directory -j4 lint bats pytest installed
 	$(BIN)/pytest -m alone
-	$(MAKE) --no-print-directory installed
 
 check: $(VENV)/.installed-dev  ## format, lint, types and the fast tests
 	$(MAKE) --no-print-directory lint
