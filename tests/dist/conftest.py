@@ -51,10 +51,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture(scope="session")
-def made_before(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Those of the newest commit before HEAD that could make packages; of an earlier second, which the version has."""
-    made_at = git("log", "-1", "--format=%ct")
-    for commit in git("rev-list", f"--before={int(made_at) - 1}", "HEAD").split():
+def made_before(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Those of the newest commit before that one that could make packages; of an earlier second, which the version has."""
+    made_at = git("log", "-1", "--format=%ct", made.commit)
+    for commit in git("rev-list", f"--before={int(made_at) - 1}", made.commit).split():
         if subprocess.run(["git", "-C", REPOSITORY, "cat-file", "-e", f"{commit}:tests/tools/packages/runtime.txt"]).returncode == 0:
             return make_dist(commit, tmp_path_factory.mktemp("made-before"))
     pytest.skip("no commit before this one makes packages")
