@@ -79,7 +79,7 @@ def split_path(path: str) -> Segments:
         raise PathAmbiguousError("the path holds a character that is not printable ASCII", "write it as a percent escape")
     for char, name in _NOT_RAW.items():
         if char in path:
-            raise PathAmbiguousError(f"the path holds {name}", "servers differ in how they read it: take it out")
+            raise PathAmbiguousError(f"the path holds {name}", "take it out: servers differ in how they read it")
     segments = path[1:].split("/")
     if "" in segments[:-1]:
         raise PathAmbiguousError("the path holds two slashes in a row", "write one slash")
@@ -103,7 +103,7 @@ def decode_segment(segment: str) -> str:
             raise PathAmbiguousError("the path holds an encoded control character", "take it out")
         if chr(code) in _NOT_ENCODED:
             raise PathAmbiguousError(
-                f"the path holds {chr(code)} as %{escape}", "servers differ in how they read it: take it out"
+                f"the path holds {chr(code)} as %{escape}", "take it out: servers differ in how they read it"
             )
         if chr(code) in _UNRESERVED:
             raise PathAmbiguousError(f"the path holds {chr(code)} as %{escape}", f"write {chr(code)}")

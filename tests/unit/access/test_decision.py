@@ -7,7 +7,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from atl_sign.access.decision import _BUILT_IN, By, Rules, Ruling, decide
-from atl_sign.access.presets import NAMES, load_preset, parse_rules
+from atl_sign.access.presets import NAMES
+from atl_sign.access.presets.loading import load_preset, parse_rules
 from atl_sign.access.readings import read_request
 from atl_sign.access.rules import METHODS
 from atl_sign.base.errors import BadRuleError, BadUrlError, PathAmbiguousError

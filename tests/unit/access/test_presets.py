@@ -6,7 +6,8 @@ import pytest
 
 import atl_sign.access.presets
 from atl_sign.access.decision import Rules, decide
-from atl_sign.access.presets import NAMES, RULES_MAX, load_preset, parse_rules
+from atl_sign.access.presets import NAMES
+from atl_sign.access.presets.loading import RULES_MAX, load_preset, parse_rules
 from atl_sign.access.readings import read_request
 from atl_sign.base.errors import BadRuleError
 from atl_sign.base.urls import parse_url

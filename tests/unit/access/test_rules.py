@@ -162,7 +162,7 @@ def test_a_literal_path_has_no_wildcard(path: str, expected: bool) -> None:
         ("GET https://h/rest", "its path is a URL", "leave out the link's base URL: begin with the / behind it"),
         ("GET /a?b=c", "its path holds a question mark", "put a blank before the ?"),
         ("GET /a/../b", "the path holds a . or .. segment", "write the path that it leads to"),
-        ("GET /a;b", "the path holds a semicolon", "servers differ in how they read it: take it out"),
+        ("GET /a;b", "the path holds a semicolon", "take it out: servers differ in how they read it"),
         ("GET /%61", "the path holds a as %61", "write a"),
         ("GET /ä", "the path holds a character that is not printable ASCII", "write it as a percent escape"),
         ("GET /%C3*%A4", "the path holds percent escapes that are not UTF-8", "encode the text as UTF-8 first"),
