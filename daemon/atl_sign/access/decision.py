@@ -11,28 +11,14 @@ from typing import Literal
 
 from atl_sign.access.readings import Reading
 from atl_sign.access.rules import METHODS, Rule, parse_rule
+from atl_sign.base.text import printable
 
 By = Literal["allow", "deny", "built_in", "none"]
 
-# A method override, other credentials, another user.
-_NEVER = tuple(
-    map(
-        parse_rule,
-        (
-            "* /** ?_method=*",
-            "* /** ?os_username=*",
-            "* /** ?os_password=*",
-            "* /** ?os_authType=*",
-            "* /** ?user_id=*",
-            "* /** ?xoauth_requestor_id=*",
-            "* /** ?oauth_*=*",
-            # GraphQL: reads and writes look the same from outside.
-            "* /gateway/api/graphql/**",
-            "* /graphql/**",
-            "* /rest/graphql/**",
-        ),
-    )
-)
+# A method override, other credentials, another user; and all that begins with "oauth_".
+_NEVER_PARAMETERS = frozenset({"_method", "os_username", "os_password", "os_authtype", "user_id", "xoauth_requestor_id"})
+# GraphQL: reads and writes look the same from outside.
+_NEVER = tuple(map(parse_rule, ("* /gateway/api/graphql/**", "* /graphql/**", "* /rest/graphql/**")))
 _BUILT_IN = tuple(
     map(
         parse_rule,
@@ -113,6 +99,10 @@ def decide(rules: Rules, method: str, readings: tuple[Reading, ...]) -> Ruling:
         return Ruling(False, "built_in", "a rule can only allow GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS", readings[0])
     as_sent = _fold(readings)
     anywhere = as_sent + _fold(_below_context(readings))
+    for reading, folded in as_sent:
+        name = next((name for name in folded.parameters if name in _NEVER_PARAMETERS or name.startswith("oauth_")), None)
+        if name is not None:
+            return Ruling(False, "built_in", f"no rule can allow the parameter {printable(name[:80])}", reading)
     found = _find_denial(_NEVER, method, anywhere)
     if found is not None:
         return Ruling(False, "built_in", "no rule can allow it", *found)

@@ -4,11 +4,12 @@ The ways in which a server may read the address of a request, and the spellings 
 Nothing is repaired: the bytes that are looked at are those that go out.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from string import ascii_letters, digits, hexdigits
 from urllib.parse import quote
 
+from atl_sign.access.policy import PARAMETERS_READ_EVERYWHERE
 from atl_sign.base.errors import PathAmbiguousError
 from atl_sign.base.urls import Pairs, Url, parse_pairs
 
@@ -24,6 +25,7 @@ _SHOWN_RAW = "!$&'()+,:=@~"  # of a segment; a "*" would be a wildcard if it wer
 _EXTENSIONS = (".json", ".xml", ".txt", ".htm", ".html", ".atom")
 
 Segments = tuple[str, ...]
+Parameters = Mapping[str, Sequence[str]]  # every value of a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +33,24 @@ class Reading:
     """One way to read a request: its path below the link's base URL, decoded, and its parameters."""
 
     segments: Segments  # never empty; the last one is "" if the path ends with a slash
-    parameters: Pairs = ()  # of query and form
+    parameters: Parameters = field(default_factory=dict)  # of query and form
 
     def folded(self) -> "Reading":
         """The same without the difference between capital and small letters."""
-        pairs = tuple((name.casefold(), value.casefold()) for name, value in self.parameters)
-        return Reading(tuple(segment.casefold() for segment in self.segments), pairs)
+        pairs = ((name.casefold(), value.casefold()) for name, values in self.parameters.items() for value in values)
+        return Reading(tuple(segment.casefold() for segment in self.segments), gather(pairs))
 
     def __str__(self) -> str:
         """The path, as a rule would have it."""
         return "".join(f"/{quote(segment, safe=_SHOWN_RAW)}" for segment in self.segments)
+
+
+def gather(pairs: Iterable[tuple[str, str]]) -> Parameters:
+    """Return the values of each name in *pairs*."""
+    parameters: dict[str, list[str]] = {}
+    for name, value in pairs:
+        parameters.setdefault(name, []).append(value)
+    return parameters
 
 
 def read_request(url: Url, base_path: str, form: Pairs | None) -> tuple[Reading, ...]:
@@ -53,15 +63,21 @@ def read_request(url: Url, base_path: str, form: Pairs | None) -> tuple[Reading,
         form: decoded names and values of a form body; None for every other body.
 
     Raises:
-        PathAmbiguousError: two servers could read the path or the query differently, or the path is not below *base_path*.
+        PathAmbiguousError: two servers could read the path or the parameters differently, or the path is not below *base_path*.
         BadUrlError: the query cannot be read at all.
     """
     segments = split_path(url.path)
     base = split_path(base_path) if base_path else ()
     if segments[: len(base)] != base:
         raise PathAmbiguousError("the path is not below the link's base URL", "atl-sign link list")
-    parameters = [(*pairs, *(form or ())) for pairs in _read_query(url.query or "")]
-    return tuple(Reading(path, pairs) for path in _read_path(segments[len(base) :] or ("",)) for pairs in parameters)
+    readings = [(*pairs, *(form or ())) for pairs in _read_query(url.query or "")]
+    if any(len(pairs) > PARAMETERS_READ_EVERYWHERE for pairs in readings):
+        raise PathAmbiguousError(
+            f"there are more than {PARAMETERS_READ_EVERYWHERE} parameters",
+            "send several requests: many servers read only the first ones",
+        )
+    parameters = [gather(pairs) for pairs in readings]
+    return tuple(Reading(path, each) for path in _read_path(segments[len(base) :] or ("",)) for each in parameters)
 
 
 def split_path(path: str) -> Segments:
@@ -119,10 +135,10 @@ def decode_segment(segment: str) -> str:
 
 
 def _read_path(segments: Segments) -> list[Segments]:
-    """Return the readings of a path: as it is, without a slash at the end, and below /rest/ without an extension."""
-    readings = _with_each(_without_slash, [segments])
-    if segments[0].casefold() == "rest":
-        readings = _with_each(_without_slash, _with_each(_without_extension, readings))
+    """Return the readings of a path: as it is, behind a cache prefix, without an extension, without a slash at the end."""
+    readings = [segments]
+    for change in (_without_cache_prefix, _without_slash, _without_extension, _without_slash):
+        readings = _with_each(change, readings)
     return readings
 
 
@@ -131,11 +147,20 @@ def _with_each(change: Callable[[Segments], Segments], readings: list[Segments])
     return list(dict.fromkeys([*readings, *map(change, readings)]))
 
 
+def _without_cache_prefix(segments: Segments) -> Segments:
+    """The products forward /s/…/_/x to /x, whatever the method: so browsers keep static files, and it works for every x."""
+    if segments[0].casefold() != "s" or "_" not in segments[1:-1]:
+        return segments
+    return segments[len(segments) - segments[::-1].index("_", 1) :]
+
+
 def _without_slash(segments: Segments) -> Segments:
     return segments[:-1] if len(segments) > 1 and not segments[-1] else segments
 
 
 def _without_extension(segments: Segments) -> Segments:
+    if segments[0].casefold() != "rest":
+        return segments
     last = segments[-1]
     cut = next((len(each) for each in _EXTENSIONS if last.casefold().endswith(each)), 0)
     return (*segments[:-1], last[:-cut]) if cut else segments

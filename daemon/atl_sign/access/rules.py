@@ -15,6 +15,8 @@ from atl_sign.base.urls import parse_pairs
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
+RULE_CHARS_MAX = 1_000
+
 _SHOWN_MAX = 80  # characters of a bad rule in a message
 _EXAMPLE = "write a rule such as: GET /rest/api/*/issue/**"
 
@@ -27,7 +29,7 @@ class Pattern:
 
     segments: tuple[Glob, ...]
     has_tail: bool = False  # `**`: any number of segments behind
-    parameter: tuple[Glob, Glob] | None = None  # name and value
+    parameter: tuple[str, Glob] | None = None  # name and value
 
     @property
     def is_literal(self) -> bool:
@@ -41,16 +43,16 @@ class Pattern:
             return False
         return all(map(_fits_segment, self.segments, reading.segments))
 
-    def values(self, reading: Reading) -> list[bool]:
-        """Return for each parameter of the name whether its value is one of those."""
+    def find_values(self, reading: Reading) -> list[bool]:
+        """Return for each value of the parameter whether it is one of those."""
         if self.parameter is None:
             return []
-        name, value = self.parameter
-        return [fits(value, given) for each, given in reading.parameters if fits(name, each)]
+        name, glob = self.parameter
+        return [fits(glob, value) for value in reading.parameters.get(name, ())]
 
     def folded(self) -> "Pattern":
         """The same without the difference between capital and small letters."""
-        parameter = self.parameter and (_fold(self.parameter[0]), _fold(self.parameter[1]))
+        parameter = self.parameter and (self.parameter[0].casefold(), _fold(self.parameter[1]))
         return Pattern(tuple(map(_fold, self.segments)), self.has_tail, parameter)
 
 
@@ -68,14 +70,14 @@ class Rule:
         """Tell whether an allowing rule holds: every value of a parameter that it names must be the rule's."""
         if method not in self.methods or not self.pattern.fits_path(reading):
             return False
-        values = self.pattern.values(reading)
+        values = self.pattern.find_values(reading)
         return self.pattern.parameter is None or (bool(values) and all(values))
 
     def hits(self, method: str, folded: Reading) -> bool:
         """Tell whether a denying rule acts on *folded*, a reading in small letters: one value of a parameter is enough."""
         if method not in self.methods or not self.folded.fits_path(folded):
             return False
-        return self.folded.parameter is None or any(self.folded.values(folded))
+        return self.folded.parameter is None or any(self.folded.find_values(folded))
 
 
 def fits(glob: Glob, text: str) -> bool:
@@ -104,6 +106,8 @@ def parse_rule(line: str, preset: str | None = None) -> Rule:
     """
     words = line.split()
     shown = _show(" ".join(words))
+    if len(line) > RULE_CHARS_MAX:
+        raise BadRuleError(f"the rule {shown}: it is longer than {RULE_CHARS_MAX} characters", "use wildcards")
     if words[:1] == ["confirm"]:
         raise BadRuleError(f"the rule {shown}: the word confirm is reserved", "leave it out: what no rule allows is refused")
     if len(words) == 1 and "/" not in line:
@@ -147,10 +151,12 @@ def _parse_path(path: str, shown: str) -> Pattern:
     return Pattern(tuple(tuple(decode_segment(piece) for piece in each.split("*")) for each in segments), has_tail)
 
 
-def _parse_parameter(word: str, shown: str) -> tuple[Glob, Glob]:
+def _parse_parameter(word: str, shown: str) -> tuple[str, Glob]:
     name, equals, value = word[1:].partition("=")
     if not word.startswith("?") or not name or not equals:
         raise BadRuleError(f"the rule {shown}: its last word is not ?name=value", "write ?name=* for any value")
+    if "*" in name:
+        raise BadRuleError(f"the rule {shown}: the name of its parameter has a *", "write the whole name")
     if "&" in word or ";" in word or not word.isascii():
         raise BadRuleError(
             f"the rule {shown}: its last word is not one parameter", "write & as %26, ; as %3B, letters beyond ASCII escaped"
@@ -159,11 +165,7 @@ def _parse_parameter(word: str, shown: str) -> tuple[Glob, Glob]:
         parse_pairs(word[1:], "rule")
     except BadUrlError as exc:
         raise BadRuleError(f"the rule {shown}: {exc.message}", exc.hint) from None
-    return _parse_glob(name), _parse_glob(value)
-
-
-def _parse_glob(text: str) -> Glob:
-    return tuple(unquote_plus(piece) for piece in text.split("*"))
+    return unquote_plus(name), tuple(unquote_plus(piece) for piece in value.split("*"))
 
 
 def _fits_segment(glob: Glob, segment: str) -> bool:
