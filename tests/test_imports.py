@@ -121,6 +121,10 @@ def test_the_start_loads_nothing_heavy() -> None:
         "atl_sign.custody.stores.sealing",
         "atl_sign.custody.stores.file",
         "atl_sign.custody.stores.keyring",
+        "atl_sign.access.decision",
+        "atl_sign.access.presets.loading",
+        "atl_sign.access.readings",
+        "atl_sign.access.rules",
     }
     code = f"import sys, atl_sign.server.serve; print(*sorted({heavy!r} & sys.modules.keys()))"
     # Measured, a process loads what coverage itself needs.

@@ -91,6 +91,9 @@ def test_nothing_that_leaves_holds_a_secret(trail: Trail, sandbox: Sandbox) -> N
     ):
         trail.request("POST", "/sign", fields)
         trail.request("POST", "/sign", fields, text=True)
+        for text in (False, True):
+            trail.request("POST", "/policy/check", {"allow": ["* /**"], **fields}, text=text)
+            trail.request("POST", "/policy/check", {"deny": ["POST /** ?a=*"], **fields}, text=text)
     trail.request("POST", "/sign", f'{{"method": "{CANARY}'.encode())
     secrets |= secrets_of(sandbox, "jira")
     revoke_tokens(sandbox, "jira")

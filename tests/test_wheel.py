@@ -56,6 +56,17 @@ def test_the_wheel_has_it(wheel: Path, name: str) -> None:
     assert packed == (REPOSITORY / SHARED[name]).read_bytes()
 
 
+def test_the_wheel_has_every_preset(wheel: Path) -> None:
+    """They are not Python, and no other file of the package is data."""
+    presets = REPOSITORY / "daemon/atl_sign/access/presets"
+    with zipfile.ZipFile(wheel) as content:
+        packed = {name for name in content.namelist() if name.startswith("atl_sign/") and not name.endswith(".py")}
+
+    assert packed == {f"atl_sign/{path.relative_to(presets.parents[1])}" for path in presets.rglob("*.rules")} | {
+        "atl_sign/py.typed"
+    }
+
+
 def test_the_wheel_has_no_other_shared_file(wheel: Path) -> None:
     """The twin: whatever else of clients/ and docs/ there is stays in the sources."""
     with zipfile.ZipFile(wheel) as content:

@@ -63,7 +63,7 @@ _atl_sign_split() {
 }
 
 # --- made by tests/tools/write_commands.py: table ---
-_atl_sign_commands=(setup link key dance check token logout git header curl status log doctor lock unlock store serve stop restart service demo sandbox help)
+_atl_sign_commands=(setup link key dance check token logout git header curl lease status log doctor lock unlock store serve stop restart service demo sandbox help)
 _atl_sign_aliases=(ls rm login)
 
 # Sets command, verb and place to what an alias stands for.
@@ -83,6 +83,7 @@ _atl_sign_has_value() {
 	token:--days | token:--from) ;;
 	header:--form | header:--link) ;;
 	curl:--link) ;;
+	lease:--allow | lease:--deny | lease:--link) ;;
 	log:--link | log:--since) ;;
 	serve:--key-fd) ;;
 	sandbox:--port | sandbox:--product | sandbox:--product-version | sandbox:--context-path | sandbox:--base-url | sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life | sandbox:--token-days-max | sandbox:--refusals) ;;
@@ -105,6 +106,8 @@ _atl_sign_options() {
 	logout:*) _atl_sign_offer --keep-git-token --json --help ;;
 	git:*) _atl_sign_offer --json --help ;;
 	header:*) _atl_sign_offer --form --link --json --help ;;
+	lease:check) _atl_sign_offer --allow --deny --link --json --help ;;
+	lease:*) _atl_sign_offer --json --help ;;
 	status:*) _atl_sign_offer --exit-code --json --help ;;
 	log:*) _atl_sign_offer --follow --link --since --json --help ;;
 	doctor:*) _atl_sign_offer --json --report --redact --help ;;
@@ -136,6 +139,9 @@ _atl_sign_value() {
 	header:--form) [[ $current != @* ]] || _atl_sign_files ;;
 	header:--link) _atl_sign_links "$4" ;;
 	curl:--link) _atl_sign_links "$4" ;;
+	lease:--allow) _atl_sign_offer read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build ;;
+	lease:--deny) _atl_sign_offer read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build ;;
+	lease:--link) _atl_sign_links "$4" ;;
 	log:--link) _atl_sign_links "$4" ;;
 	doctor:--report) _atl_sign_files ;;
 	sandbox:--product) _atl_sign_offer bamboo jira confluence bitbucket ;;
@@ -165,6 +171,8 @@ _atl_sign_argument() {
 	git:1:remove) _atl_sign_links "$1" ;;
 	header:0:) _atl_sign_offer GET POST PUT DELETE HEAD PATCH OPTIONS ;;
 	header:1:*) _atl_sign_urls "$1" ;;
+	lease:0:) _atl_sign_offer check presets ;;
+	lease:1:presets) _atl_sign_offer read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build ;;
 	status:0:) _atl_sign_links "$1" ;;
 	doctor:0:) _atl_sign_links "$1" ;;
 	store:0:) _atl_sign_offer move ;;

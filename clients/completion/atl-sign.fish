@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -142,6 +142,7 @@ complete -c atl-sign -n '__atl_sign_at -' -a logout -d 'forget the token'
 complete -c atl-sign -n '__atl_sign_at -' -a git -d 'let git authenticate to a Bitbucket'
 complete -c atl-sign -n '__atl_sign_at -' -a header -d 'one Authorization header, good for one request'
 complete -c atl-sign -n '__atl_sign_at -' -a curl -d 'curl, signed'
+complete -c atl-sign -n '__atl_sign_at -' -a lease -d 'try out rules that limit a program'
 complete -c atl-sign -n '__atl_sign_at -' -a status -d 'how the daemon is, and which links need a dance'
 complete -c atl-sign -n '__atl_sign_at -' -a log -d 'what was signed for whom'
 complete -c atl-sign -n '__atl_sign_at -' -a doctor -d 'find out what is wrong, and which command fixes it'
@@ -238,6 +239,15 @@ complete -c atl-sign -n '__atl_sign_at header 0' -a 'GET POST PUT DELETE HEAD PA
 complete -c atl-sign -n '__atl_sign_at header 1' -a '(__atl_sign_urls)'
 complete -c atl-sign -n '__atl_sign_at curl' -a '(__atl_sign_curl)'
 
+complete -c atl-sign -n '__atl_sign_at lease' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at lease' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at lease 0' -a check -d 'print whether rules would allow a request, and which rule decides; the exit status is 0 if they would, and 1 if not'
+complete -c atl-sign -n '__atl_sign_at lease any check' -x -l allow -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build' -d 'a rule or preset that allows; without it, read'
+complete -c atl-sign -n '__atl_sign_at lease any check' -x -l deny -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build' -d 'a rule or preset that denies'
+complete -c atl-sign -n '__atl_sign_at lease any check' -x -l link -a '(__atl_sign_links)' -d 'the link that the rules are for, when several cover the URL'
+complete -c atl-sign -n '__atl_sign_at lease 0' -a presets -d 'print the presets, or the rules of one'
+complete -c atl-sign -n '__atl_sign_at lease 1 presets' -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build'
+
 complete -c atl-sign -n '__atl_sign_at status' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at status' -l json -d 'print the daemon\'s JSON answer, errors too'
 complete -c atl-sign -n '__atl_sign_at status' -l exit-code -d '1 when a link may not sign without a dance (or the store does not say), 0 when none needs one'
@@ -305,5 +315,5 @@ complete -c atl-sign -n '__atl_sign_at sandbox' -l no-signed-tokens -d 'refuse a
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l refusals -a 'both newline header body page' -d 'how an OAuth problem arrives'
 
 complete -c atl-sign -n '__atl_sign_at help' -s h -l help -d 'print what the command does'
-complete -c atl-sign -n '__atl_sign_at help 0' -a 'setup link key dance check token logout git header curl status log doctor lock unlock store serve stop restart service demo sandbox help'
+complete -c atl-sign -n '__atl_sign_at help 0' -a 'setup link key dance check token logout git header curl lease status log doctor lock unlock store serve stop restart service demo sandbox help'
 # --- end of table ---

@@ -40,6 +40,7 @@ COMMANDS = [
     "git",
     "header",
     "curl",
+    "lease",
     "status",
     "lock",
     "unlock",
@@ -221,6 +222,16 @@ def options_of(command: str) -> set[str]:
         ("atl-sign key new --bits ", {"2048", "3072", "4096"}),
         ("atl-sign help d", {"dance", "demo", "doctor"}),
         ("atl-sign doctor b", {"bamboo"}),
+        ("atl-sign lease ", {"check", "presets"}),
+        ("atl-sign lease check --link ", {"bamboo", "jira"}),
+        ("atl-sign lease check --allow re", {"read"}),
+        ("atl-sign lease check --allow=re", {"--allow=read"}),
+        (
+            "atl-sign lease check --allow read --deny bitbucket:r",
+            {"bitbucket:review"},
+        ),
+        ("atl-sign lease presets jira:c", {"jira:comment"}),
+        ("atl-sign store move k", {"keyring:"}),
         ("atl-sign sandbox --product b", {"bamboo", "bitbucket"}),
     ],
 )
@@ -273,7 +284,8 @@ def test_every_command_is_offered(lab: Lab, shell: str) -> None:
         ("store move", "store"),
         ("token make", "token"),
         ("service status", "service"),
-        *((name, name) for name in COMMANDS if name not in ("link", "key", "store", "token", "service", "curl", "help")),
+        ("lease check", "lease"),
+        *((name, name) for name in COMMANDS if name not in ("link", "key", "store", "token", "service", "lease", "curl", "help")),
     ],
 )
 def test_every_option_is_offered(lab: Lab, shell: str, line: str, command: str) -> None:

@@ -172,7 +172,7 @@ def _zsh_action(takes: str) -> str:
         "form": "_atl-sign_form",
         "commands": "_atl-sign_commands",
     }
-    return known.get(takes, f"({takes})" if takes else "")
+    return known.get(takes, "({})".format(takes.replace(":", r"\:")) if takes else "")
 
 
 def _zsh_text(text: str) -> str:

@@ -15,6 +15,7 @@ from atl_sign.agent.keys import Keys
 from atl_sign.agent.life import Life
 from atl_sign.agent.links import LinkBook
 from atl_sign.agent.lookup import Lookup
+from atl_sign.agent.policy import PolicyChecks
 from atl_sign.agent.sign import Signing
 from atl_sign.agent.status import StatusReports
 from atl_sign.agent.store import StoreKeeper
@@ -44,6 +45,7 @@ class Agent:
     git: GitCredentials
     checks: Checks
     tokens: Tokens
+    policy: PolicyChecks
     status: StatusReports
     life: Life  # for the process, not for callers
 
@@ -93,6 +95,7 @@ def make_agent(
         git=GitCredentials(config, lookup, grants, git_tokens, records),
         checks=Checks(lookup, grants, records),
         tokens=Tokens(lookup, grants, records),
+        policy=PolicyChecks(lookup),
         status=StatusReports(
             config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, mover=mover, records=records, clocks=clocks
         ),

@@ -15,6 +15,7 @@ from atl_sign.api.dances import add_dances
 from atl_sign.api.git import add_git_credential
 from atl_sign.api.key import add_key
 from atl_sign.api.links import add_links
+from atl_sign.api.policy import add_policy
 from atl_sign.api.sign import add_sign
 from atl_sign.api.status import add_status_calls
 from atl_sign.api.store import add_store_calls
@@ -56,6 +57,7 @@ def make_app(agent: Agent, *, is_described: bool = False) -> FastAPI:
         add_tokens,
         add_key,
         add_git_credential,
+        add_policy,
         add_status_calls,
         add_store_calls,
     )

@@ -31,7 +31,7 @@ def add_sign(app: FastAPI, agent: Agent) -> None:
     async def sign(request: Request) -> Response:
         fields = await read_fields(request, schemas.SignFields, bytes_max=_BODY_BYTES_MAX)
         is_long = sum(map(len, [fields.url, *_texts_of(fields.form)])) > LOOP_CHARS_MAX
-        form = await run_in_threadpool(_read_form, fields.form) if is_long else _read_form(fields.form)
+        form = await run_in_threadpool(read_form, fields.form) if is_long else read_form(fields.form)
         asked = Asked(fields.method, fields.url, form, fields.link)
         caller = caller_of(request)
         if fields.dry_run:
@@ -65,7 +65,7 @@ def _texts_of(form: str | list[tuple[str, str]] | None) -> Iterable[str]:
     return (form,) if isinstance(form, str) else chain.from_iterable(form or ())
 
 
-def _read_form(form: str | list[tuple[str, str]] | None) -> Pairs | None:
+def read_form(form: str | list[tuple[str, str]] | None) -> Pairs | None:
     """Return the form's decoded names and values; None for none. Raises TooLargeError and BadUrlError."""
     check_form_length(form or "")
     if isinstance(form, str):

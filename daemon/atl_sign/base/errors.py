@@ -58,6 +58,20 @@ class BadUrlError(DaemonError):
     status = 400
 
 
+class PathAmbiguousError(DaemonError):
+    """The path or query is spelled so that two servers could read it differently, so that no rule can decide on it."""
+
+    code = "path_ambiguous"
+    status = 400
+
+
+class BadRuleError(DaemonError):
+    """A rule of what a program may send cannot be read."""
+
+    code = "bad_rule"
+    status = 400
+
+
 class TooLargeError(DaemonError):
     """The request's body, or a form to sign, is over its limit."""
 

@@ -116,6 +116,17 @@ def _run_git(line: CommandLine) -> int:
     return run_git(os.environ, line.form.verb, line.words[0], as_json=line.has("--json"))
 
 
+def _run_lease(line: CommandLine) -> int:
+    from atl_sign.commands.lease import Trial, run_lease_check, run_lease_presets
+
+    if line.form.verb == "presets":
+        return run_lease_presets(line.words[0] if line.words else None, as_json=line.has("--json"))
+    trial = Trial(
+        line.words[0], line.get("--link") or os.environ.get("ATL_SIGN_LINK"), line.get_all("--allow"), line.get_all("--deny")
+    )
+    return run_lease_check(os.environ, trial, as_json=line.has("--json"))
+
+
 def _run_unlock(line: CommandLine) -> int:
     from atl_sign.commands.unlock import run_unlock
 
@@ -278,6 +289,7 @@ _RUN: dict[str, Callable[[CommandLine], int]] = {
     "demo": _run_demo,
     "doctor": _run_doctor,
     "git": _run_git,
+    "lease": _run_lease,
     "log": _run_log,
     "offer": _run_offer,
     "restart": _run_restart,

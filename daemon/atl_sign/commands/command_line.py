@@ -27,6 +27,7 @@ class CommandLine:
     form: Form
     words: list[str]  # the form's arguments
     options: dict[str, str] = field(default_factory=dict)  # by name, "--since"; "" for a switch
+    repeated: dict[str, list[str]] = field(default_factory=dict)  # every value of those that may be given several times
     wants_help: bool = False
 
     def has(self, name: str) -> bool:
@@ -36,6 +37,10 @@ class CommandLine:
     def get(self, name: str) -> str | None:
         """Return the value of the option *name*; None when it was not given."""
         return self.options.get(name)
+
+    def get_all(self, name: str) -> list[str]:
+        """Return the values of the option *name*, which may be given several times, in their order."""
+        return self.repeated.get(name, [])
 
 
 def read_line(command: Command, given: Sequence[str]) -> CommandLine:
@@ -52,6 +57,7 @@ def read_line(command: Command, given: Sequence[str]) -> CommandLine:
         taken[JSON.name] = JSON
     words: list[str] = []
     options: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
     rest = list(given)
     while rest:
         word = rest.pop(0)
@@ -68,10 +74,12 @@ def read_line(command: Command, given: Sequence[str]) -> CommandLine:
         if option is None:
             raise UsageError(f"unknown option {name}{suggest(name, [*_shown(taken), '--help'])}", usage_of(command))
         options[name] = _value_of(command, option, value if equals else None, rest)
+        if option.may_repeat:
+            repeated.setdefault(name, []).append(options[name])
     form = _form_of(command, words)
     arguments = words[1:] if form.verb else words
     _check(command, form, arguments, options)
-    return CommandLine(form, arguments, options)
+    return CommandLine(form, arguments, options, repeated)
 
 
 def suggest(word: str, words: Iterable[str], before: str = "") -> str:

@@ -9,6 +9,8 @@ from atl_sign.base.errors import BadFieldsError, DaemonError, ProviderRefusedErr
 CONTRACT = {
     "bad_request": 400,
     "bad_url": 400,
+    "path_ambiguous": 400,
+    "bad_rule": 400,
     "too_large": 413,
     "not_found": 404,
     "method_not_allowed": 405,

@@ -29,6 +29,17 @@ def test_options_stand_anywhere(words: list[str], options: dict[str, str], argum
     assert (line.options, line.words) == (options, arguments)
 
 
+def test_an_option_that_may_be_repeated_keeps_every_value() -> None:
+    """In their order, behind a blank or an equals sign."""
+    line = read_line(
+        HANDED_OVER["lease"], ["check", "--allow", "read", "GET https://h/", "--deny=a", "--allow=b c", "--allow", ""]
+    )
+
+    assert line.get_all("--allow") == ["read", "b c", ""]
+    assert line.get_all("--deny") == ["a"]
+    assert line.get_all("--link") == []
+
+
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
@@ -44,6 +55,8 @@ def test_options_stand_anywhere(words: list[str], options: dict[str, str], argum
         ("service", ["instal"], "there is no service instal, did you mean: atl-sign service install"),
         ("service", ["install", "--json"], "service install does not take --json"),
         ("service", ["status", "x"], "service takes 1 argument(s), not 2"),
+        ("lease", ["check"], "lease takes 2 argument(s), not 1"),
+        ("lease", ["presets", "read", "--allow", "x"], "lease presets does not take --allow"),
         ("store", [], "store needs a verb: move"),
         ("store", ["frobnicate"], "there is no store frobnicate"),
         ("unlock", ["--new", "--change"], "--new and --change exclude each other"),

@@ -1,0 +1,65 @@
+"""`atl-sign lease check` and `lease presets`: rules tried out, and those that have a name."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atl_sign.access.presets import NAMES
+from atl_sign.access.presets.loading import Preset, load_preset
+from atl_sign.base.terminal import say
+from atl_sign.base.text import format_table
+from atl_sign.commands.calling import FAILURES, CommandError, Conversation, print_answer, report, to_json
+from atl_sign.commands.command_line import suggest
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A request, and the rules to compare it with."""
+
+    request: str  # "POST https://…"
+    link: str | None
+    allow: Sequence[str]  # empty: the daemon's default
+    deny: Sequence[str]
+
+
+def run_lease_check(environment: Mapping[str, str], trial: Trial, *, as_json: bool) -> int:
+    """Print whether the rules would allow the request; returns 0 when they would, 1 when not, else the exit status."""
+    method, _, url = trial.request.strip().partition(" ")
+    if not url:
+        say("atl-sign: the request has no URL", "hint: write method and URL as one argument: 'GET https://…'", out=sys.stderr)
+        return 2
+    fields = {"method": method, "url": url.strip(), "link": trial.link}
+    fields |= {name: "\n".join(rules) for name, rules in (("allow", trial.allow), ("deny", trial.deny)) if rules}
+    try:
+        daemon = Conversation(environment, as_json=as_json)
+        sent = {name: os.fsencode(value) for name, value in fields.items() if value is not None}
+        answer = daemon.call("POST", "/policy/check", sent).text
+        print_answer(answer.rstrip("\n"))
+    except FAILURES as exc:
+        return report(exc)
+    decision = json.loads(answer)["decision"] if as_json else answer.partition("\n")[0].removeprefix("decision: ")
+    return 0 if decision == "allow" else 1
+
+
+def run_lease_presets(name: str | None, *, as_json: bool) -> int:
+    """Print every preset with its summary, or the rules of the one called *name*; returns the exit status."""
+    try:
+        if name is not None and name not in NAMES:
+            raise CommandError(f"there is no preset {name}{suggest(name, NAMES)}", "atl-sign lease presets")
+        presets = [load_preset(each) for each in ([name] if name else NAMES)]
+        if as_json:
+            print_answer(to_json({"presets": [_describe(preset) for preset in presets]}))
+        elif name:
+            print_answer("\n".join(rule.text for rule in presets[0].rules))
+        else:
+            print_answer("\n".join(format_table([(preset.name, preset.summary) for preset in presets])))
+    except FAILURES as exc:
+        return report(exc)
+    return 0
+
+
+def _describe(preset: Preset) -> dict[str, Any]:
+    return {"name": preset.name, "summary": preset.summary, "rules": [rule.text for rule in preset.rules]}
