@@ -14,6 +14,7 @@ from atl_sign.sandbox.cloud.confluence import CONFLUENCE_ROUTES
 from atl_sign.sandbox.cloud.jira import JIRA_ROUTES
 from atl_sign.sandbox.problems import STATUSES
 from atl_sign.sandbox.site import list_routes
+from tests.sandbox.consumer import KeyPair
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "sandbox.md").read_text()
 DOCS_ORIGIN = "http://127.0.0.1:8710"
@@ -69,6 +70,26 @@ def test_every_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
     assert options
     assert {option for option in options if f"`{option}" not in DOCS} == set()
+
+
+def test_the_script_registers_a_consumer(key_pair: KeyPair) -> None:
+    """With the key from standard input; with a wrong password, it fails and registers none."""
+    block = re.search(r'```bash title="register.sh"\n(.*?)```', DOCS, re.S)
+    assert block is not None
+    with Sandbox(["jira"]) as provider:
+        state = provider.state.sites["jira"].state
+
+        def run(script: str, consumer: str) -> int:
+            command = ["bash", "-c", script, "register.sh", provider.base_url("jira"), consumer]
+            return subprocess.run(command, input=key_pair.public_pem, text=True, capture_output=True, timeout=20).returncode
+
+        statuses = run(block[1], "ann-desk"), run(block[1].replace("admin:admin", "admin:wrong"), "bob-desk")
+        made, refused = state.find_consumer("ann-desk"), state.find_consumer("bob-desk")
+
+    assert statuses == (0, 22)
+    assert made is not None
+    assert made.public_key.public_numbers() == key_pair.private_key.public_key().public_numbers()
+    assert refused is None
 
 
 def test_examples_print_what_they_are_said_to() -> None:

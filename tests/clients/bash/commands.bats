@@ -433,6 +433,7 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 	mkdir bin
 	ln -s "$(type -P bash)" bin/bash
 	fails 1 "curl cannot be run" env PATH="$PWD/bin" bash "$ROOT/clients/bash/atl-sign" status
+	[[ $stderr == $'atl-sign: curl cannot be run\nhint: install curl 7.76 or newer' ]]
 }
 
 @test "git: what it refuses, before anything is changed" {
