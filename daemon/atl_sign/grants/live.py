@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atl_sign.base.credentials import Consumer, Credentials, Grant, Secret
-from atl_sign.base.errors import DanceNeededError, ProviderRefusedError
+from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError
 from atl_sign.config.links import Link
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.renewal import Renewals
@@ -117,7 +117,19 @@ class LiveLink:
         """Return what sends requests with *credentials*; None for those of the link. Raises as `Grants.load`."""
         from atl_sign.schemes.session import Session
 
-        return Session(self.link, self._scheme, credentials or self._grants.load(self.link), self.clocks)
+        if credentials is not None:
+            return Session(self.link, self._scheme, credentials, self.clocks)
+        return Session(self.link, self._scheme, self._grants.load(self.link), self.clocks, self._find_renewed)
+
+    def _find_renewed(self, refused: Credentials) -> Credentials | None:
+        """Return the link's credentials if they are not those that were *refused*: a daemon has renewed them."""
+        self._grants.vault.notice_changes()
+        try:
+            known = self._grants.load(self.link)
+        except DaemonError:
+            return None
+        assert known.grant is not None and refused.grant is not None  # noqa: S101, PT018 - `load` gives them
+        return None if known.grant.is_same_as(refused.grant) else known
 
     def begin(self, callback: str) -> Consent:
         """Begin a dance; raises as `Scheme.begin` and `Grants.client`, and ProviderRefusedError where the scheme is not good."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from atl_sign.base.credentials import Credentials
+from atl_sign.base.errors import DanceNeededError
 from atl_sign.base.request import Request
 from atl_sign.base.urls import parse_url
 from atl_sign.config.links import Link
@@ -22,12 +23,30 @@ _T = TypeVar("_T")
 class Session:
     """Sends requests below one link's base URL, each with a header of its own."""
 
-    def __init__(self, link: Link, scheme: Scheme, credentials: Credentials, clocks: Clocks) -> None:
-        """Authorize requests to the provider of *link* with *credentials*, which are of *scheme*."""
+    def __init__(
+        self,
+        link: Link,
+        scheme: Scheme,
+        credentials: Credentials,
+        clocks: Clocks,
+        find_renewed: Callable[[Credentials], Credentials | None] = lambda _: None,
+    ) -> None:
+        """
+        Authorize requests.
+
+        Args:
+            link: whose provider they go to.
+            scheme: the link's.
+            credentials: of that scheme.
+            clocks: the providers' clocks.
+            find_renewed: returns what has taken the place of credentials that the provider no longer takes, which it may have
+                done while a request was on its way; None when nothing has.
+        """
         self._link = link
         self._scheme = scheme
         self._credentials = credentials
         self._clocks = clocks
+        self._find_renewed = find_renewed
 
     def send(self, method: str, path: str, body: object = None) -> Answer:
         """
@@ -43,6 +62,16 @@ class Session:
             ProviderRefusedError: another refusal.
             ProviderUnreachableError: no answer in time.
         """
+        try:
+            return self._send(method, path, body)
+        except DanceNeededError:
+            renewed = self._find_renewed(self._credentials)
+            if renewed is None:
+                raise
+            self._credentials = renewed
+            return self._send(method, path, body)
+
+    def _send(self, method: str, path: str, body: object) -> Answer:
         link = self._link
         content = None if body is None else json.dumps(body).encode()
 
