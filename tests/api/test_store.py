@@ -353,7 +353,7 @@ def test_a_store_that_is_not_there_can_be_left(fork_server: ForkServer, named: s
         fields = {"backend": backend, "volatile": True} if named == "file" else {"backend": backend, "new_passphrase": WORD}
         moved = daemon.request("POST", "/store/move", fields)
 
-        assert (moved.status, moved.json) == (200, {"store": backend, "warnings": [f"nothing was moved: {why}"]})
+        assert (moved.status, moved.json) == (200, {"store": backend, "warnings": [f"the new store starts empty: {why}"]})
         daemon.make_key()
         assert f'backend = "{backend}"' in daemon.config.read_text()
         if named != "file":

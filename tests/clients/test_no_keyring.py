@@ -107,7 +107,7 @@ def test_without_a_terminal_the_hint_is_the_command(lab: Daemon, arguments: tupl
     person.answer("Once more", WORD)
 
     assert person.finish() == 0
-    assert re.search(r"store: file\nwarning: nothing was moved: there is no session bus", person.seen)
+    assert re.search(r"store: file\nwarning: the new store starts empty: there is no session bus", person.seen)
     assert run(lab, *ADD).stderr.endswith(KEPT)
 
 

@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -168,3 +170,18 @@ def test_a_broken_configuration_is_heard(daemon: Daemon) -> None:
 
     assert refused.returncode == 1
     assert refused.stderr.startswith("warning: config.toml line 1")
+
+
+def test_without_curl_nothing_is_asked(daemon: Daemon, tmp_path: Path) -> None:
+    """Its steps need curl: that it is missing is said before an address or a passphrase is typed."""
+    refused = subprocess.run(
+        [sys.executable, "-m", "atl_sign.commands.cli", "setup"],
+        env={**daemon.environment, "PATH": str(tmp_path)},
+        input="https://jira.example.com\n",
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "atl-sign: there is no curl on PATH\nhint: install curl 7.76 or newer\n"

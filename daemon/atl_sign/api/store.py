@@ -36,7 +36,7 @@ def add_store_calls(app: FastAPI, agent: Agent) -> None:
         again = f"atl-sign store move {report.backend}"
         warnings = [f"the other store may still have the item {name}: {again}" for name in report.left]
         if report.unread is not None:
-            warnings = [f"nothing was moved: {report.unread}"]
+            warnings = [f"the new store starts empty: {report.unread}"]
         return answer_with(request, schemas.MovedAnswer(store=report.backend, warnings=warnings))
 
 

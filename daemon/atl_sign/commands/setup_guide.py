@@ -52,6 +52,9 @@ class Target:
 
 def run_setup(environment: Mapping[str, str], name: str | None) -> int:
     """Go through the steps for the link called *name*, or the one that the user chooses; returns the exit status."""
+    if find_program(environment, "curl") is None:  # the commands of the steps need it; better said before the first question
+        complain("atl-sign", "there is no curl on PATH", "install curl 7.76 or newer")
+        return 1
     try:
         path = socket_path(environment)
         if find_listener(path) is None:
