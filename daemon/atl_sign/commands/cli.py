@@ -3,13 +3,10 @@
 import gc
 import io
 import json
-import logging
 import os
 import resource
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,7 +19,6 @@ from atl_sign.commands.table.rows import usage_of
 
 _USAGE = 2
 _NO_DAEMON = 3  # as the clients' own status for that
-_LAST_THREADS_S = 0.3  # for those that are about to end
 _GC_WHILE_LOADING = (100_000, 50, 1_000)  # by default the garbage collector runs dozens of times, a tenth of the start
 _EX_CONFIG = 78  # sysexits.h: trying again does not help, which our unit tells systemd
 
@@ -199,6 +195,7 @@ def _run_serve(line: CommandLine) -> int:
     gc.set_threshold(*_GC_WHILE_LOADING)  # before the imports
     from atl_sign.base.variables import absolute_paths
     from atl_sign.server.listening import StartError, TakenError
+    from atl_sign.server.process import end_past_waiting_threads
     from atl_sign.server.serve import serve
 
     os.environ.update(absolute_paths(os.environ))  # the daemon leaves this folder
@@ -210,7 +207,7 @@ def _run_serve(line: CommandLine) -> int:
             report = {"message": str(exc), "hint": exc.hint, "is_taken": isinstance(exc, TakenError)}
             os.write(report_fd, json.dumps(report).encode())
         return _EX_CONFIG if os.environ.get("NOTIFY_SOCKET") else 1
-    _end_past_waiting_threads()
+    end_past_waiting_threads()
     return 0
 
 
@@ -270,17 +267,6 @@ def _run_autostart(_line: CommandLine) -> int:
         complain("atl-signd", exc, exc.hint)
         return _NO_DAEMON
     return 0
-
-
-def _end_past_waiting_threads() -> None:
-    """End the process at once when threads still wait for a provider; the interpreter would wait with them, up to `timeout_s`."""
-    deadline = time.monotonic() + _LAST_THREADS_S
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join(max(0.0, deadline - time.monotonic()))
-            if thread.is_alive():
-                logging.shutdown()
-                os._exit(0)  # as safe as a kill -9, after which nothing needs repair (design, section 8)
 
 
 _RUN: dict[str, Callable[[CommandLine], int]] = {

@@ -1,5 +1,5 @@
 """
-The daemon's process: what it sets instead of inheriting it, its memory, its files and its log.
+The daemon's process: what it sets instead of inheriting it, its memory, its files, its log and its end.
 
 The first caller must not decide for later callers.
 
@@ -13,6 +13,8 @@ import os
 import resource
 import signal
 import sys
+import threading
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +40,7 @@ _SET_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}  # it ignores both, so that a 
 _FIRST_FOREIGN_FD = 3
 _PR_SET_DUMPABLE = 4
 _FILES_MAX = 65_536
+_LAST_THREADS_S = 0.3  # for those that are about to end
 
 
 def become_independent(kept: Collection[int] = ()) -> None:
@@ -149,3 +152,14 @@ def _replace_input() -> None:
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.dup2(null, 0)
     os.close(null)
+
+
+def end_past_waiting_threads() -> None:
+    """End the process at once when threads still wait for a provider; the interpreter would wait with them, up to `timeout_s`."""
+    deadline = time.monotonic() + _LAST_THREADS_S
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                logging.shutdown()
+                os._exit(0)  # as safe as a kill -9, after which nothing needs repair (design, section 8)
