@@ -36,7 +36,7 @@ site: $(VENV)/.installed-site  ## the documentation as a site in build/site: ope
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --config-file tests/tools/site/mkdocs.yml
 
 dist: $(VENV)/.installed-dev  ## the packages of the last commit into dist/: wheels, sdists, npm, .deb, tarball and what builds others
-	@$(BIN)/python -m tests.tools.packages $(if $(RELEASE_URL),--release-url $(RELEASE_URL))
+	@$(BIN)/python -m tests.tools.packages $(if $(RELEASE_URL),--release-url '$(RELEASE_URL)')
 
 installed: system-packages $(VENV)/.installed-dev  ## packages of the last commit, installed in clean roots and environments
 	$(BIN)/pytest -m dist tests/dist

@@ -67,6 +67,16 @@ def test_a_checkout_is_named_by_its_commit(checkout: Path) -> None:
     assert describe_commit(checkout) == f"commit {commit}, 2026-03-01, changed since"
 
 
+def test_a_repository_without_a_commit_has_none_to_name(tmp_path: Path) -> None:
+    """As when somebody unpacks the sources and begins a repository of their own: the build goes on."""
+    note = tmp_path / "tests/tools/packages/commit"
+    note.parent.mkdir(parents=True)
+    note.write_text(UNNOTED)
+    git(tmp_path, "init", "--quiet")
+
+    assert describe_commit(tmp_path) == "commit unknown"
+
+
 def test_an_archive_knows_its_commit(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Without git, from what `git archive` wrote into it; the twin: the same files copied know nothing."""
     commit = git(checkout, "rev-parse", "HEAD")[:12]

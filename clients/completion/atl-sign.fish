@@ -241,7 +241,7 @@ complete -c atl-sign -n '__atl_sign_at curl' -a '(__atl_sign_curl)'
 
 complete -c atl-sign -n '__atl_sign_at lease' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at lease' -l json -d 'print the daemon\'s JSON answer, errors too'
-complete -c atl-sign -n '__atl_sign_at lease 0' -a check -d 'print whether rules would allow a request, and which rule decides; the exit status is 0 if they would, and 1 if not'
+complete -c atl-sign -n '__atl_sign_at lease 0' -a check -d 'print whether rules would allow a request, and which rule decides; the exit status is 0 if they would, 1 if not, 2 for a bad rule or request'
 complete -c atl-sign -n '__atl_sign_at lease any check' -x -l allow -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build' -d 'a rule or preset that allows; without it, read'
 complete -c atl-sign -n '__atl_sign_at lease any check' -x -l deny -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build' -d 'a rule or preset that denies'
 complete -c atl-sign -n '__atl_sign_at lease any check' -x -l link -a '(__atl_sign_links)' -d 'the link that the rules are for, when several cover the URL'

@@ -196,8 +196,8 @@ def test_lease_check_takes_the_link_that_is_named(linked: Daemon) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        ([f"GET {BASE}/a;b"], 1, "atl-sign: the path holds a semicolon\nhint: take it out: servers differ in how they read it\n"),
-        ([f"GET {BASE}/a", "--allow", "get /a"], 1, "atl-sign: the rule get /a: a rule has no method 'get'\nhint: write GET\n"),
+        ([f"GET {BASE}/a;b"], 2, "atl-sign: the path holds a semicolon\nhint: take it out: servers differ in how they read it\n"),
+        ([f"GET {BASE}/a", "--allow", "get /a"], 2, "atl-sign: the rule get /a: a rule has no method 'get'\nhint: write GET\n"),
         ([COMMENT], 2, "atl-sign: the request has no URL\nhint: write method and URL as one argument: 'GET https://…'\n"),
     ],
 )
@@ -210,7 +210,7 @@ def test_lease_check_reports_what_is_wrong(linked: Daemon, words: list[str], sta
 def test_lease_check_reports_errors_as_json(linked: Daemon) -> None:
     done = linked.run_program("lease", "check", f"GET {BASE}/a;b", "--json")
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert json.loads(done.stderr)["error"]["code"] == "path_ambiguous"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from atl_sign.access.readings import Reading
+from atl_sign.access.readings import Reading, read_path
 from atl_sign.access.rules import METHODS, Rule, parse_rule
 from atl_sign.base.text import printable
 
@@ -63,8 +63,10 @@ _BUILT_IN = tuple(
 )
 # One POST of a remote procedure call is any method, so that only a rule that begins with this word covers it.
 _NAMED_ONLY = "rpc"
-_ROOTS = frozenset({"rest", "plugins", "secure", "rpc", "gateway"})
-_NO_CONTEXT = _ROOTS | {"projects", "users", "browse", "download"}  # of Bitbucket, Jira, Confluence: a key or name comes behind
+# A denied path begins with one of these: "s" with the cache prefix.
+_ROOTS = frozenset({"rest", "plugins", "secure", "rpc", "gateway", "graphql", "admin", "s"})
+# Of Bitbucket, Jira, Confluence, Bamboo: a key, a name, or an "admin" of its own comes behind.
+_NO_CONTEXT = _ROOTS | {"projects", "users", "browse", "download", "display", "spaces", "build", "chain"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def decide(rules: Rules, method: str, readings: tuple[Reading, ...]) -> Ruling:
     # Asking a person will stand here.
     allow = rules.allow
     if any(folded.segments[0] == _NAMED_ONLY for _, folded in anywhere):
-        allow = tuple(rule for rule in allow if (_NAMED_ONLY,) in rule.folded.segments)
+        allow = tuple(rule for rule in allow if (_NAMED_ONLY,) in rule.denied[0].segments)
     for reading in readings:
         if _find_cover(allow, method, reading) is None:
             reason = "no rule allows it" if reading is readings[0] else "no rule allows it as some servers read it"
@@ -141,11 +143,12 @@ def _find_cover(rules: Iterable[Rule], method: str, reading: Reading) -> Rule | 
 
 
 def _below_context(readings: Iterable[Reading]) -> list[Reading]:
-    """Return the readings for a link whose base URL lacks the product's context path: without the first segment."""
-    return [
-        Reading(reading.segments[1:], reading.parameters)
-        for reading in readings
-        if len(reading.segments) > 1
-        and reading.segments[0].casefold() not in _NO_CONTEXT
-        and reading.segments[1].casefold() in _ROOTS
-    ]
+    """Return the readings for a link whose base URL lacks the product's context path, of one segment or more."""
+    found: list[Reading] = []
+    for reading in readings:
+        for count in range(1, len(reading.segments)):
+            if reading.segments[count - 1].casefold() in _NO_CONTEXT:
+                break
+            if reading.segments[count].casefold() in _ROOTS:
+                found += [Reading(path, reading.parameters) for path in read_path(reading.segments[count:])]
+    return found

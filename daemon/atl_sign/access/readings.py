@@ -77,7 +77,7 @@ def read_request(url: Url, base_path: str, form: Pairs | None) -> tuple[Reading,
             "send several requests: many servers read only the first ones",
         )
     parameters = [gather(pairs) for pairs in readings]
-    return tuple(Reading(path, each) for path in _read_path(segments[len(base) :] or ("",)) for each in parameters)
+    return tuple(Reading(path, each) for path in read_path(segments[len(base) :] or ("",)) for each in parameters)
 
 
 def split_path(path: str) -> Segments:
@@ -134,7 +134,7 @@ def decode_segment(segment: str) -> str:
     return text
 
 
-def _read_path(segments: Segments) -> list[Segments]:
+def read_path(segments: Segments) -> list[Segments]:
     """Return the readings of a path: as it is, behind a cache prefix, without an extension, without a slash at the end."""
     readings = [segments]
     for change in (_without_cache_prefix, _without_slash, _without_extension, _without_slash):
@@ -161,9 +161,13 @@ def _without_slash(segments: Segments) -> Segments:
 def _without_extension(segments: Segments) -> Segments:
     if segments[0].casefold() != "rest":
         return segments
-    last = segments[-1]
-    cut = next((len(each) for each in _EXTENSIONS if last.casefold().endswith(each)), 0)
-    return (*segments[:-1], last[:-cut]) if cut else segments
+    return (*segments[:-1], cut_extension(segments[-1]))
+
+
+def cut_extension(text: str) -> str:
+    """Return the last segment, or the end of one, without an extension that Atlassian's REST framework cuts off."""
+    cut = next((len(each) for each in _EXTENSIONS if text.casefold().endswith(each)), 0)
+    return text[:-cut] if cut else text
 
 
 def _read_query(query: str) -> list[Pairs]:

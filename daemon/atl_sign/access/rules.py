@@ -1,14 +1,14 @@
 """
 One rule of what a program may send: `METHODS PATH [?name=value]`.
 
-A path is relative to the link's base URL. In it `*` stands for one or more characters of a segment, and `**` as the last segment
-for any number of segments. A value's `*` stands for any characters. Nothing here is a regular expression.
+A path is relative to the link's base URL. In it `*` stands for any characters of a segment that is not empty, and `**` as the
+last segment for any number of segments. A value's `*` stands for any characters. Nothing here is a regular expression.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote_plus
 
-from atl_sign.access.readings import Reading, decode_segment, split_path
+from atl_sign.access.readings import Reading, cut_extension, decode_segment, split_path
 from atl_sign.base.errors import BadRuleError, BadUrlError, PathAmbiguousError
 from atl_sign.base.text import printable
 from atl_sign.base.urls import parse_pairs
@@ -50,6 +50,14 @@ class Pattern:
         name, glob = self.parameter
         return [fits(glob, value) for value in reading.parameters.get(name, ())]
 
+    def shortened(self) -> "Pattern":
+        """The same without a slash and an extension at the end: of the request that servers take for the same one."""
+        segments = self.segments
+        if not self.has_tail and len(segments) > 1:
+            segments = segments[:-1] if segments[-1] == ("",) else segments
+            segments = (*segments[:-1], (*segments[-1][:-1], cut_extension(segments[-1][-1])))
+        return replace(self, segments=segments)
+
     def folded(self) -> "Pattern":
         """The same without the difference between capital and small letters."""
         parameter = self.parameter and (self.parameter[0].casefold(), _fold(self.parameter[1]))
@@ -63,7 +71,7 @@ class Rule:
     text: str  # as it was written, with one blank between its words
     methods: frozenset[str]
     pattern: Pattern
-    folded: Pattern
+    denied: tuple[Pattern, ...]  # by a denying rule: in small letters, as it is written and shortened
     preset: str | None = None  # the name that it came by
 
     def covers(self, method: str, reading: Reading) -> bool:
@@ -75,9 +83,9 @@ class Rule:
 
     def hits(self, method: str, folded: Reading) -> bool:
         """Tell whether a denying rule acts on *folded*, a reading in small letters: one value of a parameter is enough."""
-        if method not in self.methods or not self.folded.fits_path(folded):
+        if method not in self.methods or not any(pattern.fits_path(folded) for pattern in self.denied):
             return False
-        return self.folded.parameter is None or any(self.folded.find_values(folded))
+        return self.pattern.parameter is None or any(self.denied[0].find_values(folded))
 
 
 def fits(glob: Glob, text: str) -> bool:
@@ -119,7 +127,8 @@ def parse_rule(line: str, preset: str | None = None) -> Rule:
     pattern = _parse_path(path, shown)
     if parameter is not None:
         pattern = Pattern(pattern.segments, pattern.has_tail, _parse_parameter(parameter, shown))
-    return Rule(" ".join(words), methods, pattern, pattern.folded(), preset)
+    denied = tuple(dict.fromkeys([pattern.folded(), pattern.folded().shortened()]))
+    return Rule(" ".join(words), methods, pattern, denied, preset)
 
 
 def _parse_methods(word: str, shown: str) -> frozenset[str]:

@@ -150,8 +150,7 @@ class LinkBook:
                 raise LinkExistsError(f"link {name} exists already", f"atl-sign link show {name}; to change it: --replace")
             given = {setting: value for setting, value in fields.items() if value is not None}
             scheme = given.get("scheme", before.scheme if before else SCHEME_DEFAULT)
-            has_client = any(row.name == "consumer_key" for row in self._config.schemes.get(str(scheme), ()))
-            if has_client and (before is None or before.scheme != scheme):
+            if self._grants.has_client(str(scheme)) and (before is None or before.scheme != scheme):
                 given.setdefault("consumer_key", default_consumer_key())
             try:
                 link = link_from_fields(name, given, self._config.schemes, before)

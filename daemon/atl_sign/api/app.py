@@ -1,5 +1,7 @@
 """The HTTP contract: one route a call, one shape for every failure, JSON or the text that a shell would print."""
 
+import atl_sign.api.deferred  # noqa: F401, I001  # before FastAPI
+
 from functools import cache
 from typing import Any
 

@@ -26,7 +26,7 @@ class Trial:
 
 
 def run_lease_check(environment: Mapping[str, str], trial: Trial, *, as_json: bool) -> int:
-    """Print whether the rules would allow the request; returns 0 when they would, 1 when not, else the exit status."""
+    """Print whether the rules would allow the request; returns 0 when they would, 1 when not, 2 or 3 when that is not known."""
     method, _, url = trial.request.strip().partition(" ")
     if not url:
         say("atl-sign: the request has no URL", "hint: write method and URL as one argument: 'GET https://…'", out=sys.stderr)
@@ -39,7 +39,7 @@ def run_lease_check(environment: Mapping[str, str], trial: Trial, *, as_json: bo
         answer = daemon.call("POST", "/policy/check", sent).text
         print_answer(answer.rstrip("\n"))
     except FAILURES as exc:
-        return report(exc)
+        return max(2, report(exc))  # 1 is a denial, and a script must not take a mistyped rule for one
     decision = json.loads(answer)["decision"] if as_json else answer.partition("\n")[0].removeprefix("decision: ")
     return 0 if decision == "allow" else 1
 

@@ -49,6 +49,10 @@ class Grants:
         """Return the scheme of *link*."""
         return self._schemes[link.scheme]
 
+    def has_client(self, scheme: str) -> bool:
+        """Tell whether there is a scheme of this name, and its links have a consumer key."""
+        return scheme in self._schemes and self._schemes[scheme].has_client
+
     def of(self, link: Link) -> "LiveLink":
         """Return *link* with its live credentials."""
         return LiveLink(link, self)
@@ -122,14 +126,15 @@ class LiveLink:
         return Session(self.link, self._scheme, self._grants.load(self.link), self.clocks, self._find_renewed)
 
     def _find_renewed(self, refused: Credentials) -> Credentials | None:
-        """Return the link's credentials if they are not those that were *refused*: a daemon has renewed them."""
+        """Return the link's credentials if they are not those that were *refused* but of the same user: a daemon renewed them."""
         self._grants.vault.notice_changes()
         try:
             known = self._grants.load(self.link)
         except DaemonError:
             return None
         assert known.grant is not None and refused.grant is not None  # noqa: S101, PT018 - `load` gives them
-        return None if known.grant.is_same_as(refused.grant) else known
+        is_another_user = known.grant.user is not None and refused.grant.user not in (None, known.grant.user)
+        return None if is_another_user or known.grant.is_same_as(refused.grant) else known
 
     def begin(self, callback: str) -> Consent:
         """Begin a dance; raises as `Scheme.begin` and `Grants.client`, and ProviderRefusedError where the scheme is not good."""

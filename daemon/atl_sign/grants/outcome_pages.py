@@ -30,5 +30,8 @@ def make_error_page(link: Link, error: DaemonError, *, was_over: bool = False) -
     if isinstance(error, DanceExpiredError):
         message = "The time to press Allow is over. Nothing has changed."
         return CallbackPage(f"Sign-in to {link.name} has expired", message, is_good=False, command=again)
+    title = f"Sign-in to {link.name} failed"
+    if error.hint is not None and error.hint.startswith("atl-sign ") and error.hint != again:
+        return CallbackPage(title, f"{error.message}.\nThen sign in again: {again}", is_good=False, command=error.hint)
     message = f"{error.message}." + (f"\n{error.hint}" if error.hint else "")
-    return CallbackPage(f"Sign-in to {link.name} failed", message, is_good=False, command=again)
+    return CallbackPage(title, message, is_good=False, command=again)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from atl_sign.base.errors import BadUrlError, DaemonError, ProviderRefusedError
+from atl_sign.base.errors import BadUrlError, DaemonError, ProviderRefusedError, ProviderUnreachableError
 from atl_sign.base.urls import Url
 from atl_sign.config.base_path import possible_base_paths
 from atl_sign.config.links import SCHEME_DEFAULT, Link, parse_base_url
@@ -80,14 +80,25 @@ def ask_product(link: Link) -> "tuple[Manifest, Answer]":
     answer = _fetch_answer(link)
     # A Cloud site has no application links, so for a link of another scheme a refusal at their address says nothing yet.
     if answer.status == 404 or (answer.status != 200 and link.scheme != SCHEME_DEFAULT):
-        cloud_id = fetch_cloud_id(link)
-        if cloud_id is not None:
-            product = "confluence-cloud" if is_confluence(link) else "jira-cloud"
-            return Manifest(product, "Cloud", str(link.url), cloud_id), answer
-        api = find_bitbucket_api(link)
-        if api is not None:
-            return Manifest("bitbucket-cloud", "Cloud", str(link.url), api=api), answer
+        try:
+            cloud = _ask_cloud(link)
+        except ProviderUnreachableError:
+            if link.scheme != SCHEME_DEFAULT:
+                raise
+            cloud = None  # the first answer says more
+        if cloud is not None:
+            return cloud, answer
     return _read_manifest(link, answer), answer
+
+
+def _ask_cloud(link: Link) -> Manifest | None:
+    """Return the product of Atlassian Cloud at the address of *link*, or None; raises ProviderUnreachableError."""
+    cloud_id = fetch_cloud_id(link)
+    if cloud_id is not None:
+        product = "confluence-cloud" if is_confluence(link) else "jira-cloud"
+        return Manifest(product, "Cloud", str(link.url), cloud_id)
+    api = find_bitbucket_api(link)
+    return None if api is None else Manifest("bitbucket-cloud", "Cloud", str(link.url), api=api)
 
 
 def find_above(link: Link, fetch: Callable[[Link], Manifest]) -> tuple[Url, Manifest] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import atl_sign
 
 DISTRIBUTION = "atl-sign"
-INSTALL_AGAIN = "install atl-sign again: its package, or in its checkout: pipx install --force ."
+INSTALL_AGAIN = "install the package again, or run in a checkout: pipx install --force ."
 
 Stamp = tuple[int, int, int, int]
 

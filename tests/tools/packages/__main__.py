@@ -37,7 +37,8 @@ def _make_system_packages(source: Source, work: Path, folder: Path, cache: Path)
     """Make what brings an environment with it: tarball, .deb, and the files from which .rpm and images are built of them."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in ARCHITECTURES or shutil.which("dpkg-deb") is None:
-        print("no .deb and what belongs to it: they are made on Debian or Ubuntu, for", " and ".join(ARCHITECTURES))
+        names = " or ".join(ARCHITECTURES)
+        print(f"skipped the .deb, tarball, spec, Containerfile and SBOM: they need Linux on {names}, and dpkg-deb")
         return
     (program,) = folder.glob("atl_sign-*.whl")
     tree = work / "tree"
@@ -77,21 +78,32 @@ def _write_sums(folder: Path) -> None:
     (folder / "SHA256SUMS").write_text("".join(sums))
 
 
+def _list_sums(folder: Path) -> set[str]:
+    """Return the names of the packages that were made in *folder* before, and of their sums."""
+    sums = folder / "SHA256SUMS"
+    return {line.split("  ", 1)[-1] for line in sums.read_text().splitlines()} | {sums.name} if sums.is_file() else set()
+
+
 def main() -> None:
     """Make the packages of HEAD, or of another commit, in `dist`, or another folder."""
     parser = argparse.ArgumentParser(prog="python -m tests.tools.packages", description=__doc__)
     parser.add_argument("--commit", default="HEAD", help="default: HEAD; what is not committed is left out")
-    parser.add_argument("--folder", type=Path, default=REPOSITORY / "dist", help="emptied first; default: dist")
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / "dist", help="its packages are replaced; default: dist")
     parser.add_argument("--release-url", default=BESIDE, help="where the formula finds the source archive; default: beside it")
     given = parser.parse_args()
     folder = given.folder.resolve()
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "SHA256SUMS").is_file():
+    folder.mkdir(parents=True, exist_ok=True)
+    before = _list_sums(folder)
+    if {path.name for path in folder.iterdir()} - before:
         raise SystemExit(f"{folder} has files that are not packages: name an empty folder")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     if changes := count_changes(REPOSITORY):
         print(f"not committed, so left out: changes in {changes} files")
-    source = make_packages(given.commit, folder, REPOSITORY / "build/wheels", given.release_url)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as made:  # so that a failure changes nothing
+        source = make_packages(given.commit, Path(made), REPOSITORY / "build/wheels", given.release_url)
+        for name in before:
+            (folder / name).unlink(missing_ok=True)
+        for path in Path(made).iterdir():
+            path.rename(folder / path.name)
     print(f"{folder}: {source.system_version}")
     for path in sorted(folder.iterdir()):
         print(f"  {path.stat().st_size:>10,}  {path.name}")

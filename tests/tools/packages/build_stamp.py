@@ -32,7 +32,10 @@ def describe_commit(root: Path) -> str:
         return _format(*noted)
     if _ask_git(root, "rev-parse", "--show-toplevel") != str(root.resolve()):  # none, or another project's
         return "commit unknown"
-    commit, day = (_ask_git(root, "log", "-1", "--format=%H %cs") or "unknown").split()
+    found = _ask_git(root, "log", "-1", "--format=%H %cs")
+    if found is None:  # no commit yet
+        return "commit unknown"
+    commit, day = found.split()
     changed = _ask_git(root, "status", "--porcelain", "--untracked-files=no") != ""
     return _format(commit, day) + (", changed since" if changed else "")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = "tests/tools/packages/templates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,13 @@ class Source:
         """Write the template *name* to *path*, with the versions and *more* for each `@NAME@`."""
         values = {"VERSION": self.version, "SYSTEM_VERSION": self.system_version, **more}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(re.sub(r"@([A-Z0-9_]+)@", lambda found: values[found[1]], (_TEMPLATES / name).read_text()))
+        path.write_text(re.sub(r"@([A-Z0-9_]+)@", lambda found: values[found[1]], (self.folder / _TEMPLATES / name).read_text()))
         path.chmod(mode)
 
 
 def export_commit(repository: Path, commit: str, folder: Path) -> Source:
     """Write the files of *commit* into *folder*."""
+    commit = _git(repository, "rev-parse", "--verify", "--end-of-options", f"{commit}^{{commit}}")
     archive = folder.with_suffix(".tar")
     _git(repository, "archive", f"--output={archive}", commit)
     with tarfile.open(archive) as content:
@@ -55,7 +56,6 @@ def export_commit(repository: Path, commit: str, folder: Path) -> Source:
     if found is None:
         raise SystemExit(f"{commit} has no version")
     version = found[1]
-    name = _git(repository, "rev-parse", commit)[:12]
     epoch = int(_git(repository, "log", "-1", "--format=%ct", commit))
     moment = datetime.fromtimestamp(epoch, UTC).strftime("%Y%m%d%H%M%S")
     is_release = f"v{version}" in _git(repository, "tag", "--points-at", commit).split()
@@ -63,7 +63,7 @@ def export_commit(repository: Path, commit: str, folder: Path) -> Source:
         folder,
         version,
         # A tilde sorts before the release, in Debian's order and in that of RPM.
-        version if is_release else f"{version}~{moment}.g{name}",
+        version if is_release else f"{version}~{moment}.g{commit[:12]}",
         epoch,
     )
 

@@ -99,6 +99,18 @@ REFUSED: list[tuple[int, str, str, tuple[str, ...], tuple[str, ...], By]] = [
     (16, "other-environment", "POST /q?environmentId=2", ("POST /q ?environmentId=1",), (), "none"),
     (17, "graphql", "POST /gateway/api/graphql", EVERYTHING, (), "built_in"),
     (17, "graphql-literal-rule", "POST /graphql", ("POST /graphql",), (), "built_in"),
+    *(
+        (11, f"below-context{context}{path}", f"POST {context}{path}", EVERYTHING, (), "built_in")
+        for context in ("/jira", "/tools/jira", "/s/x/_/jira", "/jira/s/x/_", "/tools/jira/s/x/_")
+        for path in ("/rest/pat/latest/tokens", "/rest/api/2/user/password.json", "/REST/keys/1.0/projects/P/ssh/")
+    ),
+    (5, "deny-with-slash", "GET /rest/api/2/user", EVERYTHING, ("* /rest/api/2/user/",), "deny"),
+    (5, "deny-with-extension", "GET /rest/api/2/user", EVERYTHING, ("* /rest/api/2/user.JSON",), "deny"),
+    (5, "deny-with-both", "GET /rest/api/2/user/", EVERYTHING, ("* /rest/api/2/user.xml/",), "deny"),
+    (5, "deny-with-star-and-extension", "GET /rest/api/2/user", EVERYTHING, ("* /rest/api/2/*.json",), "deny"),
+    (17, "graphql-below-context", "POST /confluence/graphql", EVERYTHING, (), "built_in"),
+    (17, "graphql-below-context-with-extension", "POST /jira/rest/graphql.json", EVERYTHING, (), "built_in"),
+    (9, "json-rpc-below-context-and-prefix", "POST /jira/s/x/_/rpc/json-rpc", EVERYTHING, (), "none"),
     (21, "redirect-from-rest-to-secure", "GET /secure/Dashboard.jspa", ("GET /rest/**",), (), "none"),
     (32, "trace", "TRACE /rest/api/2/myself", EVERYTHING, (), "built_in"),
     (32, "connect", "CONNECT /rest/api/2/myself", EVERYTHING, (), "built_in"),
@@ -129,6 +141,13 @@ DENIED_BUILT_IN = [
     (11, "POST /rest/gpg/1.0/keys"),
     (11, "POST /rest/keys/1.0/projects/P/ssh"),
     (11, "POST /bitbucket/rest/keys/1.0/projects/P/ssh"),  # a link whose base URL lacks the context path
+    *(
+        (11, f"POST {context}{path}")  # a link whose base URL lacks the context path
+        for context in ("/jira", "/tools/jira")
+        for path in ("/rest/pat/latest/tokens", "/rest/api/2/user/password", "/REST/keys/1.0/projects/P/ssh")
+    ),
+    (12, "POST /bitbucket/admin/users"),
+    (12, "POST /bamboo/bamboo/admin/administer.action"),
     (12, "POST /rest/plugins/1.0"),
     (12, "POST /rest/scriptrunner/latest/custom/x"),
     (12, "GET /rest/applinks/3.0/applicationlink"),

@@ -6,13 +6,14 @@ from atl_sign.commands.table.rows import Argument, Command, Form, Option
 LEASE = Command(
     "lease",
     "try out rules that limit a program",
-    "Tries out rules that limit a program to a part of your right. Leases, which will have such rules, are not there yet.\n\n"
+    "Tries out rules that limit a program to a part of your right. Leases are not implemented yet.\n\n"
     "A rule is one line, METHODS PATH [?name=value]: methods with commas between, or `*`; a path below the link's base URL, in "
     "which `*` stands for something within a segment, and `**` at the end for any number of segments; and a parameter that "
     "the request must have. The name of a preset stands for its rules.",
     (
         Form(
-            "print whether rules would allow a request, and which rule decides; the exit status is 0 if they would, and 1 if not",
+            "print whether rules would allow a request, and which rule decides; the exit status is 0 if they would, 1 if not, "
+            "2 for a bad rule or request",
             "check",
             arguments=(Argument("REQUEST"),),
             options=(
