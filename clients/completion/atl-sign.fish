@@ -172,7 +172,7 @@ complete -c atl-sign -n '__atl_sign_at link 0' -a add -d 'register a link, make 
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l scheme -a 'oauth1 bearer basic' -d 'how requests are authorized'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l consumer-key -d 'the name that the product knows you by (default: the daemon\'s)'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l signing-url -d 'the base URL that the product behind its proxy believes it has'
-complete -c atl-sign -n '__atl_sign_at link any add' -x -l user -d 'the user beside the token: at Atlassian Cloud the account\'s e-mail address'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l user -d 'the user who belongs to the token: at Atlassian Cloud the account\'s e-mail address'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l gateway -d 'the host of REST calls at Atlassian Cloud: for scoped tokens (default: https://api.atlassian.com), or Bitbucket\'s'
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l ca-bundle -d 'PEM file of the certificate authorities to trust for this link'
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l client-cert -d 'PEM file of certificate and key for TLS client authentication'

@@ -215,9 +215,9 @@ def _explain(link: Link, problem: str | None, error: DaemonError, *, is_in_doubt
     if problem not in ("token_rejected", "permission_denied"):
         return error
     if problem == "permission_denied":
-        words = "has expired, and the provider renews it no more (permission_denied)"
+        words = "has expired, and the provider no longer renews it (permission_denied)"
     elif is_in_doubt:
         words = "was lost in a renewal that was cut off: the provider has replaced it, and the answer did not reach the store"
     else:
-        words = "is not known to the provider any more: it was revoked, or the application link was made anew (token_rejected)"
+        words = "is no longer known to the provider: it was revoked, or the application link was created again (token_rejected)"
     return DanceNeededError(f"the access token of link {link.name} {words}", f"atl-sign dance {link.name}")

@@ -69,7 +69,7 @@ def unexpected_answer(link: Link, answer: Answer, words: str) -> DaemonError:
         message, hint = _explain_redirect(link, answer)
     elif answer.is_html and answer.status < 400:
         message = "a page for people answers, not the product's API"
-        hint = f"a login page, a proxy or a captive portal stands before the product: open {link.url} in a browser to see which"
+        hint = f"a login page, a proxy or a captive portal is in front of the product: open {link.url} in a browser to see which"
     elif answer.status == 404:
         message, hint = f"nothing is at this address (404): {words}", "check the base URL and its context path"
     elif answer.status >= 500:

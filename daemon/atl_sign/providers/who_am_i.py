@@ -104,7 +104,7 @@ def _nobody(link: Link, answer: Answer, anonymous: DaemonError | None) -> Daemon
         )
     if answer.status == 200 and not answer.is_html:
         return ProviderRefusedError(
-            "the provider answered as to nobody, as if the request were not signed",
+            "the provider treated the request as anonymous, as if it were not signed",
             "a proxy in front may take the Authorization header away; ask the administrator",
             link=link.name,
         )

@@ -22,9 +22,9 @@ USER = Setting(
     is_needed=True,
     is_kept=True,
     option="--user USER",
-    help="the user beside the token: at Atlassian Cloud the account's e-mail address",
-    asked="the user beside the token; at Atlassian Cloud the account's e-mail address; left out: unchanged",
-    docs="the user beside the token, without a colon; at Atlassian Cloud the account's e-mail address",
+    help="the user who belongs to the token: at Atlassian Cloud the account's e-mail address",
+    asked="the user who belongs to the token; at Atlassian Cloud the account's e-mail address; left out: unchanged",
+    docs="the user who belongs to the token, without a colon; at Atlassian Cloud the account's e-mail address",
 )
 GATEWAY = Setting(
     "gateway",

@@ -353,7 +353,7 @@ def test_a_refused_renewal_stops_nobody_before_the_end(world: World) -> None:
     world.restart()
     assert not world.token.is_in_doubt
     world.now += LIFE_S
-    with pytest.raises(DanceNeededError, match="renews it no more"):
+    with pytest.raises(DanceNeededError, match="no longer renews it"):
         world.header()
 
 

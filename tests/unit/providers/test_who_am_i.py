@@ -153,8 +153,8 @@ def test_a_product_that_we_do_not_know_is_named() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (reply("{}"), "the provider answered as to nobody"),
-        (reply("", headers={"X-AUSERNAME": "anonymous"}), "the provider answered as to nobody"),
+        (reply("{}"), "the provider treated the request as anonymous"),
+        (reply("", headers={"X-AUSERNAME": "anonymous"}), "the provider treated the request as anonymous"),
         (reply("<html>Log in"), "a page for people answers"),
         (reply("", 401), "does not let this user in (status 401, no oauth_problem)"),
         (reply("{}", 403), "does not let this user in (status 403, no oauth_problem)"),
@@ -178,7 +178,7 @@ def test_an_anonymous_answer_of_confluence_is_no_success() -> None:
     """It comes with status 200."""
     error = refusal(reply('{"type": "anonymous", "username": "x"}'), Manifest("confluence", "8", ""))
 
-    assert "answered as to nobody" in error.message
+    assert "treated the request as anonymous" in error.message
 
 
 @pytest.mark.parametrize("problem", ["token_rejected", "token_expired", "token_revoked", "token_used"])

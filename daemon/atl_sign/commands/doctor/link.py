@@ -110,7 +110,7 @@ def _walk(link: Link) -> Iterator[Finding]:
             return _connect("link.tcp", addresses, f"{link.url.host}:{link.url.port}", "check the base URL's port, and firewalls")
 
         connect().close()
-        yield say("link.tcp", f"{link.url.host}:{link.url.port} takes connections")
+        yield say("link.tcp", f"{link.url.host}:{link.url.port} accepts connections")
     yield _check_tls(link, connect)
     yield from _check_product(link)
 
@@ -156,7 +156,7 @@ def _connect(check: str, addresses: list[tuple[int, tuple[object, ...]]], place:
         else:
             return connection
         connection.close()
-    raise _BrokenError(check, f"{place} takes no connection: {reason}", hint)
+    raise _BrokenError(check, f"{place} accepts no connection: {reason}", hint)
 
 
 def _connect_through(link: Link, proxy: _Proxy) -> socket.socket:

@@ -141,12 +141,12 @@ def check_proxy(environment: Mapping[str, str]) -> list[Finding]:
             socket.create_connection(place, timeout=PROXY_S).close()
         except (OSError, UnicodeError) as exc:
             reason = (exc.strerror if isinstance(exc, OSError) else None) or type(exc).__name__
-            cause = f"{names}: {shown} takes no connection: {reason.lower()}"
+            cause = f"{names}: {shown} accepts no connection: {reason.lower()}"
             findings.append(
                 Finding("proxy", "broken", cause, "correct the address, or unset the variable here and for the daemon")
             )
         else:
-            findings.append(Finding("proxy", "ok", f"{names}: {shown} takes connections"))
+            findings.append(Finding("proxy", "ok", f"{names}: {shown} accepts connections"))
     return findings
 
 

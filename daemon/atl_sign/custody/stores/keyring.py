@@ -206,5 +206,5 @@ def _read(keyring: Any, name: str) -> Secret | None:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, str):
-        raise StoreUnavailableError(f"the back end's item {name} is not what atl-sign writes", "remove it, or write it anew")
+        raise StoreUnavailableError(f"the back end's item {name} is not what atl-sign writes", "remove it, or write it again")
     return Secret(value)

@@ -230,7 +230,7 @@ def _in_our_words() -> Iterator[None]:
         raise StoreUnavailableError("the keyring changed while it was asked", CHANGED_HINT) from exc
     except UnicodeDecodeError:
         # No chain: the cause shows the item.
-        raise StoreUnavailableError("the keyring's item is not text", "remove it, or write it anew") from None
+        raise StoreUnavailableError("the keyring's item is not text", "remove it, or write it again") from None
     except DBusErrorResponse as exc:
         # No chain: the cause shows whatever the keyring said, and nobody promises that it says nothing of the item.
         if exc.name == _IS_LOCKED:

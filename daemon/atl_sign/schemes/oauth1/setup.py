@@ -46,7 +46,7 @@ def make_form(link: Link, product: Product | None, public_key: str, consumer_nam
         menu=product.admin_menu if product else "Administration > Application links",
         old_steps=(
             f"type {any_url} into the box and press Create new link; nothing needs to answer there",
-            "pass over the warning that there was no response: Continue",
+            "ignore the warning that there was no response: Continue",
             application_name,
             "the outgoing fields (service provider name, shared secret, the three URLs) are not used: put anything or nothing",
             "tick Create incoming link and press Continue",
@@ -55,7 +55,7 @@ def make_form(link: Link, product: Product | None, public_key: str, consumer_nam
         new_steps=(
             "press Create link",
             "choose Atlassian product (OAuth 1.0a). Not External application, and not the one via OAuth 2.0: both are OAuth 2.0",
-            f"Application URL: {any_url}; press Continue and pass over the warning that there was no response",
+            f"Application URL: {any_url}; press Continue and ignore the warning that there was no response",
             f"{application_name}; tick Create incoming link; Continue",
             last_form,
         ),
