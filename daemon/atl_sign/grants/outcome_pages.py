@@ -1,6 +1,6 @@
 """The words of the page that a dance ends on, by its outcome."""
 
-from atl_sign.base.errors import DaemonError, DanceExpiredError, DanceRefusedError
+from atl_sign.base.errors import DaemonError, DanceExpiredError, DanceRefusedError, StoreLockedError
 from atl_sign.config.links import Link
 from atl_sign.grants.loopback_page import CallbackPage
 
@@ -31,7 +31,7 @@ def make_error_page(link: Link, error: DaemonError, *, was_over: bool = False) -
         message = "The time to press Allow is over. Nothing has changed."
         return CallbackPage(f"Sign-in to {link.name} has expired", message, is_good=False, command=again)
     title = f"Sign-in to {link.name} failed"
-    if error.hint is not None and error.hint.startswith("atl-sign ") and error.hint != again:
-        return CallbackPage(title, f"{error.message}.\nThen sign in again: {again}", is_good=False, command=error.hint)
+    if isinstance(error, StoreLockedError):
+        return CallbackPage(title, f"{error.message}.\nThen sign in again: {again}", is_good=False, command="atl-sign unlock")
     message = f"{error.message}." + (f"\n{error.hint}" if error.hint else "")
     return CallbackPage(title, message, is_good=False, command=again)
