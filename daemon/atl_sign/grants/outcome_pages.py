@@ -31,7 +31,7 @@ def make_error_page(link: Link, error: DaemonError, *, was_over: bool = False) -
         message = "The time to press Allow is over. Nothing has changed."
         return CallbackPage(f"Sign-in to {link.name} has expired", message, is_good=False, command=again)
     title = f"Sign-in to {link.name} failed"
-    if isinstance(error, StoreLockedError):
-        return CallbackPage(title, f"{error.message}.\nThen sign in again: {again}", is_good=False, command="atl-sign unlock")
     message = f"{error.message}." + (f"\n{error.hint}" if error.hint else "")
+    if isinstance(error, StoreLockedError):
+        return CallbackPage(title, f"{message}\nThen sign in again: {again}", is_good=False, command="atl-sign unlock")
     return CallbackPage(title, message, is_good=False, command=again)
