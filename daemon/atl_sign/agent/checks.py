@@ -23,13 +23,8 @@ class Checks:
 
     def check(self, caller: Caller, name: str) -> "CheckResult":
         """Ask the link's provider who the user is; raises as `check_link`, and what an authorized request lacks."""
-        from atl_sign.providers.who_am_i import check_link
-
         with self._records.entry("check", caller, name):
-            link = self._lookup.get(name)
-            session = self._grants.of(link).open_session()
-            anonymous = self._grants.scheme(link).explain_anonymous(link)
-            return check_link(link, session.send, self._grants.clocks, self._grants.manifests.fetch(link), anonymous)
+            return self._grants.of(self._lookup.get(name)).check()
 
     def diagnose(self, caller: Caller, name: str) -> list[Finding]:
         """Find out how the link's provider takes consumer, signature and token; raises as `Lookup.get`, nothing else."""

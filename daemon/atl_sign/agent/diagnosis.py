@@ -13,7 +13,6 @@ from atl_sign.base.errors import (
 from atl_sign.base.findings import GRANT_CHECKS, Finding, skip
 from atl_sign.config.links import Link
 from atl_sign.grants.live import Grants
-from atl_sign.providers.who_am_i import check_link
 
 _UNKNOWN_CONSUMER = frozenset({"consumer_key_unknown", "consumer_key_rejected", "consumer_key_refused"})
 # Refusals that the provider gives only to a consumer that it knows, before it looks at the signature or in the place of it.
@@ -70,9 +69,7 @@ def _diagnose_token(link: Link, grants: Grants) -> list[Finding]:
     except DaemonError as exc:
         return [_broken("link.token", exc, link), *skip(["link.user"], "there is no token to ask with", link.name)]
     try:
-        session = grants.of(link).open_session(credentials)
-        anonymous = grants.scheme(link).explain_anonymous(link)
-        result = check_link(link, session.send, grants.clocks, grants.manifests.fetch(link), anonymous)
+        result = grants.of(link).check(credentials)
     except DanceNeededError as exc:
         return [_broken("link.token", exc, link), *skip(["link.user"], "the provider does not take the token", link.name)]
     except DaemonError as exc:

@@ -51,7 +51,7 @@ class Tokens:
         """
         with self._records.entry("rotate", caller, name):
             link = self._lookup.get(name)
-            if not self._grants.scheme(link).makes_next:
+            if not self._grants.scheme(link).can_rotate:
                 raise BadRequestError(
                     f"a token of the scheme {link.scheme} cannot be rotated", f"atl-sign dance {name}", link=name
                 )
@@ -70,8 +70,8 @@ class Tokens:
         """
         with self._records.entry("dance", caller, name):
             link, other = self._lookup.get(name), self._lookup.get(source)
-            asks = not self._grants.scheme(other).is_pasted
-            if not self._grants.scheme(link).makes_next or not asks or link.url != other.url:
+            can_ask = not self._grants.scheme(other).is_pasted
+            if not self._grants.scheme(link).can_rotate or not can_ask or link.url != other.url:
                 words = f"{source} cannot get a token for it: that takes a link of oauth1, for one of bearer, at the same URL"
                 raise BadRequestError(words, f"atl-sign link show {source}", link=name)
             tokens, old = self._find_tokens(link), self._grants.vault.token(link)

@@ -15,6 +15,7 @@ from atl_sign.providers.manifest import Manifests
 from atl_sign.schemes.base import Consent, Scheme
 
 if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first provider is asked
+    from atl_sign.providers.who_am_i import CheckResult
     from atl_sign.schemes.session import Session
 
 
@@ -126,7 +127,7 @@ class LiveLink:
         return Session(self.link, self._scheme, self._grants.load(self.link), self.clocks, self._find_renewed)
 
     def _find_renewed(self, refused: Credentials) -> Credentials | None:
-        """Return the link's credentials if they are not those that were *refused* but of the same user: a daemon renewed them."""
+        """Return the link's credentials if a daemon has replaced the *refused* ones by others of the same user, else None."""
         self._grants.vault.notice_changes()
         try:
             known = self._grants.load(self.link)
@@ -136,8 +137,16 @@ class LiveLink:
         is_another_user = known.grant.user is not None and refused.grant.user not in (None, known.grant.user)
         return None if is_another_user or known.grant.is_same_as(refused.grant) else known
 
+    def check(self, credentials: Credentials | None = None) -> "CheckResult":
+        """Ask the provider who the user is, as `open_session`; raises as that and `check_link`."""
+        from atl_sign.providers.who_am_i import check_link
+
+        send = self.open_session(credentials).send
+        anonymous = self._scheme.explain_anonymous(self.link)
+        return check_link(self.link, send, self.clocks, self._grants.manifests.fetch(self.link), anonymous)
+
     def begin(self, callback: str) -> Consent:
-        """Begin a dance; raises as `Scheme.begin` and `Grants.client`, and ProviderRefusedError where the scheme is not good."""
+        """Begin a dance; raises as `Scheme.begin` and `Grants.client`, and as `Scheme.check_product` where that says more."""
         try:
             return self._scheme.begin(self.link, self._grants.client(self.link), callback, self.clocks)
         except ProviderRefusedError as exc:

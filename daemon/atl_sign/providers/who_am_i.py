@@ -40,7 +40,7 @@ def check_link(link: Link, send: Send, clocks: Clocks, manifest: Manifest, anony
         send: sends the request; raises DanceNeededError when the provider does not take the grant any more.
         clocks: learn the provider's clock from the answer.
         manifest: what the product says of itself.
-        anonymous: the error for an answer as to nobody, where the scheme knows its reason.
+        anonymous: the error for an answer to an anonymous request, if the scheme knows the reason for one.
 
     Raises:
         DanceNeededError: the provider does not take the token any more.

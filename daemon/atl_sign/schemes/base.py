@@ -54,7 +54,7 @@ class Scheme(Protocol):
     has_client: ClassVar[bool]  # whether it needs the consumer's key
     is_pasted: ClassVar[bool]  # whether the user pastes a dance's answer: there is no redirect and no code
     covers_form: ClassVar[bool]  # whether a form must be known before the header is
-    makes_next: ClassVar[bool]  # whether a product makes the grant's successor for the one who holds the grant
+    can_rotate: ClassVar[bool]  # whether products replace a token of it by a new one when asked with the old one
 
     def authorize(self, request: Request, credentials: Credentials, moment: int) -> Secret:
         """
@@ -139,7 +139,7 @@ class Scheme(Protocol):
         """
 
     def explain_anonymous(self, link: Link) -> DaemonError | None:
-        """Return the error for a provider that answers as to nobody; None where it refuses a wrong grant by name."""
+        """Return the error if the provider treats a request as anonymous; None if it refuses a wrong grant by name."""
 
     def explain(self, link: Link, credentials: Credentials, sent: Sent, clocks: Clocks) -> Refusal | None:
         """Return what the provider's answer refuses, None when it takes the authorization; may ask the provider once more."""

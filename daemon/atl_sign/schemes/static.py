@@ -72,7 +72,7 @@ class Static:
     has_client: ClassVar[bool] = False
     is_pasted: ClassVar[bool] = True
     covers_form: ClassVar[bool] = False
-    makes_next: ClassVar[bool] = False
+    can_rotate: ClassVar[bool] = False
 
     def authorize(self, request: Request, credentials: Credentials, moment: int) -> Secret:
         """See `Scheme.authorize`."""
@@ -123,7 +123,7 @@ class Static:
         return None
 
     def explain_anonymous(self, link: Link) -> DaemonError | None:
-        """See `Scheme.explain_anonymous`: to an unknown token the products answer as to nobody."""
+        """See `Scheme.explain_anonymous`: the products ignore an unknown token."""
         return not_taken(link)
 
     def explain(self, link: Link, credentials: Credentials, sent: Sent, clocks: Clocks) -> Refusal | None:
@@ -222,7 +222,7 @@ class Bearer(Static):
     """A personal access token of Jira, Confluence, Bitbucket or Bamboo, Server and Data Center."""
 
     name: ClassVar[str] = "bearer"
-    makes_next: ClassVar[bool] = True
+    can_rotate: ClassVar[bool] = True
     settings: ClassVar[tuple[Setting, ...]] = ()
 
     def _header(self, token: StaticToken) -> Secret:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from atl_sign.custody.keys.software import make_private_key
 from atl_sign.providers.answer import Answer
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifest
+from atl_sign.providers.who_am_i import CheckResult, check_link
 from atl_sign.sandbox import Sandbox
 from atl_sign.schemes.base import Scheme
 from atl_sign.schemes.oauth1.scheme import OAuth1
@@ -72,18 +74,11 @@ class Played:
     def load(self, link: Link) -> Credentials:
         return Credentials(None, self.grant())  # type: ignore[arg-type]
 
-    def open_session(self, credentials: Credentials) -> "Played":
-        return self
+    def check(self, credentials: Credentials) -> CheckResult:
+        def send(method: str, path: str, body: object) -> Any:
+            return self.ask()
 
-    def send(self, method: str, path: str, body: object) -> object:
-        return self.ask()
-
-    @property
-    def manifests(self) -> "Played":
-        return self
-
-    def fetch(self, link: Link) -> Manifest:
-        return Manifest("jira", "9", "")
+        return check_link(make_link("http://127.0.0.1:1"), send, self.clocks, Manifest("jira", "9", ""))
 
 
 def diagnose(

@@ -42,7 +42,7 @@ class OAuth1:
     has_client: ClassVar[bool] = True
     is_pasted: ClassVar[bool] = False
     covers_form: ClassVar[bool] = True
-    makes_next: ClassVar[bool] = False
+    can_rotate: ClassVar[bool] = False
 
     def authorize(self, request: Request, credentials: Credentials, moment: int) -> Secret:
         """See `Scheme.authorize`; raises as `signature.sign`."""
