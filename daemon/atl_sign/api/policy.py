@@ -15,17 +15,9 @@ from atl_sign.api.sign import read_form
 Lines = str | list[str]
 
 
-class PolicyFields(schemas.Fields, defer_build=True):
+class PolicyFields(schemas.RequestFields):
     """A request that a program might send, and the rules to compare it with."""
 
-    method: str = Field(description="the HTTP method", examples=["GET"])
-    url: str = Field(
-        description="the absolute URL, exactly as it would be sent", examples=["https://jira.example.com/rest/api/2/myself"]
-    )
-    form: str | list[tuple[str, str]] | None = Field(
-        None, description="the body if its content type is application/x-www-form-urlencoded, as for `POST /sign`"
-    )
-    link: str | None = Field(None, description="the link that the rules are for; it must cover the URL")
     allow: Lines = Field(
         ["read"],
         description="rules and names of presets that allow; a text has one on each line",

@@ -42,7 +42,7 @@ def make_link_fields(rows: Iterable[Setting]) -> type[Fields]:
 
 
 class NamedAnswer(BaseModel):
-    """A call that begins with a link's name."""
+    """An answer that begins with a link's name."""
 
     name: str
 
@@ -57,8 +57,8 @@ def make_link_answer(rows: Iterable[Setting]) -> type[NamedAnswer]:
     return create_model("NamedLink", __base__=NamedAnswer, __cls_kwargs__=_UNUSED, **described)
 
 
-class SignFields(Fields):
-    """One request that a peer is about to send."""
+class RequestFields(Fields, defer_build=True):
+    """One request."""
 
     method: str = Field(description="the HTTP method", examples=["GET"])
     url: str = Field(
@@ -69,7 +69,12 @@ class SignFields(Fields):
         description="the body if its content type is application/x-www-form-urlencoded: as it will be sent, or as decoded "
         "pairs, up to 1 MiB; leave it out for every other body",
     )
-    link: str | None = Field(None, description="the link to sign for; it must cover the URL")
+    link: str | None = Field(None, description="the link to use for it, which must cover the URL")
+
+
+class SignFields(RequestFields, defer_build=False):
+    """One request that a peer is about to send."""
+
     details: bool = Field(False, description="also answer with the link's settings that the sender needs")
     dry_run: bool = Field(False, description="sign nothing, and answer with what would be signed")
 
