@@ -198,7 +198,11 @@ def test_lease_check_takes_the_link_that_is_named(linked: Daemon) -> None:
     [
         ([f"GET {BASE}/a;b"], 2, "atl-sign: the path holds a semicolon\nhint: take it out: servers differ in how they read it\n"),
         ([f"GET {BASE}/a", "--allow", "get /a"], 2, "atl-sign: the rule get /a: a rule has no method 'get'\nhint: write GET\n"),
-        ([COMMENT], 2, "atl-sign: the request has no URL\nhint: write method and URL as one argument: 'GET https://…'\n"),
+        (
+            [COMMENT],
+            2,
+            "atl-sign: the request has no URL\nhint: atl-sign lease check 'GET https://jira.example.com/rest/api/2/myself'\n",
+        ),
     ],
 )
 def test_lease_check_reports_what_is_wrong(linked: Daemon, words: list[str], status: int, message: str) -> None:

@@ -2,14 +2,13 @@
 
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from atl_sign.access.presets import NAMES
 from atl_sign.access.presets.loading import Preset, load_preset
-from atl_sign.base.terminal import say
+from atl_sign.base.terminal import complain
 from atl_sign.base.text import format_table
 from atl_sign.commands.calling import FAILURES, CommandError, Conversation, print_answer, report, to_json
 from atl_sign.commands.command_line import suggest
@@ -29,7 +28,7 @@ def run_lease_check(environment: Mapping[str, str], trial: Trial, *, as_json: bo
     """Print whether the rules would allow the request; returns 0 when they would, 1 when not, 2 or 3 when that is not known."""
     method, _, url = trial.request.strip().partition(" ")
     if not url:
-        say("atl-sign: the request has no URL", "hint: write method and URL as one argument: 'GET https://…'", out=sys.stderr)
+        complain("atl-sign", "the request has no URL", "atl-sign lease check 'GET https://jira.example.com/rest/api/2/myself'")
         return 2
     fields = {"method": method, "url": url.strip(), "link": trial.link}
     fields |= {name: "\n".join(rules) for name, rules in (("allow", trial.allow), ("deny", trial.deny)) if rules}
