@@ -61,7 +61,7 @@ _BUILT_IN = tuple(
         ),
     )
 )
-# One POST of a remote procedure call is any method, so that only a rule that begins with this word covers it.
+# One POST of a remote procedure call is any method, so only a rule whose path has this segment covers it.
 _NAMED_ONLY = "rpc"
 # A denied path begins with one of these: "s" with the cache prefix.
 _ROOTS = frozenset({"rest", "plugins", "secure", "rpc", "gateway", "graphql", "admin", "s"})
