@@ -11,9 +11,9 @@ from atl_sign.base.text import shorten
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.providers.answer import Answer
+from atl_sign.providers.causes import cannot_be_reached, name_proxy
 from atl_sign.providers.challenge import has_oauth_challenge
 from atl_sign.providers.exchange import find_proxy
-from atl_sign.providers.refusals import cannot_be_reached, name_proxy
 
 RETRY_AFTER_S_MAX = 86_400  # a day; what says more does not know
 _SOON_S = 120  # up to here a wait is given in seconds, beyond as the time of day
