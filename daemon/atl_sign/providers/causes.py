@@ -13,6 +13,7 @@ TLS_FAILED: Cause = ("TLS failed", "check that the address is an https one, and 
 UNKNOWN_HOST: Cause = ("its host name is not known", "check the base URL for typing errors, and the network")
 NOBODY_THERE: Cause = ("nobody takes the connection there", "check the base URL, the network and the link's proxy")
 TOO_LARGE: Cause = ("its answer is larger than any real one", "check the base URL")
+CUT_SHORT: Cause = ("the connection broke in the middle of an answer", "try again")
 BROKEN: Cause = ("the connection broke, or what answers there does not speak HTTP", "check the base URL and its port")
 
 _TUNNEL_STATUSES = {403: ": it forbids this address", 502: ": it cannot reach the provider", 503: ": it is not available"}
@@ -64,3 +65,13 @@ def unusable_proxy(link: Link) -> Cause:
 def too_late(link: Link) -> Cause:
     """The exchange took longer than the link allows."""
     return f"no whole answer within {link.timeout_s:g} s", "try again, or raise the link's timeout_s"
+
+
+def not_connected(seconds: float) -> Cause:
+    """Connecting took too long, whatever the link allows."""
+    return f"no connection within {seconds:g} s", NOBODY_THERE[1]
+
+
+def stalled(seconds: float) -> Cause:
+    """The exchange had begun, and then nothing went on."""
+    return f"nothing went on for {seconds:g} s in the middle of an exchange", "try again"

@@ -1,0 +1,249 @@
+"""How one link sees the network: its CA certificates, client certificate and proxy, and the connections made with them."""
+
+import asyncio
+import base64
+import os
+import socket
+import ssl
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import h11
+
+from atl_sign.base.urls import Url
+from atl_sign.config.links import Link
+from atl_sign.providers import causes
+from atl_sign.providers.tls_files import UnusableFileError, check_files, find_ca_bundle, load_files
+from atl_sign.proxy.sockets import Stream, TcpStream, TlsStream, connect_tcp
+
+CONNECT_S = 10.0  # for name, proxy, connection and TLS together
+HEAD_BYTES_MAX = 64 << 10  # of an answer
+
+_PROXY_PORTS = {"http": 80, "https": 443}
+
+
+class NotConnectedError(Exception):
+    """There is no connection to the provider."""
+
+    def __init__(self, cause: causes.Cause) -> None:
+        """Keep why, and what to do."""
+        super().__init__(*cause)
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyAddress:
+    """A proxy between us and the provider."""
+
+    scheme: str
+    host: str  # without brackets
+    port: int
+    authorization: bytes | None  # the value of Proxy-Authorization, when its address has a user name
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of a link's settings, and of the environment, its connections to one origin depend on."""
+
+    ca_bundle: str | bool
+    client_cert: Path | None
+    proxy: str | None
+
+    @classmethod
+    def of(cls, link: Link, proxy: str | None) -> "View":
+        """Return how *link* sees the network through *proxy*."""
+        return cls(find_ca_bundle(link), link.client_cert, proxy)
+
+
+async def find_proxy(link: Link, origin: Url) -> str | None:
+    """Return the address of the proxy through which *link* asks *origin*, None for none; it can hold a password."""
+    if link.proxy is not None:
+        return link.proxy
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    # In a thread, for it loads requests: what the variables mean is decided in one place.
+    return await asyncio.to_thread(_find_proxy, replace(link, url=origin))
+
+
+def _find_proxy(link: Link) -> str | None:
+    from atl_sign.providers.exchange import find_proxy
+
+    return find_proxy(link)
+
+
+class Network:
+    """Opens connections to one origin, as one link sees the network."""
+
+    def __init__(self, link: Link, origin: Url, view: View) -> None:
+        """Prepare to connect to *origin*."""
+        self.link = link
+        self._origin = origin
+        self.view = view
+        self._proxy = None if view.proxy is None else _parse_proxy(view.proxy)
+        self._context: ssl.SSLContext | None = None
+        self._stamps: tuple[object, ...] = ()  # of the files that the context was made from
+
+    def address(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """Return *target* and *headers* as they go out: without TLS, a proxy is given the whole address and its own password."""
+        if self._proxy is None or self._origin.scheme == "https":
+            return target, headers
+        if self._proxy.authorization is not None:
+            headers = [*headers[:1], (b"Proxy-Authorization", self._proxy.authorization), *headers[1:]]
+        return self._origin.origin.encode() + target, headers
+
+    async def connect(self) -> Stream:
+        """Return a new connection that is ready for a request; raises NotConnectedError."""
+        try:
+            async with asyncio.timeout(min(CONNECT_S, self.link.timeout_s)):
+                return await self._connect()
+        except TimeoutError:
+            cause = causes.too_late(self.link) if self.link.timeout_s <= CONNECT_S else causes.not_connected(CONNECT_S)
+        raise NotConnectedError(cause)
+
+    async def _connect(self) -> Stream:
+        if self.view.proxy is not None and self._proxy is None:
+            raise NotConnectedError(causes.unusable_proxy(self.link))
+        stream: Stream = await self._reach()
+        try:
+            if self._proxy is not None and self._proxy.scheme == "https":
+                # Trusted as the provider is, but the client certificate is not for it.
+                stream = await self._secure(stream, await self._load(with_client_cert=False), self._proxy.host)
+            if self._origin.scheme == "https":
+                if self._proxy is not None:
+                    await self._make_tunnel(stream, self._proxy)
+                stream = await self._secure(stream, await self._find_context(), self._origin.host.strip("[]"))
+        except BaseException:
+            stream.abort()
+            raise
+        return stream
+
+    async def _reach(self) -> TcpStream:
+        host, port = self._origin.host.strip("[]"), self._origin.port
+        if self._proxy is not None:
+            host, port = self._proxy.host, self._proxy.port
+        try:
+            return await connect_tcp(host, port)
+        except TimeoutError:
+            raise
+        except (OSError, UnicodeError) as exc:  # the latter: no DNS name has such labels
+            if self._proxy is not None:
+                cause = causes.not_let_through(self.link, None)
+            elif isinstance(exc, socket.gaierror | UnicodeError):
+                cause = causes.UNKNOWN_HOST
+            else:
+                cause = causes.NOBODY_THERE
+        raise NotConnectedError(cause)
+
+    async def _secure(self, below: Stream, context: ssl.SSLContext, host: str) -> TlsStream:
+        stream = TlsStream(below, context, host)
+        try:
+            await stream.shake_hands()
+        except ssl.SSLCertVerificationError as exc:
+            cause = causes.not_trusted(exc.verify_message)
+        except ssl.SSLError:
+            cause = causes.TLS_FAILED
+        except TimeoutError:
+            raise
+        except (OSError, ValueError):  # the latter: a host that no certificate can name
+            cause = causes.BROKEN
+        else:
+            return stream
+        raise NotConnectedError(cause)
+
+    async def _make_tunnel(self, stream: Stream, proxy: ProxyAddress) -> None:
+        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
+        target = f"{self._origin.host}:{self._origin.port}".encode()
+        headers = [(b"Host", target)]
+        if proxy.authorization is not None:
+            headers.append((b"Proxy-Authorization", proxy.authorization))
+        status = None
+        try:
+            await stream.send(http.send(h11.Request(method=b"CONNECT", target=target, headers=headers)))
+            await stream.send(http.send(h11.EndOfMessage()))
+            while status is None:
+                event = http.next_event()
+                if event is h11.NEED_DATA:
+                    http.receive_data(await stream.receive())
+                elif isinstance(event, h11.Response):
+                    status = event.status_code
+                elif not isinstance(event, h11.InformationalResponse):
+                    break
+        except TimeoutError:
+            raise
+        except (OSError, h11.RemoteProtocolError):
+            pass
+        # What comes before our first byte of TLS is not the provider's.
+        if status is None or not 200 <= status < 300 or http.trailing_data[0]:
+            raise NotConnectedError(causes.not_let_through(self.link, status))
+
+    async def _find_context(self) -> ssl.SSLContext:
+        stamps = await asyncio.to_thread(self._stamp_files)
+        if self._context is None or stamps != self._stamps:
+            self._context, self._stamps = await self._load(with_client_cert=True), stamps
+        return self._context
+
+    def _stamp_files(self) -> tuple[object, ...]:
+        """Return what changes when one of the files does: a renewed certificate counts from the next connection on."""
+        found: list[object] = []
+        for path in (self.view.ca_bundle, self.view.client_cert):
+            with suppress(OSError):
+                if path is not None and not isinstance(path, bool):
+                    status = Path(path).stat()
+                    found.append((path, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+        return tuple(found)
+
+    async def _load(self, *, with_client_cert: bool) -> ssl.SSLContext:
+        try:
+            return await asyncio.to_thread(_make_context, self.link, with_client_cert)
+        except UnusableFileError as unusable:
+            words, hint = unusable.args
+            cause = words, hint
+        except OSError:
+            cause = causes.TLS_FAILED
+        raise NotConnectedError(cause)
+
+
+def _parse_proxy(text: str) -> ProxyAddress | None:
+    """Take the address of a proxy apart as requests does; None when it is of no kind that works here."""
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
+    except ValueError:
+        return None
+    if scheme not in _PROXY_PORTS or not host:
+        return None
+    authorization = None
+    if parts.username:
+        words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = b"Basic " + base64.b64encode(words.encode())
+    return ProxyAddress(scheme, host, port or _PROXY_PORTS[scheme], authorization)
+
+
+def _make_context(link: Link, with_client_cert: bool) -> ssl.SSLContext:
+    """Set TLS up with the files of *link*; raises OSError, and UnusableFileError with the words for a file that does not work."""
+    check_files(link)
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.hostname_checks_common_name = False
+        if sys.version_info >= (3, 13):  # as urllib3 has it
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+        context.set_alpn_protocols(["http/1.1"])
+        bundle = find_ca_bundle(link)
+        if not isinstance(bundle, str):
+            import certifi
+
+            bundle = certifi.where()
+        if Path(bundle).is_dir():
+            context.load_verify_locations(capath=bundle)
+        else:
+            context.load_verify_locations(bundle)
+        if with_client_cert and link.client_cert is not None:
+            context.load_cert_chain(link.client_cert, password=lambda: "")  # without one OpenSSL would ask the terminal
+    except OSError:
+        load_files(link)
+        raise
+    return context

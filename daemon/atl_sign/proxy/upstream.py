@@ -1,0 +1,265 @@
+"""Requests out to the providers, streamed both ways, on connections that are kept for the next request."""
+
+import asyncio
+import functools
+import ssl
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeVar
+
+import h11
+
+from atl_sign.base.errors import BadRequestError, DaemonError, ProviderUnreachableError
+from atl_sign.base.urls import Url
+from atl_sign.config.links import Link
+from atl_sign.providers import causes
+from atl_sign.proxy.connection import STALL_S, Body, Connection
+from atl_sign.proxy.network import Network, NotConnectedError, View, find_proxy
+
+KEPT_MAX = 8  # connections without a request, a link and origin
+KEPT_S = 30.0  # how long; servers close them after 5 s and more
+# A body that streams cannot be sent again if the provider has just closed the connection, so only a fresh one will do for it.
+KEPT_S_FOR_STREAMS = 2.0
+
+
+class UnansweredError(ProviderUnreachableError):
+    """There is no answer, or no whole one."""
+
+    nothing_sent: ClassVar[bool] = False  # whether no byte of the request has gone out
+
+
+class NotSentError(UnansweredError):
+    """There is no connection to the provider: no byte of the request has gone out."""
+
+    nothing_sent = True
+
+
+class StaleConnectionError(UnansweredError):
+    """The provider closed a kept connection before the first byte of an answer: what can be sent again may be."""
+
+
+_Error = TypeVar("_Error", bound=UnansweredError)
+
+
+class UnsendableError(BadRequestError):
+    """The request is not HTTP, or its body is not as long as its head says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request as it goes out."""
+
+    link: Link  # its TLS settings, proxy and time-outs hold
+    origin: Url  # where to connect: the link's own, or its gateway's; path and query are not looked at
+    method: str
+    target: bytes  # byte for byte
+    headers: Sequence[tuple[bytes, bytes]]  # complete: Host first, framing, the one Authorization last
+    body: Body  # None: the headers have no framing
+
+
+@dataclass(slots=True)
+class Incoming:
+    """An answer; `aclose` must be called at the end."""
+
+    status: int
+    reason: bytes
+    headers: Sequence[tuple[bytes, bytes]]  # as they came
+    _link: Link
+    _connection: Connection
+    _put_back: Callable[[bool], None]
+    _is_over: bool = False
+
+    async def stream(self) -> AsyncGenerator[bytes]:
+        """
+        Give the body as it comes, in whatever coding it has.
+
+        Raises:
+            UnansweredError: the connection broke, or nothing came for a minute.
+        """
+        try:
+            async for chunk in self._connection.read_body():
+                yield chunk
+            await self._end()
+        except TimeoutError:
+            cause = causes.stalled(STALL_S)
+        except (OSError, h11.RemoteProtocolError):
+            cause = causes.CUT_SHORT
+        else:
+            return
+        await self.aclose()
+        raise _unanswered(UnansweredError, self._link, cause)
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it if the body was not read whole."""
+        if not self._is_over:
+            await self._end()
+
+    async def _end(self) -> None:
+        self._is_over = True
+        is_usable = False
+        try:
+            is_usable = await self._connection.finish()
+        finally:
+            self._put_back(is_usable)
+            if not is_usable:
+                await self._connection.abort()
+
+
+@dataclass(slots=True, eq=False)
+class _Pool:
+    """The kept connections of one link to one origin."""
+
+    network: Network
+    kept: list[tuple[Connection, float]] = field(default_factory=list)  # with the loop's time when they became idle, oldest first
+
+
+class Upstreams:
+    """Kept connections to the providers, one pool for each link's view of the network."""
+
+    def __init__(self) -> None:
+        """Begin without a connection; all that follows happens in one event loop."""
+        self._pools: dict[tuple[str, str], _Pool] = {}  # by link and origin
+        self._busy: dict[Connection, _Pool] = {}
+        self._proxies: dict[str, str | None] = {}  # by origin, from the environment, which does not change
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    async def send(self, outgoing: Outgoing) -> Incoming:
+        """
+        Send a request, and return the head of its answer, whose body follows by `Incoming.stream`.
+
+        The answer can come before the whole body has gone out. Then the body goes on while the answer is read, up to its end.
+
+        Raises:
+            NotSentError: there is no connection; nothing was sent.
+            StaleConnectionError: a kept connection had been closed by the provider.
+            UnansweredError: the connection broke, what answers is not HTTP, or there was no answer in time.
+            UnsendableError: the request is not HTTP.
+            Exception: what reading the body raised.
+        """
+        link = outgoing.link
+        pool = await self._find_pool(link, outgoing.origin)
+        target, headers = pool.network.address(outgoing.target, list(outgoing.headers))
+        try:
+            request = h11.Request(method=outgoing.method, target=target, headers=headers)
+        except h11.LocalProtocolError:
+            raise UnsendableError(
+                "the request is not well-formed HTTP", "send plain characters in its target and headers"
+            ) from None
+        is_repeatable = outgoing.body is None or isinstance(outgoing.body, bytes)
+        connection = self._take(pool, KEPT_S if is_repeatable else KEPT_S_FOR_STREAMS) or await _connect(pool.network)
+        self._busy[connection] = pool
+        try:
+            answer = await connection.ask(request, outgoing.body, link.timeout_s)
+        except BaseException as exc:
+            self._busy.pop(connection, None)
+            await connection.abort()
+            error = _explain(exc, connection, link)
+            if error is None:
+                raise
+        else:
+            return Incoming(
+                answer.status_code,
+                bytes(answer.reason),
+                answer.headers.raw_items(),
+                link,
+                connection,
+                functools.partial(self._put_back, pool, connection),
+            )
+        raise error  # out here, without a chain: h11's errors can quote a header
+
+    async def aclose(self) -> None:
+        """Close every connection, also those with an exchange under way."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for pool in self._pools.values():
+            _close_kept(pool)
+        self._pools.clear()
+        await asyncio.gather(*(connection.abort() for connection in tuple(self._busy)))
+
+    async def _find_pool(self, link: Link, origin: Url) -> _Pool:
+        """Return the pool for *link* as it is now; idle connections that were made with other settings are closed."""
+        if link.proxy is not None:
+            proxy: str | None = link.proxy
+        else:
+            if origin.origin not in self._proxies:
+                self._proxies[origin.origin] = await find_proxy(link, origin)
+            proxy = self._proxies[origin.origin]
+        view, name = View.of(link, proxy), (link.name, origin.origin)
+        pool = self._pools.get(name)
+        if pool is None or pool.network.view != view:
+            if pool is not None:
+                _close_kept(pool)
+            pool = self._pools[name] = _Pool(Network(link, origin, view))
+        pool.network.link = link  # its time-out may be another one
+        return pool
+
+    def _take(self, pool: _Pool, age_s_max: float) -> Connection | None:
+        """Return the connection of *pool* that became idle last, None if there is none that the provider still holds open."""
+        since_when = asyncio.get_running_loop().time() - age_s_max
+        while pool.kept:
+            connection, idle_since = pool.kept[-1]
+            if idle_since < since_when:
+                return None
+            pool.kept.pop()
+            if connection.is_quiet():
+                return connection
+            connection.close()
+        return None
+
+    def _put_back(self, pool: _Pool, connection: Connection, is_usable: bool) -> None:
+        """Keep *connection* for the next request, if it can have one and the link's settings are still those."""
+        self._busy.pop(connection, None)
+        if not is_usable:
+            return
+        if pool not in self._pools.values() or len(pool.kept) >= KEPT_MAX:
+            connection.close()
+            return
+        loop = asyncio.get_running_loop()
+        pool.kept.append((connection, loop.time()))
+        if self._sweeping is None:
+            self._sweeping = loop.call_later(KEPT_S, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long, and forget pools without a connection."""
+        loop = asyncio.get_running_loop()
+        since_when = loop.time() - KEPT_S
+        for pool in self._pools.values():
+            while pool.kept and pool.kept[0][1] <= since_when:
+                pool.kept.pop(0)[0].close()
+        busy = set(self._busy.values())
+        self._pools = {name: pool for name, pool in self._pools.items() if pool.kept or pool in busy}
+        oldest = min((pool.kept[0][1] for pool in self._pools.values() if pool.kept), default=None)
+        self._sweeping = None if oldest is None else loop.call_at(oldest + KEPT_S, self._sweep)
+
+
+def _close_kept(pool: _Pool) -> None:
+    while pool.kept:
+        pool.kept.pop()[0].close()
+
+
+async def _connect(network: Network) -> Connection:
+    try:
+        return Connection(await network.connect())
+    except NotConnectedError as exc:
+        error = _unanswered(NotSentError, network.link, exc.cause)
+    raise error
+
+
+def _explain(exc: BaseException, connection: Connection, link: Link) -> DaemonError | None:
+    """Return the error for what ended an exchange before the answer, None for what is not of the connection."""
+    if isinstance(exc, h11.LocalProtocolError):
+        return UnsendableError("the request's body is not as long as its head says", "send as many bytes as Content-Length names")
+    if not isinstance(exc, OSError | h11.RemoteProtocolError):
+        return None
+    if connection.is_stuck:
+        return _unanswered(UnansweredError, link, causes.stalled(STALL_S))
+    if isinstance(exc, TimeoutError):
+        return _unanswered(UnansweredError, link, causes.too_late(link))
+    if connection.is_used and not connection.has_answered:
+        return _unanswered(StaleConnectionError, link, causes.BROKEN)
+    return _unanswered(UnansweredError, link, causes.TLS_FAILED if isinstance(exc, ssl.SSLError) else causes.BROKEN)
+
+
+def _unanswered(kind: type[_Error], link: Link, cause: causes.Cause) -> _Error:
+    words, hint = cause
+    return kind(causes.say_unreachable(link, words), hint)
