@@ -1,0 +1,249 @@
+"""One connection to an entry of the proxy: its first byte says whether it is SOCKS5 or HTTP, and requests follow each other."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import h11
+
+from atl_sign.access.caller import Caller
+from atl_sign.access.lease import Lease
+from atl_sign.agent.build import Agent
+from atl_sign.base.errors import (
+    DaemonError,
+    InternalError,
+    NotFoundError,
+    ProviderUnreachableError,
+    UnknownLinkError,
+)
+from atl_sign.base.lease_errors import LeaseDeniedError
+from atl_sign.base.peer import Peer
+from atl_sign.proxy import socks
+from atl_sign.proxy.channel import Channel, TlsChannel
+from atl_sign.proxy.heads import Framing, Head, parse_head, read_framing
+from atl_sign.proxy.inbound import Inbound
+from atl_sign.proxy.own import App, run_app
+from atl_sign.proxy.reading import HEAD_S, IDLE_S, read_head, read_message
+from atl_sign.proxy.refusals import ProxyBusyError, make_refusal
+from atl_sign.proxy.relay import AnswerBrokenError, Relay
+from atl_sign.proxy.routes import OWN_PATH, Origins, Way, check_entry, find_wanted, list_origins
+from atl_sign.proxy.targets import Opened, open_target, read_target
+from atl_sign.proxy.tunnel import Streams, run_tunnel
+from atl_sign.proxy.upstream import Upstreams
+
+if TYPE_CHECKING:  # with the first connection in TLS
+    from atl_sign.proxy.certificates import Authority
+
+TUNNELS_MAX = 64
+
+_log = logging.getLogger("atl_sign")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One way in."""
+
+    lease: Lease | None  # None: the owner's own
+    authority: "Callable[[], Authority]"  # made when TLS is first ended
+    is_port: bool = False  # a loopback port, which wants the lease's secret
+
+
+class Proxy:
+    """Serves connections to the entries."""
+
+    def __init__(self, agent: Agent, own_app: App | None = None, upstreams: Upstreams | None = None) -> None:
+        """
+        Let *agent* sign.
+
+        Args:
+            agent: the daemon's verbs.
+            own_app: answers requests below `/~/` on the entries of leases.
+            upstreams: the connections to providers; new ones when left out.
+        """
+        self.agent = agent
+        self.own_app = own_app
+        self.tunnels_open = 0
+        self._upstreams = upstreams or Upstreams()
+        self.relay = Relay(agent, self._upstreams)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, entry: Entry, peer: Peer | None) -> None:
+        """Serve one connection until it ends; its *peer* has been checked. Cancelled, it is cut on both sides."""
+        channel = Channel(reader, writer)
+        try:
+            hosts: frozenset[bytes] = _hosts_of(writer) if entry.is_port else frozenset()
+            await _Visit(self, entry, Caller(peer, entry.lease)).run(channel, hosts)
+            await channel.close()
+        except (OSError, TimeoutError, AnswerBrokenError, h11.ProtocolError):  # ssl.SSLError is an OSError
+            channel.abort()
+        except BaseException:
+            channel.abort()
+            raise
+
+    async def aclose(self) -> None:
+        """Close the connections to the providers."""
+        await self._upstreams.aclose()
+
+    def list_origins(self) -> Origins:
+        """Return the hosts and ports of every link, and of their gateways."""
+        signing = self.agent.signing
+        links = signing.links_for(Caller(None))
+        return list_origins(links, (signing.scheme_of(link).gateway(link) for link in links))
+
+
+class _Visit:
+    """The requests on one connection."""
+
+    def __init__(self, proxy: Proxy, entry: Entry, caller: Caller) -> None:
+        self._proxy = proxy
+        self._entry = entry
+        self._caller = caller
+
+    async def run(self, channel: Channel, port_hosts: frozenset[bytes]) -> None:
+        """Serve the connection; returns when it can be closed in peace."""
+        try:
+            first = await channel.read(IDLE_S)
+        except TimeoutError:
+            return
+        channel.push_back(first)
+        if first[:1] == b"\x05":
+            await self._serve_socks(channel)
+        elif first and self._entry.is_port and self._entry.lease is None:
+            # A page in a browser can send HTTP to any port, and no secret keeps it away from the owner's own.
+            await _refuse_unread(channel, LeaseDeniedError("this port takes only SOCKS5"))
+        elif first:
+            await self._serve_http(channel, Way(self._caller, port_hosts))
+
+    async def _serve_socks(self, channel: Channel) -> None:
+        if self._entry.is_port and self._entry.lease is not None:  # the password has no room for the lease's secret
+            await channel.write(socks.NO_METHOD)
+            return
+        try:
+            async with asyncio.timeout(HEAD_S):
+                answer = await read_message(channel, socks.read_greeting)
+                await channel.write(answer)
+                login = socks.Login()
+                if answer == socks.USER_AND_PASSWORD:
+                    login = await read_message(channel, socks.read_login)
+                    await channel.write(socks.LOGIN_TAKEN)
+                target = await read_message(channel, socks.read_request)
+        except socks.SocksError as exc:
+            if exc.answer:
+                await channel.write(exc.answer)
+            return
+        way = Way(self._caller, link=login.link, is_dry_run=login.is_dry_run)
+        try:
+            opened = await self._open(way, target.host, target.port)
+        except DaemonError as exc:
+            code = socks.UNREACHABLE if isinstance(exc, ProviderUnreachableError) else socks.NOT_ALLOWED
+            await channel.write(socks.make_reply(code))
+            return
+        await self._go_inside(channel, way, opened, socks.make_reply(socks.CONNECTED))
+
+    async def _serve_http(self, channel: Channel, way: Way) -> None:
+        """Serve requests until the connection ends."""
+        while True:
+            try:
+                raw = await read_head(channel)
+                if raw is None:
+                    return
+                head = parse_head(raw)
+                inbound = Inbound(channel, head, read_framing(head))
+            except DaemonError as exc:
+                await _refuse_unread(channel, exc)
+                return
+            try:
+                check_entry(head, way)
+                if head.method == "CONNECT":
+                    opened = await self._open(way, *read_target(head, inbound.framing, way))
+                    await self._go_inside(channel, way, opened, b"HTTP/1.1 200 Connection established\r\n\r\n")
+                    return
+                await self._answer(inbound, way)
+            except DaemonError as exc:
+                await _refuse(inbound, exc)
+            if not inbound.may_go_on:
+                await inbound.linger()
+                return
+
+    async def _answer(self, inbound: Inbound, way: Way) -> None:
+        """Answer one request; raises DaemonError when it is refused, and its answer has not begun."""
+        caller = way.caller
+        try:
+            if way.origin is None and inbound.head.target.startswith(OWN_PATH):
+                if caller.lease is None or self._proxy.own_app is None:
+                    raise NotFoundError("the proxy has no such path", "atl-sign link list")
+                await run_app(self._proxy.own_app, inbound, caller)
+                return
+            links = self._proxy.agent.signing.links_for(caller)
+            try:
+                wanted = find_wanted(inbound.head, way, links, self._proxy.list_origins())
+            except UnknownLinkError:
+                if caller.lease is None:
+                    raise
+                raise caller.lease.deny_address() from None  # the words would be about other links
+            send = self._proxy.relay.show if way.is_dry_run else self._proxy.relay.relay
+            await send(inbound, caller, wanted)
+        except (DaemonError, OSError, h11.ProtocolError) as exc:
+            if inbound.has_begun and isinstance(exc, DaemonError):
+                raise AnswerBrokenError from exc
+            raise
+        except AnswerBrokenError:
+            raise
+        except Exception as exc:
+            # Without its words and its trace, which could hold what was sent.
+            _log.error("a request through the proxy failed: %s", type(exc).__name__)
+            if inbound.has_begun:
+                raise AnswerBrokenError from exc
+            raise InternalError("the request failed inside the daemon", "atl-sign log") from exc
+
+    async def _open(self, way: Way, host: str, port: int) -> Opened:
+        """Return where a connection to *host* and *port* leads; raises as `open_target`, and ProxyBusyError."""
+        if self._proxy.tunnels_open >= TUNNELS_MAX:
+            raise ProxyBusyError(f"{TUNNELS_MAX} tunnels are open", "wait until some of them have ended")
+        return await open_target(way, host, port, self._proxy.list_origins(), self._entry.authority)
+
+    async def _go_inside(self, channel: Channel, way: Way, opened: Opened, reply: bytes) -> None:
+        """Send the *reply* that says that the connection is there, and serve what comes on it."""
+        if opened.streams is not None:
+            self._proxy.tunnels_open += 1
+            try:
+                await _write_or_cut(channel, reply, opened.streams)
+                await run_tunnel(channel, opened.streams)
+            finally:
+                self._proxy.tunnels_open -= 1
+            return
+        await channel.write(reply)
+        inside = replace(way, origin=opened.origin)
+        if opened.context is None:
+            await self._serve_http(channel, inside)
+            return
+        tls = TlsChannel(channel, opened.context)
+        await tls.shake_hands(HEAD_S)
+        await self._serve_http(tls, inside)
+        await tls.close()
+
+
+async def _refuse(inbound: Inbound, error: DaemonError) -> None:
+    await inbound.answer(*make_refusal(error))
+
+
+async def _refuse_unread(channel: Channel, error: DaemonError) -> None:
+    """Answer what could not be read with *error*; whatever follows it is dropped."""
+    inbound = Inbound(channel, Head("GET", b"/", False, ()), Framing(1))
+    await _refuse(inbound, error)
+    await inbound.linger()
+
+
+async def _write_or_cut(channel: Channel, data: bytes, streams: Streams) -> None:
+    try:
+        await channel.write(data)
+    except BaseException:
+        streams[1].transport.abort()
+        raise
+
+
+def _hosts_of(writer: asyncio.StreamWriter) -> frozenset[bytes]:
+    """Return what Host may be on a port of ours."""
+    port = writer.get_extra_info("sockname")[1]
+    return frozenset(f"{host}:{port}".encode() for host in ("127.0.0.1", "localhost", "[::1]"))

@@ -1,0 +1,121 @@
+"""One request as it comes in on a channel: its head, its body, and the way back for its answer."""
+
+from collections.abc import AsyncIterator, Sequence
+from http import HTTPStatus
+
+import h11
+
+from atl_sign.proxy.channel import Channel
+from atl_sign.proxy.heads import HEAD_BYTES_MAX, Framing, Head, Header
+from atl_sign.proxy.refusals import MalformedError
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LINGER_S = 2.0
+_LINGER_BYTES_MAX = 1 << 20
+
+
+class Inbound:
+    """
+    One request, and its answer.
+
+    The head was read by `heads`, which is stricter than h11 and takes what curl sends; h11 finds the body's end, and frames the
+    answer.
+    """
+
+    def __init__(self, channel: Channel, head: Head, framing: Framing) -> None:
+        """Take what follows *head* on *channel* for its body."""
+        self.head = head
+        self.framing = framing
+        self.failure: MalformedError | None = None  # what was wrong with the body
+        self.has_begun = False  # the answer
+        self._channel = channel
+        self._is_whole = not framing.has_body
+        self._expects_continue = head.expects_continue
+        self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+        # To h11, every request is one to "/" with the framing that was read; a HEAD's answer has no body.
+        method = b"HEAD" if head.method == "HEAD" else b"POST"
+        lines = [*framing.headers(), *([(b"Connection", b"close")] if head.wants_close else [])]
+        fields = b"".join(b"%b: %b\r\n" % each for each in lines)
+        self._parser.receive_data(b"%b / HTTP/1.%d\r\nHost: h\r\n%b\r\n" % (method, not head.is_1_0, fields))
+        self._parser.next_event()
+        if self._is_whole:
+            self._parser.next_event()
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether another request can follow on the connection, once the answer has ended."""
+        return self._is_whole and self._parser.our_state is h11.DONE
+
+    async def read(self) -> AsyncIterator[bytes]:
+        """
+        Give the body as it comes, without its chunks; a client that waits to be asked is asked with the first look.
+
+        Raises:
+            MalformedError: it does not end as the head says, or not in time.
+            OSError: the connection is gone.
+        """
+        if self._is_whole:
+            return
+        if self._expects_continue and not self.has_begun:
+            self._expects_continue = False
+            await self._channel.write(_CONTINUE)
+        while True:
+            try:
+                event = self._parser.next_event()
+                if event is h11.NEED_DATA:
+                    self._parser.receive_data(await self._channel.read())
+                    continue
+            except h11.RemoteProtocolError:
+                self.failure = MalformedError("the request's body does not end as its head says", "send it as a whole")
+                raise self.failure from None
+            except TimeoutError:
+                self.failure = MalformedError("the request's body did not come in", "send it as a whole")
+                raise self.failure from None
+            if isinstance(event, h11.Data):
+                yield bytes(event.data)
+            else:  # its end; trailers are dropped
+                self._is_whole = True
+                self._channel.push_back(self._parser.trailing_data[0])
+                return
+
+    async def begin(self, status: int, reason: bytes, headers: Sequence[Header]) -> None:
+        """
+        Send the head of the answer; whether the connection goes on is said here.
+
+        Raises:
+            h11.LocalProtocolError: these cannot be sent; nothing was.
+        """
+        fields = [*headers, *([] if self._is_whole else [(b"Connection", b"close")])]
+        head = self._parser.send(h11.Response(status_code=status, reason=reason, headers=fields))
+        self.has_begun = True
+        await self._channel.write(head)
+
+    async def send(self, data: bytes) -> None:
+        """Send *data* of the answer's body; raises h11.LocalProtocolError when that is more than its head says."""
+        if data:
+            await self._channel.write(self._parser.send(h11.Data(data=data)))
+
+    async def end(self) -> None:
+        """End the answer; raises h11.LocalProtocolError when that is before its head says."""
+        data = self._parser.send(h11.EndOfMessage())
+        if data:
+            await self._channel.write(data)
+
+    async def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """Send a whole answer."""
+        await self.begin(status, HTTPStatus(status).phrase.encode(), headers)
+        if self.head.method != "HEAD":
+            await self.send(body)
+        await self.end()
+
+    async def linger(self) -> None:
+        """Let a client that is still sending read the answer: closed before it stops, the connection would be reset under it."""
+        if self._is_whole:
+            return
+        await self._channel.write_end()
+        left = _LINGER_BYTES_MAX
+        try:
+            while left > 0 and (data := await self._channel.read(_LINGER_S)):
+                left -= len(data)
+        except (OSError, TimeoutError):
+            pass

@@ -1,0 +1,240 @@
+"""One request: signed, sent to its link's provider, and the answer streamed back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+import h11
+
+from atl_sign.access.caller import Caller
+from atl_sign.access.policy import FORM_BYTES_MAX, check_form_length
+from atl_sign.agent.build import Agent
+from atl_sign.agent.sign import Asked, Signed
+from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, ProviderUnreachableError
+from atl_sign.base.text import format_lines
+from atl_sign.base.urls import Pairs, Url, parse_pairs, parse_url
+from atl_sign.config.links import Link
+from atl_sign.proxy.heads import Framing, Header, make_answer_headers, make_request_headers
+from atl_sign.proxy.inbound import Inbound
+from atl_sign.proxy.refusals import ProxyBusyError
+from atl_sign.proxy.routes import Wanted
+from atl_sign.proxy.upstream import Incoming, Outgoing, StaleConnectionError, Upstreams
+
+REQUESTS_MAX = 64
+WAIT_S = 10.0  # for one of their places
+REDIRECTS_MAX = 5
+
+_FORM = b"application/x-www-form-urlencoded"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAY_PASS = frozenset({"timestamp_refused", "nonce_used"})  # the same request, signed afresh, is taken
+
+
+class AnswerBrokenError(Exception):
+    """The provider's answer ended too early or cannot be passed on; the client's connection must not end as if it were whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A request's body as it goes out."""
+
+    content: bytes | AsyncIterator[bytes] | None
+    framing: Framing
+    form: Pairs | None = None  # decoded, when the signature or a rule covers it
+
+    @property
+    def can_be_sent_again(self) -> bool:
+        """Whether we have it whole."""
+        return self.content is None or isinstance(self.content, bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One request that was sent."""
+
+    url: Url  # as the program means it
+    signed: Signed
+    incoming: Incoming
+
+
+class Relay:
+    """Relays requests."""
+
+    def __init__(self, agent: Agent, upstreams: Upstreams) -> None:
+        """Let *agent* sign, and send by *upstreams*."""
+        self._agent = agent
+        self._upstreams = upstreams
+        self._places = asyncio.Semaphore(REQUESTS_MAX)
+
+    async def relay(self, inbound: Inbound, caller: Caller, wanted: Wanted) -> None:
+        """
+        Send a request, and its answer back.
+
+        Raises:
+            DaemonError: it is refused, or the provider does not answer; the answer has not begun.
+            AnswerBrokenError: the answer has begun, and cannot end well.
+            OSError, TimeoutError: the client is gone, or does not read.
+        """
+        lease = caller.lease
+        with nullcontext() if lease is None else lease.enter():
+            await self._take_place()
+            try:
+                asked = Asked(inbound.head.method, wanted.text, link=wanted.link)
+                body = await self._hold(inbound, caller, asked)
+                try:
+                    sent = await self._follow(inbound, caller, asked, body, wanted)
+                except DaemonError as exc:
+                    # A body that broke off is the cause of whatever came of it.
+                    raise inbound.failure or exc from None
+                await self._pass_back(inbound, sent)
+            finally:
+                self._places.release()
+
+    async def show(self, inbound: Inbound, caller: Caller, wanted: Wanted) -> None:
+        """Answer with what would be signed; nothing is sent. Raises as `relay`."""
+        asked = Asked(inbound.head.method, wanted.text, link=wanted.link)
+        body = await self._hold(inbound, caller, asked)
+        asked = Asked(asked.method, asked.url, body.form, asked.link)
+        base_string, link = await asyncio.to_thread(self._agent.signing.show_base_string, caller, asked)
+        shown = {
+            "method": asked.method,
+            "url": asked.url,
+            "link": link.name,
+            "base_url": str(link.url),
+            "base_string": base_string,
+        }
+        text = "".join(f"{line}\n" for line in format_lines(shown)).encode()
+        headers = [
+            (b"Content-Type", b"text/plain; charset=utf-8"),
+            (b"Content-Length", b"%d" % len(text)),
+            (b"X-Atl-Sign", b"dry_run"),
+        ]
+        await inbound.answer(200, headers, text)
+
+    async def _take_place(self) -> None:
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._places.acquire()
+        except TimeoutError:
+            raise ProxyBusyError(f"{REQUESTS_MAX} requests are under way", "wait until some of them have ended") from None
+
+    async def _hold(self, inbound: Inbound, caller: Caller, asked: Asked) -> Held:
+        """
+        Return the body as it goes out: a form that the signature or a rule covers in one piece, all else as it comes.
+
+        Whether the request is allowed is decided on its head: a client that waits to be asked for the form is asked only then.
+        """
+        head = inbound.head
+        if not inbound.framing.has_body:
+            return Held(None, inbound.framing)
+        if head.method != "POST" or head.media_type != _FORM:
+            return Held(inbound.read(), inbound.framing)
+        link = await self._agent.signing.admit(caller, asked)
+        if caller.lease is None and not self._agent.signing.scheme_of(link).covers_form:
+            return Held(inbound.read(), inbound.framing)
+        if head.list_words(b"content-encoding") - {b"identity"}:
+            raise BadRequestError("a compressed form cannot be signed", "send it without Content-Encoding")
+        if (inbound.framing.length or 0) > FORM_BYTES_MAX:
+            check_form_length("x" * (FORM_BYTES_MAX + 1))
+        content = bytearray()
+        async for data in inbound.read():
+            content += data
+            if len(content) > FORM_BYTES_MAX:
+                check_form_length("x" * len(content))
+        return Held(bytes(content), Framing(len(content)), await _read_form(bytes(content)))
+
+    async def _follow(self, inbound: Inbound, caller: Caller, asked: Asked, body: Held, wanted: Wanted) -> Sent:
+        """Send a request; a program that knows only our address gets what the redirects of its link lead to."""
+        sent = await self._send(inbound, caller, Asked(asked.method, asked.url, body.form, asked.link), body)
+        if not wanted.is_below_link or asked.method not in ("GET", "HEAD") or body.content is not None:
+            return sent
+        for _ in range(REDIRECTS_MAX):
+            url = find_next(sent.url, sent.signed.link, sent.incoming)
+            if url is None:
+                break
+            await sent.incoming.aclose()
+            sent = await self._send(inbound, caller, Asked(asked.method, url, None, asked.link), body)
+        return sent
+
+    async def _send(self, inbound: Inbound, caller: Caller, asked: Asked, body: Held) -> Sent:
+        """Sign and send a request; once more, signed afresh, when it was not looked at and can be sent again."""
+        try:
+            sent = await self._send_once(inbound, caller, asked, body)
+            if not await self._may_pass_now(caller, sent, body):
+                return sent
+            await sent.incoming.aclose()
+        except StaleConnectionError:
+            if not body.can_be_sent_again:
+                raise
+        return await self._send_once(inbound, caller, asked, body)
+
+    async def _send_once(self, inbound: Inbound, caller: Caller, asked: Asked, body: Held) -> Sent:
+        signed = await self._agent.signing.sign(caller, asked)
+        url = parse_url(asked.url)
+        there = url if signed.url is None else parse_url(signed.url)
+        headers = make_request_headers(inbound.head, there, body.framing, signed.authorization.reveal())
+        target = there.path if there.query is None else f"{there.path}?{there.query}"
+        outgoing = Outgoing(signed.link, there, asked.method, target.encode(), headers, body.content)
+        try:
+            return Sent(url, signed, await self._upstreams.send(outgoing))
+        except ProviderUnreachableError as exc:
+            if caller.lease is not None and getattr(exc, "nothing_sent", False):
+                caller.lease.give_back()
+            exc.link = exc.link or signed.link.name
+            raise
+
+    async def _may_pass_now(self, caller: Caller, sent: Sent, body: Held) -> bool:
+        """Tell whether the provider refused only time or nonce; its clock is learned, for this request or the next one."""
+        if sent.incoming.status != 401 or sent.signed.uses != "one":
+            return False
+        words = []
+        for name, value in sent.incoming.headers:
+            if name.lower() == b"www-authenticate":
+                text = value.decode("latin-1")
+                problem = self._agent.checks.explain_problem(caller, sent.signed.link.name, text)
+                words.append(None if problem is None else problem[0])
+        return body.can_be_sent_again and any(word in _MAY_PASS for word in words)
+
+    async def _pass_back(self, inbound: Inbound, sent: Sent) -> None:
+        """Stream the answer to the client; the provider is not read while the client does not read."""
+        incoming = sent.incoming
+        try:
+            headers: list[Header] = make_answer_headers(incoming.headers, incoming.status)
+            try:
+                await inbound.begin(incoming.status, incoming.reason, headers)
+            except h11.LocalProtocolError:
+                raise ProviderUnreachableError(
+                    "the provider's answer is not HTTP", "check the link's base URL", link=sent.signed.link.name
+                ) from None
+            try:
+                if inbound.head.method != "HEAD" and incoming.status not in (204, 304):
+                    async for data in incoming.stream():
+                        await inbound.send(data)
+                await inbound.end()
+            except (DaemonError, h11.LocalProtocolError) as exc:
+                raise AnswerBrokenError from exc
+        finally:
+            await incoming.aclose()
+
+
+def find_next(url: Url, link: Link, incoming: Incoming) -> str | None:
+    """Return the URL that an answer to *url* redirects to, when it is one of *link* too; None otherwise."""
+    places = [value for name, value in incoming.headers if name.lower() == b"location"]
+    if incoming.status not in _REDIRECTS or len(places) != 1:
+        return None
+    try:
+        text = urljoin(str(url), places[0].decode("utf-8")).partition("#")[0]
+        there = parse_url(text)
+    except (ValueError, BadUrlError):
+        return None
+    is_of_link = there.origin == link.url.origin and f"{there.path}/".startswith(f"{link.url.path}/")
+    return text if is_of_link else None
+
+
+async def _read_form(content: bytes) -> Pairs:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadUrlError("the form is not valid UTF-8", "encode the text as UTF-8 first") from None
+    return await asyncio.to_thread(parse_pairs, text, "form") if len(text) > 1 << 15 else parse_pairs(text, "form")
