@@ -31,7 +31,7 @@ DOORS = {
     "requests": {"providers", "schemes"},
     "requests_oauthlib": {"schemes"},
     "oauthlib": {"schemes"},
-    "certifi": {"commands", "proxy"},
+    "certifi": {"commands", "providers"},
     "cryptography": {"custody", "commands", "proxy"},
     "h11": {"proxy"},
     "tomlkit": {"config"},

@@ -20,15 +20,16 @@ def open_without_waiting(path: str | Path, flags: int, *, follow: bool = False) 
     return os.open(path, flags | (0 if follow else os.O_NOFOLLOW) | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
 
 
-def replace_whole(path: Path, content: bytes, temporary: Path | None = None) -> os.stat_result:
+def replace_whole(path: Path, content: bytes, temporary: Path | None = None, *, mode: int = 0o600) -> os.stat_result:
     """
     Put a file with *content* in the place of what is at *path*; a crash leaves the old one or the new one, whole.
 
     Args:
-        path: the file; its folder is there. The new one has mode 0600.
+        path: the file; its folder is there.
         content: all of it.
         temporary: where the new one is written first, in the same folder. A name that is always the same leaves nothing behind
             when a writer is killed, but needs a lock; by default each process has its own.
+        mode: of the new file.
 
     Returns:
         The status of the new file.
@@ -42,6 +43,8 @@ def replace_whole(path: Path, content: bytes, temporary: Path | None = None) -> 
         with os.fdopen(open_without_waiting(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             file.write(content)
             file.flush()
+            if mode != 0o600:
+                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
             temporary.replace(path)
             status = os.fstat(file.fileno())  # after the rename, which changes the change time

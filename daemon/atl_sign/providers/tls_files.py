@@ -16,6 +16,7 @@ _SYSTEM_CA_BUNDLES = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
+_NO_CERTIFICATES = "no certificates in PEM"
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -25,8 +26,39 @@ class UnusableFileError(OSError):
 
 def find_ca_bundle(link: Link) -> str | bool:
     """Return the file of the authorities that *link* trusts; one that is named counts even if it is not there."""
-    if link.ca_bundle is not None:
-        return str(link.ca_bundle)
+    return str(link.ca_bundle) if link.ca_bundle is not None else _find_system_ca_bundle()
+
+
+def find_ca_path(link: Link | None = None) -> str:
+    """Return the file or folder of `find_ca_bundle`, without a link that of the system; certifi's file where there is none."""
+    bundle = _find_system_ca_bundle() if link is None else find_ca_bundle(link)
+    if isinstance(bundle, str):
+        return bundle
+    import certifi
+
+    return certifi.where()
+
+
+def read_system_ca_bundle() -> bytes:
+    """
+    Return the CA certificates in PEM that links trust if they name none.
+
+    Raises:
+        UnusableFileError: what a variable names cannot be read, is too large, or has no certificates in PEM.
+    """
+    path, setting = Path(find_ca_path()), _ca_setting()
+    _check_kind(path, setting, is_folder_fine=True)
+    try:
+        files = sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else [path]
+        found = [content for content in (file.read_bytes() for file in files) if b"-----BEGIN CERTIFICATE-----" in content]
+    except OSError as exc:
+        raise _unusable(path, _reason(exc, _NO_CERTIFICATES), setting) from None
+    if not found:
+        raise _unusable(path, _NO_CERTIFICATES, setting)
+    return b"\n".join(found)
+
+
+def _find_system_ca_bundle() -> str | bool:
     named = [path for path in map(os.environ.get, _CA_VARIABLES) if path]
     return next((path for path in (*named, *_SYSTEM_CA_BUNDLES) if path in named or Path(path).exists()), True)
 
@@ -62,7 +94,7 @@ def load_files(link: Link) -> None:
         try:
             context.load_verify_locations(bundle)
         except OSError as exc:
-            raise _unusable(bundle, _reason(exc, "no certificates in PEM"), _ca_setting(link)) from None
+            raise _unusable(bundle, _reason(exc, _NO_CERTIFICATES), _ca_setting(link)) from None
     if link.client_cert is not None:
         try:
             context.load_cert_chain(link.client_cert, password=lambda: "")  # without one OpenSSL would ask the terminal
@@ -84,8 +116,8 @@ def _check_kind(path: Path, setting: str, *, is_folder_fine: bool = False) -> No
         raise _unusable(path, f"it is larger than {FILE_BYTES_MAX >> 20} MiB", setting)
 
 
-def _ca_setting(link: Link) -> str:
-    return "ca_bundle" if link.ca_bundle is not None else f"one of {', '.join(_CA_VARIABLES)}"
+def _ca_setting(link: Link | None = None) -> str:
+    return "ca_bundle" if link is not None and link.ca_bundle is not None else f"one of {', '.join(_CA_VARIABLES)}"
 
 
 def _unusable(path: Path | str, words: str, setting: str) -> UnusableFileError:

@@ -16,7 +16,7 @@ import h11
 from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
 from atl_sign.providers import causes
-from atl_sign.providers.tls_files import UnusableFileError, check_files, find_ca_bundle, load_files
+from atl_sign.providers.tls_files import UnusableFileError, check_files, find_ca_path, load_files
 from atl_sign.proxy.sockets import Stream, TcpStream, TlsStream, connect_tcp
 
 CONNECT_S = 10.0  # for name, proxy, connection and TLS together
@@ -48,14 +48,14 @@ class ProxyAddress:
 class View:
     """What of a link's settings, and of the environment, its connections to one origin depend on."""
 
-    ca_bundle: str | bool
+    ca_bundle: str
     client_cert: Path | None
     proxy: str | None
 
     @classmethod
     def of(cls, link: Link, proxy: str | None) -> "View":
         """Return how *link* sees the network through *proxy*."""
-        return cls(find_ca_bundle(link), link.client_cert, proxy)
+        return cls(find_ca_path(link), link.client_cert, proxy)
 
 
 async def find_proxy(link: Link, origin: Url) -> str | None:
@@ -190,7 +190,7 @@ class Network:
         found: list[object] = []
         for path in (self.view.ca_bundle, self.view.client_cert):
             with suppress(OSError):
-                if path is not None and not isinstance(path, bool):
+                if path is not None:
                     status = Path(path).stat()
                     found.append((path, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
         return tuple(found)
@@ -232,11 +232,7 @@ def _make_context(link: Link, with_client_cert: bool) -> ssl.SSLContext:
         if sys.version_info >= (3, 13):  # as urllib3 has it
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
         context.set_alpn_protocols(["http/1.1"])
-        bundle = find_ca_bundle(link)
-        if not isinstance(bundle, str):
-            import certifi
-
-            bundle = certifi.where()
+        bundle = find_ca_path(link)
         if Path(bundle).is_dir():
             context.load_verify_locations(capath=bundle)
         else:
