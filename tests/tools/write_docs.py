@@ -39,6 +39,7 @@ _CONSOLE = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.M | re.S)
 # A block with a title is the file of that name, for the commands of its page.
 _TITLED = re.compile(r'^```\w+ title="([\w.-]+)"\n(.*?)^```$', re.M | re.S)
 _DANCE_ID = re.compile(r'^(?: *"id": "|id: )([\w-]+)', re.M)
+_SIGN_SOCKET = re.compile(r'^ *"sign": "([^"]+)"', re.M)
 _AUTHORIZE_URL = re.compile(r'http://[^\s"]+/oauth/authorize\?oauth_token=[^\s"]+')
 # What differs from run to run; what is compared is that it is there.
 _VARYING = re.compile(
@@ -46,6 +47,8 @@ _VARYING = re.compile(
     r'|(?<="id": ")[\w-]+|(?<=^id: )[\w-]+|(?<="pid": )\d+|(?<=^pid: )\d+|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ'
     r'|(?<="uptime_s": )\d+|(?<=^uptime_s: )\d+'
     r'|(?<="clock_offset_s": )-?[\d.]+|(?<=^clock_offset_s: )-?[\d.]+'
+    r"|(?<=/leases/)[0-9a-f]{8}(?:/[0-9a-f]{8})?|^[0-9a-f]{8}(?=  )|(?<=^parent: )[0-9a-f]{8}"
+    r'|(?<=  until )\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|(?<="expires_in_s": )\d+|(?<=^expires_in_s: )\d+'
     r"|(?<=oauth_timestamp%3D)\d+|(?<=SHA256:)[\w+/]+|(?<=BEGIN PUBLIC KEY-----)[\w+/=\\\s]+(?=-----END)",
     re.M,
 )
@@ -142,13 +145,14 @@ def _run_stage(page: Path, sandbox: Sandbox) -> Iterator[Callable[[str], str]]:
                 timeout=DEADLINE_S,
                 check=False,
             )
-            for name, match in (("ID", _DANCE_ID.search(done.stdout)), ("AUTHORIZE_URL", _AUTHORIZE_URL.search(done.stdout))):
+            found = {"ID": _DANCE_ID, "AUTHORIZE_URL": _AUTHORIZE_URL, "LEASE": _SIGN_SOCKET}
+            for name, match in ((name, pattern.search(done.stdout)) for name, pattern in found.items()):
                 if match is not None:
                     variables[name] = match[match.re.groups]
             output = done.stdout.replace(real_origin, ORIGIN).replace(quote(real_origin, safe=""), quote(ORIGIN, safe=""))
             output = output.replace(f" on {socket.gethostname()}", f" on {MACHINE}")
             output = output.replace(f"{USER}-{socket.gethostname().partition('.')[0]}", f"{USER}-{MACHINE}")
-            output = output.replace(f"{daemon.folder}/config", "~/.config")
+            output = output.replace(f"{daemon.folder}/config", "~/.config").replace(f"{daemon.folder}/run", "/run/user/1000")
             return output if output.endswith("\n") or not output else f"{output}\n"
 
         yield run

@@ -29,11 +29,11 @@ _TEXT_CHARS_MAX = 2000  # of a path or a method: what a peer sends can be a mega
 _TELL_AGAIN_S = 60.0
 
 Action = Literal[
-    "sign", "dance", "renew", "check", "rotate", "logout", "key", "link", "git-credential", "lock", "unlock", "store"
+    "sign", "dance", "renew", "check", "rotate", "logout", "key", "link", "git-credential", "lock", "unlock", "store", "lease"
 ]
 # Calls that give something away are refused when they must be recorded and cannot be. The rest is done by then: a refusal would
 # be a lie, and worst of all about a lock. The status reports that the line is missing.
-HELD_BACK: frozenset[Action] = frozenset({"sign", "dance", "check", "git-credential"})
+HELD_BACK: frozenset[Action] = frozenset({"sign", "dance", "check", "git-credential", "lease"})
 
 _log = logging.getLogger("atl_sign")
 
@@ -55,6 +55,9 @@ class Decision:
     pid: int | None = None
     uid: int | None = None
     program: str | None = None
+    lease: str | None = None  # the id of the lease that the caller has
+    rule: str | None = None  # the rule of the lease that decided; of a new lease, what allows
+    verb: str | None = None  # what was done with a lease
 
 
 class Sink(Protocol):

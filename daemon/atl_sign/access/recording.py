@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from atl_sign.access.audit import HELD_BACK, Action, AuditLog, Decision
 from atl_sign.access.caller import Caller
 from atl_sign.base.errors import AuditUnavailableError, DaemonError
+from atl_sign.base.lease_errors import LeaseDeniedError
 from atl_sign.config.settings import AuditMode
 
 
@@ -18,7 +19,7 @@ class Records:
         self._read_mode = read_mode
 
     @contextmanager
-    def entry(self, action: Action, caller: Caller, link: str | None = None) -> Iterator[Decision]:
+    def entry(self, action: Action, caller: Caller, link: str | None = None, *, is_kept: bool = True) -> Iterator[Decision]:
         """
         Record what comes of a `with`, before it is over: "ok", or the code of the error that left it.
 
@@ -26,6 +27,7 @@ class Records:
             action: what is wanted.
             caller: who wants it.
             link: the link's name, as far as it is known.
+            is_kept: whether to record what went well, too.
 
         Raises:
             AuditUnavailableError: it went well, would give something away, and cannot be recorded, and must be.
@@ -37,9 +39,13 @@ class Records:
             decision.outcome = "internal"
             if isinstance(exc, DaemonError):
                 decision.outcome = exc.code
+                if isinstance(exc, LeaseDeniedError):
+                    decision.rule = exc.rule
                 exc.link = exc.link or decision.link
             self.note(decision)  # nothing is given away, and the first error says more
             raise
+        if not is_kept:
+            return
         try:
             self.audit.record(decision, self._read_mode())
         except AuditUnavailableError:
@@ -58,4 +64,6 @@ def make_decision(action: Action, caller: Caller, link: str | None = None) -> De
     peer = caller.peer
     if peer is not None:
         decision.pid, decision.uid, decision.program = peer.pid, peer.uid, peer.program
+    if caller.lease is not None:
+        decision.lease = caller.lease.id
     return decision

@@ -12,6 +12,7 @@ from atl_sign.agent.dances import Dancing
 from atl_sign.agent.git import GitCredentials
 from atl_sign.agent.git_tokens import GitTokens
 from atl_sign.agent.keys import Keys
+from atl_sign.agent.leases import Leases
 from atl_sign.agent.life import Life
 from atl_sign.agent.links import LinkBook
 from atl_sign.agent.lookup import Lookup
@@ -46,6 +47,7 @@ class Agent:
     checks: Checks
     tokens: Tokens
     policy: PolicyChecks
+    leases: Leases
     status: StatusReports
     life: Life  # for the process, not for callers
 
@@ -85,7 +87,8 @@ def make_agent(
     git_tokens = GitTokens(grants)
     signing = Signing(lookup, grants, records)
     mover = StoreMover(config, vault, open_store, store_pinned_by)
-    store = StoreKeeper(config, vault, dances, grants.renewals, records, mover=mover)
+    leases = Leases(lookup, SCHEMES, records)
+    store = StoreKeeper(config, vault, dances, grants.renewals, records, mover=mover, leases=leases)
     return Agent(
         signing=signing,
         dances=Dancing(lookup, grants, dances, records),
@@ -96,10 +99,18 @@ def make_agent(
         checks=Checks(lookup, grants, records),
         tokens=Tokens(lookup, grants, records),
         policy=PolicyChecks(lookup),
+        leases=leases,
         status=StatusReports(
             config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, mover=mover, records=records, clocks=clocks
         ),
         life=Life(
-            config=config, vault=vault, dances=dances, renewals=grants.renewals, git_tokens=git_tokens, store=store, mover=mover
+            config=config,
+            vault=vault,
+            dances=dances,
+            renewals=grants.renewals,
+            git_tokens=git_tokens,
+            store=store,
+            mover=mover,
+            leases=leases,
         ),
     )

@@ -37,8 +37,9 @@ class Checks:
         """
         Return the provider's word, message and hint for its refusal of a caller's own request; None when it is not a refusal.
 
-        A clock that differs is learned, so that the next signature is right.
+        A clock that differs is learned, so that the next signature is right. Raises as `Lookup.get`, and LeaseDeniedError.
         """
-        del caller
+        if caller.lease is not None and name not in caller.lease.terms.links:
+            raise caller.lease.deny_address()
         link = self._lookup.get(name)
         return self._grants.scheme(link).explain_challenge(link, www_authenticate, self._grants.clocks)

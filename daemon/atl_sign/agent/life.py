@@ -2,6 +2,7 @@
 
 from atl_sign.access.caller import DAEMON
 from atl_sign.agent.git_tokens import GitTokens
+from atl_sign.agent.leases import Leases
 from atl_sign.agent.store import StoreKeeper
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.settings import Settings
@@ -24,6 +25,7 @@ class Life:
         git_tokens: GitTokens,
         store: StoreKeeper,
         mover: StoreMover,
+        leases: Leases,
     ) -> None:
         """Ask the parts that do something by themselves."""
         self._config = config
@@ -33,6 +35,7 @@ class Life:
         self._git_tokens = git_tokens
         self._store = store
         self._mover = mover
+        self.leases = leases
 
     @property
     def backend(self) -> str:
@@ -61,9 +64,9 @@ class Life:
         self._mover.clear_up()
 
     def is_settled(self) -> bool:
-        """Tell whether nothing goes on by itself: no dance, no renewal, no token for git, none that waits to be stored."""
+        """Tell whether nothing goes on by itself: no dance, renewal, token for git or one to be stored, and no lease is open."""
         is_quiet = self._dances.are_settled() and not self._renewals.are_under_way() and not self._git_tokens.are_under_way()
-        return is_quiet and not self._vault.has_unsaved
+        return is_quiet and not self._vault.has_unsaved and not self.leases.has_open()
 
     def may_be_replaced(self) -> bool:
         """Tell whether another daemon could go on where this one is; asks the store, which may take as long as one call."""

@@ -1,6 +1,6 @@
 """One link, by its name or by the URL that it covers, and what is known of its token."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,6 +27,14 @@ class LinkReport:
     token: Grant | None
 
 
+@dataclass(frozen=True, slots=True)
+class Covering:
+    """The link that covers an address."""
+
+    link: Link
+    base_path: str  # of the base URL that the address is below: the link's own, or its gateway's
+
+
 class Lookup:
     """Finds links in the configuration."""
 
@@ -46,16 +54,22 @@ class Lookup:
             self.raise_problem(settings, name)
             raise
 
-    def choose(self, url: Url, name: str | None) -> Link:
+    def list_links(self, names: Collection[str] | None = None) -> tuple[Link, ...]:
+        """Return every link that can be read, or those of these *names*."""
+        links = self._config.settings().links.by_name.values()
+        return tuple(link for link in links if names is None or link.name in names)
+
+    def choose(self, url: Url, name: str | None, among: Collection[str] = ()) -> Covering:
         """Return the link that covers *url*; raises as `LinkTable.choose`, and ConfigBrokenError as `get`."""
         settings = self._config.settings()
         try:
-            return settings.links.choose(url, name)
+            link = settings.links.choose(url, name, among)
+            return Covering(link, link.url.path)
         except UnknownLinkError:
             self.raise_problem(settings, name)
             raise
 
-    def choose_by_gateway(self, url: Url, name: str | None) -> Link:
+    def choose_by_gateway(self, url: Url, name: str | None, among: Collection[str] = ()) -> Covering:
         """
         Return the link whose token is good at the gateway's address *url*; waits for the store.
 
@@ -71,8 +85,9 @@ class Lookup:
             if grant is not None and grant.material.base_url is not None:
                 there.append(replace(link, url=parse_base_url(grant.material.base_url)))
         if not there:
-            return settings.links.choose(url, name)  # which says that there is none
-        return settings.links.get(LinkTable(there).choose(url, name).name)
+            settings.links.choose(url, name)  # which says that there is none
+        link = LinkTable(there).choose(url, name, among)
+        return Covering(settings.links.get(link.name), link.url.path)
 
     def report(self, link: Link) -> LinkReport:
         """Return what is known of the token of *link*; a store that does not answer is a state, not a failure."""

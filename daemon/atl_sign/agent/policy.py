@@ -7,6 +7,7 @@ from atl_sign.access.caller import Caller
 from atl_sign.access.policy import check_method, check_request
 from atl_sign.agent.lookup import Lookup
 from atl_sign.agent.sign import Asked
+from atl_sign.base.errors import UnknownLinkError
 from atl_sign.base.request import Request
 from atl_sign.base.urls import parse_url
 from atl_sign.config.links import Link
@@ -31,6 +32,7 @@ class PolicyChecks:
             BadRequestError, BadUrlError: the request could not be signed.
             PathAmbiguousError: two servers could read its address differently.
             UnknownLinkError, AmbiguousLinkError, ConfigBrokenError: no link, or no single one.
+            StoreLockedError, StoreUnavailableError: the address may be a gateway's, which is known by a link's token.
         """
         from atl_sign.access.decision import Rules, decide
         from atl_sign.access.presets.loading import parse_rules
@@ -41,6 +43,9 @@ class PolicyChecks:
         check_method(asked.method)
         url = parse_url(asked.url)
         split_path(url.path)  # before a link is chosen, which a dot segment might lead out of
-        link = self._lookup.choose(url, asked.link)
+        try:
+            found = self._lookup.choose(url, asked.link)
+        except UnknownLinkError:
+            found = self._lookup.choose_by_gateway(url, asked.link)
         check_request(Request(asked.method, url, asked.form))
-        return link, decide(rules, asked.method, read_request(url, link.url.path, asked.form))
+        return found.link, decide(rules, asked.method, read_request(url, found.base_path, asked.form))

@@ -1,7 +1,8 @@
 """`POST /sign`: the whole way of a request, from the caller's question to the header."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -12,18 +13,19 @@ from atl_sign.access.audit import Decision
 from atl_sign.access.caller import Caller
 from atl_sign.access.policy import check_method, check_request
 from atl_sign.access.recording import Records
-from atl_sign.agent.lookup import Lookup
+from atl_sign.agent.lookup import Covering, Lookup
 from atl_sign.base.credentials import Secret
-from atl_sign.base.errors import BadRequestError, UnknownLinkError
+from atl_sign.base.errors import AmbiguousLinkError, BadRequestError, ConfigBrokenError, UnknownLinkError
 from atl_sign.base.request import Request
 from atl_sign.base.urls import Pairs, Url, parse_url
 from atl_sign.config.links import Link
 from atl_sign.grants.live import Grants
-from atl_sign.schemes.base import HasBaseString, Uses
+from atl_sign.schemes.base import HasBaseString, Scheme, Uses
 
 LOOP_CHARS_MAX = 1 << 15  # of URL and form: more is taken apart in a thread, so that the loop goes on for others
 
 _T = TypeVar("_T")
+_Choose = Callable[[Url, str | None, Collection[str]], Covering]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,24 @@ class Signing:
         self._records = records
         self.count = 0  # since the start
 
+    def links_for(self, caller: Caller) -> tuple[Link, ...]:
+        """Return the links that *caller* may use, as far as rules allow."""
+        return self._lookup.list_links(None if caller.lease is None else caller.lease.terms.links)
+
+    def scheme_of(self, link: Link) -> Scheme:
+        """Return the scheme of *link*."""
+        return self._grants.scheme(link)
+
+    async def admit(self, caller: Caller, asked: Asked) -> Link:
+        """
+        Return the link of a request that may be signed; counts and signs nothing, and records only a refusal.
+
+        Raises as `sign`, as far as that concerns link and lease.
+        """
+        with self._records.entry("sign", caller, asked.link, is_kept=False) as entry:
+            _, link = await self._find(caller, asked, entry)
+        return link
+
     async def sign(self, caller: Caller, asked: Asked) -> Signed:
         """
         Return the Authorization header value for one request, and the link that it is signed for.
@@ -72,19 +92,17 @@ class Signing:
             ProviderRefusedError, ProviderUnreachableError: the grant has expired and was not renewed.
             StoreLockedError, StoreUnavailableError: the store does not give it.
             AuditUnavailableError: the signature cannot be recorded, and must be.
+            LeaseDeniedError, and the others of `Lease.decide`: the caller's lease does not allow it.
         """
-        # The loop itself signs: a hop to a thread takes longer than the signature.
-        run = run_sync if asked.is_long() else _run_here
-        with self._records.entry("sign", caller, asked.link) as entry:
-            try:
-                request, link = await run(self._resolve, asked, entry, self._lookup.choose)
-            except UnknownLinkError:
-                request, link = await run_sync(self._resolve, asked, entry, self._lookup.choose_by_gateway)
+        with _uses_of(caller) as take_use, self._records.entry("sign", caller, asked.link) as entry:
+            request, link = await self._find(caller, asked, entry)
+            take_use()
             credentials = self._grants.peek(link)  # memory, else the store or a renewal
             if credentials is None:
                 await self._wait_for_renewal(link)
                 credentials = await run_sync(self._grants.load, link)
             scheme, moment = self._grants.scheme(link), self._grants.clocks.moment(link)
+            run = run_sync if asked.is_long() else _run_here
             authorization = await run(scheme.authorize, request, credentials, moment)
             target = scheme.send_to(link, credentials, request.url)
         self._grants.renewals.note_signature(link)
@@ -99,8 +117,7 @@ class Signing:
 
         A link that has no token yet is fine. Raises as `sign` otherwise.
         """
-        del caller
-        request, link = self._resolve(asked, Decision("sign", ""), self._lookup.choose)
+        request, link = self._resolve(caller, asked, Decision("sign", ""), self._lookup.choose)
         scheme = self._grants.scheme(link)
         if not isinstance(scheme, HasBaseString):
             raise BadRequestError(
@@ -110,15 +127,42 @@ class Signing:
             )
         return scheme.base_string(request, self._grants.client(link), self._grants.clocks.moment(link)), link
 
-    def _resolve(self, asked: Asked, entry: Decision, choose: Callable[[Url, str | None], Link]) -> tuple[Request, Link]:
+    async def _find(self, caller: Caller, asked: Asked, entry: Decision) -> tuple[Request, Link]:
+        """Return a request as it is signed, and its link; raises as `sign`."""
+        # The loop itself signs: a hop to a thread takes longer than the signature.
+        lease = caller.lease
+        is_slow = asked.is_long() or (lease is not None and lease.is_slow(asked.url, asked.form))
+        try:
+            try:
+                return await (run_sync if is_slow else _run_here)(self._resolve, caller, asked, entry, self._lookup.choose)
+            except UnknownLinkError:
+                return await run_sync(self._resolve, caller, asked, entry, self._lookup.choose_by_gateway)
+        except (UnknownLinkError, AmbiguousLinkError, ConfigBrokenError):
+            if lease is None:
+                raise
+            raise lease.deny_address() from None  # the words would name other links, and how to add one
+
+    def _resolve(self, caller: Caller, asked: Asked, entry: Decision, choose: _Choose) -> tuple[Request, Link]:
         check_method(asked.method)
         entry.method = asked.method  # by now it is one
         target = parse_url(asked.url)
         entry.host, entry.path = target.origin.partition("://")[2], target.path
-        link = choose(target, asked.link)
-        entry.link = link.name
+        lease = caller.lease
+        if lease is None:
+            found = choose(target, asked.link, ())
+        else:
+            from atl_sign.access.readings import split_path
+
+            split_path(target.path)  # before a link is chosen, which a dot segment might lead out of
+            found = choose(target, asked.link, lease.terms.links)
+        link = found.link
+        if lease is None or link.name in lease.terms.links:  # an error takes the name from here, and must name no other link
+            entry.link = link.name
         request = Request(asked.method, link.as_signed(target), asked.form)
         check_request(request)
+        if lease is not None:
+            ruling = lease.decide(link.name, asked.method, target, found.base_path, asked.form)
+            entry.rule = None if ruling.rule is None else ruling.rule.text
         return request, link
 
     async def _wait_for_renewal(self, link: Link) -> None:
@@ -126,6 +170,11 @@ class Signing:
         renewal = self._grants.find_renewal(link)
         if renewal is not None:
             await asyncio.shield(asyncio.wrap_future(renewal))
+
+
+def _uses_of(caller: Caller) -> AbstractContextManager[Callable[[], None]]:
+    """Return, for a `with`, what counts one use of the caller's lease, if there is one."""
+    return nullcontext(lambda: None) if caller.lease is None else caller.lease.uses(caller.peer)
 
 
 async def _run_here(call: Callable[..., _T], *arguments: object) -> _T:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
+from atl_sign.agent.leases import Leases
 from atl_sign.base.clock import now_s
 from atl_sign.base.credentials import Passphrase, StoreState
 from atl_sign.config.file import ConfigFile
@@ -34,6 +35,7 @@ class StoreKeeper:
         records: Records,
         *,
         mover: StoreMover,
+        leases: Leases,
         clock: Callable[[], float] = now_s,
     ) -> None:
         """
@@ -46,6 +48,7 @@ class StoreKeeper:
             renewals: forget, when the store is locked, those that are over.
             records: the audit log.
             mover: moves what the vault keeps.
+            leases: are suspended when the store is locked.
             clock: seconds, as `now_s`.
         """
         self._config = config
@@ -54,6 +57,7 @@ class StoreKeeper:
         self._renewals = renewals
         self._records = records
         self._mover = mover
+        self._leases = leases
         self._clock = clock
         self._open_since = clock()
 
@@ -70,8 +74,13 @@ class StoreKeeper:
         return self._config.settings().lock_after_minutes is None and self._vault.survives_restart()
 
     def lock(self, caller: Caller) -> StoreReport:
-        """Forget every secret in memory, and cancel the dances that wait; raises BadRequestError for the memory store."""
+        """
+        Forget every secret in memory, suspend the leases, and cancel the dances that wait.
+
+        Raises BadRequestError for the memory store; the leases are suspended even then.
+        """
         with self._records.entry("lock", caller):
+            self._leases.suspend_all()
             if self._vault.backend != "memory":
                 self._dances.cancel_all()  # first: a token that is being stored gets there
             self._vault.lock()

@@ -35,7 +35,7 @@ def add_error_handlers(app: FastAPI) -> None:
 def documented(
     app: FastAPI,
     summary: str,
-    answer: type[BaseModel] | UnionType,
+    answer: type[BaseModel] | UnionType | None,
     status: int = 200,
     *,
     body: type[schemas.Fields] | None = None,
@@ -45,8 +45,9 @@ def documented(
     route: dict[str, Any] = {"summary": summary, "status_code": status, "response_class": Response}
     if not app.state.is_described:
         return route
-    described = {"model": answer, "content": {"text/plain": {"schema": {"type": "string"}}}}
-    route["responses"] = {status: described, **({201: described} if creates else {})}
+    if answer is not None:
+        described = {"model": answer, "content": {"text/plain": {"schema": {"type": "string"}}}}
+        route["responses"] = {status: described, **({201: described} if creates else {})}
     if body is not None:
         schema = body.model_json_schema()
         content = {"schema": schema}

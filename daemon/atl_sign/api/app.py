@@ -16,6 +16,7 @@ from atl_sign.api.checks import add_checks
 from atl_sign.api.dances import add_dances
 from atl_sign.api.git import add_git_credential
 from atl_sign.api.key import add_key
+from atl_sign.api.leases import add_leases
 from atl_sign.api.links import add_links
 from atl_sign.api.policy import add_policy
 from atl_sign.api.sign import add_sign
@@ -36,6 +37,30 @@ def make_app(agent: Agent, *, is_described: bool = False) -> FastAPI:
         is_described: whether each route has all that the OpenAPI document says of it. That takes longer to make than the whole
             rest, so the daemon serves one without, which makes one with it when the document is asked for.
     """
+    app = new_app(agent, is_described=is_described)
+    # In this order they stand in the OpenAPI document.
+    nouns = (
+        add_sign,
+        add_dances,
+        add_links,
+        add_checks,
+        add_tokens,
+        add_key,
+        add_git_credential,
+        add_policy,
+        add_leases,
+        add_status_calls,
+        add_store_calls,
+    )
+    for add in nouns:
+        add(app, agent)
+    if not is_described:
+        _add_description(app, agent)
+    return app
+
+
+def new_app(agent: Agent, *, is_described: bool) -> FastAPI:
+    """Return an application for *agent* without a call, which reports every failure in the one shape."""
     app = FastAPI(
         title="atl-sign",
         version=__version__,
@@ -50,23 +75,6 @@ def make_app(agent: Agent, *, is_described: bool = False) -> FastAPI:
     app.state.agent = agent
     app.state.is_described = is_described
     add_error_handlers(app)
-    # In this order they stand in the OpenAPI document.
-    nouns = (
-        add_sign,
-        add_dances,
-        add_links,
-        add_checks,
-        add_tokens,
-        add_key,
-        add_git_credential,
-        add_policy,
-        add_status_calls,
-        add_store_calls,
-    )
-    for add in nouns:
-        add(app, agent)
-    if not is_described:
-        _add_description(app, agent)
     return app
 
 

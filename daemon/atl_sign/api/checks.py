@@ -81,6 +81,12 @@ def add_checks(app: FastAPI, agent: Agent) -> None:
         rows = [(each.result, each.check, each.cause) for each in findings]
         return answer_with(request, answer, format_table(rows))
 
+    add_problem(app, agent)
+
+
+def add_problem(app: FastAPI, agent: Agent) -> None:
+    """Serve the words for a provider's refusal on *app*."""
+
     @app.post("/links/{name}/problem", **documented(app, "Explain a provider's refusal", RefusalAnswer, body=ProblemFields))
     def explain_problem(
         request: Request, name: str, fields: Annotated[ProblemFields, Depends(fields_of(ProblemFields))]

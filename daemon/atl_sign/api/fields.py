@@ -22,8 +22,8 @@ _Model = TypeVar("_Model", bound=schemas.Fields)
 
 
 def caller_of(request: Request) -> Caller:
-    """Return who calls: the peer of the connection."""
-    return Caller(request.state.peer)
+    """Return who calls: the peer of the connection, and the lease by whose entry it came."""
+    return Caller(request.state.peer, getattr(request.state, "lease", None))
 
 
 def fields_of(model: type[_Model], form_model: type[_Model] | None = None) -> Callable[[Request], Awaitable[_Model]]:

@@ -16,7 +16,7 @@ class KeyFields(schemas.Fields):
     """A consumer key to make."""
 
     bits: Literal[2048, 3072, 4096] = 2048
-    replace: bool = Field(False, description="needed when there is a key")
+    replace: schemas.Flag = Field(False, description="needed when there is a key")
 
 
 class FormKeyFields(KeyFields):

@@ -46,7 +46,7 @@ def add_policy(app: FastAPI, agent: Agent) -> None:
     @app.post("/policy/check", **documented(app, "Check whether rules allow a request", PolicyAnswer, body=PolicyFields))
     def check_policy(request: Request, fields: Annotated[PolicyFields, Depends(fields_of(PolicyFields))]) -> Response:
         asked = Asked(fields.method, fields.url, read_form(fields.form), fields.link)
-        allow, deny = _lines_of(fields.allow), _lines_of(fields.deny)
+        allow, deny = lines_of(fields.allow), lines_of(fields.deny)
         link, ruling = agent.policy.show_decision(caller_of(request), asked, allow, deny)
         answer = PolicyAnswer(
             decision="allow" if ruling.is_allowed else "deny",
@@ -60,5 +60,6 @@ def add_policy(app: FastAPI, agent: Agent) -> None:
         return answer_with(request, answer)
 
 
-def _lines_of(rules: Lines) -> list[str]:
+def lines_of(rules: Lines) -> list[str]:
+    """Return the lines of a field that takes a text with lines, or a list."""
     return rules.split("\n") if isinstance(rules, str) else rules

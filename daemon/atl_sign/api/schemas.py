@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, create_model
 
 from atl_sign.agent.links import GitFate
 from atl_sign.agent.lookup import TokenState
@@ -21,6 +21,15 @@ Moment = Annotated[
 ]
 
 _UNUSED = {"defer_build": True}  # a class that only another one is made of: its validator would cost some ms at the start
+
+
+def _only_words(value: object) -> object:
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise ValueError("not true or false")
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_only_words)]  # in a form: true or false, and not all that Pydantic takes for them
 
 
 class Fields(BaseModel):
@@ -75,8 +84,8 @@ class RequestFields(Fields, defer_build=True):
 class SignFields(RequestFields, defer_build=False):
     """One request that a peer is about to send."""
 
-    details: bool = Field(False, description="also answer with the link's settings that the sender needs")
-    dry_run: bool = Field(False, description="sign nothing, and answer with what would be signed")
+    details: Flag = Field(False, description="also answer with the link's settings that the sender needs")
+    dry_run: Flag = Field(False, description="sign nothing, and answer with what would be signed")
 
 
 class DanceFields(Fields):
@@ -120,7 +129,7 @@ class MoveFields(UnlockFields):
     """Where the secrets go; the passphrases are those of the store to move to."""
 
     backend: str = Field(description="as in `[store] backend`", max_length=1024)
-    volatile: bool = Field(False, description="needed for `memory`, which ends with the daemon")
+    volatile: Flag = Field(False, description="needed for `memory`, which ends with the daemon")
 
 
 class StoreAnswer(BaseModel):

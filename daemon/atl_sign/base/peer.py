@@ -10,6 +10,7 @@ _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
 # macOS: <sys/un.h> and <sys/ucred.h>. struct xucred: version, uid, number of groups, 16 groups.
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
 _XUCRED = struct.Struct("2Ih2x16I")
+_ANCESTORS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,21 @@ def _read_program(pid: int) -> str | None:
         return os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 - with each connection, and Path takes four times as long
     except OSError:  # gone, hidden from us, or another system
         return None
+
+
+def is_ancestor(pid: int, of: int) -> bool:
+    """Tell whether the process *pid* is the process *of*, its parent, or one further up; False when the system does not tell."""
+    for _ in range(_ANCESTORS_MAX):
+        if pid == of:
+            return True
+        try:
+            status = Path(f"/proc/{of}/stat").read_text(errors="replace")
+        except OSError:
+            return False
+        of = int(status.rpartition(")")[2].split()[1])  # the name before it, in brackets, can hold anything
+        if of <= 0:
+            return False
+    return False
 
 
 def read_environment(pid: int) -> dict[str, str]:

@@ -45,7 +45,8 @@ def format_lines(fields: Mapping[str, Any]) -> list[str]:
         if value is None:
             continue
         if isinstance(value, list):
-            lines += [f"{name.removesuffix('s')}: {one_line(item)}" for item in value]
+            singular = f"{name.removesuffix('ies')}y" if name.endswith("ies") else name.removesuffix("s")
+            lines += [f"{singular}: {one_line(item)}" for item in value]
         elif isinstance(value, dict):
             # An object's state goes by the object's name: "token: active".
             lines += [f"{name if key == 'state' else key}: {one_line(item)}" for key, item in value.items() if item is not None]

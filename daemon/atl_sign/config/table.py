@@ -1,6 +1,6 @@
 """Every link: which one covers a URL, and whether a URL stays inside it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, count
 from shlex import quote
 from types import MappingProxyType
@@ -29,13 +29,14 @@ class LinkTable:
         """The links by name, in the order they were given."""
         return MappingProxyType(self._by_name)
 
-    def choose(self, url: Url, name: str | None = None) -> Link:
+    def choose(self, url: Url, name: str | None = None, among: Collection[str] = ()) -> Link:
         """
         Return the link whose base URL is the longest prefix of *url* on path-segment boundaries.
 
         Args:
             url: where the signed request will go.
             name: take this link; it must cover *url* all the same.
+            among: of several with the same base URL, take one of these names, if one is there.
 
         Raises:
             UnknownLinkError: no link of this name, or none covers the URL.
@@ -52,7 +53,7 @@ class LinkTable:
             raise UnknownLinkError(
                 "no application link covers this URL", f"atl-sign link add {self._free_name(url)} {quote(suggest_base_url(url))}"
             )
-        candidates = prefer_default(candidates)
+        candidates = prefer_default([link for link in candidates if link.name in among] or candidates)
         if len(candidates) > 1:
             names = ", ".join(link.name for link in candidates)
             raise AmbiguousLinkError(f"several links have this base URL: {names}", f"atl-sign link default {candidates[0].name}")

@@ -20,6 +20,7 @@ REQUEST_S = 10  # from a request's first byte (or the connection's start) to its
 IDLE_S = 75  # between two requests
 UNREAD_S = 30  # for an answer, which is never long, to be read by the peer
 CONNECTIONS_MAX = 1000
+LEASE_CONNECTIONS_MAX = 64
 ACCEPTS_MAX = 64  # connections taken at once, before any of them is looked at
 _FILES_KEPT = 64  # for providers, the loopback listeners, the configuration and the keyring
 _CHUNK_FACTOR = 6  # a body in chunks of one byte is six times as long: `1 CRLF x CRLF`
@@ -45,12 +46,15 @@ class Connection(HttpToolsProtocol):
         self._is_half_closed = False  # the peer sends nothing more, and may still read
         try:
             peer = read_peer(transport.get_extra_info("socket"))
-            is_ours = peer.is_ours()
+            lease = self.app_state.get("lease")
+            is_welcome = peer.is_ours() if lease is None else lease.terms.admits(peer)
             self.app_state = {**self.app_state, "peer": peer}
         except OSError:
-            is_ours = False
-        if not is_ours:
+            is_welcome = False
+        if not is_welcome:
             transport.abort()
+        elif lease is not None and sum(each.app_state.get("lease") is lease for each in self.connections) > LEASE_CONNECTIONS_MAX:
+            self._say_last(BadRequestError(f"{LEASE_CONNECTIONS_MAX} connections of the lease are open", "close some of them"))
         elif len(self.connections) > connections_max() and not drop_waiting(self.connections - {self}, 1):
             self._say_last(BadRequestError("too many requests are being answered", "close some connections"))
 
@@ -185,7 +189,9 @@ def connections_max() -> int:
 
 def list_callers(connections: Iterable[Any]) -> list[int]:
     """Return the pids of those that are connected by *connections*, the youngest process first; from any thread."""
-    peers = [each.app_state["peer"] for each in tuple(connections) if "peer" in each.app_state]
+    # The holder of a lease does not decide on the bus by which the keyring is asked.
+    states = [each.app_state for each in tuple(connections)]
+    peers = [state["peer"] for state in states if "peer" in state and "lease" not in state]
     return sorted({peer.pid for peer in peers if peer.is_ours()}, reverse=True)
 
 

@@ -89,6 +89,7 @@ class Server(uvicorn.Server):
                 connection.drop_when_late(now)
             if self._life.is_lock_due():  # in a thread: it waits for a token that is being stored
                 threading.Thread(target=self._life.lock_when_due, name="lock", daemon=True).start()
+            self._life.leases.look()
             self._look_whether_idle(now)
         return await super().on_tick(counter) or self.has_left
 
@@ -98,6 +99,7 @@ class Server(uvicorn.Server):
             sockets = None
         else:
             self._notifier.tell_stopping("ending")
+        self._life.leases.close_all()
         await super().shutdown(sockets)
 
     def _look_whether_idle(self, now: float) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -24,6 +25,7 @@ from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, Connection, list_callers
+from atl_sign.server.doors import LeaseDoors, leases_folder, remove_stale
 from atl_sign.server.idle import IdleWatch
 from atl_sign.server.installed import read_stamp, serve_command
 from atl_sign.server.listening import StartError, open_listener, passed_descriptors, take_inherited_socket
@@ -81,25 +83,13 @@ def serve(
     listener = open_listener(environment, passed_on)
     if report_fd is not None:
         os.close(report_fd)  # nothing can be wrong any more
-    config = uvicorn.Config(
-        make_app(agent),
-        http=Connection,
-        loop="asyncio",  # whatever else is installed beside us
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=IDLE_S,
-        backlog=ACCEPTS_MAX,
-        timeout_graceful_shutdown=_SHUTDOWN_S,
-    )
     is_systemds = listener.path is None
     # Without systemd nobody keeps a socket meanwhile: that daemon goes on for as long as it is the installed version.
     watch = IdleWatch(lambda: agent.life.read_settings().idle_exit_s if is_systemds else 0.0, read_stamp)
-    server = Server(config, agent.life, connections, notifier, watch)
+    server = Server(_make_config(make_app(agent)), agent.life, connections, notifier, watch)
+    leases = leases_folder(Path(listener.socket.getsockname()))
+    remove_stale(leases)
+    agent.leases.serve_at(LeaseDoors(agent, leases, server.server_state, _make_config))
     # Before and after uvicorn's own handlers, which raise the signal once more: its default would end us before the clean-up.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
@@ -113,6 +103,25 @@ def serve(
             _go_on_as_installed(listener.pass_on(), environment)
     finally:
         listener.remove()
+
+
+def _make_config(app: Any) -> uvicorn.Config:
+    """Return how uvicorn serves *app*."""
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        loop="asyncio",  # whatever else is installed beside us
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=IDLE_S,
+        backlog=ACCEPTS_MAX,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+    )
 
 
 def _go_on_as_installed(passed_on: tuple[int, int] | None, environment: Mapping[str, str]) -> None:

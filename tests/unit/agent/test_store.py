@@ -1,6 +1,7 @@
 """Lock, unlock, the lock that comes by itself, and moving with a crash at every point."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from atl_sign.access.audit import AuditLog
 from atl_sign.access.recording import Records
 from atl_sign.agent.build import make_agent
+from atl_sign.agent.leases import Leases
+from atl_sign.agent.lookup import Lookup
 from atl_sign.agent.store import StoreKeeper
 from atl_sign.base.clock import now_s
 from atl_sign.base.credentials import GitRecord, GitToken, Secret
@@ -35,7 +38,7 @@ from atl_sign.grants.dances import Dances
 from atl_sign.grants.renewal import Renewals
 from atl_sign.providers.clocks import Clocks
 from atl_sign.sandbox import Sandbox
-from atl_sign.schemes.registry import SCHEME_SETTINGS
+from atl_sign.schemes.registry import SCHEME_SETTINGS, SCHEMES
 from tests.agent_lab import CALLER
 from tests.audit_lab import MemorySink, make_audit
 from tests.unit.provider_lab import make_grant, make_link, private_key
@@ -86,6 +89,10 @@ def make_records() -> Records:
     return Records(make_audit(), lambda: "on")
 
 
+def make_leases(config: ConfigFile, vault: Vault) -> Leases:
+    return Leases(Lookup(config, vault, Clocks(time.time), SCHEMES), SCHEMES, make_records())
+
+
 def make_renewals(vault: Vault) -> Renewals:
     return Renewals(vault, lambda link, outcome: None, Clocks())
 
@@ -117,6 +124,7 @@ class Lab:
             make_renewals(self.vault),
             make_records(),
             mover=self.mover,
+            leases=make_leases(self.config, self.vault),
             clock=lambda: self.now,
         )
 
@@ -211,6 +219,7 @@ def test_a_store_that_would_lose_its_items_is_not_locked(tmp_path: Path) -> None
         make_renewals(vault),
         make_records(),
         mover=StoreMover(config, vault, lambda name: MemoryStore(), None),
+        leases=make_leases(config, vault),
         clock=lambda: 0.0,
     )
     vault.put_key(private_key())

@@ -1,0 +1,172 @@
+"""The entries of leases: each a folder with its sockets, or a port, and the connections that came by them."""
+
+import asyncio
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from atl_sign.access.lease import Lease
+from atl_sign.agent.build import Agent
+from atl_sign.agent.leases import Place
+from atl_sign.base.errors import BadRequestError
+from atl_sign.base.folders import explain_failure, make_folder
+from atl_sign.base.peer import Peer
+from atl_sign.server.connections import Connection
+from atl_sign.server.listening import SOCKET_PATH_BYTES_MAX, check_way
+
+BACKLOG = 128
+CA_FILE = "ca.pem"
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Lease, Peer | None], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Entries:
+    """The open entries of one lease."""
+
+    folder: Path
+    servers: list[asyncio.AbstractServer] = field(default_factory=list)
+    streams: dict["asyncio.Task[None]", asyncio.StreamWriter] = field(default_factory=dict)
+
+
+class LeaseDoors:
+    """See `atl_sign.agent.leases.Doors`."""
+
+    def __init__(self, agent: Agent, folder: Path, state: ServerState, make_config: Callable[[Any], uvicorn.Config]) -> None:
+        """
+        Open entries.
+
+        Args:
+            agent: what they serve.
+            folder: where the leases' folders are.
+            state: of the server, which looks after the connections of sign.sock too.
+            make_config: returns uvicorn's configuration for an application.
+        """
+        self._agent = agent
+        self._folder = folder
+        self._state = state
+        self._make_config = make_config
+        self._entries: dict[str, _Entries] = {}
+        self._config: uvicorn.Config | None = None
+
+    async def open(self, lease: Lease, parents: Sequence[str]) -> Place:
+        """See `Doors.open`."""
+        folder = self._folder.joinpath(*parents, lease.id)
+        entries = self._entries[lease.id] = _Entries(folder)
+        try:
+            sockets, url = await self._open(lease, entries)
+            # Only now: nobody else gets to the sockets before their mode is right.
+            if lease.terms.peers != "own":
+                folder.chmod(0o755)
+        except OSError as exc:
+            self.close(lease)
+            hint = "atl-sign doctor shows where the socket is" if exc.strerror is None else "make room or rights for it"
+            raise BadRequestError(f"the lease's folder {folder} cannot be made: {explain_failure(exc)}", hint) from exc
+        except BaseException:
+            self.close(lease)
+            raise
+        return Place(sockets, url)
+
+    def watch(self, pidfd: int, on_end: Callable[[], None]) -> Callable[[], None]:
+        """See `Doors.watch`."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(pidfd, on_end)
+
+        def stop() -> None:
+            nonlocal pidfd
+            if pidfd >= 0:
+                loop.remove_reader(pidfd)
+                os.close(pidfd)
+                pidfd = -1
+
+        return stop
+
+    def cut(self, lease: Lease) -> None:
+        """See `Doors.cut`."""
+        for connection in tuple(self._state.connections):
+            if isinstance(connection, Connection) and connection.app_state.get("lease") is lease:
+                connection.drop()
+        entries = self._entries.get(lease.id)
+        for task, writer in tuple(entries.streams.items()) if entries else ():
+            writer.transport.abort()
+            task.cancel()
+
+    def close(self, lease: Lease) -> None:
+        """See `Doors.close`."""
+        entries = self._entries.pop(lease.id, None)
+        if entries is None:
+            return
+        self._entries[lease.id] = entries  # `cut` looks there
+        for server in entries.servers:
+            server.close()
+        self.cut(lease)
+        del self._entries[lease.id]
+        shutil.rmtree(entries.folder, ignore_errors=True)
+        with suppress(OSError):  # other leases are there
+            self._folder.rmdir()
+
+    def has_streams(self) -> bool:
+        """Tell whether a proxied connection is open."""
+        return any(entries.streams for entries in self._entries.values())
+
+    async def _open(self, lease: Lease, entries: _Entries) -> tuple[dict[str, str], str | None]:
+        folder, kinds = entries.folder, lease.terms.entries
+        is_wide = lease.terms.peers != "own"
+        make_folder(self._folder)
+        check_way(self._folder)
+        self._folder.chmod(0o700)
+        folder.mkdir(mode=0o700)
+        folder.chmod(0o700)
+        sockets = {}
+        if "sign" in kinds:
+            listener = _bind(folder / "sign.sock", is_wide=is_wide)
+            sockets["sign"] = listener.getsockname()
+            loop, config = asyncio.get_running_loop(), await self._load_config()
+            make = partial(Connection, config=config, server_state=self._state, app_state={"lease": lease})
+            entries.servers.append(await loop.create_unix_server(make, sock=listener, backlog=BACKLOG))
+        return sockets, None
+
+    async def _load_config(self) -> uvicorn.Config:
+        if self._config is None:
+            from atl_sign.api.lease_app import make_lease_app
+
+            config = self._make_config(await asyncio.to_thread(make_lease_app, self._agent))
+            config.load()
+            self._config = config
+        return self._config
+
+
+def leases_folder(socket_path: Path) -> Path:
+    """Return the folder of the leases' folders beside the main socket."""
+    return socket_path.with_name("leases" if socket_path.name == "agent.sock" else f"{socket_path.name}.leases")
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove what a daemon left in the leases' *folder*, when it was killed."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bind(path: Path, *, is_wide: bool) -> socket.socket:
+    """Return a listening socket in a folder that only we can enter yet; raises OSError."""
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+        raise OSError(None, f"the socket's path is over {SOCKET_PATH_BYTES_MAX} bytes")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o666 if is_wide else stat.S_IRUSR | stat.S_IWUSR)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
