@@ -26,7 +26,7 @@ from atl_sign.proxy.heads import Framing, Head, parse_head, read_framing
 from atl_sign.proxy.inbound import Inbound
 from atl_sign.proxy.own import App, run_app
 from atl_sign.proxy.reading import HEAD_S, IDLE_S, read_head, read_message
-from atl_sign.proxy.refusals import ProxyBusyError, make_refusal
+from atl_sign.proxy.refusals import MalformedError, ProxyBusyError, make_refusal
 from atl_sign.proxy.relay import AnswerBrokenError, Relay
 from atl_sign.proxy.routes import OWN_PATH, Origins, Way, check_entry, find_wanted, list_origins
 from atl_sign.proxy.targets import Opened, open_target, read_target
@@ -149,14 +149,16 @@ class _Visit:
                 if raw is None:
                     return
                 head = parse_head(raw)
-                inbound = Inbound(channel, head, read_framing(head))
+                framing = read_framing(head)
             except DaemonError as exc:
                 await _refuse_unread(channel, exc)
                 return
+            inbound = Inbound(channel, head, framing)
             try:
                 check_entry(head, way)
                 if head.method == "CONNECT":
-                    opened = await self._open(way, *read_target(head, inbound.framing, way))
+                    inbound.make_last()  # refused, what follows was meant for somebody else
+                    opened = await self._open(way, *read_target(head, framing, way))
                     await self._go_inside(channel, way, opened, b"HTTP/1.1 200 Connection established\r\n\r\n")
                     return
                 await self._answer(inbound, way)
@@ -225,6 +227,8 @@ class _Visit:
 
 
 async def _refuse(inbound: Inbound, error: DaemonError) -> None:
+    if isinstance(error, MalformedError):
+        inbound.make_last()
     await inbound.answer(*make_refusal(error))
 
 

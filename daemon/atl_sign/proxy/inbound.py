@@ -46,6 +46,10 @@ class Inbound:
         """Whether another request can follow on the connection, once the answer has ended."""
         return self._is_whole and self._parser.our_state is h11.DONE
 
+    def make_last(self) -> None:
+        """Let no other request follow: what comes next may be part of this one."""
+        self._is_whole = False
+
     async def read(self) -> AsyncIterator[bytes]:
         """
         Give the body as it comes, without its chunks; a client that waits to be asked is asked with the first look.

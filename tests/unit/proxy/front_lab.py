@@ -42,6 +42,7 @@ class Seen:
 
     head: bytes
     body: bytes = b""
+    is_whole: bool = False  # the body has ended as the head said
 
     @property
     def line(self) -> str:
@@ -65,6 +66,13 @@ class Provider(Listener):
         self._answers = list(answers) or [OK]
         self._tls = tls
         self._reads_body = reads_body
+        self._streams: list[socket.socket] = []
+
+    def __exit__(self, *error: Any) -> None:
+        for stream in self._streams:  # the listener has lost those that were wrapped
+            with suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
+        super().__exit__(*error)
 
     @property
     def origin(self) -> str:
@@ -75,6 +83,7 @@ class Provider(Listener):
 
     def serve(self, connection: socket.socket) -> None:
         stream = self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
+        self._streams.append(stream)
         with stream:
             data = b""
             while True:
@@ -89,6 +98,7 @@ class Provider(Listener):
                 answer = self._answers[min(len(self.seen), len(self._answers)) - 1]
                 if self._reads_body:
                     data = self._read_body(stream, seen, data)
+                    seen.is_whole = True
                 if isinstance(answer, bytes):
                     stream.sendall(answer)
                 else:
