@@ -41,6 +41,12 @@ class Connection:
         """Whether the provider has stopped taking the present request."""
         return isinstance(self._send_failure, TimeoutError)
 
+    @property
+    def body_failure(self) -> BaseException | None:
+        """What reading the present request's body raised; None if nothing, or not yet."""
+        is_over = self._sending is not None and self._sending.done() and not self._sending.cancelled()
+        return self._sending.exception() if self._sending is not None and is_over else None
+
     def is_quiet(self) -> bool:
         """Whether it looks as if it could carry another request."""
         return self._stream.is_quiet()
@@ -60,7 +66,7 @@ class Connection:
             h11.LocalProtocolError: the request is not HTTP, or its body is not as long as its head says.
             Exception: what *body* raised.
         """
-        self.has_answered, self._send_failure = False, None
+        self.has_answered, self._send_failure, self._sending = False, None, None
         head = self._http.send(request)
         if body is None:
             head += self._http.send(h11.EndOfMessage())
@@ -83,6 +89,7 @@ class Connection:
                 raise
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
+                await asyncio.sleep(0)  # what has come already is read without a wait, and others want their turn
             elif isinstance(event, h11.EndOfMessage):
                 return
 
@@ -102,7 +109,6 @@ class Connection:
             self._sending.result()
         if self._send_failure is not None or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
-        self._sending = None
         self._http.start_next_cycle()
         self.is_used = True
         return self._stream.is_quiet()
@@ -179,6 +185,7 @@ class Connection:
     async def _send_data(self, data: bytes) -> None:
         for start in range(0, len(data), SEND_BYTES):
             await self._write(self._http.send(h11.Data(data=data[start : start + SEND_BYTES])))
+            await asyncio.sleep(0)
 
     async def _write(self, data: bytes) -> None:
         if not data:

@@ -106,15 +106,17 @@ class Network:
     async def _connect(self) -> Stream:
         if self.view.proxy is not None and self._proxy is None:
             raise NotConnectedError(causes.unusable_proxy(self.link))
+        # Before anybody is connected to: a file may be unusable.
+        context = await self._find_context() if self._origin.scheme == "https" else None
         stream: Stream = await self._reach()
         try:
             if self._proxy is not None and self._proxy.scheme == "https":
                 # Trusted as the provider is, but the client certificate is not for it.
                 stream = await self._secure(stream, await self._load(with_client_cert=False), self._proxy.host)
-            if self._origin.scheme == "https":
+            if context is not None:
                 if self._proxy is not None:
                     await self._make_tunnel(stream, self._proxy)
-                stream = await self._secure(stream, await self._find_context(), self._origin.host.strip("[]"))
+                stream = await self._secure(stream, context, self._origin.host.strip("[]"))
         except BaseException:
             stream.abort()
             raise

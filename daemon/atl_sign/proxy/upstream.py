@@ -75,15 +75,16 @@ class Incoming:
 
         Raises:
             UnansweredError: the connection broke, or nothing came for a minute.
+            Exception: what reading the request's body raised.
         """
         try:
             async for chunk in self._connection.read_body():
                 yield chunk
             await self._end()
-        except TimeoutError:
-            cause = causes.stalled(STALL_S)
-        except (OSError, h11.RemoteProtocolError):
-            cause = causes.CUT_SHORT
+        except (OSError, h11.RemoteProtocolError) as exc:
+            if exc is self._connection.body_failure:
+                raise
+            cause = causes.stalled(STALL_S) if isinstance(exc, TimeoutError) else causes.CUT_SHORT
         else:
             return
         await self.aclose()
@@ -249,7 +250,7 @@ def _explain(exc: BaseException, connection: Connection, link: Link) -> DaemonEr
     """Return the error for what ended an exchange before the answer, None for what is not of the connection."""
     if isinstance(exc, h11.LocalProtocolError):
         return UnsendableError("the request's body is not as long as its head says", "send as many bytes as Content-Length names")
-    if not isinstance(exc, OSError | h11.RemoteProtocolError):
+    if exc is connection.body_failure or not isinstance(exc, OSError | h11.RemoteProtocolError):
         return None
     if connection.is_stuck:
         return _unanswered(UnansweredError, link, causes.stalled(STALL_S))
