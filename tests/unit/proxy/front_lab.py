@@ -105,27 +105,32 @@ class Provider(Listener):
                     answer(stream, seen)
 
     def _read_body(self, stream: socket.socket, seen: Seen, data: bytes) -> bytes:
-        def fill(done: Callable[[bytes], bool]) -> None:
-            nonlocal data
-            while not done(data):
+        left, body = bytearray(data), bytearray()
+
+        def take(count: int) -> bytearray:
+            while len(left) < count:
                 more = stream.recv(65_536)
                 if not more:
+                    seen.body = bytes(body + left)
                     raise OSError("the body broke off")
-                data += more
+                left.extend(more)
+            taken = left[:count]
+            del left[:count]
+            return taken
 
-        length = int((seen.find_all("content-length") or ["0"])[0])
         if seen.find_all("transfer-encoding") == ["chunked"]:
-            while True:
-                fill(lambda data: b"\r\n" in data)
-                size, _, data = data.partition(b"\r\n")
-                count = int(size, 16)
-                fill(lambda data, count=count: len(data) >= count + 2)  # type: ignore[misc]
-                seen.body, data = seen.body + data[:count], data[count + 2 :]
-                if not count:
-                    return data
-        fill(lambda data: len(data) >= length)
-        seen.body = data[:length]
-        return data[length:]
+            size = 1
+            while size:
+                line = bytearray()
+                while not line.endswith(b"\r\n"):
+                    line += take(1)
+                size = int(line, 16)
+                body += take(size)
+                take(2)
+        else:
+            body = take(int((seen.find_all("content-length") or ["0"])[0]))
+        seen.body = bytes(body)
+        return bytes(left)
 
 
 class ProxyLab:
@@ -264,11 +269,11 @@ def talk(entry: str | int, data: bytes, *, ends: bool = False) -> bytes:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    answer = b""
+    answer = bytearray()
     with suppress(ConnectionResetError):
         while data := connection.recv(65_536):
             answer += data
-    return answer
+    return bytes(answer)
 
 
 def status_of(answer: bytes) -> int:
