@@ -12,6 +12,7 @@ from typing import get_args
 import pytest
 from starlette.routing import Route
 
+import atl_sign.proxy.refusals  # noqa: F401 - has errors of its own
 from atl_sign.base.errors import DaemonError
 from atl_sign.base.findings import LINK_CHECKS, MACHINE_CHECKS, VERDICTS
 from atl_sign.commands.table.calls import CALLS

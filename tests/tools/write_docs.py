@@ -48,6 +48,7 @@ _VARYING = re.compile(
     r'|(?<="uptime_s": )\d+|(?<=^uptime_s: )\d+'
     r'|(?<="clock_offset_s": )-?[\d.]+|(?<=^clock_offset_s: )-?[\d.]+'
     r"|(?<=/leases/)[0-9a-f]{8}(?:/[0-9a-f]{8})?|^[0-9a-f]{8}(?=  )|(?<=^parent: )[0-9a-f]{8}"
+    r'|(?<="ATL_SIGN_LEASE": ")[0-9a-f]{8}|(?<=^ATL_SIGN_LEASE: )[0-9a-f]{8}'
     r'|(?<=  until )\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|(?<="expires_in_s": )\d+|(?<=^expires_in_s: )\d+'
     r"|(?<=oauth_timestamp%3D)\d+|(?<=SHA256:)[\w+/]+|(?<=BEGIN PUBLIC KEY-----)[\w+/=\\\s]+(?=-----END)",
     re.M,

@@ -16,6 +16,7 @@ from atl_sign.agent.leases import Leases
 from atl_sign.agent.life import Life
 from atl_sign.agent.links import LinkBook
 from atl_sign.agent.lookup import Lookup
+from atl_sign.agent.own_proxy import OwnProxy
 from atl_sign.agent.policy import PolicyChecks
 from atl_sign.agent.sign import Signing
 from atl_sign.agent.status import StatusReports
@@ -48,6 +49,7 @@ class Agent:
     tokens: Tokens
     policy: PolicyChecks
     leases: Leases
+    proxy: OwnProxy
     status: StatusReports
     life: Life  # for the process, not for callers
 
@@ -100,6 +102,7 @@ def make_agent(
         tokens=Tokens(lookup, grants, records),
         policy=PolicyChecks(lookup),
         leases=leases,
+        proxy=OwnProxy(),
         status=StatusReports(
             config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, mover=mover, records=records, clocks=clocks
         ),

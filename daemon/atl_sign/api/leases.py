@@ -20,6 +20,9 @@ from atl_sign.config.links import NAME_PATTERN
 USES_MAX = 1_000_000_000
 UIDS_MAX = 32
 
+_PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+_CA_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO")
+
 Seconds = Annotated[int, Field(ge=1, le=LIFETIME_S_MAX)]
 Count = Annotated[int, Field(ge=1, le=USES_MAX)]
 
@@ -231,8 +234,18 @@ def _answer_opened(request: Request, report: LeaseReport) -> Response:
 
 
 def _environment(report: LeaseReport) -> dict[str, str]:
-    sign = report.place.sockets.get("sign")
-    return {} if sign is None else {"ATL_SIGN_SOCK": sign}
+    """Return what programs take their proxy, their CA certificates and the signing socket from."""
+    place = report.place
+    variables = {}
+    if "sign" in place.sockets:
+        variables["ATL_SIGN_SOCK"] = place.sockets["sign"]
+    if place.url is not None and report.secret is not None:
+        proxy = f"http://lease:{report.secret}@{place.url.removeprefix('http://')}"
+        for name in _PROXY_VARIABLES:
+            variables |= {name: proxy, name.lower(): proxy}
+        variables |= {"NO_PROXY": "", "no_proxy": "", "NODE_USE_ENV_PROXY": "1"}
+        variables |= dict.fromkeys(_CA_VARIABLES, place.ca_file or "")
+    return variables | {"ATL_SIGN_LEASE": report.lease.id}
 
 
 def _format_list(leases: list[LeaseAnswer]) -> list[str]:

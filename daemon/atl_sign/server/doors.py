@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,14 +20,12 @@ from atl_sign.agent.build import Agent
 from atl_sign.agent.leases import Place
 from atl_sign.base.errors import BadRequestError
 from atl_sign.base.folders import explain_failure, make_folder
-from atl_sign.base.peer import Peer
 from atl_sign.server.connections import Connection
 from atl_sign.server.listening import SOCKET_PATH_BYTES_MAX, check_way
+from atl_sign.server.proxies import Proxies, make_lease_authority
 
 BACKLOG = 128
 CA_FILE = "ca.pem"
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Lease, Peer | None], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -36,23 +34,26 @@ class _Entries:
 
     folder: Path
     servers: list[asyncio.AbstractServer] = field(default_factory=list)
-    streams: dict["asyncio.Task[None]", asyncio.StreamWriter] = field(default_factory=dict)
 
 
 class LeaseDoors:
     """See `atl_sign.agent.leases.Doors`."""
 
-    def __init__(self, agent: Agent, folder: Path, state: ServerState, make_config: Callable[[Any], uvicorn.Config]) -> None:
+    def __init__(
+        self, agent: Agent, proxies: Proxies, folder: Path, state: ServerState, make_config: Callable[[Any], uvicorn.Config]
+    ) -> None:
         """
         Open entries.
 
         Args:
             agent: what they serve.
+            proxies: take the connections of http.sock and of ports.
             folder: where the leases' folders are.
             state: of the server, which looks after the connections of sign.sock too.
             make_config: returns uvicorn's configuration for an application.
         """
         self._agent = agent
+        self._proxies = proxies
         self._folder = folder
         self._state = state
         self._make_config = make_config
@@ -64,7 +65,7 @@ class LeaseDoors:
         folder = self._folder.joinpath(*parents, lease.id)
         entries = self._entries[lease.id] = _Entries(folder)
         try:
-            sockets, url = await self._open(lease, entries)
+            place = await self._open(lease, entries)
             # Only now: nobody else gets to the sockets before their mode is right.
             if lease.terms.peers != "own":
                 folder.chmod(0o755)
@@ -75,7 +76,7 @@ class LeaseDoors:
         except BaseException:
             self.close(lease)
             raise
-        return Place(sockets, url)
+        return place
 
     def watch(self, pidfd: int, on_end: Callable[[], None]) -> Callable[[], None]:
         """See `Doors.watch`."""
@@ -96,30 +97,21 @@ class LeaseDoors:
         for connection in tuple(self._state.connections):
             if isinstance(connection, Connection) and connection.app_state.get("lease") is lease:
                 connection.drop()
-        entries = self._entries.get(lease.id)
-        for task, writer in tuple(entries.streams.items()) if entries else ():
-            writer.transport.abort()
-            task.cancel()
+        self._proxies.cut(lease)
 
     def close(self, lease: Lease) -> None:
         """See `Doors.close`."""
         entries = self._entries.pop(lease.id, None)
         if entries is None:
             return
-        self._entries[lease.id] = entries  # `cut` looks there
         for server in entries.servers:
             server.close()
         self.cut(lease)
-        del self._entries[lease.id]
         shutil.rmtree(entries.folder, ignore_errors=True)
         with suppress(OSError):  # other leases are there
             self._folder.rmdir()
 
-    def has_streams(self) -> bool:
-        """Tell whether a proxied connection is open."""
-        return any(entries.streams for entries in self._entries.values())
-
-    async def _open(self, lease: Lease, entries: _Entries) -> tuple[dict[str, str], str | None]:
+    async def _open(self, lease: Lease, entries: _Entries) -> Place:
         folder, kinds = entries.folder, lease.terms.entries
         is_wide = lease.terms.peers != "own"
         make_folder(self._folder)
@@ -134,7 +126,20 @@ class LeaseDoors:
             loop, config = asyncio.get_running_loop(), await self._load_config()
             make = partial(Connection, config=config, server_state=self._state, app_state={"lease": lease})
             entries.servers.append(await loop.create_unix_server(make, sock=listener, backlog=BACKLOG))
-        return sockets, None
+        if kinds == {"sign"}:
+            return Place(sockets)
+        ca_file = folder / CA_FILE
+        authority = await asyncio.to_thread(make_lease_authority, self._agent, lease, ca_file)
+        url = None
+        if "http" in kinds:
+            listener = _bind(folder / "http.sock", is_wide=is_wide)
+            sockets["http"] = listener.getsockname()
+            entries.servers.append(await self._proxies.listen(listener, lease, lambda: authority))
+        if "port" in kinds:
+            listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            entries.servers.append(await self._proxies.listen(listener, lease, lambda: authority))
+        return Place(sockets, url, str(ca_file))
 
     async def _load_config(self) -> uvicorn.Config:
         if self._config is None:

@@ -1,5 +1,6 @@
 """The listening socket: where it is, whether its place is safe, one daemon a path, bound with its mode or from systemd."""
 
+import errno
 import fcntl
 import os
 import socket
@@ -18,6 +19,7 @@ SOCKET_PATH_BYTES_MAX = 107  # sun_path holds 108 with the zero at its end (unix
 BACKLOG = 1024
 _AGAIN = "atl-sign restart"
 _FIRST_INHERITED_FD = 3  # sd_listen_fds(3)
+_Socket = socket.socket  # beside a field called socket
 
 
 class StartError(AtlSignError):
@@ -36,6 +38,7 @@ class Listener:
     path: Path | None = None
     identity: tuple[int, int] | None = None  # device and inode of the socket's file
     lock: int | None = None  # a descriptor
+    proxy: _Socket | None = None  # the proxy's, if systemd listens
 
     def pass_on(self) -> tuple[int, int] | None:
         """Let the program that this process becomes inherit socket and lock; returns their descriptors, None for systemd's."""
@@ -69,9 +72,9 @@ def open_listener(environment: Mapping[str, str], passed_on: tuple[int, int] | N
         environment: says whether systemd handed one over, and else where ours is, by `socket_path`.
         passed_on: what `Listener.pass_on` returned in the program that this process was before.
     """
-    inherited = take_inherited_socket(environment)
-    if inherited is not None:
-        return Listener(inherited)
+    inherited = take_inherited_sockets(environment)
+    if inherited:
+        return Listener(inherited[0], proxy=inherited[1] if len(inherited) > 1 else None)
     path = socket_path(environment)
     if passed_on is not None:
         return _take_over(path, *passed_on)
@@ -112,20 +115,28 @@ def passed_descriptors(environment: Mapping[str, str]) -> set[int]:
     return set(range(_FIRST_INHERITED_FD, _FIRST_INHERITED_FD + min(int(count), 1024)))
 
 
-def take_inherited_socket(environment: Mapping[str, str]) -> socket.socket | None:
-    """Return the listening socket that systemd handed over (sd_listen_fds(3)), or None; raises StartError."""
+def take_inherited_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
+    """
+    Return the listening sockets that systemd handed over (sd_listen_fds(3)): the main one, then the proxy's; raises StartError.
+
+    The list is empty if no socket started the daemon. A unit of an earlier version has only the main one.
+    """
     if environment.get("LISTEN_PID") != str(os.getpid()):
-        return None
-    if environment.get("LISTEN_FDS") != "1":
-        raise StartError("systemd handed over another number of sockets than one", "fix the .socket unit")
-    hint = "the .socket unit needs one ListenStream=, which is a path"
+        return []
+    if environment.get("LISTEN_FDS") not in ("1", "2"):
+        raise StartError("systemd handed over another number of sockets than one or two", "atl-sign service install")
+    return [_take_inherited(_FIRST_INHERITED_FD + number) for number in range(int(environment["LISTEN_FDS"]))]
+
+
+def _take_inherited(descriptor: int) -> socket.socket:
+    hint = "each ListenStream= of the .socket unit is a path"
     try:
-        is_socket = stat.S_ISSOCK(os.fstat(_FIRST_INHERITED_FD).st_mode)
+        is_socket = stat.S_ISSOCK(os.fstat(descriptor).st_mode)
     except OSError as exc:
         raise StartError(f"systemd handed over nothing: {exc.strerror}", hint) from exc
     if not is_socket:
         raise StartError("systemd handed over something that is not a socket", hint)
-    listener = socket.socket(fileno=_FIRST_INHERITED_FD)
+    listener = socket.socket(fileno=descriptor)
     listener.set_inheritable(False)
     if listener.family != socket.AF_UNIX:
         listener.close()
@@ -243,18 +254,29 @@ def _bind(path: Path) -> socket.socket:
             raise StartError(
                 f"{who} serves at {path} already", "another program listens there; set ATL_SIGN_SOCK to another path"
             )
+    try:
+        return bind_own(path)
+    except OSError as exc:
+        raise StartError(f"{path} cannot be made: {exc.strerror}", "remove what is there, or set ATL_SIGN_SOCK") from exc
+
+
+def bind_own(path: Path) -> socket.socket:
+    """Return a listening socket at *path*, for the holder of the lock in that folder; raises OSError."""
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+        raise OSError(errno.ENAMETOOLONG, f"its path is over {SOCKET_PATH_BYTES_MAX} bytes")
+    if path.is_socket():
         path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # The mode must be right from the moment the file is there: uvicorn's own uds= would open it to all afterwards.
     previous = os.umask(0o177)
     try:
         listener.bind(str(path))
-    except OSError as exc:
+        listener.listen(BACKLOG)
+    except OSError:
         listener.close()
-        raise StartError(f"{path} cannot be made: {exc.strerror}", "remove what is there, or set ATL_SIGN_SOCK") from exc
+        raise
     finally:
         os.umask(previous)
-    listener.listen(BACKLOG)
     return listener
 
 

@@ -16,6 +16,7 @@ from atl_sign.server.connections import AcceptFailures, Connection
 from atl_sign.server.idle import IdleWatch
 from atl_sign.server.listening import BACKLOG
 from atl_sign.server.notify import Notifier
+from atl_sign.server.proxies import OwnDoor
 
 # Of the garbage collector: a closed connection leaves a kilobyte to it in five objects, so two thousand may wait for it.
 _GC_THRESHOLDS = (10_000, 10, 50)
@@ -37,6 +38,8 @@ class Server(uvicorn.Server):
         connections: set[Connection],
         notifier: Notifier | None = None,
         watch: IdleWatch | None = None,
+        *,
+        own_door: OwnDoor | None = None,
     ) -> None:
         """
         Serve *config*'s application.
@@ -45,6 +48,7 @@ class Server(uvicorn.Server):
             config: uvicorn's.
             life: the agent's own life.
             connections: where those that are open are kept.
+            own_door: the owner's proxy; None for none.
             notifier: of the service manager.
             watch: says when to leave; None for never.
         """
@@ -52,6 +56,7 @@ class Server(uvicorn.Server):
         self.server_state.connections = connections  # type: ignore[assignment]  # uvicorn has several kinds
         self._life = life
         self._connections = connections
+        self._own_door = own_door
         self._notifier = notifier or Notifier(None)
         self._watch = watch
         self._lasting: set[asyncio.Task[Any]] = set()
@@ -72,6 +77,8 @@ class Server(uvicorn.Server):
         await super().startup([each.dup() for each in sockets or []])
         for each in sockets or []:
             each.listen(BACKLOG)
+        if self._own_door is not None:
+            await self._own_door.open()
         gc.set_threshold(*_GC_THRESHOLDS)
         self._lasting = asyncio.all_tasks()
         if threading.current_thread() is threading.main_thread():
@@ -100,13 +107,15 @@ class Server(uvicorn.Server):
         else:
             self._notifier.tell_stopping("ending")
         self._life.leases.close_all()
+        if self._own_door is not None:
+            await self._own_door.close()
         await super().shutdown(sockets)
 
     def _look_whether_idle(self, now: float) -> None:
         watch, state = self._watch, self.server_state
         if watch is None or self.has_left or (self._leaving is not None and not self._leaving.done()):
             return
-        is_busy = bool(state.connections) or not self._life.is_settled()
+        is_busy = bool(state.connections) or not self._life.is_settled() or self._is_proxying()
         watch.note(now, requests=state.total_requests, is_busy=is_busy)
         if watch.is_due(now):
             self._leaving = asyncio.create_task(self._leave(watch, state.total_requests))
@@ -123,15 +132,18 @@ class Server(uvicorn.Server):
             return
         # A connection that was taken and is not yet one of ours is a task of asyncio, which drops it without a word at the end.
         others = asyncio.all_tasks() - self._lasting - {asyncio.current_task()}
-        if others or self.server_state.connections or self.server_state.total_requests != requests:
+        if others or self.server_state.connections or self._is_proxying() or self.server_state.total_requests != requests:
             return
-        for server in self.servers:
+        for server in (*self.servers, *(self._own_door.servers if self._own_door else ())):
             for each in server.sockets:
                 loop.remove_reader(each)
         self.has_left = True
         _log.info(
             "leaving: %s", "another version is installed" if watch.is_upgraded(loop.time()) else "nobody needed me for a while"
         )
+
+    def _is_proxying(self) -> bool:
+        return self._own_door is not None and self._own_door.is_busy()
 
     def _begin_reload(self) -> None:
         if self._reloading is None or self._reloading.done():

@@ -28,10 +28,11 @@ from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, Connection, list_ca
 from atl_sign.server.doors import LeaseDoors, leases_folder, remove_stale
 from atl_sign.server.idle import IdleWatch
 from atl_sign.server.installed import read_stamp, serve_command
-from atl_sign.server.listening import StartError, open_listener, passed_descriptors, take_inherited_socket
+from atl_sign.server.listening import StartError, open_listener, passed_descriptors, take_inherited_sockets
 from atl_sign.server.loop import Server
 from atl_sign.server.notify import notifier_of
 from atl_sign.server.process import allow_open_files, become_independent, keep_memory_private, set_up_log
+from atl_sign.server.proxies import OwnDoor, Proxies, proxy_path
 
 KEY_CREDENTIAL = "atl-sign-store-key"  # in systemd's LoadCredential=
 _SWITCH_S = 0.001  # how long a thread may keep the interpreter: the loop asks for it some ten times in a request
@@ -86,10 +87,13 @@ def serve(
     is_systemds = listener.path is None
     # Without systemd nobody keeps a socket meanwhile: that daemon goes on for as long as it is the installed version.
     watch = IdleWatch(lambda: agent.life.read_settings().idle_exit_s if is_systemds else 0.0, read_stamp)
-    server = Server(_make_config(make_app(agent)), agent.life, connections, notifier, watch)
-    leases = leases_folder(Path(listener.socket.getsockname()))
-    remove_stale(leases)
-    agent.leases.serve_at(LeaseDoors(agent, leases, server.server_state, _make_config))
+    path = Path(listener.socket.getsockname())
+    proxies = Proxies(agent)
+    own_door = OwnDoor(agent, proxies, proxy_path(path), listener.proxy)
+    agent.proxy.serve_at(own_door)
+    server = Server(_make_config(make_app(agent)), agent.life, connections, notifier, watch, own_door=own_door)
+    remove_stale(leases_folder(path))
+    agent.leases.serve_at(LeaseDoors(agent, proxies, leases_folder(path), server.server_state, _make_config))
     # Before and after uvicorn's own handlers, which raise the signal once more: its default would end us before the clean-up.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
@@ -141,8 +145,7 @@ def _tell_waiting(environment: Mapping[str, str], error: StartError) -> None:
 
     Else they would wait until their deadline, and systemd would start us again and again for them.
     """
-    listener = take_inherited_socket(environment)
-    if listener is not None:
+    for listener in take_inherited_sockets(environment):
         from atl_sign.server.refusal import refuse_waiting
 
         refuse_waiting(listener, StoreUnavailableError(str(error), error.hint))

@@ -9,7 +9,7 @@ import pytest
 from atl_sign.base import folders, ownership
 from atl_sign.commands import autostart
 from atl_sign.server import listening
-from atl_sign.server.listening import Listener, StartError, is_claimed, open_listener, socket_path, take_inherited_socket
+from atl_sign.server.listening import Listener, StartError, is_claimed, open_listener, socket_path, take_inherited_sockets
 
 NOBODY = 65_534
 HANDED_OVER = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
@@ -85,14 +85,14 @@ def test_a_path_too_long_for_a_socket_is_refused() -> None:
 
 def test_a_socket_meant_for_another_process_is_not_taken() -> None:
     """LISTEN_PID names who the sockets are for (sd_listen_fds(3))."""
-    assert take_inherited_socket({}) is None
-    assert take_inherited_socket({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) is None
+    assert take_inherited_sockets({}) == []
+    assert take_inherited_sockets({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) == []
 
 
 def test_several_sockets_are_refused() -> None:
     """The .socket unit has one."""
     with pytest.raises(StartError, match="another number of sockets"):
-        take_inherited_socket({**HANDED_OVER, "LISTEN_FDS": "2"})
+        take_inherited_sockets({**HANDED_OVER, "LISTEN_FDS": "3"})
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_another_socket_than_a_listening_one_is_refused(
     with socket.socket(family, kind) as given:
         monkeypatch.setattr(listening, "_FIRST_INHERITED_FD", os.dup(given.fileno()))
         with pytest.raises(StartError, match=words):
-            take_inherited_socket(HANDED_OVER)
+            take_inherited_sockets(HANDED_OVER)
 
 
 def test_what_is_no_socket_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,10 +119,10 @@ def test_what_is_no_socket_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with Path("/dev/null").open() as file:
         monkeypatch.setattr(listening, "_FIRST_INHERITED_FD", file.fileno())
         with pytest.raises(StartError, match="not a socket"):
-            take_inherited_socket(HANDED_OVER)
+            take_inherited_sockets(HANDED_OVER)
     monkeypatch.setattr(listening, "_FIRST_INHERITED_FD", 1 << 20)
     with pytest.raises(StartError, match="handed over nothing"):
-        take_inherited_socket(HANDED_OVER)
+        take_inherited_sockets(HANDED_OVER)
 
 
 def test_a_listening_socket_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,32 @@
+"""`GET /proxy`: where the proxy is."""
+
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel, Field
+
+from atl_sign.agent.build import Agent
+from atl_sign.api.answers import answer_with, documented
+from atl_sign.api.fields import caller_of
+from atl_sign.base.errors import BadRequestError
+from atl_sign.base.folders import explain_failure
+
+
+class ProxyAnswer(BaseModel, defer_build=True):
+    """Where the proxy is."""
+
+    socket: str = Field(description="the path of its Unix socket")
+    ca_file: str = Field(
+        description="the system's CA certificates and the proxy's own in one file; another one whenever links change, and with "
+        "each start of the daemon"
+    )
+
+
+def add_proxy(app: FastAPI, agent: Agent) -> None:
+    """Serve the proxy's place on *app*."""
+
+    @app.get("/proxy", **documented(app, "Show where the proxy is", ProxyAnswer))
+    async def show_proxy(request: Request) -> Response:
+        try:
+            place = await agent.proxy.show(caller_of(request))
+        except OSError as exc:
+            raise BadRequestError(f"the proxy's CA file cannot be written: {explain_failure(exc)}", "atl-sign doctor") from exc
+        return answer_with(request, ProxyAnswer(socket=place.socket, ca_file=place.ca_file))

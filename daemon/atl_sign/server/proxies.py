@@ -1,0 +1,228 @@
+"""The proxy's listeners: the owner's `proxy.sock` with its CA certificate, and the connections of every entry."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atl_sign.access.lease import Lease
+from atl_sign.agent.build import Agent
+from atl_sign.agent.own_proxy import ProxyPlace
+from atl_sign.base.peer import Peer, read_peer
+from atl_sign.server.connections import LEASE_CONNECTIONS_MAX
+from atl_sign.server.listening import bind_own
+
+if TYPE_CHECKING:  # with the first connection to a proxy
+    from atl_sign.proxy.certificates import Authority
+    from atl_sign.proxy.front import Entry, Proxy
+
+OWN_CONNECTIONS_MAX = 256
+AUTHORITY_LIFE_S = 24 * 3600.0
+LEASE_AUTHORITY_LIFE_S = 30 * 24 * 3600.0  # a lease can be made longer, and its key goes with it anyway
+
+_log = logging.getLogger("atl_sign")
+
+
+class Proxies:
+    """Connections to the proxy, each a task."""
+
+    def __init__(self, agent: Agent) -> None:
+        """Serve *agent*."""
+        self._agent = agent
+        self._streams: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, Lease | None]] = {}
+        self._proxy: Proxy | None = None
+
+    async def listen(self, listener: socket.socket, lease: Lease | None, authority: "Callable[[], Authority]") -> asyncio.Server:
+        """Take connections from *listener*, a Unix socket or a port, as those of *lease*, or of the owner."""
+        is_port = listener.family != socket.AF_UNIX
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve(reader, writer, lease, authority, is_port=is_port)
+
+        start = asyncio.start_server if is_port else asyncio.start_unix_server
+        server: asyncio.Server = await start(serve, sock=listener)
+        return server
+
+    def cut(self, lease: Lease) -> None:
+        """Cut the connections of *lease*."""
+        for task, (writer, owner) in tuple(self._streams.items()):
+            if owner is lease:
+                writer.transport.abort()
+                task.cancel()
+
+    def is_busy(self) -> bool:
+        """Tell whether a connection is open."""
+        return bool(self._streams)
+
+    async def aclose(self) -> None:
+        """Cut every connection, and close those to providers."""
+        for task, (writer, _) in tuple(self._streams.items()):
+            writer.transport.abort()
+            task.cancel()
+        if self._proxy is not None:
+            await self._proxy.aclose()
+
+    async def _serve(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        lease: Lease | None,
+        authority: "Callable[[], Authority]",
+        *,
+        is_port: bool,
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - each connection is one
+        try:
+            peer = None if is_port else read_peer(writer.get_extra_info("socket"))
+            if not (peer is None or (peer.is_ours() if lease is None else lease.terms.admits(peer))):
+                return
+            count = sum(owner is lease for _, owner in self._streams.values())
+            if count >= (OWN_CONNECTIONS_MAX if lease is None else LEASE_CONNECTIONS_MAX):
+                return
+            self._streams[task] = writer, lease
+            await self._run(reader, writer, lease, authority, peer, is_port=is_port)
+        except OSError:
+            pass  # the peer is gone
+        finally:
+            self._streams.pop(task, None)
+            writer.transport.abort()
+
+    async def _run(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        lease: Lease | None,
+        authority: "Callable[[], Authority]",
+        peer: Peer | None,
+        *,
+        is_port: bool,
+    ) -> None:
+        if self._proxy is None:
+            proxy = await asyncio.to_thread(_make_proxy, self._agent)
+            self._proxy = self._proxy or proxy
+        await self._proxy.serve(reader, writer, _make_entry(lease, authority, is_port=is_port), peer)
+
+
+class OwnDoor:
+    """See `atl_sign.agent.own_proxy.Door`: `proxy.sock`, and the certificates for programs that take it as their proxy."""
+
+    def __init__(self, agent: Agent, proxies: Proxies, path: Path, inherited: socket.socket | None = None) -> None:
+        """
+        Serve the owner's own programs.
+
+        Args:
+            agent: names the links' hosts.
+            proxies: take the connections.
+            path: where the socket is.
+            inherited: the listening socket that systemd handed over; None to make one.
+        """
+        self._agent = agent
+        self._proxies = proxies
+        self._path = path
+        self._inherited = inherited
+        self._listener: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._ca_file = path.with_name(f"{path.name.removesuffix('.sock')}-ca.pem")
+        self._authority: Authority | None = None
+        self._hosts: frozenset[str] = frozenset()
+
+    async def open(self) -> None:
+        """Listen; a socket that cannot be made is logged, since all but the proxy goes on without."""
+        self._ca_file.unlink(missing_ok=True)  # of a daemon that was killed: nobody has its key
+        try:
+            self._listener = self._inherited or bind_own(self._path)
+            # asyncio closes what it is given, and systemd's must stay open for the daemon after us.
+            self._server = await self._proxies.listen(self._listener.dup(), None, self._need_authority)
+        except OSError as exc:
+            _log.warning("the proxy's socket %s cannot be made: %s", self._path, exc.strerror)
+
+    async def show(self) -> ProxyPlace:
+        """See `Door.show`."""
+        await asyncio.to_thread(_load)
+        self._need_authority()
+        return ProxyPlace(str(self._path), str(self._ca_file))
+
+    @property
+    def servers(self) -> tuple[asyncio.Server, ...]:
+        """Its listener."""
+        return () if self._server is None else (self._server,)
+
+    def is_busy(self) -> bool:
+        """Tell whether a connection of the owner's or of a lease is open."""
+        return self._proxies.is_busy()
+
+    async def close(self) -> None:
+        """Take no more connections, cut all that are open, and remove the files that are ours."""
+        await self._proxies.aclose()
+        if self._server is not None:
+            self._server.close()
+        with suppress(OSError):
+            self._ca_file.unlink(missing_ok=True)
+            if self._inherited is None and self._listener is not None:
+                self._path.unlink(missing_ok=True)
+        if self._listener is not None:
+            self._listener.close()
+
+    def _need_authority(self) -> "Authority":
+        """Return the authority for the links that there are; its file is written before it signs for anybody."""
+        from atl_sign.proxy.certificates import Authority, write_bundle
+
+        hosts = list_hosts(self._agent)
+        now = datetime.now(UTC)
+        is_old = self._authority is not None and (self._authority.ends_at - now).total_seconds() < AUTHORITY_LIFE_S / 2
+        if self._authority is None or hosts != self._hosts or is_old:
+            self._authority, self._hosts = Authority(hosts, AUTHORITY_LIFE_S, lambda: now), hosts
+            write_bundle(self._ca_file, self._authority)
+        elif not self._ca_file.exists():  # a cleaner of /run was here
+            write_bundle(self._ca_file, self._authority)
+        return self._authority
+
+
+def make_lease_authority(agent: Agent, lease: Lease, path: Path) -> "Authority":
+    """Return an authority for the links of *lease*, and write its bundle to *path*; in a thread."""
+    from atl_sign.proxy.certificates import Authority, write_bundle
+
+    authority = Authority(list_hosts(agent, lease), LEASE_AUTHORITY_LIFE_S, lambda: datetime.now(UTC))
+    write_bundle(path, authority)
+    return authority
+
+
+def list_hosts(agent: Agent, lease: Lease | None = None) -> frozenset[str]:
+    """Return the hosts of every link, or of those of *lease*, and of their gateways."""
+    from atl_sign.access.caller import Caller
+
+    signing = agent.signing
+    links = signing.links_for(Caller(None, lease))
+    gateways = (signing.scheme_of(link).gateway(link) for link in links)
+    return frozenset(url.host for url in (*(link.url for link in links), *gateways) if url is not None)
+
+
+@cache
+def _load() -> None:
+    """Import what takes some ten milliseconds; in a thread."""
+    import atl_sign.proxy.certificates  # noqa: F401
+
+
+def _make_proxy(agent: Agent) -> "Proxy":
+    from atl_sign.api.lease_app import make_lease_app
+    from atl_sign.proxy.front import Proxy
+
+    _load()
+    return Proxy(agent, make_lease_app(agent))
+
+
+def _make_entry(lease: Lease | None, authority: "Callable[[], Authority]", *, is_port: bool) -> "Entry":
+    from atl_sign.proxy.front import Entry
+
+    return Entry(lease, authority, is_port)
+
+
+def proxy_path(socket_path: Path) -> Path:
+    """Return where `proxy.sock` is beside the main socket."""
+    return socket_path.with_name("proxy.sock" if socket_path.name == "agent.sock" else f"{socket_path.name}.proxy.sock")
