@@ -12,6 +12,8 @@ from atl_sign.proxy.sockets import SEND_BYTES, Stream
 STALL_S = 60.0  # between two chunks, either way
 AFTERWORD_S = 5.0  # for the answer of a provider that takes no more of the request
 
+_OVER = {h11.DONE, h11.MUST_CLOSE, h11.CLOSED}
+
 Body = bytes | AsyncIterator[bytes] | None
 
 
@@ -117,6 +119,13 @@ class Connection:
         """Close an idle connection."""
         self._stream.close()
 
+    async def end(self) -> None:
+        """Close a connection that is not used again: at once if there is still something under way."""
+        if self._send_failure is None and {self._http.our_state, self._http.their_state} <= _OVER:
+            self.close()
+        else:
+            await self.abort()
+
     async def abort(self) -> None:
         """Close the connection at once, and end what is left of the request's body."""
         self._stream.abort()
@@ -130,7 +139,7 @@ class Connection:
             with suppress(h11.RemoteProtocolError):
                 # What has come is looked at only when it cannot be a part of the body.
                 return not self._http.trailing_data[0] and isinstance(self._http.next_event(), h11.EndOfMessage)
-        return self._http.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+        return self._http.their_state in _OVER
 
     async def _await_head(self, timeout_s: float) -> h11.Response:
         if self._sending is not None:

@@ -224,7 +224,8 @@ async def connect_tcp(host: str, port: int) -> TcpStream:
             failure = next((exc for attempt in done if isinstance(exc := attempt.exception(), OSError)), failure)
     finally:
         for attempt in attempts:
-            attempt.cancel()
+            if not attempt.cancel() and not attempt.cancelled() and attempt.exception() is None:
+                attempt.result().close()  # it came through while this task was cancelled
     raise failure
 
 

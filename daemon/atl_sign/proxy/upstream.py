@@ -103,7 +103,7 @@ class Incoming:
         finally:
             self._put_back(is_usable)
             if not is_usable:
-                await self._connection.abort()
+                await self._connection.end()
 
 
 @dataclass(slots=True, eq=False)

@@ -626,6 +626,26 @@ def test_connections_are_kept(is_tls: bool, tmp_path: Path) -> None:
         run(work)
 
 
+@pytest.mark.parametrize("is_tls", [True, False])
+def test_a_connection_that_is_over_is_closed_in_peace(is_tls: bool, tmp_path: Path) -> None:
+    """Some providers log a reset; TLS has its own word for the end."""
+    certificate = make_certificate(tmp_path, "authority")
+    ends: list[bytes] = []
+
+    def talk(connection: socket.socket, _: int) -> None:
+        read_request(connection)
+        connection.sendall(reply("fine"))  # with Connection: close
+        ends.append(connection.recv(100))
+
+    async def work(client: Client) -> None:
+        await client.ask(make_link(server.url, ca_bundle=certificate))
+        await asyncio.to_thread(wait_for, lambda: ends == [b""])
+
+    tls = serve_tls(certificate) if is_tls else None
+    with Talker(talk, tls) as server:
+        run(work)
+
+
 def test_links_do_not_share_a_connection() -> None:
     """Some gateways know a user by the connection."""
 
