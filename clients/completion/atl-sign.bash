@@ -63,7 +63,7 @@ _atl_sign_split() {
 }
 
 # --- made by tests/tools/write_commands.py: table ---
-_atl_sign_commands=(setup link key dance check token logout git header curl lease status log doctor lock unlock store serve stop restart service demo sandbox help)
+_atl_sign_commands=(setup link key dance check token logout git header curl lease run status log doctor lock unlock store serve stop restart service demo sandbox help)
 _atl_sign_aliases=(ls rm login)
 
 # Sets command, verb and place to what an alias stands for.
@@ -83,8 +83,9 @@ _atl_sign_has_value() {
 	token:--days | token:--from) ;;
 	header:--form | header:--link) ;;
 	curl:--link) ;;
-	lease:--allow | lease:--deny | lease:--link) ;;
-	log:--link | log:--since) ;;
+	lease:--link | lease:--allow | lease:--deny | lease:--for | lease:--uses | lease:--peers | lease:--name | lease:--purpose) ;;
+	run:--link | run:--allow | run:--deny | run:--for | run:--uses) ;;
+	log:--link | log:--lease | log:--since) ;;
 	serve:--key-fd) ;;
 	sandbox:--port | sandbox:--product | sandbox:--product-version | sandbox:--context-path | sandbox:--base-url | sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life | sandbox:--token-days-max | sandbox:--refusals) ;;
 	*) return 1 ;;
@@ -106,10 +107,17 @@ _atl_sign_options() {
 	logout:*) _atl_sign_offer --keep-git-token --json --help ;;
 	git:*) _atl_sign_offer --json --help ;;
 	header:*) _atl_sign_offer --form --link --json --help ;;
+	lease:new) _atl_sign_offer --link --allow --deny --read-only --for --uses --sign --port --peers --tunnel --allow-reusable --name --purpose --env --docker --json --help ;;
+	lease:change) _atl_sign_offer --for --uses --json --help ;;
+	lease:suspend) _atl_sign_offer --all --json --help ;;
+	lease:resume) _atl_sign_offer --all --json --help ;;
+	lease:revoke) _atl_sign_offer --all --json --help ;;
+	lease:log) _atl_sign_offer --follow --json --help ;;
 	lease:check) _atl_sign_offer --allow --deny --link --json --help ;;
 	lease:*) _atl_sign_offer --json --help ;;
+	run:) _atl_sign_offer --link --allow --deny --read-only --for --uses --no-tunnel --sign --help ;;
 	status:*) _atl_sign_offer --exit-code --json --help ;;
-	log:*) _atl_sign_offer --follow --link --since --json --help ;;
+	log:*) _atl_sign_offer --follow --link --lease --since --json --help ;;
 	doctor:*) _atl_sign_offer --json --report --redact --help ;;
 	lock:*) _atl_sign_offer --json --help ;;
 	unlock:*) _atl_sign_offer --new --change --stdin --json --help ;;
@@ -139,10 +147,15 @@ _atl_sign_value() {
 	header:--form) [[ $current != @* ]] || _atl_sign_files ;;
 	header:--link) _atl_sign_links "$4" ;;
 	curl:--link) _atl_sign_links "$4" ;;
+	lease:--link) _atl_sign_links "$4" ;;
 	lease:--allow) _atl_sign_offer read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build ;;
 	lease:--deny) _atl_sign_offer read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build ;;
-	lease:--link) _atl_sign_links "$4" ;;
+	lease:--peers) _atl_sign_offer own any ;;
+	run:--link) _atl_sign_links "$4" ;;
+	run:--allow) _atl_sign_offer read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build ;;
+	run:--deny) _atl_sign_offer read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build ;;
 	log:--link) _atl_sign_links "$4" ;;
+	log:--lease) _atl_sign_leases "$4" ;;
 	doctor:--report) _atl_sign_files ;;
 	sandbox:--product) _atl_sign_offer bamboo jira confluence bitbucket ;;
 	sandbox:--refusals) _atl_sign_offer both newline header body page ;;
@@ -171,8 +184,15 @@ _atl_sign_argument() {
 	git:1:remove) _atl_sign_links "$1" ;;
 	header:0:) _atl_sign_offer GET POST PUT DELETE HEAD PATCH OPTIONS ;;
 	header:1:*) _atl_sign_urls "$1" ;;
-	lease:0:) _atl_sign_offer check presets ;;
+	lease:0:) _atl_sign_offer new list show change suspend resume revoke log check presets ;;
+	lease:1:show) _atl_sign_leases "$1" ;;
+	lease:1:change) _atl_sign_leases "$1" ;;
+	lease:[1-9]:suspend) _atl_sign_leases "$1" ;;
+	lease:[1-9]:resume) _atl_sign_leases "$1" ;;
+	lease:[1-9]:revoke) _atl_sign_leases "$1" ;;
+	lease:1:log) _atl_sign_leases "$1" ;;
 	lease:1:presets) _atl_sign_offer read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build ;;
+	run:0:) _atl_sign_programs ;;
 	status:0:) _atl_sign_links "$1" ;;
 	doctor:0:) _atl_sign_links "$1" ;;
 	store:0:) _atl_sign_offer move ;;
@@ -215,6 +235,24 @@ _atl_sign_links() {
 	for line in "${found[@]}"; do _atl_sign_offer "${line%% *}"; done
 }
 
+# The ids of the leases, and the names of those that have one.
+_atl_sign_leases() {
+	local line
+	local -a found=()
+	_atl_sign_ask "$1" lease
+	for line in "${found[@]}"; do
+		_atl_sign_offer "${line%% *}"
+		line=${line#* }
+		line=${line#"${line%%[! ]*}"}
+		[[ $line == -* ]] || _atl_sign_offer "${line%% *}"
+	done
+}
+
+_atl_sign_programs() {
+	local name
+	while IFS= read -r name; do candidates+=("$name"); done < <(compgen -c -- "$current" | sort -u)
+}
+
 _atl_sign_urls() {
 	local line
 	local -a found=()
@@ -227,15 +265,16 @@ _atl_sign_urls() {
 	done
 }
 
-# _atl_sign_ask PROGRAM: sets found to the daemon's lines "NAME  URL  TOKEN", or to nothing after two seconds
+# _atl_sign_ask PROGRAM [lease]: sets found to the daemon's lines "NAME  URL  TOKEN", or of leases "ID  NAME  STATE", or to nothing after
+# two seconds
 _atl_sign_ask() {
 	local program=${1/#\~/"$HOME"} line from asked status=0
 	type -P -- "$program" >/dev/null || program=atl-sign
 	type -P -- "$program" >/dev/null || return 0
-	exec {from}< <(ATL_SIGN_AUTOSTART=0 exec "$program" link list </dev/null 2>/dev/null)
+	exec {from}< <(ATL_SIGN_AUTOSTART=0 exec "$program" "${2-link}" list </dev/null 2>/dev/null)
 	asked=$!
 	while IFS= read -r -t 2 -u "$from" line || ! status=$?; do
-		if [[ $line == [A-Za-z0-9]* && $line != warning:* && $line != NAME*" URL "* ]]; then found+=("$line"); fi
+		if [[ $line == [A-Za-z0-9]* && $line != warning:* && $line != NAME*" URL "* && $line != ID*" STATE "* ]]; then found+=("$line"); fi
 	done
 	# Over 128: the time was up, and nobody waits for that process any more.
 	if ((status > 128)); then kill "$asked" 2>/dev/null; fi

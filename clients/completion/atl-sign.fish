@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -61,11 +61,16 @@ end
 # The daemon's lines "NAME  URL  TOKEN", or nothing after two seconds; bash, which atl-sign needs, has the time limit.
 function __atl_sign_ask
     bash -c '
-        exec 3< <(ATL_SIGN_AUTOSTART=0 exec atl-sign link list </dev/null 2>/dev/null)
+        exec 3< <(ATL_SIGN_AUTOSTART=0 exec atl-sign "${1-link}" list </dev/null 2>/dev/null)
         while IFS= read -r -t 2 -u 3 line || ! status=$?; do
-            if [[ $line == [A-Za-z0-9]* && $line != warning:* && $line != NAME*" URL "* ]]; then printf "%s\n" "$line"; fi
+            if [[ $line == [A-Za-z0-9]* && $line != warning:* && $line != NAME*" URL "* && $line != ID*" STATE "* ]]; then printf "%s\n" "$line"; fi
         done
-        if ((status > 128)); then kill "$!"; fi' 2>/dev/null
+        if ((status > 128)); then kill "$!"; fi' bash $argv 2>/dev/null
+end
+
+function __atl_sign_leases
+    __atl_sign_ask lease | string replace -r '^(\S+) .*' '$1'
+    __atl_sign_ask lease | string match -rg '^\S+ +([A-Za-z0-9]\S*) '
 end
 
 function __atl_sign_links
@@ -142,7 +147,8 @@ complete -c atl-sign -n '__atl_sign_at -' -a logout -d 'forget the token'
 complete -c atl-sign -n '__atl_sign_at -' -a git -d 'let git authenticate to a Bitbucket'
 complete -c atl-sign -n '__atl_sign_at -' -a header -d 'one Authorization header, good for one request'
 complete -c atl-sign -n '__atl_sign_at -' -a curl -d 'curl, signed'
-complete -c atl-sign -n '__atl_sign_at -' -a lease -d 'try out rules that limit a program'
+complete -c atl-sign -n '__atl_sign_at -' -a lease -d 'give a program a limited part of your right'
+complete -c atl-sign -n '__atl_sign_at -' -a run -d 'run a program with a lease of its own'
 complete -c atl-sign -n '__atl_sign_at -' -a status -d 'how the daemon is, and which links need a dance'
 complete -c atl-sign -n '__atl_sign_at -' -a log -d 'what was signed for whom'
 complete -c atl-sign -n '__atl_sign_at -' -a doctor -d 'find out what is wrong, and which command fixes it'
@@ -241,12 +247,58 @@ complete -c atl-sign -n '__atl_sign_at curl' -a '(__atl_sign_curl)'
 
 complete -c atl-sign -n '__atl_sign_at lease' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at lease' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at lease 0' -a new -d 'open a lease, and print its id, its sockets and its end'
+complete -c atl-sign -n '__atl_sign_at lease any new' -x -l link -a '(__atl_sign_links)' -d 'a link that the program may use; without it, every link'
+complete -c atl-sign -n '__atl_sign_at lease any new' -x -l allow -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build' -d 'a rule or preset that allows; without it, read'
+complete -c atl-sign -n '__atl_sign_at lease any new' -x -l deny -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build' -d 'a rule or preset that denies'
+complete -c atl-sign -n '__atl_sign_at lease any new' -l read-only -d 'allow only the preset read, which is also the default'
+complete -c atl-sign -n '__atl_sign_at lease any new' -x -l for -d 'how long: 90s, 30m, 2h or 7d; without it 1h, and at most 30d'
+complete -c atl-sign -n '__atl_sign_at lease any new' -x -l uses -d 'how many requests; without it, any number'
+complete -c atl-sign -n '__atl_sign_at lease any new' -l sign -d 'add a socket that gives out signed headers, for scripts that send requests themselves'
+complete -c atl-sign -n '__atl_sign_at lease any new' -l port -d 'add a port on 127.0.0.1, which takes the lease\'s secret'
+complete -c atl-sign -n '__atl_sign_at lease any new' -x -l peers -a 'own any' -d 'the users that may use the sockets: own, any, or uids'
+complete -c atl-sign -n '__atl_sign_at lease any new' -l tunnel -d 'let the program also reach addresses of no link, unsigned'
+complete -c atl-sign -n '__atl_sign_at lease any new' -l allow-reusable -d 'with --sign: give out tokens that can be used again, for links without signatures'
+complete -c atl-sign -n '__atl_sign_at lease any new' -x -l name -d 'a name to use instead of the id'
+complete -c atl-sign -n '__atl_sign_at lease any new' -x -l purpose -d 'a note for you, up to 200 characters'
+complete -c atl-sign -n '__atl_sign_at lease any new' -l env -d 'print the environment as lines for a shell, such as export NAME=\'value\''
+complete -c atl-sign -n '__atl_sign_at lease any new' -l docker -d 'print options for docker run'
+complete -c atl-sign -n '__atl_sign_at lease 0' -a list -d 'print every lease, and those that ended in the last hour'
+complete -c atl-sign -n '__atl_sign_at lease 0' -a show -d 'print one lease'
+complete -c atl-sign -n '__atl_sign_at lease 1 show' -a '(__atl_sign_leases)'
+complete -c atl-sign -n '__atl_sign_at lease 0' -a change -d 'change the time or the number of uses'
+complete -c atl-sign -n '__atl_sign_at lease any change' -x -l for -d 'how long: 90s, 30m, 2h or 7d; without it 1h, and at most 30d'
+complete -c atl-sign -n '__atl_sign_at lease any change' -x -l uses -d 'how many requests; without it, any number'
+complete -c atl-sign -n '__atl_sign_at lease 1 change' -a '(__atl_sign_leases)'
+complete -c atl-sign -n '__atl_sign_at lease 0' -a suspend -d 'refuse the requests of a lease until it is resumed'
+complete -c atl-sign -n '__atl_sign_at lease any suspend' -l all -d 'every lease that is open'
+complete -c atl-sign -n '__atl_sign_at lease any suspend' -a '(__atl_sign_leases)'
+complete -c atl-sign -n '__atl_sign_at lease 0' -a resume -d 'allow the requests of a lease again'
+complete -c atl-sign -n '__atl_sign_at lease any resume' -l all -d 'every lease that is open'
+complete -c atl-sign -n '__atl_sign_at lease any resume' -a '(__atl_sign_leases)'
+complete -c atl-sign -n '__atl_sign_at lease 0' -a revoke -d 'end a lease, and cut its connections'
+complete -c atl-sign -n '__atl_sign_at lease any revoke' -l all -d 'every lease that is open'
+complete -c atl-sign -n '__atl_sign_at lease any revoke' -a '(__atl_sign_leases)'
+complete -c atl-sign -n '__atl_sign_at lease 0' -a log -d 'print the decisions on a lease and its requests, with the rule that decided'
+complete -c atl-sign -n '__atl_sign_at lease any log' -l follow -d 'continue with new ones'
+complete -c atl-sign -n '__atl_sign_at lease 1 log' -a '(__atl_sign_leases)'
 complete -c atl-sign -n '__atl_sign_at lease 0' -a check -d 'print whether rules would allow a request, and which rule decides; the exit status is 0 if they would, 1 if not, 2 for a bad rule or request'
 complete -c atl-sign -n '__atl_sign_at lease any check' -x -l allow -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build' -d 'a rule or preset that allows; without it, read'
 complete -c atl-sign -n '__atl_sign_at lease any check' -x -l deny -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build' -d 'a rule or preset that denies'
 complete -c atl-sign -n '__atl_sign_at lease any check' -x -l link -a '(__atl_sign_links)' -d 'the link that the rules are for, when several cover the URL'
 complete -c atl-sign -n '__atl_sign_at lease 0' -a presets -d 'print the presets, or the rules of one'
 complete -c atl-sign -n '__atl_sign_at lease 1 presets' -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build'
+
+complete -c atl-sign -n '__atl_sign_at run 0' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at run 0' -x -l link -a '(__atl_sign_links)' -d 'a link that the program may use; without it, every link'
+complete -c atl-sign -n '__atl_sign_at run 0' -x -l allow -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build' -d 'a rule or preset that allows; without it, read'
+complete -c atl-sign -n '__atl_sign_at run 0' -x -l deny -a 'read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build' -d 'a rule or preset that denies'
+complete -c atl-sign -n '__atl_sign_at run 0' -l read-only -d 'allow only the preset read, which is also the default'
+complete -c atl-sign -n '__atl_sign_at run 0' -x -l for -d 'how long: 90s, 30m, 2h or 7d; without it 1h, and at most 30d'
+complete -c atl-sign -n '__atl_sign_at run 0' -x -l uses -d 'how many requests; without it, any number'
+complete -c atl-sign -n '__atl_sign_at run 0' -l no-tunnel -d 'do not let COMMAND reach addresses of no link through the lease'
+complete -c atl-sign -n '__atl_sign_at run 0' -l sign -d 'add a socket that gives out signed headers, named by ATL_SIGN_SOCK'
+complete -c atl-sign -n '__atl_sign_at run 0' -a '(__fish_complete_command)'
 
 complete -c atl-sign -n '__atl_sign_at status' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at status' -l json -d 'print the daemon\'s JSON answer, errors too'
@@ -256,6 +308,7 @@ complete -c atl-sign -n '__atl_sign_at status 0' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at log' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at log' -l follow -d 'continue with new ones'
 complete -c atl-sign -n '__atl_sign_at log' -x -l link -a '(__atl_sign_links)' -d 'only of one link'
+complete -c atl-sign -n '__atl_sign_at log' -x -l lease -a '(__atl_sign_leases)' -d 'only of the lease with this id, with the rules that decided'
 complete -c atl-sign -n '__atl_sign_at log' -x -l since -d '30m, 2h or 7d ago, or a date or time like 2026-11-25T08:00 (UTC)'
 complete -c atl-sign -n '__atl_sign_at log' -l json -d 'the lines as they were recorded'
 
@@ -315,5 +368,5 @@ complete -c atl-sign -n '__atl_sign_at sandbox' -l no-signed-tokens -d 'refuse a
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l refusals -a 'both newline header body page' -d 'how an OAuth problem arrives'
 
 complete -c atl-sign -n '__atl_sign_at help' -s h -l help -d 'print what the command does'
-complete -c atl-sign -n '__atl_sign_at help 0' -a 'setup link key dance check token logout git header curl lease status log doctor lock unlock store serve stop restart service demo sandbox help'
+complete -c atl-sign -n '__atl_sign_at help 0' -a 'setup link key dance check token logout git header curl lease run status log doctor lock unlock store serve stop restart service demo sandbox help'
 # --- end of table ---

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from atl_sign.commands.table.handed_over import HANDED_OVER
 from tests.clients.terminal import COMPLETION, Terminal, find_shell
 from tests.fork_server import ForkServer
 from tests.lab import REPOSITORY, Daemon, wait_for
@@ -41,6 +42,7 @@ COMMANDS = [
     "header",
     "curl",
     "lease",
+    "run",
     "status",
     "lock",
     "unlock",
@@ -222,7 +224,11 @@ def options_of(command: str) -> set[str]:
         ("atl-sign key new --bits ", {"2048", "3072", "4096"}),
         ("atl-sign help d", {"dance", "demo", "doctor"}),
         ("atl-sign doctor b", {"bamboo"}),
-        ("atl-sign lease ", {"check", "presets"}),
+        ("atl-sign lease ", {"new", "list", "show", "change", "suspend", "resume", "revoke", "log", "check", "presets"}),
+        ("atl-sign lease new --link ", {"bamboo", "jira"}),
+        ("atl-sign lease new --peers ", {"own", "any"}),
+        ("atl-sign run --link=j", {"--link=jira"}),
+        ("atl-sign run --allow jira:c", {"jira:comment"}),
         ("atl-sign lease check --link ", {"bamboo", "jira"}),
         ("atl-sign lease check --allow re", {"read"}),
         ("atl-sign lease check --allow=re", {"--allow=read"}),
@@ -258,11 +264,51 @@ def test_words(lab: Lab, shell: str, line: str, words: set[str]) -> None:
         "atl-sign link add --timeout b",
         "atl-sign key --bits",
         "atl-sign link show --r",
+        "atl-sign lease show ",
+        "atl-sign run nosuchprogram --",
     ],
 )
 def test_nothing_where_nothing_belongs(lab: Lab, shell: str, line: str) -> None:
     """The twin: no name, option or file where the command takes none."""
     assert offered(shell, lab, line) == set()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("verb", ["new", "change", "revoke", "log", "check"])
+def test_every_option_of_a_verb_is_offered(lab: Lab, shell: str, verb: str) -> None:
+    """And none of another verb's."""
+    (form,) = (form for form in HANDED_OVER["lease"].forms if form.verb == verb)
+
+    expected = {"--help", "--json", *(option.name for option in form.options)}
+    assert offered(shell, lab, f"atl-sign lease {verb} --") == expected
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("atl-sign lease show ", {"0a1b2c3d", "0d9e8f7a", "agent"}),
+        ("atl-sign lease revoke agent 0", {"0a1b2c3d", "0d9e8f7a"}),
+        ("atl-sign log --lease a", {"agent"}),
+        ("atl-sign lease new a", set()),
+    ],
+)
+def test_leases_are_offered_by_id_and_name(lab: Lab, shell: str, line: str, words: set[str]) -> None:
+    """The heads of the table are not taken for a lease, nor the dash of one without a name."""
+    script = """[[ $1 == lease ]] || exit
+    printf 'ID        NAME   STATE      UNTIL\\n0a1b2c3d  agent  open       x\\n0d9e8f7a  -      suspended  x\\n'"""
+
+    assert offered(shell, lab.with_command(script), line) == words
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("atl-sign run nosuchprogr", {"nosuchprogram"}), ("atl-sign run --sign nosuchprogr", {"nosuchprogram"})],
+)
+def test_programs_are_offered(lab: Lab, shell: str, line: str, words: set[str]) -> None:
+    """Those on PATH, where `run` takes one."""
+    assert offered(shell, lab.with_command("exit", "nosuchprogram"), line) == words
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -284,7 +330,6 @@ def test_every_command_is_offered(lab: Lab, shell: str) -> None:
         ("store move", "store"),
         ("token make", "token"),
         ("service status", "service"),
-        ("lease check", "lease"),
         *((name, name) for name in COMMANDS if name not in ("link", "key", "store", "token", "service", "lease", "curl", "help")),
     ],
 )

@@ -70,7 +70,8 @@ def _bash_options(row: Command) -> Iterator[str]:
         if form.verb and names:
             yield f"\t{row.name}:{form.verb}) _atl_sign_offer {' '.join([*names, *common, '--help'])} ;;"
     names = [] if row.verbs else [option.name for option in _options(row.forms[0])]
-    yield f"\t{row.name}:*) _atl_sign_offer {' '.join([*names, *common, '--help'])} ;;"
+    verb = "" if row.starts_program else "*"  # behind the program's name the options are its own
+    yield f"\t{row.name}:{verb}) _atl_sign_offer {' '.join([*names, *common, '--help'])} ;;"
 
 
 def _bash_arguments(row: Command) -> Iterator[str]:
@@ -81,12 +82,15 @@ def _bash_arguments(row: Command) -> Iterator[str]:
     for form in row.forms:
         for place, argument in enumerate(form.arguments, 1 if form.verb else 0):
             if argument.takes:
-                yield f"\t{row.name}:{place}:{form.verb or ('*' if place else '')}) {_bash_offer(argument.takes, '$1')} ;;"
+                places = f"[{place}-9]" if argument.may_repeat and not row.starts_program else place
+                yield f"\t{row.name}:{places}:{form.verb or ('*' if place else '')}) {_bash_offer(argument.takes, '$1')} ;;"
 
 
 def _bash_offer(takes: str, program: str) -> str:
     return {
         "links": f'_atl_sign_links "{program}"',
+        "leases": f'_atl_sign_leases "{program}"',
+        "programs": "_atl_sign_programs",
         "urls": f'_atl_sign_urls "{program}"',
         "files": "_atl_sign_files",
         "form": "[[ $current != @* ]] || _atl_sign_files",
@@ -161,12 +165,20 @@ def _zsh_words(form: Form) -> Iterator[str]:
             value = _zsh_text(option.value.strip("[]").lower())
             yield _zsh_quote(f"{start}{option.name}={text}{colons}{value}:{_zsh_action(option.takes)}")
     for place, argument in enumerate(form.arguments, 1):
+        if argument.takes == "programs":
+            yield _zsh_quote("(-)1:program:_command_names -e")
+            yield _zsh_quote("*::argument:_normal")
+            continue
+        if argument.may_repeat:
+            yield _zsh_quote(f"*:{argument.name.lower()}:{_zsh_action(argument.takes)}")
+            continue
         yield _zsh_quote(f"{place}:{argument.name.lower()}:{_zsh_action(argument.takes)}")
 
 
 def _zsh_action(takes: str) -> str:
     known = {
         "links": "_atl-sign_links",
+        "leases": "_atl-sign_leases",
         "urls": "_atl-sign_urls",
         "files": "_files",
         "form": "_atl-sign_form",
@@ -214,19 +226,21 @@ def for_fish() -> str:
         if row.name == "curl":
             lines.append("complete -c atl-sign -n '__atl_sign_at curl' -a '(__atl_sign_curl)'")
             continue
-        lines += ["", _fish(row.name, "-s h -l help", "print what the command does")]
+        where = f"{row.name} 0" if row.starts_program else row.name
+        lines += ["", _fish(where, "-s h -l help", "print what the command does")]
         if row.has_json:
             lines.append(_fish(row.name, "-l json", JSON.help))
         for form in row.forms:
-            lines += _fish_form(row.name, form)
+            lines += _fish_form(row, form)
     return "\n".join(lines)
 
 
-def _fish_form(name: str, form: Form) -> Iterator[str]:
+def _fish_form(row: Command, form: Form) -> Iterator[str]:
+    name = row.name
     if form.verb:
         yield _fish(f"{name} 0", f"-a {form.verb}", form.help)
     for option in _options(form):
-        where = f"{name} any {form.verb}" if form.verb else name
+        where = f"{name} any {form.verb}" if form.verb else f"{name} 0" if row.starts_program else name
         kind = "-rF " if option.takes == "files" and not option.value.startswith("[") else "-x " if option.value else ""
         if option.value.startswith("["):
             kind = "-F "
@@ -234,12 +248,15 @@ def _fish_form(name: str, form: Form) -> Iterator[str]:
         yield _fish(where, f"{kind}-l {option.name[2:]}{f' -a {action}' if action else ''}", option.help)
     for place, argument in enumerate(form.arguments, 1 if form.verb else 0):
         if action := _fish_action(argument.takes):
-            yield f"complete -c atl-sign -n '__atl_sign_at {name} {place}{f' {form.verb}' if form.verb else ''}' -a {action}"
+            where = "any" if argument.may_repeat and form.verb else str(place)
+            yield f"complete -c atl-sign -n '__atl_sign_at {name} {where}{f' {form.verb}' if form.verb else ''}' -a {action}"
 
 
 def _fish_action(takes: str) -> str:
     known = {
         "links": "'(__atl_sign_links)'",
+        "leases": "'(__atl_sign_leases)'",
+        "programs": "'(__fish_complete_command)'",
         "urls": "'(__atl_sign_urls)'",
         "files": "",
         "form": "'(__atl_sign_form)'",

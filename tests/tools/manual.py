@@ -25,14 +25,16 @@ def _synopsis(rows: Sequence[Command]) -> Iterator[str]:
         for form in row.forms:
             yield ".Nm"
             words = f"{row.name} {form.verb}".strip()
-            yield f".Cm {words}{_arguments(form) if row.name != 'curl' else ''}"
+            yield f".Cm {words}{_arguments(form) if row.name != 'curl' and not row.starts_program else ''}"
             partners = {option.excludes: option for option in form.options if option.excludes}
             for option in form.options:
                 if option.is_hidden or option.excludes:
                     continue
                 other = partners.get(option.name)
                 yield f".Op {_option(option)}" + (f" | {_option(other)}" if other else "")
-            if row.name == "curl":
+            if row.starts_program:
+                yield ".Fl \\-"
+            if row.name == "curl" or row.starts_program:
                 yield f".{_arguments(form).strip()}"
 
 
@@ -40,7 +42,7 @@ def _arguments(form: Form) -> str:
     words = ""
     is_argument = False
     for argument in form.arguments:
-        name = argument.name.replace("-", "\\-").replace("...", " ...")
+        name = argument.name.replace("-", "\\-").replace("...", " ...") + (" ..." if argument.may_repeat else "")
         if not argument.is_needed:
             words += f" Op Ar {name}"
         else:

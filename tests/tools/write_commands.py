@@ -51,8 +51,9 @@ def overview() -> str:
     lines += [
         "",
         f"Shorter or usual names: {names}.",
-        "Each command takes --json and then prints the daemon's JSON answer; curl does not.",
-        "Exit status: 0 done, 1 refused, 2 usage, 3 no daemon; curl: curl's own, 125 when nothing was sent.",
+        "Each command takes --json and then prints the daemon's JSON answer; curl and run do not.",
+        "Exit status: 0 done, 1 refused, 2 usage, 3 no daemon; curl: curl's own, 125 when nothing was sent;",
+        "run: the program's own, 125 when it was not started.",
     ]
     return "\n".join(lines)
 

@@ -5,10 +5,12 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from atl_sign.base.errors import AtlSignError
 from atl_sign.base.terminal import complain, say, say_text
+from atl_sign.base.text import format_error, to_text
 from atl_sign.commands.autostart import SERVICE_HINT, autostart, has_unit_at
 from atl_sign.commands.daemon_call import STATUS_S, DaemonAnswer, NoAnswerError, RawAnswer, call_daemon, find_listener, send_call
 from atl_sign.commands.programs import ProgramError
@@ -81,6 +83,13 @@ class Conversation:
             raise self.refuse(answer)
         return answer
 
+    def change(self, method: str, target: str, fields: Mapping[str, bytes] | None = None) -> dict[str, Any]:
+        """Return the fields of the JSON answer to a call that changes something, {} without a body; raises RefusedError."""
+        answer = send_call(self._path, method, target, STATUS_S, fields=fields)
+        if answer.status >= 400:
+            raise self.refuse(answer if self._as_json else _as_text(answer))
+        return json.loads(answer.text) if answer.text else {}
+
     def fields_of(self, target: str) -> dict[str, Any]:
         """Return what `GET` *target* answers, as fields; raises RefusedError."""
         answer = self.read(target)
@@ -125,6 +134,16 @@ class Conversation:
             autostart(self._environment)
         except StartError as exc:
             raise StartError(f"{message}, and none could be started: {exc}", exc.hint) from exc
+
+
+def _as_text(answer: RawAnswer) -> RawAnswer:
+    """Return *answer*, an error in JSON, as its text for a person."""
+    try:
+        error = json.loads(answer.text)["error"]
+        text = to_text(format_error(error["message"], error["hint"]))
+    except (ValueError, KeyError, TypeError):
+        return answer
+    return replace(answer, text=text)
 
 
 def print_answer(text: str) -> None:

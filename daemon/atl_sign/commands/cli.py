@@ -25,10 +25,10 @@ _EX_CONFIG = 78  # sysexits.h: trying again does not help, which our unit tells 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `atl-signd`; returns its exit status: 0 done, 1 refused, 2 usage, 3 no daemon."""
-    _allow_large_files()
+    file_size = _allow_large_files()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore it; then a program that fails seems to succeed
     # All files that we make are only for our user, and an inherited umask could even keep us from our own folders.
-    os.umask(0o077)
+    umask = os.umask(0o077)
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given else ""
     if name == "sandbox":  # it has options of its own
@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if line.wants_help:
             say(*show_help(command).split("\n"))
             return 0
+        if name == "run":
+            return _run_run(line, umask, file_size)
         return _RUN[name](line)
     except UsageError as exc:
         complain("atl-sign", exc)
@@ -113,14 +115,30 @@ def _run_git(line: CommandLine) -> int:
 
 
 def _run_lease(line: CommandLine) -> int:
-    from atl_sign.commands.lease import Trial, run_lease_check, run_lease_presets
+    from atl_sign.commands.lease import run_lease
 
-    if line.form.verb == "presets":
-        return run_lease_presets(line.words[0] if line.words else None, as_json=line.has("--json"))
-    trial = Trial(
-        line.words[0], line.get("--link") or os.environ.get("ATL_SIGN_LINK"), line.get_all("--allow"), line.get_all("--deny")
-    )
-    return run_lease_check(os.environ, trial, as_json=line.has("--json"))
+    if line.form.verb == "log":
+        return _run_lease_log(line)
+    return run_lease(os.environ, line)
+
+
+def _run_lease_log(line: CommandLine) -> int:
+    from atl_sign.commands.calling import FAILURES, report
+    from atl_sign.commands.leases import find_lease_id
+
+    try:
+        lease = find_lease_id(os.environ, line.words[0], as_json=line.has("--json"))
+    except FAILURES as exc:
+        return report(exc)
+    return _run_log(line, lease)
+
+
+def _run_run(line: CommandLine, umask: int, file_size: tuple[int, int]) -> int:
+    from atl_sign.commands.run import Inherited, run_with_lease
+
+    limits = {resource.RLIMIT_FSIZE: file_size, resource.RLIMIT_CORE: resource.getrlimit(resource.RLIMIT_CORE)}
+    _keep_no_core()
+    return run_with_lease(os.environ, line, Inherited(umask, limits))
 
 
 def _run_unlock(line: CommandLine) -> int:
@@ -154,20 +172,22 @@ def _run_offer(_line: CommandLine) -> int:
 
 
 def _keep_no_core() -> None:
-    """Let no file keep the passphrase that will be in memory."""
+    """Let no file keep the secret that will be in memory."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def _allow_large_files() -> None:
+def _allow_large_files() -> tuple[int, int]:
     """
-    Raise an inherited file size limit, before Python writes what it compiles.
+    Raise an inherited file size limit, before Python writes what it compiles; returns it as it was.
 
     It leaves a file that it cannot write whole in parts (3.11); no later start can read it: `EOFError: marshal data too short`.
     """
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    hard = before[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     if hard != resource.RLIM_INFINITY:
         sys.dont_write_bytecode = True
+    return before
 
 
 def _descriptor(line: CommandLine, name: str) -> int | None:
@@ -211,7 +231,7 @@ def _run_serve(line: CommandLine) -> int:
     return 0
 
 
-def _run_log(line: CommandLine) -> int:
+def _run_log(line: CommandLine, lease: str | None = None) -> int:
     from atl_sign.commands.log import LogFilter, NothingRecordedError, follow_log, parse_since, show_log
 
     since, as_json, follow = line.get("--since"), line.has("--json"), line.has("--follow")
@@ -220,10 +240,11 @@ def _run_log(line: CommandLine) -> int:
         say(text, flush=follow)
 
     try:
-        wanted = LogFilter(line.get("--link"), None if since is None else parse_since(since, datetime.now(UTC)))
+        moment = None if since is None else parse_since(since, datetime.now(UTC))
     except ValueError as exc:
         complain("atl-sign", exc, "write 30m, 2h or 7d, or a date like 2026-11-25")
         return 2
+    wanted = LogFilter(line.get("--link"), moment, lease or line.get("--lease"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a path may hold what the terminal's encoding has not
     position = None

@@ -9,6 +9,7 @@ from atl_sign.commands.table.rows import JSON, Command, Form, Option, help_of, u
 
 _LIKE = 0.65  # difflib's measure, from 0 to 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAMED = {"links": "link", "leases": "lease"}
 
 
 class UsageError(Exception):
@@ -27,7 +28,7 @@ class CommandLine:
     form: Form
     words: list[str]  # the form's arguments
     options: dict[str, str] = field(default_factory=dict)  # by name, "--since"; "" for a switch
-    repeated: dict[str, list[str]] = field(default_factory=dict)  # every value of those that may be given several times
+    repeated: dict[str, list[str]] = field(default_factory=dict)  # every value, in the order given
     wants_help: bool = False
 
     def has(self, name: str) -> bool:
@@ -39,7 +40,7 @@ class CommandLine:
         return self.options.get(name)
 
     def get_all(self, name: str) -> list[str]:
-        """Return the values of the option *name*, which may be given several times, in their order."""
+        """Return every value that was given for the option *name*, in their order."""
         return self.repeated.get(name, [])
 
 
@@ -47,7 +48,8 @@ def read_line(command: Command, given: Sequence[str]) -> CommandLine:
     """
     Read *given*, the words behind *command*'s name.
 
-    An option's value is the next word, or follows an equals sign; behind `--` nothing is an option.
+    An option's value is the next word, or follows an equals sign; behind `--` nothing is an option, and nothing behind the name
+    of a program that is to be started.
 
     Raises:
         UsageError: it cannot be understood.
@@ -68,14 +70,16 @@ def read_line(command: Command, given: Sequence[str]) -> CommandLine:
             return CommandLine(command.forms[0], [], wants_help=True)
         if not word.startswith("-") or word == "-":
             words.append(word)
+            if command.starts_program:
+                words += rest
+                break
             continue
         name, equals, value = word.partition("=")
         option = taken.get(name)
         if option is None:
             raise UsageError(f"unknown option {name}{suggest(name, [*_shown(taken), '--help'])}", usage_of(command))
         options[name] = _value_of(command, option, value if equals else None, rest)
-        if option.may_repeat:
-            repeated.setdefault(name, []).append(options[name])
+        repeated.setdefault(name, []).append(options[name])  # of another form, perhaps, an option of this name takes only one
     form = _form_of(command, words)
     arguments = words[1:] if form.verb else words
     _check(command, form, arguments, options)
@@ -138,11 +142,15 @@ def _check(command: Command, form: Form, arguments: Sequence[str], options: dict
             raise UsageError(f"{option.excludes} and {option.name} exclude each other", usage_of(command))
     count, most = len(arguments), len(form.arguments)
     least = sum(argument.is_needed for argument in form.arguments)
-    if not least <= count <= most:
+    is_open = any(argument.may_repeat for argument in form.arguments)
+    if not least <= count <= (max(most, count) if is_open else most):
         verb = 1 if form.verb else 0
         bound = f"{most + verb}" if least == most else f"at most {most + verb}"
+        if is_open:
+            bound = f"at least {least + verb}"
         raise UsageError(f"{command.name} takes {bound} argument(s), not {count + verb}", usage_of(command))
-    for argument, word in zip(form.arguments, arguments, strict=False):
-        if argument.takes == "links" and not _NAME.fullmatch(word):
-            message = "a link's name is up to 64 letters, digits, dots, dashes and underscores"
+    kinds = [*(argument.takes for argument in form.arguments), *[form.arguments[-1].takes] * (count - most)] if count else []
+    for takes, word in zip(kinds, arguments, strict=False):
+        if takes in _NAMED and not _NAME.fullmatch(word):
+            message = f"a {_NAMED[takes]}'s name is up to 64 letters, digits, dots, dashes and underscores"
             raise UsageError(message, usage_of(command))

@@ -1,4 +1,4 @@
-"""`atl-sign lease check` and `lease presets`: rules tried out, and those that have a name."""
+"""`atl-sign lease`: its verbs, and of them `check` and `presets`: rules tried out, and those that have a name."""
 
 import json
 import os
@@ -11,7 +11,11 @@ from atl_sign.access.presets.loading import Preset, load_preset
 from atl_sign.base.terminal import complain
 from atl_sign.base.text import format_table
 from atl_sign.commands.calling import FAILURES, CommandError, Conversation, print_answer, report, to_json
-from atl_sign.commands.command_line import suggest
+from atl_sign.commands.command_line import CommandLine, UsageError, suggest
+from atl_sign.commands.lease_opening import read_limits, run_lease_new
+from atl_sign.commands.leases import run_lease_change, run_lease_list, run_lease_show, run_lease_verb
+from atl_sign.commands.table.lease import LEASE
+from atl_sign.commands.table.rows import usage_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,32 @@ class Trial:
     link: str | None
     allow: Sequence[str]  # empty: the daemon's default
     deny: Sequence[str]
+
+
+def run_lease(environment: Mapping[str, str], line: CommandLine) -> int:
+    """Carry out the verb of *line*, but for `log`; returns the exit status, or raises UsageError."""
+    verb, words, as_json = line.form.verb, line.words, line.has("--json")
+    if verb == "presets":
+        return run_lease_presets(words[0] if words else None, as_json=as_json)
+    if verb == "check":
+        link = line.get("--link") or environment.get("ATL_SIGN_LINK")
+        return run_lease_check(
+            environment, Trial(words[0], link, line.get_all("--allow"), line.get_all("--deny")), as_json=as_json
+        )
+    if verb == "new":
+        return run_lease_new(environment, line)
+    if verb == "list":
+        return run_lease_list(environment, as_json=as_json)
+    if verb == "show":
+        return run_lease_show(environment, words[0], as_json=as_json)
+    if verb == "change":
+        fields = read_limits(line, LEASE)
+        if not fields:
+            raise UsageError("lease change needs --for or --uses", usage_of(LEASE))
+        return run_lease_change(environment, words[0], fields, as_json=as_json)
+    if line.has("--all") == bool(words):
+        raise UsageError(f"lease {verb} needs the ID of a lease, or --all", usage_of(LEASE))
+    return run_lease_verb(environment, verb, words, as_json=as_json)
 
 
 def run_lease_check(environment: Mapping[str, str], trial: Trial, *, as_json: bool) -> int:

@@ -3,15 +3,14 @@
 import errno
 import json
 import os
-import re
 import stat
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
@@ -20,10 +19,9 @@ from atl_sign.access.audit import FILES_KEPT, IDENTIFIER, audit_path
 from atl_sign.base.errors import AtlSignError
 from atl_sign.base.files import open_without_waiting
 from atl_sign.base.text import one_line
+from atl_sign.commands.durations import parse_duration
 from atl_sign.commands.programs import ProgramError, call_program, find_program
 
-_AGO = re.compile(r"(\d{1,6})([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _POLL_S = 0.2
 _WIDTHS = (19, 12, 6, 12, 0, 0)
 _JOURNAL_S = 30.0  # for a journal that holds years
@@ -36,10 +34,13 @@ class LogFilter:
 
     link: str | None = None
     since: datetime | None = None  # aware
+    lease: str | None = None  # an id; the lines then have the rule that decided
 
     def wants(self, entry: Mapping[str, Any]) -> bool:
         """Tell whether *entry*, a line's object, is one of them."""
         if self.link is not None and entry.get("link") != self.link:
+            return False
+        if self.lease is not None and entry.get("lease") != self.lease:
             return False
         return self.since is None or _time_of(entry) >= self.since
 
@@ -51,10 +52,9 @@ def parse_since(text: str, now: datetime) -> datetime:
     Raises:
         ValueError: it is neither.
     """
-    ago = _AGO.fullmatch(text)
     try:
-        if ago is not None:
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        with suppress(ValueError):
+            return now - parse_duration(text)
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (OverflowError, ValueError):
@@ -97,10 +97,10 @@ def show_log(environment: Mapping[str, str], wanted: LogFilter, *, as_json: bool
     lines = [*(recorded or ()), *(journal or ())]
     entries = [entry for line in lines if (entry := _parse(line)) is not None]
     if not as_json:
-        write(_HEADS)
+        write(_HEADS if wanted.lease is None else f"{_HEADS}  RULE")
     for entry in sorted(entries, key=_time_of):
         if wanted.wants(entry):
-            write(_format(entry, as_json=as_json))
+            write(_format(entry, as_json=as_json, with_rule=wanted.lease is not None))
     return position
 
 
@@ -117,7 +117,7 @@ def follow_log(
                 lines.append(journal.get())
             for line in lines:
                 if (entry := _parse(line)) is not None and wanted.wants(entry):
-                    write(_format(entry, as_json=as_json))
+                    write(_format(entry, as_json=as_json, with_rule=wanted.lease is not None))
             time.sleep(_POLL_S)
 
 
@@ -231,16 +231,17 @@ def _time_of(entry: Mapping[str, Any]) -> datetime:
     return moment.astimezone(UTC)  # OverflowError at the ends of the calendar
 
 
-def _format(entry: Mapping[str, Any], *, as_json: bool) -> str:
+def _format(entry: Mapping[str, Any], *, as_json: bool, with_rule: bool) -> str:
     if as_json:
         return json.dumps(entry)
     peer = (
         f"{Path(str(entry['program'])).name}[{entry.get('pid')}]" if entry.get("program") else f"[{entry.get('pid', 'daemon')}]"
     )
     # git's helper names a host without a method and a path.
-    request = f"{entry.get('method', '')} {entry.get('host', '')}{entry.get('path', '')}".strip()
+    request = f"{entry.get('method', '')} {entry.get('host', '')}{entry.get('path', '')}".strip() or entry.get("verb", "")
     moment = _time_of(entry).strftime("%Y-%m-%d %H:%M:%S")
-    return _in_columns(moment, entry.get("outcome", ""), entry.get("action", ""), entry.get("link", "-"), peer, request)
+    line = _in_columns(moment, entry.get("outcome", ""), entry.get("action", ""), entry.get("link", "-"), peer, request)
+    return f"{line}  {one_line(entry.get('rule') or '-')}" if with_rule else line
 
 
 def _in_columns(*cells: object) -> str:

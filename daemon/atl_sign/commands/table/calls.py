@@ -230,7 +230,23 @@ HELP = Command(
 
 CALLS = (LINK_COMMAND, KEY, DANCE, CHECK, TOKEN, LOGOUT, HEADER, CURL, STATUS, LOCK, HELP)
 _ORDER = (
-    *("setup", "link", "key", "dance", "check", "token", "logout", "git", "header", "curl", "lease", "status", "log", "doctor"),
+    *(
+        "setup",
+        "link",
+        "key",
+        "dance",
+        "check",
+        "token",
+        "logout",
+        "git",
+        "header",
+        "curl",
+        "lease",
+        "run",
+        "status",
+        "log",
+        "doctor",
+    ),
     *("lock", "unlock", "store", "serve", "stop", "restart", "service", "demo", "sandbox", "help"),
 )
 _BY_NAME = {each.name: each for each in CALLS} | HANDED_OVER

@@ -1,6 +1,6 @@
 """The commands that atl-signd carries out: what is long, asks for passphrases or edits other programs' settings."""
 
-from atl_sign.commands.table.lease import LEASE
+from atl_sign.commands.table.lease import LEASE, RUN
 from atl_sign.commands.table.rows import LINK, Argument, Command, Form, Option
 
 _STDIN = "read the passphrase from standard input, one line each: the present one, then the new one"
@@ -79,6 +79,7 @@ LOG = Command(
             options=(
                 Option("--follow", "continue with new ones"),
                 Option("--link", "only of one link", "NAME", "links"),
+                Option("--lease", "only of the lease with this id, with the rules that decided", "ID", "leases"),
                 Option("--since", "30m, 2h or 7d ago, or a date or time like 2026-11-25T08:00 (UTC)", "TIME"),
                 Option("--json", "the lines as they were recorded"),
             ),
@@ -289,7 +290,7 @@ SANDBOX = Command(
 HANDED_OVER = {
     each.name: each
     for each in (
-        *(GIT, LEASE, UNLOCK, STORE, LOG, DOCTOR, SETUP, SERVE, STOP, RESTART, SERVICE, DEMO, SANDBOX),
+        *(GIT, LEASE, RUN, UNLOCK, STORE, LOG, DOCTOR, SETUP, SERVE, STOP, RESTART, SERVICE, DEMO, SANDBOX),
         *(AUTOSTART, ASK, OFFER),  # no command of atl-sign's
     )
 }

@@ -17,7 +17,7 @@ class Option:
     name: str  # "--since"
     help: str  # a phrase: help, completion, man page
     value: str = ""  # what follows: "TIME", "read|write", "[FILE]"; "" for a switch
-    takes: str = ""  # what the shells offer for it: "links", "urls", "files", "form", "commands", or the words
+    takes: str = ""  # what the shells offer: "links", "leases", "urls", "files", "form", "commands", "programs", or the words
     more: str = ""  # further sentences for the man page
     may_repeat: bool = False
     excludes: str = ""  # the option that it cannot stand beside
@@ -36,15 +36,18 @@ class Argument:
     name: str  # "NAME"
     takes: str = ""  # as in Option
     is_needed: bool = True
+    may_repeat: bool = False  # only the last one
 
     @property
     def usage(self) -> str:
         """The word as in a usage line."""
-        return self.name if self.is_needed else f"[{self.name}]"
+        name = f"{self.name}..." if self.may_repeat else self.name
+        return name if self.is_needed else f"[{name}]"
 
 
 JSON = Option("--json", "print the daemon's JSON answer, errors too")
 LINK = Argument("NAME", "links")
+LEASE_ID = Argument("ID", "leases")  # or a lease's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Command:
     page: Program = "atl-sign"  # whose man page has it, and which program carries it out when it is not bash's
     is_handed_over: bool = False  # to atl-signd
     has_json: bool = True
+    starts_program: bool = False  # the first word that is not an option, and all behind it, is the command line of a program
     more: str = ""  # further sentences for the man page, before the forms
     after: str = ""  # and below the options: paragraphs, items that begin with "- "
     examples: tuple[str, ...] = ()  # lines for a shell
@@ -82,8 +86,12 @@ class Command:
 
     @property
     def options(self) -> tuple[Option, ...]:
-        """Its own options, of all forms, that people use."""
-        found = {option.name: option for form in self.forms for option in form.options if not option.is_hidden}
+        """Its own options, of all forms, that people use; one that several forms have is as in the first."""
+        found: dict[str, Option] = {}
+        for form in self.forms:
+            for option in form.options:
+                if not option.is_hidden:
+                    found.setdefault(option.name, option)
         return tuple(found.values())
 
 
@@ -96,7 +104,10 @@ def usage_of(command: Command) -> str:
         words = [command.name, *([form.verb] if form.verb else [])]
         given = [each.usage for each in form.arguments]
         options = list(_bracketed(form.options))
-        ordered = [*options, *given] if command.name == "curl" else [*given, *options]  # ours come before curl's
+        if command.starts_program:
+            ordered = [*options, "--", *given]
+        else:
+            ordered = [*options, *given] if command.name == "curl" else [*given, *options]  # ours come before curl's
         lines += textwrap.wrap(
             start + "\0".join([*words, *ordered]).replace(" ", "\1").replace("\0", " "),
             _WIDTH,
@@ -115,7 +126,7 @@ def _bracketed(options: tuple[Option, ...]) -> Iterator[str]:
         if option.is_hidden:
             continue
         if option.name in partners:
-            yield f"[{option.usage} | {partners[option.name].usage}]"
+            yield f"[{option.usage} | {partners[option.name].usage}]{'…' if option.may_repeat else ''}"
         elif not option.excludes:
             yield f"[{option.usage}]{'…' if option.may_repeat else ''}"
 
