@@ -110,12 +110,24 @@ class TlsChannel(Channel):
     async def _read(self) -> bytes:
         while True:
             try:
-                return self._tls.read(CHUNK_BYTES)
+                data = self._tls.read(CHUNK_BYTES)
             except ssl.SSLWantReadError:
                 await self._flush()
                 await self._fill()
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
+            else:
+                return self._read_more(data)
+
+    def _read_more(self, data: bytes) -> bytes:
+        """Return *data* with what else is there: a read gives one record of TLS, 16 KiB, and the way of each chunk is long."""
+        pieces, length = [data], len(data)
+        with suppress(ssl.SSLError):  # the next read meets it again
+            while data and length < CHUNK_BYTES:
+                data = self._tls.read(CHUNK_BYTES - length)
+                pieces.append(data)
+                length += len(data)
+        return b"".join(pieces)
 
     async def _fill(self) -> None:
         data = await self._below.read(None)

@@ -18,8 +18,7 @@ class Inbound:
     """
     One request, and its answer.
 
-    The head was read by `heads`, which is stricter than h11 and takes what curl sends; h11 finds the body's end, and frames the
-    answer.
+    The head was read by `heads`, which is stricter than h11 and takes what curl sends; h11 reads chunks, and frames the answer.
     """
 
     def __init__(self, channel: Channel, head: Head, framing: Framing) -> None:
@@ -32,13 +31,14 @@ class Inbound:
         self._is_whole = not framing.has_body
         self._expects_continue = head.expects_continue
         self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
-        # To h11, every request is one to "/" with the framing that was read; a HEAD's answer has no body.
+        # To h11, every request is one to "/"; a HEAD's answer has no body. It reads chunks, and a length is counted here: that
+        # moves twice as many bytes a second.
         method = b"HEAD" if head.method == "HEAD" else b"POST"
-        lines = [*framing.headers(), *([(b"Connection", b"close")] if head.wants_close else [])]
-        fields = b"".join(b"%b: %b\r\n" % each for each in lines)
+        fields = b"Transfer-Encoding: chunked\r\n" if framing.is_chunked else b""
+        fields += b"Connection: close\r\n" if head.wants_close else b""
         self._parser.receive_data(b"%b / HTTP/1.%d\r\nHost: h\r\n%b\r\n" % (method, not head.is_1_0, fields))
         self._parser.next_event()
-        if self._is_whole:
+        if not framing.is_chunked:
             self._parser.next_event()
 
     @property
@@ -63,22 +63,37 @@ class Inbound:
         if self._expects_continue and not self.has_begun:
             self._expects_continue = False
             await self._channel.write(_CONTINUE)
+        reading = self._read_chunks() if self.framing.is_chunked else self._read_length(self.framing.length or 0)
+        try:
+            async for data in reading:
+                yield data
+        except h11.RemoteProtocolError:
+            self.failure = MalformedError("the request's body does not end as its head says", "send it as a whole")
+        except TimeoutError:
+            self.failure = MalformedError("the request's body did not come in", "send it as a whole")
+        if self.failure is not None:
+            raise self.failure
+        self._is_whole = True
+
+    async def _read_length(self, left: int) -> AsyncIterator[bytes]:
+        while left:
+            data = await self._channel.read()
+            if not data:
+                raise h11.RemoteProtocolError("the connection ended")
+            if len(data) > left:
+                self._channel.push_back(data[left:])
+                data = data[:left]
+            left -= len(data)
+            yield data
+
+    async def _read_chunks(self) -> AsyncIterator[bytes]:
         while True:
-            try:
-                event = self._parser.next_event()
-                if event is h11.NEED_DATA:
-                    self._parser.receive_data(await self._channel.read())
-                    continue
-            except h11.RemoteProtocolError:
-                self.failure = MalformedError("the request's body does not end as its head says", "send it as a whole")
-                raise self.failure from None
-            except TimeoutError:
-                self.failure = MalformedError("the request's body did not come in", "send it as a whole")
-                raise self.failure from None
-            if isinstance(event, h11.Data):
+            event = self._parser.next_event()
+            if event is h11.NEED_DATA:
+                self._parser.receive_data(await self._channel.read())
+            elif isinstance(event, h11.Data):
                 yield bytes(event.data)
-            else:  # its end; trailers are dropped
-                self._is_whole = True
+            else:  # the end; trailers are dropped
                 self._channel.push_back(self._parser.trailing_data[0])
                 return
 
