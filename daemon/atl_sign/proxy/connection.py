@@ -12,6 +12,9 @@ from atl_sign.proxy.sockets import SEND_BYTES, Stream
 STALL_S = 60.0  # between two chunks, either way
 AFTERWORD_S = 5.0  # for the answer of a provider that takes no more of the request
 
+# h11 takes no bytes beyond ASCII in a target. curl sends them in a query as they are typed, and so they are signed.
+NO_TARGET = b"/"
+
 _OVER = {h11.DONE, h11.MUST_CLOSE, h11.CLOSED}
 
 Body = bytes | AsyncIterator[bytes] | None
@@ -53,12 +56,13 @@ class Connection:
         """Whether it looks as if it could carry another request."""
         return self._stream.is_quiet()
 
-    async def ask(self, request: h11.Request, body: Body, timeout_s: float) -> h11.Response:
+    async def ask(self, request: h11.Request, target: bytes, body: Body, timeout_s: float) -> h11.Response:
         """
         Send *request* with its *body* and return the head of the answer, which can come while the body is still being sent.
 
         Args:
-            request: its headers frame the body.
+            request: its headers frame the body; its own target is `NO_TARGET`.
+            target: what goes out in its place.
             body: what `h11` writes with the framing of the headers; it is closed when it has an `aclose`.
             timeout_s: how long the whole head may take to come after the whole request has gone out.
 
@@ -69,7 +73,7 @@ class Connection:
             Exception: what *body* raised.
         """
         self.has_answered, self._send_failure, self._sending = False, None, None
-        head = self._http.send(request)
+        head = self._http.send(request).replace(b" %s " % NO_TARGET, b" %s " % target, 1)
         if body is None:
             head += self._http.send(h11.EndOfMessage())
         with suppress(_NotTakenError):

@@ -2,8 +2,10 @@
 
 import asyncio
 import functools
+import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
@@ -13,8 +15,10 @@ from atl_sign.base.errors import BadRequestError, DaemonError, ProviderUnreachab
 from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
 from atl_sign.providers import causes
-from atl_sign.proxy.connection import STALL_S, Body, Connection
+from atl_sign.proxy.connection import NO_TARGET, STALL_S, Body, Connection
 from atl_sign.proxy.network import Network, NotConnectedError, View, find_proxy
+
+_TARGET = re.compile(rb"[^\x00-\x20\x7f]+")
 
 KEPT_MAX = 8  # connections without a request, a link and origin
 KEPT_S = 30.0  # how long; servers close them after 5 s and more
@@ -42,7 +46,9 @@ _Error = TypeVar("_Error", bound=UnansweredError)
 
 
 class UnsendableError(BadRequestError):
-    """The request is not HTTP, or its body is not as long as its head says."""
+    """The request is not HTTP, of which nothing was sent, or its body is not as long as its head says."""
+
+    nothing_sent = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +146,12 @@ class Upstreams:
         link = outgoing.link
         pool = await self._find_pool(link, outgoing.origin)
         target, headers = pool.network.address(outgoing.target, list(outgoing.headers))
-        try:
-            request = h11.Request(method=outgoing.method, target=target, headers=headers)
-        except h11.LocalProtocolError:
-            raise UnsendableError(
-                "the request is not well-formed HTTP", "send plain characters in its target and headers"
-            ) from None
+        request = _read_head(outgoing.method, target, headers)
         is_repeatable = outgoing.body is None or isinstance(outgoing.body, bytes)
         connection = self._take(pool, KEPT_S if is_repeatable else KEPT_S_FOR_STREAMS) or await _connect(pool.network)
         self._busy[connection] = pool
         try:
-            answer = await connection.ask(request, outgoing.body, link.timeout_s)
+            answer = await connection.ask(request, target, outgoing.body, link.timeout_s)
         except BaseException as exc:
             self._busy.pop(connection, None)
             await connection.abort()
@@ -236,6 +237,18 @@ class Upstreams:
 def _close_kept(pool: _Pool) -> None:
     while pool.kept:
         pool.kept.pop()[0].close()
+
+
+def _read_head(method: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> h11.Request:
+    """Return the head as h11 has it, without its target; raises UnsendableError."""
+    if _TARGET.fullmatch(target):
+        with suppress(h11.LocalProtocolError):
+            return h11.Request(method=method, target=NO_TARGET, headers=list(headers))
+    error = UnsendableError(
+        "the request is not well-formed HTTP", "send no blanks or control characters in its address and headers"
+    )
+    error.nothing_sent = True
+    raise error
 
 
 async def _connect(network: Network) -> Connection:

@@ -87,7 +87,8 @@ def test_headers_go_out_as_they_are() -> None:
     [
         (b"/a b", ()),
         (b"/a\r\nX: y", ()),
-        (b"/\xc3\xa4", ()),
+        (b"/a\0b", ()),
+        (b"", ()),
         (b"/", [(b"X", b"a\r\nY: b")]),
         (b"/", [(b"X Y", b"a")]),
         (b"/", [(b"Content-Length", b"1"), (b"Content-Length", b"2")]),
