@@ -1,6 +1,7 @@
 """A client's connection: bytes in and out with a deadline for each, in the clear or in TLS that ends here."""
 
 import asyncio
+import select
 import ssl
 from contextlib import suppress
 from typing import Any
@@ -41,6 +42,15 @@ class Channel:
         """Say that nothing more will be sent; the client can go on sending."""
         if self._writer.can_write_eof():
             self._writer.write_eof()
+
+    def is_hung_up(self) -> bool:
+        """Tell whether the client reads nothing more; that it sends nothing more does not say so."""
+        connection = self._writer.get_extra_info("socket")
+        if self._writer.is_closing() or connection.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(connection, 0)
+        return bool(poll.poll(0))
 
     async def close(self) -> None:
         """End the connection when all that was written has been sent."""

@@ -177,9 +177,11 @@ class _Visit:
                     raise NotFoundError("the proxy has no such path", "atl-sign link list")
                 await run_app(self._proxy.own_app, inbound, caller)
                 return
-            links = self._proxy.agent.signing.links_for(caller)
+            is_inside = way.origin is not None  # then only the link's host can be meant
+            links = () if is_inside else self._proxy.agent.signing.links_for(caller)
+            origins = Origins() if is_inside else self._proxy.list_origins()
             try:
-                wanted = find_wanted(inbound.head, way, links, self._proxy.list_origins())
+                wanted = find_wanted(inbound.head, way, links, origins)
             except UnknownLinkError:
                 if caller.lease is None:
                     raise

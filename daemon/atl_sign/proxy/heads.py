@@ -46,7 +46,8 @@ _NOT_SENT = _HOP_BY_HOP | {
     b"x-apppath",
 }
 _NOT_SENT_PREFIXES = (b"proxy-", b"x-forwarded-", b"x-original-")
-_NOT_ANSWERED = _HOP_BY_HOP | {b"set-cookie", b"set-cookie2", b"alt-svc"}
+# A session would be a right beside the signature's, another address would be one past the proxy, and X-Atl-Sign is our own word.
+_NOT_ANSWERED = _HOP_BY_HOP | {b"set-cookie", b"set-cookie2", b"alt-svc", b"x-atl-sign"}
 _OF_PAGES = (b"origin", b"referer")
 
 

@@ -1,7 +1,9 @@
 """One request as it comes in on a channel: its head, its body, and the way back for its answer."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from http import HTTPStatus
+from typing import Any, TypeVar
 
 import h11
 
@@ -10,8 +12,11 @@ from atl_sign.proxy.heads import HEAD_BYTES_MAX, Framing, Head, Header
 from atl_sign.proxy.refusals import MalformedError
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LOOK_S = 1.0  # how often it is looked whether the client is still there
 _LINGER_S = 2.0
 _LINGER_BYTES_MAX = 1 << 20
+
+_T = TypeVar("_T")
 
 
 class Inbound:
@@ -96,6 +101,19 @@ class Inbound:
             else:  # the end; trailers are dropped
                 self._channel.push_back(self._parser.trailing_data[0])
                 return
+
+    async def unless_gone(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Return what comes of *work*; raises ConnectionError, and ends it, when nobody is there any more to have that."""
+        task = asyncio.create_task(work, name="proxy-work")
+        try:
+            while not (await asyncio.wait([task], timeout=_LOOK_S))[0]:
+                if self._channel.is_hung_up():
+                    raise ConnectionResetError("the client is gone")
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
 
     async def begin(self, status: int, reason: bytes, headers: Sequence[Header]) -> None:
         """

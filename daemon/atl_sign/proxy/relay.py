@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -135,13 +135,11 @@ class Relay:
             return Held(inbound.read(), inbound.framing)
         if head.list_words(b"content-encoding") - {b"identity"}:
             raise BadRequestError("a compressed form cannot be signed", "send it without Content-Encoding")
-        if (inbound.framing.length or 0) > FORM_BYTES_MAX:
-            check_form_length("x" * (FORM_BYTES_MAX + 1))
+        _check_length(inbound.framing.length or 0)
         content = bytearray()
         async for data in inbound.read():
             content += data
-            if len(content) > FORM_BYTES_MAX:
-                check_form_length("x" * len(content))
+            _check_length(len(content))
         return Held(bytes(content), Framing(len(content)), await _read_form(bytes(content)))
 
     async def _follow(self, inbound: Inbound, caller: Caller, asked: Asked, body: Held, wanted: Wanted) -> Sent:
@@ -177,7 +175,7 @@ class Relay:
         target = there.path if there.query is None else f"{there.path}?{there.query}"
         outgoing = Outgoing(signed.link, there, asked.method, target.encode(), headers, body.content)
         try:
-            return Sent(url, signed, await self._upstreams.send(outgoing))
+            return Sent(url, signed, await inbound.unless_gone(self._upstreams.send(outgoing)))
         except ProviderUnreachableError as exc:
             if caller.lease is not None and getattr(exc, "nothing_sent", False):
                 caller.lease.give_back()
@@ -192,8 +190,9 @@ class Relay:
         for name, value in sent.incoming.headers:
             if name.lower() == b"www-authenticate":
                 text = value.decode("latin-1")
-                problem = self._agent.checks.explain_problem(caller, sent.signed.link.name, text)
-                words.append(None if problem is None else problem[0])
+                with suppress(DaemonError):  # the link may have been removed meanwhile
+                    problem = self._agent.checks.explain_problem(caller, sent.signed.link.name, text)
+                    words.append(None if problem is None else problem[0])
         return body.can_be_sent_again and any(word in _MAY_PASS for word in words)
 
     async def _pass_back(self, inbound: Inbound, sent: Sent) -> None:
@@ -230,6 +229,11 @@ def find_next(url: Url, link: Link, incoming: Incoming) -> str | None:
         return None
     is_of_link = there.origin == link.url.origin and f"{there.path}/".startswith(f"{link.url.path}/")
     return text if is_of_link else None
+
+
+def _check_length(count: int) -> None:
+    if count > FORM_BYTES_MAX:
+        check_form_length("x" * (FORM_BYTES_MAX + 1))  # for its words
 
 
 async def _read_form(content: bytes) -> Pairs:

@@ -75,7 +75,7 @@ def check_entry(head: Head, way: Way) -> None:
         if own:
             raise OwnCredentialsError(
                 "the request has credentials of its own, and would be signed as well",
-                "leave -u, --oauth2-bearer or Authorization out",
+                "leave -u, -n, --oauth2-bearer or Authorization out",
             )
         return
     if not way.is_port:

@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -339,6 +340,35 @@ def test_bytes_move_both_ways_and_hold_back(lab: ProxyLab) -> None:
     )
     assert is_held_back
     assert got == 500 * len(block)
+
+
+def test_a_client_that_is_gone_is_not_waited_for(lab: ProxyLab) -> None:
+    """Its place among the lease's eight is free long before the provider's time is over. Twin: one that only ended its side."""
+    gone = threading.Event()
+
+    def wait(connection: socket.socket, seen: Seen) -> None:
+        if seen.line.split()[1] == "/jira/slow":
+            time.sleep(1.5)
+            connection.sendall(OK)
+        else:
+            with suppress(ConnectionResetError):
+                connection.recv(1)
+            gone.set()
+
+    with Provider(wait) as provider:
+        lab.add_link("jira", f"{provider.origin}/jira")
+        lease = lab.make_lease("jira")
+        entry = lab.open(lease)
+        with connect(entry) as connection:
+            connection.sendall(b"GET /jira/x HTTP/1.1\r\nHost: h\r\n\r\n")
+            deadline = time.monotonic() + 10
+            while not provider.seen and time.monotonic() < deadline:
+                time.sleep(0.01)
+        is_noticed = gone.wait(5)
+        twin = talk(entry, b"GET /jira/slow HTTP/1.1\r\nHost: h\r\n\r\n", ends=True)
+
+    assert is_noticed
+    assert status_of(twin) == 200
 
 
 # --- what is sent again
