@@ -7,6 +7,6 @@ first bytes decide how it is read. A request on it comes **inbound**, is taken t
 address that is not a link's, and nobody looks at them. A **refusal** is an answer of ours, and then nothing was sent.
 
 Read `front` first, then `routes`, `relay` and `upstream`; `heads` has the rules for what passes. Behind `upstream` are
-`connection` (one exchange), `network` (how a link sees it) and `sockets`. `certificates` is the authority by which TLS ends
-here. Loaded with the first connection to a proxy, or the first lease.
+`pool`, `connection` (one exchange), `network` (how a link sees it) and `sockets`. `certificates` is the authority by which TLS
+ends here. Loaded with the first connection to a proxy, or the first lease.
 """

@@ -292,3 +292,19 @@ def tls_provider(folder: Path, *answers: bytes | Script, **options: Any) -> Iter
     certificate = make_certificate(folder, "provider")
     with Provider(*answers, tls=serve_tls(certificate), **options) as provider:
         yield provider, certificate
+
+
+def authorizations(provider: Provider) -> list[list[str]]:
+    return [seen.find_all("authorization") for seen in provider.seen]
+
+
+class Echo(Listener):
+    """What a tunnel may lead to."""
+
+    def __init__(self) -> None:
+        super().__init__(socket.create_server(("127.0.0.1", 0)))
+        self.port = int(self.listener.getsockname()[1])
+
+    def serve(self, connection: socket.socket) -> None:
+        while data := connection.recv(65_536):
+            connection.sendall(data)
