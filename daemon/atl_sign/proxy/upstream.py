@@ -1,12 +1,11 @@
 """Requests out to the providers, streamed both ways, on connections that are kept for the next request."""
 
-import asyncio
 import functools
 import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 import h11
@@ -16,12 +15,11 @@ from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
 from atl_sign.providers import causes
 from atl_sign.proxy.connection import NO_TARGET, STALL_S, Body, Connection
-from atl_sign.proxy.network import Network, NotConnectedError, View, find_proxy
+from atl_sign.proxy.network import Network, NotConnectedError
+from atl_sign.proxy.pool import KEPT_S, Pools
 
 _TARGET = re.compile(rb"[^\x00-\x20\x7f]+")
 
-KEPT_MAX = 8  # connections without a request, a link and origin
-KEPT_S = 30.0  # how long; servers close them after 5 s and more
 # A body that streams cannot be sent again if the provider has just closed the connection, so only a fresh one will do for it.
 KEPT_S_FOR_STREAMS = 2.0
 
@@ -112,23 +110,12 @@ class Incoming:
                 await self._connection.end()
 
 
-@dataclass(slots=True, eq=False)
-class _Pool:
-    """The kept connections of one link to one origin."""
-
-    network: Network
-    kept: list[tuple[Connection, float]] = field(default_factory=list)  # with the loop's time when they became idle, oldest first
-
-
 class Upstreams:
     """Kept connections to the providers, one pool for each link's view of the network."""
 
     def __init__(self) -> None:
         """Begin without a connection; all that follows happens in one event loop."""
-        self._pools: dict[tuple[str, str], _Pool] = {}  # by link and origin
-        self._busy: dict[Connection, _Pool] = {}
-        self._proxies: dict[str, str | None] = {}  # by origin, from the environment, which does not change
-        self._sweeping: asyncio.TimerHandle | None = None
+        self._pools = Pools()
 
     async def send(self, outgoing: Outgoing) -> Incoming:
         """
@@ -144,16 +131,16 @@ class Upstreams:
             Exception: what reading the body raised.
         """
         link = outgoing.link
-        pool = await self._find_pool(link, outgoing.origin)
+        pool = await self._pools.find(link, outgoing.origin)
         target, headers = pool.network.address(outgoing.target, list(outgoing.headers))
         request = _read_head(outgoing.method, target, headers)
         is_repeatable = outgoing.body is None or isinstance(outgoing.body, bytes)
-        connection = self._take(pool, KEPT_S if is_repeatable else KEPT_S_FOR_STREAMS) or await _connect(pool.network)
-        self._busy[connection] = pool
+        connection = pool.take(KEPT_S if is_repeatable else KEPT_S_FOR_STREAMS) or await _connect(pool.network)
+        self._pools.lend(pool, connection)
         try:
             answer = await connection.ask(request, target, outgoing.body, link.timeout_s)
         except BaseException as exc:
-            self._busy.pop(connection, None)
+            self._pools.take_back(pool, connection, False)
             await connection.abort()
             error = _explain(exc, connection, link)
             if error is None:
@@ -165,78 +152,13 @@ class Upstreams:
                 answer.headers.raw_items(),
                 link,
                 connection,
-                functools.partial(self._put_back, pool, connection),
+                functools.partial(self._pools.take_back, pool, connection),
             )
         raise error  # out here, without a chain: h11's errors can quote a header
 
     async def aclose(self) -> None:
         """Close every connection, also those with an exchange under way."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        for pool in self._pools.values():
-            _close_kept(pool)
-        self._pools.clear()
-        await asyncio.gather(*(connection.abort() for connection in tuple(self._busy)))
-
-    async def _find_pool(self, link: Link, origin: Url) -> _Pool:
-        """Return the pool for *link* as it is now; idle connections that were made with other settings are closed."""
-        if link.proxy is not None:
-            proxy: str | None = link.proxy
-        else:
-            if origin.origin not in self._proxies:
-                self._proxies[origin.origin] = await find_proxy(link, origin)
-            proxy = self._proxies[origin.origin]
-        view, name = View.of(link, proxy), (link.name, origin.origin)
-        pool = self._pools.get(name)
-        if pool is None or pool.network.view != view:
-            if pool is not None:
-                _close_kept(pool)
-            pool = self._pools[name] = _Pool(Network(link, origin, view))
-        pool.network.link = link  # its time-out may be another one
-        return pool
-
-    def _take(self, pool: _Pool, age_s_max: float) -> Connection | None:
-        """Return the connection of *pool* that became idle last, None if there is none that the provider still holds open."""
-        since_when = asyncio.get_running_loop().time() - age_s_max
-        while pool.kept:
-            connection, idle_since = pool.kept[-1]
-            if idle_since < since_when:
-                return None
-            pool.kept.pop()
-            if connection.is_quiet():
-                return connection
-            connection.close()
-        return None
-
-    def _put_back(self, pool: _Pool, connection: Connection, is_usable: bool) -> None:
-        """Keep *connection* for the next request, if it can have one and the link's settings are still those."""
-        self._busy.pop(connection, None)
-        if not is_usable:
-            return
-        if pool not in self._pools.values() or len(pool.kept) >= KEPT_MAX:
-            connection.close()
-            return
-        loop = asyncio.get_running_loop()
-        pool.kept.append((connection, loop.time()))
-        if self._sweeping is None:
-            self._sweeping = loop.call_later(KEPT_S, self._sweep)
-
-    def _sweep(self) -> None:
-        """Close what has been idle for too long, and forget pools without a connection."""
-        loop = asyncio.get_running_loop()
-        since_when = loop.time() - KEPT_S
-        for pool in self._pools.values():
-            while pool.kept and pool.kept[0][1] <= since_when:
-                pool.kept.pop(0)[0].close()
-        busy = set(self._busy.values())
-        self._pools = {name: pool for name, pool in self._pools.items() if pool.kept or pool in busy}
-        oldest = min((pool.kept[0][1] for pool in self._pools.values() if pool.kept), default=None)
-        self._sweeping = None if oldest is None else loop.call_at(oldest + KEPT_S, self._sweep)
-
-
-def _close_kept(pool: _Pool) -> None:
-    while pool.kept:
-        pool.kept.pop()[0].close()
+        await self._pools.aclose()
 
 
 def _read_head(method: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> h11.Request:

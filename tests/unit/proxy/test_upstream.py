@@ -754,7 +754,7 @@ def test_a_body_that_streams_has_a_fresh_connection(monkeypatch: pytest.MonkeyPa
 
 def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """After half a minute, here less; and there are never more than eight."""
-    monkeypatch.setattr("atl_sign.proxy.upstream.KEPT_S", 0.5)
+    monkeypatch.setattr("atl_sign.proxy.pool.KEPT_S", 0.5)
     ended: list[int] = []
 
     def talk(connection: socket.socket, number: int) -> None:
@@ -769,7 +769,7 @@ def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
             await answer.aclose()
         await asyncio.to_thread(wait_for, lambda: len(ended) == 4)
         await asyncio.to_thread(wait_for, lambda: len(ended) == 12)
-        assert client.upstreams._pools == {}
+        assert len(client.upstreams._pools) == 0
 
     with Talker(talk) as server:
         run(work)
