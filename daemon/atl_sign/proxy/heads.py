@@ -192,15 +192,24 @@ def check_origin(head: Head, origin: Url) -> None:
         raise MalformedError("the Host header names another host than the request goes to", "send the URL's host")
 
 
-def check_port(head: Head, hosts: Iterable[bytes]) -> None:
-    """
-    Raise BrowserRefusedError when a request to a port of ours may come from a web page.
-
-    A page whose name was bound to the loopback address afterwards (DNS rebinding) is of the port's own origin for the browser,
-    but its name stands in Host; every other page has its address in Origin or Referer.
-    """
+def check_pages(head: Head) -> None:
+    """Raise BrowserRefusedError when a request to a port of ours comes from a web page, as one of these headers says."""
     if any(name.lower() in _OF_PAGES or name.lower().startswith(b"sec-fetch-") for name, _ in head.headers):
         raise BrowserRefusedError("the request comes from a web page", "use a program that is not a browser")
+
+
+def check_port(head: Head, hosts: Iterable[bytes]) -> None:
+    """
+    Raise BrowserRefusedError when a request to a port of ours, for the port itself, may come from a web page.
+
+    A page whose name was bound to the loopback address afterwards (DNS rebinding) is of the port's own origin for the browser,
+    but its name stands in Host.
+
+    Args:
+        head: the request's.
+        hosts: what Host may be, in small letters.
+    """
+    check_pages(head)
     host = read_host(head)
     if host is None or host.lower() not in hosts:
         raise BrowserRefusedError("the Host header is not this port's", "write 127.0.0.1 or localhost and the port")

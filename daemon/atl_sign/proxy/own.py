@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from atl_sign.access.caller import Caller
@@ -54,7 +55,7 @@ async def run_app(app: App, inbound: Inbound, caller: Caller) -> None:
             return
         if not inbound.has_begun:
             status, headers = begun[0]
-            await inbound.begin(status, b"", headers)
+            await inbound.begin(status, HTTPStatus(status).phrase.encode(), headers)
         if head.method != "HEAD":
             await inbound.send(message.get("body", b""))
         if not message.get("more_body", False):

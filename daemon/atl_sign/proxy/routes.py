@@ -9,7 +9,7 @@ from atl_sign.access.caller import Caller
 from atl_sign.base.errors import AmbiguousLinkError, BadUrlError, UnknownLinkError
 from atl_sign.base.urls import DEFAULT_PORTS, Url, parse_url
 from atl_sign.config.links import Link
-from atl_sign.proxy.heads import Head, check_origin, check_port, names_origin, read_host
+from atl_sign.proxy.heads import Head, check_origin, check_pages, check_port, names_origin, read_host
 from atl_sign.proxy.refusals import MalformedError, OwnCredentialsError, ProxySecretNeededError, SecretNeededError
 
 OWN_PATH = b"/~/"  # below it a lease's entry answers itself
@@ -83,7 +83,7 @@ def check_entry(head: Head, way: Way) -> None:
     if way.origin is None:
         is_proxied = head.method == "CONNECT" or _is_absolute(head.target)
         if is_proxied:
-            check_port_pages(head)
+            check_pages(head)
             _check_proxy_secret(head, way)
         else:
             check_port(head, way.port_hosts)
@@ -96,12 +96,6 @@ def check_entry(head: Head, way: Way) -> None:
         raise OwnCredentialsError(
             "the request has credentials that are not the lease's secret", "give the secret as the tool's token, or its password"
         )
-
-
-def check_port_pages(head: Head) -> None:
-    """Raise BrowserRefusedError for a request from a web page; its Host is that of another place, since it is for a proxy."""
-    host = read_host(head)
-    check_port(head, () if host is None else (host.lower(),))
 
 
 def _check_proxy_secret(head: Head, way: Way) -> None:

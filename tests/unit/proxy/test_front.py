@@ -8,7 +8,9 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import requests
 
 from atl_sign.proxy.certificates import Authority
 from tests.unit.proxy.front_lab import (
@@ -327,3 +329,72 @@ def test_tls_that_begins_before_the_answer_is_not_lost(
                 incoming.write(connection.recv(65_536))
 
     assert client.version() in ("TLSv1.2", "TLSv1.3")
+
+
+def test_an_upload_in_tls_comes_out_right(
+    lab: ProxyLab, https: Provider, authority: Authority, trusted: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "body").write_bytes(bytes(range(256)) * 20_000)
+    proxied = ("-x", f"socks5h://localhost{lab.open(authority=authority)}", "--cacert", str(trusted))
+
+    done = curl(*proxied, "-T", str(tmp_path / "body"), f"{https.origin}/jira/x")
+
+    assert done.stdout == b"ok"
+    assert https.seen[0].body == bytes(range(256)) * 20_000
+
+
+def test_python_programs_use_the_port(lab: ProxyLab, https: Provider, authority: Authority, trusted: Path) -> None:
+    """requests and httpx, unmodified: with the port as their proxy, and as a base URL with the secret as the token."""
+    port = lab.open_port(lab.make_lease("jira"), authority)
+    proxy, url = f"http://x:{SECRET}@127.0.0.1:{port}", f"{https.origin}/jira/rest/x"
+    token = {"Authorization": f"Bearer {SECRET}"}
+
+    answers = [
+        requests.get(url, proxies={"https": proxy}, verify=str(trusted), timeout=10).text,
+        requests.post(url, json={}, proxies={"https": proxy}, verify=str(trusted), timeout=10).text,
+        requests.get(f"http://127.0.0.1:{port}/jira/rest/x", headers=token, timeout=10).text,
+        httpx.get(url, proxy=proxy, verify=ssl.create_default_context(cafile=str(trusted))).text,
+        httpx.get(f"http://127.0.0.1:{port}/jira/rest/x", headers=token).text,
+    ]
+    with httpx.Client(transport=httpx.HTTPTransport(uds=lab.open(lab.make_lease("jira")))) as client:
+        answers.append(client.get(f"http://127.0.0.1:{https.port}/jira/rest/x").text)
+
+    assert answers == ["ok"] * 6
+    assert {seen.line.split()[1] for seen in https.seen} == {"/jira/rest/x"}
+    assert authorizations(https) == [[f"Bearer {TOKEN}"]] * 6
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("GET http://other.example.com/x HTTP/1.1\r\nHost: other.example.com", "unknown_link"),
+        ("GET http://{here} HTTP/1.1\r\nHost: {here}", "bad_url"),
+        ("GET http://{here}?x HTTP/1.1\r\nHost: {here}", "bad_url"),
+        ("GET http://user:word@{here}/jira/x HTTP/1.1\r\nHost: {here}", "bad_url"),
+        ("GET /rest/x HTTP/1.0", "unknown_link"),
+    ],
+)
+def test_other_targets_are_refused_by_name(lab: ProxyLab, provider: Provider, line: str, code: str) -> None:
+    lab.add_link("jira", f"{provider.origin}/jira")
+    head = line.format(here=f"127.0.0.1:{provider.port}")
+
+    answer = talk(lab.open(), f"{head}\r\nConnection: close\r\n\r\n".encode())
+
+    assert (status_of(answer), code_of(answer)) == (403, code)
+    assert provider.connections == 0
+
+
+def test_http_1_0_needs_no_host_where_the_path_names_the_link(lab: ProxyLab, provider: Provider) -> None:
+    lab.add_link("jira", f"{provider.origin}/jira")
+
+    assert status_of(talk(lab.open(), b"GET /jira/x HTTP/1.0\r\n\r\n")) == 200
+
+
+def test_a_host_with_links_of_two_schemes_is_not_chosen_by(lab: ProxyLab) -> None:
+    """They could be two servers."""
+    lab.add_link("clear", "http://jira.example.com/a")
+    lab.add_link("tls", "https://jira.example.com/a")
+
+    answer = talk(lab.open(), b"GET /a/x HTTP/1.1\r\nHost: jira.example.com\r\nConnection: close\r\n\r\n")
+
+    assert (status_of(answer), code_of(answer)) == (403, "ambiguous_link")

@@ -1,6 +1,7 @@
 """Heads and bodies that two servers could read differently, slow ones and large ones, on the wire."""
 
 import re
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.unit.proxy.front_lab import (
     code_of,
     connect,
     curl,
+    read_all,
     status_of,
     talk,
 )
@@ -149,3 +151,19 @@ def test_an_idle_connection_ends(lab: ProxyLab, provider: Provider, monkeypatch:
 
 def test_a_head_that_breaks_off_is_answered(lab: ProxyLab) -> None:
     assert status_of(talk(lab.open(), b"GET / HTTP/1.1\r\nHo", ends=True)) == 400
+
+
+def test_a_head_can_come_in_pieces(lab: ProxyLab, provider: Provider) -> None:
+    lab.add_link("jira", f"{provider.origin}/jira")
+    with connect(lab.open()) as connection:
+        for byte in b"GET /jira/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n":
+            connection.sendall(bytes([byte]))
+            time.sleep(0.001)
+        answer = read_all(connection)
+
+    assert status_of(answer) == 200
+
+
+def test_a_head_of_bare_line_feeds_is_not_waited_for(lab: ProxyLab) -> None:
+    """Its end, as other servers see it, never comes."""
+    assert status_of(talk(lab.open(), b"GET / HTTP/1.1\nHost: h\n\n")) == 400

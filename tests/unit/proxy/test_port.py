@@ -121,3 +121,19 @@ def test_a_port_of_the_owners_takes_only_socks(lab: ProxyLab, provider: Provider
     by_socks = curl("-x", f"socks5h://127.0.0.1:{port}", f"{provider.origin}/jira/x").stdout
 
     assert (status_of(by_http), by_socks) == (403, b"ok")
+
+
+def test_a_port_has_only_links_by_their_names(lab: ProxyLab, provider: Provider) -> None:
+    """By Host would be for a browser that was led astray; and the refusal names no link."""
+    lab.add_link("jira", f"{provider.origin}/jira")
+    lab.add_link("other", f"{provider.origin}/other")
+    port = lab.open_port(lab.make_lease("jira"))
+
+    answers = [
+        curl("-i", "-u", f"x:{SECRET}", f"http://127.0.0.1:{port}/{path}").stdout
+        for path in ("rest/x", "other/x", "jira/../other/x")
+    ]
+
+    assert list(map(code_of, answers)) == ["lease_denied"] * 3
+    assert b"jira" not in b"".join(answers)
+    assert provider.connections == 0

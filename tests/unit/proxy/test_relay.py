@@ -58,7 +58,7 @@ def test_the_target_goes_out_byte_for_byte(lab: ProxyLab, provider: Provider) ->
     answers = [talk(entry, f"{head}\r\nConnection: close\r\n\r\n".encode()) for head in heads]
 
     assert list(map(status_of, answers)) == [200, 200]
-    assert [seen.line for seen in provider.seen] == [f"GET {target} HTTP/1.1"] * 2
+    assert [seen.line.encode("latin-1").decode() for seen in provider.seen] == [f"GET {target} HTTP/1.1"] * 2
 
 
 @pytest.mark.parametrize(

@@ -135,3 +135,23 @@ def test_an_idle_tunnel_ends(lab: ProxyLab, monkeypatch: pytest.MonkeyPatch) -> 
         answer = talk(lab.open(), f"CONNECT 127.0.0.1:{echo.port} HTTP/1.1\r\nHost: 127.0.0.1:{echo.port}\r\n\r\n".encode())
 
     assert status_of(answer) == 200
+
+
+@pytest.mark.parametrize(
+    ("pieces", "answer"),
+    [
+        ([b"\x05", b"\x01", b"\x00"], b"\x05\x00"),  # and then nothing more
+        ([b"\x05\x02\x00\x02", b"\x01\x04no/t", b"\x00"], b"\x05\x02\x01\x01"),
+        ([b"\x05\x01\x00", b"\x05\x02\x00\x01\x7f\x00\x00\x01\x00\x50"], b"\x05\x00\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00"),
+        ([b"\x05\x01\x00", b"\x05\x01\x00\x03\x03a@b\x00\x50"], b"\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00"),
+        ([b"\x05\x01\x00", b"GET / HTTP/1.1\r\n\r\n"], b"\x05\x00"),
+    ],
+)
+def test_socks_that_does_not_go_on_ends(lab: ProxyLab, pieces: list[bytes], answer: bytes) -> None:
+    with connect(lab.open()) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.02)
+        connection.shutdown(socket.SHUT_WR)
+
+        assert read_all(connection) == answer
