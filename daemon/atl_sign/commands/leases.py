@@ -9,7 +9,7 @@ from urllib.parse import quote
 from atl_sign.access.presets import NAMES
 from atl_sign.access.presets.loading import load_preset
 from atl_sign.base.terminal import say
-from atl_sign.base.text import format_table
+from atl_sign.base.text import format_table, one_line
 from atl_sign.commands.calling import FAILURES, Conversation, RefusedError, print_answer, report, to_json
 from atl_sign.commands.daemon_call import find_listener
 from atl_sign.commands.durations import format_duration
@@ -93,6 +93,10 @@ def find_lease_id(environment: Mapping[str, str], name: str, *, as_json: bool) -
 
 def describe(lease: Mapping[str, Any], *, is_new: bool = False) -> list[str]:
     """Return the lines on *lease*, an answer of the daemon; without those that say nothing about one that *is_new*."""
+    return [one_line(line) for line in _describe(lease, is_new=is_new)]
+
+
+def _describe(lease: Mapping[str, Any], *, is_new: bool) -> list[str]:
     lines = [f"id: {lease['id']}"]
     lines += [f"{name}: {lease[name]}" for name in ("name", "purpose") if lease[name] is not None]
     if not is_new:
