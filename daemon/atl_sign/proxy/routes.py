@@ -151,7 +151,8 @@ def find_wanted(head: Head, way: Way, links: tuple[Link, ...], origins: Origins)
                 "the path does not begin with the name of a link", "write /NAME and the path below its base URL"
             )
         return below
-    at_host = _find_by_host(target, head, links, origins)
+    # To a lease's holder, other links' hosts are as all others are.
+    at_host = _find_by_host(target, head, links, origins if way.caller.lease is None else Origins())
     if below is not None and at_host is not None and below.text != at_host.text:
         raise AmbiguousLinkError(
             "the path could begin with a link's name, or be the path at a link's host", "write another Host, such as localhost"
@@ -205,7 +206,7 @@ def _find_by_host(target: str, head: Head, links: tuple[Link, ...], origins: Ori
     if host is None:
         return None
     own = {Url(link.url.scheme, link.url.host, link.url.port, "/") for link in links}
-    for among in (own, set(origins.urls)):  # those of others only to be refused by name
+    for among in (own, set(origins.urls)):  # gateways too
         found = [url for url in among if names_origin(host, url)]
         if len(found) > 1:
             raise AmbiguousLinkError(

@@ -398,3 +398,20 @@ def test_a_host_with_links_of_two_schemes_is_not_chosen_by(lab: ProxyLab) -> Non
     answer = talk(lab.open(), b"GET /a/x HTTP/1.1\r\nHost: jira.example.com\r\nConnection: close\r\n\r\n")
 
     assert (status_of(answer), code_of(answer)) == (403, "ambiguous_link")
+
+
+def test_a_lease_does_not_learn_of_other_links(lab: ProxyLab, provider: Provider) -> None:
+    """Their hosts are answered as all others are: with a path that names the lease's own link, and without."""
+    with Provider() as foreign:
+        lab.add_link("jira", f"{provider.origin}/jira")
+        lab.add_link("other", foreign.origin)
+        entry = lab.open(lab.make_lease("jira"))
+        hosts = (f"127.0.0.1:{foreign.port}", "127.0.0.1:9", "elsewhere.example.com")
+
+        below = [curl("-i", "--unix-socket", entry, f"http://{host}/jira/x").stdout for host in hosts]
+        beside = [curl("-i", "--unix-socket", entry, f"http://{host}/rest/x").stdout for host in hosts]
+
+    assert [status_of(answer) for answer in below] == [200] * 3
+    assert {code_of(answer) for answer in beside} == {"lease_denied"}
+    assert len(set(beside)) == 1
+    assert foreign.connections == 0
