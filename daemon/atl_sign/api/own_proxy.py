@@ -18,15 +18,21 @@ class ProxyAnswer(BaseModel, defer_build=True):
         description="the system's CA certificates and the proxy's own in one file; another one whenever links change, and with "
         "each start of the daemon"
     )
+    port: int | None = Field(
+        description="with `port=true`: a port of 127.0.0.1 for SOCKS5, for programs that know no SOCKS on Unix sockets; only "
+        "programs of this user are served there"
+    )
 
 
 def add_proxy(app: FastAPI, agent: Agent) -> None:
     """Serve the proxy's place on *app*."""
 
     @app.get("/proxy", **documented(app, "Show where the proxy is", ProxyAnswer))
-    async def show_proxy(request: Request) -> Response:
+    async def show_proxy(request: Request, port: bool = False) -> Response:
         try:
-            place = await agent.proxy.show(caller_of(request))
+            place = await agent.proxy.show(caller_of(request), wants_port=port)
         except OSError as exc:
-            raise BadRequestError(f"the proxy's CA file cannot be written: {explain_failure(exc)}", "atl-sign doctor") from exc
-        return answer_with(request, ProxyAnswer(socket=place.socket, ca_file=place.ca_file))
+            raise BadRequestError(
+                f"the proxy's CA file or port cannot be made: {explain_failure(exc)}", "atl-sign doctor"
+            ) from exc
+        return answer_with(request, ProxyAnswer(socket=place.socket, ca_file=place.ca_file, port=place.port))

@@ -11,6 +11,7 @@ import h11
 from atl_sign.access.caller import Caller
 from atl_sign.access.lease import Lease
 from atl_sign.agent.build import Agent
+from atl_sign.agent.sign import Asked
 from atl_sign.base.errors import (
     DaemonError,
     InternalError,
@@ -20,10 +21,12 @@ from atl_sign.base.errors import (
 )
 from atl_sign.base.lease_errors import LeaseDeniedError
 from atl_sign.base.peer import Peer
+from atl_sign.base.urls import DEFAULT_PORTS
 from atl_sign.proxy import socks
 from atl_sign.proxy.channel import Channel, TlsChannel
 from atl_sign.proxy.heads import Framing, Head, parse_head, read_framing
 from atl_sign.proxy.inbound import Inbound
+from atl_sign.proxy.notes import Notes
 from atl_sign.proxy.own import App, run_app
 from atl_sign.proxy.reading import HEAD_S, IDLE_S, read_head, read_message
 from atl_sign.proxy.refusals import MalformedError, ProxyBusyError, make_refusal
@@ -48,6 +51,7 @@ class Entry:
     lease: Lease | None  # None: the owner's own
     authority: "Callable[[], Authority]"  # made when TLS is first ended
     is_port: bool = False  # a loopback port, which wants the lease's secret
+    notes: Notes | None = None  # for `atl-sign curl`, at the owner's own
 
 
 class Proxy:
@@ -132,14 +136,20 @@ class _Visit:
             if exc.answer:
                 await channel.write(exc.answer)
             return
-        way = Way(self._caller, link=login.link, is_dry_run=login.is_dry_run)
+        notes = self._entry.notes
+        note = None if notes is None or login.note is None else notes.open(login.note)
+        way = Way(self._caller, link=login.link, is_dry_run=login.is_dry_run, note=note)
         try:
             opened = await self._open(way, target.host, target.port)
+            await self._go_inside(channel, way, opened, socks.make_reply(socks.CONNECTED))
         except DaemonError as exc:
+            if note is not None:
+                note.refuse(exc)
             code = socks.UNREACHABLE if isinstance(exc, ProviderUnreachableError) else socks.NOT_ALLOWED
             await channel.write(socks.make_reply(code))
-            return
-        await self._go_inside(channel, way, opened, socks.make_reply(socks.CONNECTED))
+        finally:
+            if notes is not None and note is not None:
+                notes.release(note)
 
     async def _serve_http(self, channel: Channel, way: Way) -> None:
         """Serve requests until the connection ends."""
@@ -151,7 +161,10 @@ class _Visit:
                 head = parse_head(raw)
                 framing = read_framing(head)
             except DaemonError as exc:
-                await _refuse_unread(channel, exc)
+                if way.note is None:
+                    await _refuse_unread(channel, exc)
+                else:
+                    way.note.refuse(exc)
                 return
             inbound = Inbound(channel, head, framing)
             try:
@@ -163,7 +176,11 @@ class _Visit:
                     return
                 await self._answer(inbound, way)
             except DaemonError as exc:
-                await _refuse(inbound, exc)
+                if way.note is None:
+                    await _refuse(inbound, exc)
+                else:  # curl ends with an error, as after every failure to send, and no file gets an answer of ours
+                    way.note.refuse(exc)
+                    inbound.make_last()
             if not inbound.may_go_on:
                 await inbound.linger()
                 return
@@ -187,7 +204,7 @@ class _Visit:
                     raise
                 raise caller.lease.deny_address() from None  # the words would be about other links
             send = self._proxy.relay.show if way.is_dry_run else self._proxy.relay.relay
-            await send(inbound, caller, wanted)
+            await send(inbound, caller, wanted, way.note)
         except (DaemonError, OSError, h11.ProtocolError) as exc:
             if inbound.has_begun and isinstance(exc, DaemonError):
                 raise AnswerBrokenError from exc
@@ -205,7 +222,12 @@ class _Visit:
         """Return where a connection to *host* and *port* leads; raises as `open_target`, and ProxyBusyError."""
         if self._proxy.tunnels_open >= TUNNELS_MAX:
             raise ProxyBusyError(f"{TUNNELS_MAX} tunnels are open", "wait until some of them have ended")
-        return await open_target(way, host, port, self._proxy.list_origins(), self._entry.authority)
+        origins = self._proxy.list_origins()
+        if way.note is not None and origins.find(host, port) is None and not way.note.may_leave(host, port):
+            # `atl-sign curl` is for links: outside of them only a redirect leads.
+            scheme = "http" if port == DEFAULT_PORTS["http"] else "https"
+            await self._proxy.agent.signing.admit(way.caller, Asked("GET", f"{scheme}://{host}:{port}/", link=way.link))
+        return await open_target(way, host, port, origins, self._entry.authority)
 
     async def _go_inside(self, channel: Channel, way: Way, opened: Opened, reply: bytes) -> None:
         """Send the *reply* that says that the connection is there, and serve what comes on it."""

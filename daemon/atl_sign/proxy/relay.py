@@ -16,18 +16,19 @@ from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, Prov
 from atl_sign.base.text import format_lines
 from atl_sign.base.urls import Pairs, Url, parse_pairs, parse_url
 from atl_sign.config.links import Link
+from atl_sign.proxy.explaining import REDIRECTS, Answered, explain_answer
 from atl_sign.proxy.heads import Framing, Header, make_answer_headers, make_request_headers
 from atl_sign.proxy.inbound import Inbound
+from atl_sign.proxy.notes import Note
 from atl_sign.proxy.refusals import ProxyBusyError
 from atl_sign.proxy.routes import Wanted
-from atl_sign.proxy.upstream import Incoming, Outgoing, StaleConnectionError, Upstreams
+from atl_sign.proxy.upstream import Incoming, Outgoing, StaleConnectionError, UnsendableError, Upstreams
 
 REQUESTS_MAX = 64
 WAIT_S = 10.0  # for one of their places
 REDIRECTS_MAX = 5
 
 _FORM = b"application/x-www-form-urlencoded"
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAY_PASS = frozenset({"timestamp_refused", "nonce_used"})  # the same request, signed afresh, is taken
 
 
@@ -67,9 +68,9 @@ class Relay:
         self._upstreams = upstreams
         self._places = asyncio.Semaphore(REQUESTS_MAX)
 
-    async def relay(self, inbound: Inbound, caller: Caller, wanted: Wanted) -> None:
+    async def relay(self, inbound: Inbound, caller: Caller, wanted: Wanted, note: Note | None = None) -> None:
         """
-        Send a request, and its answer back.
+        Send a request, and its answer back; *note* is told what the answer means.
 
         Raises:
             DaemonError: it is refused, or the provider does not answer; the answer has not begun.
@@ -84,6 +85,9 @@ class Relay:
                 body = await self._hold(inbound, caller, asked)
                 try:
                     sent = await self._follow(inbound, caller, asked, body, wanted)
+                    if note is not None:
+                        text = f"{sent.url}{'' if body.form is None else body.content!r}"
+                        explain_answer(note, self._agent, caller, sent.signed.link, Answered(sent.url, text, sent.incoming))
                 except DaemonError as exc:
                     # A body that broke off is the cause of whatever came of it.
                     raise inbound.failure or exc from None
@@ -91,8 +95,8 @@ class Relay:
             finally:
                 self._places.release()
 
-    async def show(self, inbound: Inbound, caller: Caller, wanted: Wanted) -> None:
-        """Answer with what would be signed; nothing is sent. Raises as `relay`."""
+    async def show(self, inbound: Inbound, caller: Caller, wanted: Wanted, note: Note | None = None) -> None:
+        """Answer with what would be signed, or write it to *note* and answer nothing; nothing is sent. Raises as `relay`."""
         asked = Asked(inbound.head.method, wanted.text, link=wanted.link)
         body = await self._hold(inbound, caller, asked)
         asked = Asked(asked.method, asked.url, body.form, asked.link)
@@ -100,10 +104,15 @@ class Relay:
         shown = {
             "method": asked.method,
             "url": asked.url,
+            "form": None if body.form is None or not isinstance(body.content, bytes) else body.content.decode(),
             "link": link.name,
             "base_url": str(link.url),
             "base_string": base_string,
         }
+        if note is not None:
+            note.show(format_lines(shown))
+            inbound.make_last()
+            return
         text = "".join(f"{line}\n" for line in format_lines(shown)).encode()
         headers = [
             (b"Content-Type", b"text/plain; charset=utf-8"),
@@ -165,6 +174,8 @@ class Relay:
         except StaleConnectionError:
             if not body.can_be_sent_again:
                 raise
+        if caller.lease is not None:  # both are one request, and the provider has not carried out the first
+            caller.lease.give_back()
         return await self._send_once(inbound, caller, asked, body)
 
     async def _send_once(self, inbound: Inbound, caller: Caller, asked: Asked, body: Held) -> Sent:
@@ -176,7 +187,7 @@ class Relay:
         outgoing = Outgoing(signed.link, there, asked.method, target.encode(), headers, body.content)
         try:
             return Sent(url, signed, await inbound.unless_gone(self._upstreams.send(outgoing)))
-        except ProviderUnreachableError as exc:
+        except (ProviderUnreachableError, UnsendableError) as exc:
             if caller.lease is not None and getattr(exc, "nothing_sent", False):
                 caller.lease.give_back()
             exc.link = exc.link or signed.link.name
@@ -220,7 +231,7 @@ class Relay:
 def find_next(url: Url, link: Link, incoming: Incoming) -> str | None:
     """Return the URL that an answer to *url* redirects to, when it is one of *link* too; None otherwise."""
     places = [value for name, value in incoming.headers if name.lower() == b"location"]
-    if incoming.status not in _REDIRECTS or len(places) != 1:
+    if incoming.status not in REDIRECTS or len(places) != 1:
         return None
     try:
         text = urljoin(str(url), places[0].decode("utf-8")).partition("#")[0]

@@ -10,6 +10,7 @@ from atl_sign.base.errors import AmbiguousLinkError, BadUrlError, UnknownLinkErr
 from atl_sign.base.urls import DEFAULT_PORTS, Url, parse_url
 from atl_sign.config.links import Link
 from atl_sign.proxy.heads import Head, check_origin, check_pages, check_port, names_origin, read_host
+from atl_sign.proxy.notes import Note
 from atl_sign.proxy.refusals import MalformedError, OwnCredentialsError, ProxySecretNeededError, SecretNeededError
 
 OWN_PATH = b"/~/"  # below it a lease's entry answers itself
@@ -24,6 +25,7 @@ class Way:
     origin: Url | None = None  # in a connection to a link's host: scheme, host and port
     link: str | None = None  # the name of the link to use, if the client chose one
     is_dry_run: bool = False
+    note: Note | None = None  # of the curl that sends them
 
     @property
     def is_port(self) -> bool:

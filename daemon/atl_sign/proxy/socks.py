@@ -1,18 +1,22 @@
 """
 SOCKS5, the server's side, as pure functions: each takes the bytes that came so far, and returns what they say.
 
-The user name carries a choice, and proves nothing: the name of the link to use. The password can be "dry-run".
+User name and password carry choices, and prove nothing: the name is that of the link to use, or "-"; the password is "dry-run",
+the name of a note for `atl-sign curl`, or "dry-run." with such a name.
 
 Source: RFC 1928 (SOCKS5), RFC 1929 (user name and password).
 """
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from atl_sign.config.links import is_name
 
 VERSION = 5
+NO_LINK = "-"
 DRY_RUN = "dry-run"
+_NOTE = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 
 NO_AUTHENTICATION = b"\x05\x00"
 USER_AND_PASSWORD = b"\x05\x02"
@@ -40,6 +44,7 @@ class Login:
 
     link: str | None = None  # the name of the link to use
     is_dry_run: bool = False  # nothing is to be sent
+    note: str | None = None  # the name of the note for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +89,11 @@ def read_login(data: bytes) -> tuple[Login, int] | None:
         return None
     user, password = data[2 : 2 + data[1]], data[3 + data[1] :][: data[2 + data[1]]]
     name, word = user.decode("latin-1"), password.decode("latin-1")
-    if (name and not is_name(name)) or word not in ("", DRY_RUN):
+    is_dry_run = word == DRY_RUN or word.startswith(f"{DRY_RUN}.")
+    note = word.removeprefix(DRY_RUN).removeprefix(".") if is_dry_run else word
+    if (name not in ("", NO_LINK) and not is_name(name)) or (note and not _NOTE.fullmatch(note)):
         raise SocksError(LOGIN_REFUSED)
-    return Login(name or None, word == DRY_RUN), 3 + len(user) + len(password)
+    return Login(name if name not in ("", NO_LINK) else None, is_dry_run, note or None), 3 + len(user) + len(password)
 
 
 def read_request(data: bytes) -> tuple[Target, int] | None:

@@ -22,7 +22,7 @@ from atl_sign.base.errors import BadRequestError
 from atl_sign.base.folders import explain_failure, make_folder
 from atl_sign.server.connections import Connection
 from atl_sign.server.listening import SOCKET_PATH_BYTES_MAX, check_way
-from atl_sign.server.proxies import Proxies, make_lease_authority
+from atl_sign.server.proxies import Proxies, WayIn, make_lease_authority
 
 BACKLOG = 128
 CA_FILE = "ca.pem"
@@ -130,15 +130,15 @@ class LeaseDoors:
             return Place(sockets)
         ca_file = folder / CA_FILE
         authority = await asyncio.to_thread(make_lease_authority, self._agent, lease, ca_file)
-        url = None
+        way_in, url = WayIn(lease, lambda: authority), None
         if "http" in kinds:
             listener = _bind(folder / "http.sock", is_wide=is_wide)
             sockets["http"] = listener.getsockname()
-            entries.servers.append(await self._proxies.listen(listener, lease, lambda: authority))
+            entries.servers.append(await self._proxies.listen(listener, way_in))
         if "port" in kinds:
             listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            entries.servers.append(await self._proxies.listen(listener, lease, lambda: authority))
+            entries.servers.append(await self._proxies.listen(listener, way_in))
         return Place(sockets, url, str(ca_file))
 
     async def _load_config(self) -> uvicorn.Config:

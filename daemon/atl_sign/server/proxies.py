@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import os
+import shutil
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -13,13 +16,14 @@ from typing import TYPE_CHECKING
 from atl_sign.access.lease import Lease
 from atl_sign.agent.build import Agent
 from atl_sign.agent.own_proxy import ProxyPlace
-from atl_sign.base.peer import Peer, read_peer
+from atl_sign.base.peer import read_loopback_uid, read_peer
 from atl_sign.server.connections import LEASE_CONNECTIONS_MAX
 from atl_sign.server.listening import bind_own
 
 if TYPE_CHECKING:  # with the first connection to a proxy
     from atl_sign.proxy.certificates import Authority
     from atl_sign.proxy.front import Entry, Proxy
+    from atl_sign.proxy.notes import Notes
 
 OWN_CONNECTIONS_MAX = 256
 AUTHORITY_LIFE_S = 24 * 3600.0
@@ -37,12 +41,12 @@ class Proxies:
         self._streams: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, Lease | None]] = {}
         self._proxy: Proxy | None = None
 
-    async def listen(self, listener: socket.socket, lease: Lease | None, authority: "Callable[[], Authority]") -> asyncio.Server:
-        """Take connections from *listener*, a Unix socket or a port, as those of *lease*, or of the owner."""
+    async def listen(self, listener: socket.socket, way_in: "WayIn") -> asyncio.Server:
+        """Take connections from *listener*, a Unix socket or a port."""
         is_port = listener.family != socket.AF_UNIX
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(reader, writer, lease, authority, is_port=is_port)
+            await self._serve(reader, writer, way_in, is_port=is_port)
 
         start = asyncio.start_server if is_port else asyncio.start_unix_server
         server: asyncio.Server = await start(serve, sock=listener)
@@ -67,46 +71,39 @@ class Proxies:
         if self._proxy is not None:
             await self._proxy.aclose()
 
-    async def _serve(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        lease: Lease | None,
-        authority: "Callable[[], Authority]",
-        *,
-        is_port: bool,
-    ) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way_in: "WayIn", *, is_port: bool) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - each connection is one
+        lease = way_in.lease
         try:
-            peer = None if is_port else read_peer(writer.get_extra_info("socket"))
-            if not (peer is None or (peer.is_ours() if lease is None else lease.terms.admits(peer))):
-                return
+            connected = writer.get_extra_info("socket")
+            peer = None if is_port else read_peer(connected)
+            if peer is not None:
+                is_welcome = peer.is_ours() if lease is None else lease.terms.admits(peer)
+            else:  # a lease's port wants its secret; the owner's has none, so that the kernel must say who it is
+                is_welcome = lease is not None or read_loopback_uid(connected) == os.geteuid()
             count = sum(owner is lease for _, owner in self._streams.values())
-            if count >= (OWN_CONNECTIONS_MAX if lease is None else LEASE_CONNECTIONS_MAX):
+            if not is_welcome or count >= (OWN_CONNECTIONS_MAX if lease is None else LEASE_CONNECTIONS_MAX):
                 return
             self._streams[task] = writer, lease
-            await self._run(reader, writer, lease, authority, peer, is_port=is_port)
+            if self._proxy is None:
+                proxy = await asyncio.to_thread(_make_proxy, self._agent)
+                self._proxy = self._proxy or proxy
+            await self._proxy.serve(reader, writer, _make_entry(way_in, is_port=is_port), peer)
         except OSError:
             pass  # the peer is gone
         finally:
             self._streams.pop(task, None)
             writer.transport.abort()
 
-    async def _run(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        lease: Lease | None,
-        authority: "Callable[[], Authority]",
-        peer: Peer | None,
-        *,
-        is_port: bool,
-    ) -> None:
-        if self._proxy is None:
-            proxy = await asyncio.to_thread(_make_proxy, self._agent)
-            self._proxy = self._proxy or proxy
-        await self._proxy.serve(reader, writer, _make_entry(lease, authority, is_port=is_port), peer)
+
+@dataclass(frozen=True, slots=True)
+class WayIn:
+    """Whose connections come by a listener."""
+
+    lease: Lease | None  # None: the owner's
+    authority: "Callable[[], Authority]"
+    notes: "Callable[[], Notes] | None" = None
 
 
 class OwnDoor:
@@ -127,7 +124,11 @@ class OwnDoor:
         self._path = path
         self._inherited = inherited
         self._listener: socket.socket | None = None
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
+        self._way_in = WayIn(None, self._need_authority, self._need_notes)
+        self._port: int | None = None
+        self._notes: Notes | None = None
+        self._notes_folder = path.with_name(f"{path.name.removesuffix('.sock')}-notes")
         self._ca_file = path.with_name(f"{path.name.removesuffix('.sock')}-ca.pem")
         self._authority: Authority | None = None
         self._hosts: frozenset[str] = frozenset()
@@ -135,23 +136,28 @@ class OwnDoor:
     async def open(self) -> None:
         """Listen; a socket that cannot be made is logged, since all but the proxy goes on without."""
         self._ca_file.unlink(missing_ok=True)  # of a daemon that was killed: nobody has its key
+        shutil.rmtree(self._notes_folder, ignore_errors=True)
         try:
             self._listener = self._inherited or bind_own(self._path)
             # asyncio closes what it is given, and systemd's must stay open for the daemon after us.
-            self._server = await self._proxies.listen(self._listener.dup(), None, self._need_authority)
+            self._servers.append(await self._proxies.listen(self._listener.dup(), self._way_in))
         except OSError as exc:
             _log.warning("the proxy's socket %s cannot be made: %s", self._path, exc.strerror)
 
-    async def show(self) -> ProxyPlace:
+    async def show(self, *, wants_port: bool) -> ProxyPlace:
         """See `Door.show`."""
         await asyncio.to_thread(_load)
         self._need_authority()
-        return ProxyPlace(str(self._path), str(self._ca_file))
+        if wants_port and self._port is None:
+            listener = socket.create_server(("127.0.0.1", 0), backlog=OWN_CONNECTIONS_MAX)
+            self._port = listener.getsockname()[1]
+            self._servers.append(await self._proxies.listen(listener, self._way_in))
+        return ProxyPlace(str(self._path), str(self._ca_file), self._port if wants_port else None)
 
     @property
     def servers(self) -> tuple[asyncio.Server, ...]:
-        """Its listener."""
-        return () if self._server is None else (self._server,)
+        """Its listeners."""
+        return tuple(self._servers)
 
     def is_busy(self) -> bool:
         """Tell whether a connection of the owner's or of a lease is open."""
@@ -160,14 +166,22 @@ class OwnDoor:
     async def close(self) -> None:
         """Take no more connections, cut all that are open, and remove the files that are ours."""
         await self._proxies.aclose()
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
+        shutil.rmtree(self._notes_folder, ignore_errors=True)
         with suppress(OSError):
             self._ca_file.unlink(missing_ok=True)
             if self._inherited is None and self._listener is not None:
                 self._path.unlink(missing_ok=True)
         if self._listener is not None:
             self._listener.close()
+
+    def _need_notes(self) -> "Notes":
+        if self._notes is None:
+            from atl_sign.proxy.notes import Notes
+
+            self._notes = Notes(self._notes_folder)
+        return self._notes
 
     def _need_authority(self) -> "Authority":
         """Return the authority for the links that there are; its file is written before it signs for anybody."""
@@ -217,10 +231,10 @@ def _make_proxy(agent: Agent) -> "Proxy":
     return Proxy(agent, make_lease_app(agent))
 
 
-def _make_entry(lease: Lease | None, authority: "Callable[[], Authority]", *, is_port: bool) -> "Entry":
+def _make_entry(way_in: WayIn, *, is_port: bool) -> "Entry":
     from atl_sign.proxy.front import Entry
 
-    return Entry(lease, authority, is_port)
+    return Entry(way_in.lease, way_in.authority, is_port, None if way_in.notes is None else way_in.notes())
 
 
 def proxy_path(socket_path: Path) -> Path:
