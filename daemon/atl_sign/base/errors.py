@@ -278,6 +278,8 @@ class ProviderUnreachableError(DaemonError):
 
     code = "provider_unreachable"
     status = 502
+    is_timeout = False  # whether a limit of time ran out
+    nothing_sent = False  # whether no byte of a proxied request has gone out
 
 
 class ProviderBusyError(DaemonError):

@@ -28,10 +28,11 @@ _PROXY_PORTS = {"http": 80, "https": 443}
 class NotConnectedError(Exception):
     """There is no connection to the provider."""
 
-    def __init__(self, cause: causes.Cause) -> None:
-        """Keep why, and what to do."""
+    def __init__(self, cause: causes.Cause, *, is_timeout: bool = False) -> None:
+        """Keep why, and what to do; and whether that is because a limit of time ran out."""
         super().__init__(*cause)
         self.cause = cause
+        self.is_timeout = is_timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Network:
                 return await self._connect()
         except TimeoutError:
             cause = causes.too_late(self.link) if self.link.timeout_s <= CONNECT_S else causes.not_connected(CONNECT_S)
-        raise NotConnectedError(cause)
+        raise NotConnectedError(cause, is_timeout=True)
 
     async def _connect(self) -> Stream:
         if self.view.proxy is not None and self._proxy is None:

@@ -77,7 +77,7 @@ def status_of(error: DaemonError) -> int:
     Never 401, 429, 503 or 202: tools answer those by asking again, at once or for ever, or take them for a success.
     """
     if isinstance(error, ProviderUnreachableError):
-        return 504 if getattr(error, "is_timeout", False) else 502
+        return 504 if error.is_timeout else 502
     return error.status if isinstance(error, _OWN_STATUS) else 403
 
 

@@ -188,7 +188,7 @@ class Relay:
         try:
             return Sent(url, signed, await inbound.unless_gone(self._upstreams.send(outgoing)))
         except (ProviderUnreachableError, UnsendableError) as exc:
-            if caller.lease is not None and getattr(exc, "nothing_sent", False):
+            if caller.lease is not None and exc.nothing_sent:
                 caller.lease.give_back()
             exc.link = exc.link or signed.link.name
             raise

@@ -43,7 +43,7 @@ async def open_tunnel(host: str, port: int, *, is_leased: bool) -> Streams:
             raise last or OSError("the name has no address")
     except (OSError, UnicodeError) as exc:  # TimeoutError too
         error = ProviderUnreachableError(f"{host} port {port} cannot be reached", "check the host's name, and the network")
-        error.is_timeout = isinstance(exc, TimeoutError)  # type: ignore[attr-defined]
+        error.is_timeout = isinstance(exc, TimeoutError)
         raise error from None
 
 

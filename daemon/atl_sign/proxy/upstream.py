@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import h11
 
@@ -26,8 +26,6 @@ KEPT_S_FOR_STREAMS = 2.0
 
 class UnansweredError(ProviderUnreachableError):
     """There is no answer, or no whole one."""
-
-    nothing_sent: ClassVar[bool] = False  # whether no byte of the request has gone out
 
 
 class NotSentError(UnansweredError):
@@ -88,11 +86,12 @@ class Incoming:
         except (OSError, h11.RemoteProtocolError) as exc:
             if exc is self._connection.body_failure:
                 raise
-            cause = causes.stalled(STALL_S) if isinstance(exc, TimeoutError) else causes.CUT_SHORT
+            is_timeout = isinstance(exc, TimeoutError)
         else:
             return
         await self.aclose()
-        raise _unanswered(UnansweredError, self._link, cause)
+        cause = causes.stalled(STALL_S) if is_timeout else causes.CUT_SHORT
+        raise _unanswered(UnansweredError, self._link, cause, is_timeout=is_timeout)
 
     async def aclose(self) -> None:
         """Give the connection back, or close it if the body was not read whole."""
@@ -177,7 +176,7 @@ async def _connect(network: Network) -> Connection:
     try:
         return Connection(await network.connect())
     except NotConnectedError as exc:
-        error = _unanswered(NotSentError, network.link, exc.cause)
+        error = _unanswered(NotSentError, network.link, exc.cause, is_timeout=exc.is_timeout)
     raise error
 
 
@@ -188,14 +187,16 @@ def _explain(exc: BaseException, connection: Connection, link: Link) -> DaemonEr
     if exc is connection.body_failure or not isinstance(exc, OSError | h11.RemoteProtocolError):
         return None
     if connection.is_stuck:
-        return _unanswered(UnansweredError, link, causes.stalled(STALL_S))
+        return _unanswered(UnansweredError, link, causes.stalled(STALL_S), is_timeout=True)
     if isinstance(exc, TimeoutError):
-        return _unanswered(UnansweredError, link, causes.too_late(link))
+        return _unanswered(UnansweredError, link, causes.too_late(link), is_timeout=True)
     if connection.is_used and not connection.has_answered:
         return _unanswered(StaleConnectionError, link, causes.BROKEN)
     return _unanswered(UnansweredError, link, causes.TLS_FAILED if isinstance(exc, ssl.SSLError) else causes.BROKEN)
 
 
-def _unanswered(kind: type[_Error], link: Link, cause: causes.Cause) -> _Error:
+def _unanswered(kind: type[_Error], link: Link, cause: causes.Cause, *, is_timeout: bool = False) -> _Error:
     words, hint = cause
-    return kind(causes.say_unreachable(link, words), hint)
+    error = kind(causes.say_unreachable(link, words), hint)
+    error.is_timeout = is_timeout
+    return error

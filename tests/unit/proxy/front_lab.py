@@ -1,6 +1,7 @@
 """A proxy in this process with real links, tokens and sockets; a provider that counts what reaches it; curl, and raw sockets."""
 
 import asyncio
+import json
 import shutil
 import socket
 import ssl
@@ -177,13 +178,13 @@ class ProxyLab:
     def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)
 
-    def add_link(self, name: str, url: str, scheme: str = "bearer", **settings: str) -> None:
+    def add_link(self, name: str, url: str, scheme: str = "bearer", **settings: str | float) -> None:
         """Configure a link, with a token."""
         lines = [
             f"[links.{name}]",
             f'url = "{url}"',
             f'scheme = "{scheme}"',
-            *(f'{key} = "{text}"' for key, text in settings.items()),
+            *(f"{key} = {json.dumps(setting)}" for key, setting in settings.items()),
         ]
         if scheme == "oauth1":
             lines.append('consumer_key = "unit-tests"')

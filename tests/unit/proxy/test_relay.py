@@ -444,6 +444,18 @@ def test_a_fresh_connection_that_is_closed_is_not_tried_again(lab: ProxyLab, pro
     assert len(provider.seen) == 1
 
 
+def test_a_provider_that_is_late_has_a_status_of_its_own(lab: ProxyLab, provider: Provider) -> None:
+    """504, which proxies answer with when a limit of time ran out; its use counts, for the provider has the request."""
+    lab.add_link("jira", f"{provider.origin}/jira", timeout_s=1)
+    lease = lab.make_lease("jira", uses=1)
+    provider.answer_with(lambda connection, seen: time.sleep(2))
+
+    answer = curl("-i", "--unix-socket", lab.open(lease), "http://localhost/jira/x").stdout
+
+    assert (status_of(answer), code_of(answer)) == (504, "provider_unreachable")
+    assert lease.uses_left == 0
+
+
 # --- redirects
 
 

@@ -464,6 +464,7 @@ def test_a_head_that_does_not_come_in_time_is_not_waited_for(beginning: bytes) -
 
         assert time.monotonic() - began_at < 2
         assert "no whole answer within 0.3 s" in error.message
+        assert error.is_timeout
         assert not error.nothing_sent
         wait_for(server.is_hung_up_on.is_set)
 
