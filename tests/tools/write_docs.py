@@ -48,7 +48,8 @@ _VARYING = re.compile(
     r'|(?<="uptime_s": )\d+|(?<=^uptime_s: )\d+'
     r'|(?<="clock_offset_s": )-?[\d.]+|(?<=^clock_offset_s: )-?[\d.]+'
     r"|(?<=/leases/)[0-9a-f]{8}(?:/[0-9a-f]{8})?|^[0-9a-f]{8}(?=  )|(?<=^parent: )[0-9a-f]{8}"
-    r'|(?<="ATL_SIGN_LEASE": ")[0-9a-f]{8}|(?<=^ATL_SIGN_LEASE: )[0-9a-f]{8}'
+    r'|(?<="ATL_SIGN_LEASE": ")[0-9a-f]{8}|(?<=^ATL_SIGN_LEASE: )[0-9a-f]{8}|(?<=ATL_SIGN_LEASE=)[0-9a-f]{8}'
+    r"|(?<=^revoked )[0-9a-f]{8}|^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|[\w.]+\[\d+\]"
     r'|(?<=  until )\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|(?<="expires_in_s": )\d+|(?<=^expires_in_s: )\d+'
     r"|(?<=oauth_timestamp%3D)\d+|(?<=SHA256:)[\w+/]+|(?<=BEGIN PUBLIC KEY-----)[\w+/=\\\s]+(?=-----END)",
     re.M,
@@ -150,7 +151,8 @@ def _run_stage(page: Path, sandbox: Sandbox) -> Iterator[Callable[[str], str]]:
             for name, match in ((name, pattern.search(done.stdout)) for name, pattern in found.items()):
                 if match is not None:
                     variables[name] = match[match.re.groups]
-            output = done.stdout.replace(real_origin, ORIGIN).replace(quote(real_origin, safe=""), quote(ORIGIN, safe=""))
+            output = done.stdout.replace(quote(real_origin, safe=""), quote(ORIGIN, safe=""))
+            output = output.replace(real_origin.partition("//")[2], ORIGIN.partition("//")[2])
             output = output.replace(f" on {socket.gethostname()}", f" on {MACHINE}")
             output = output.replace(f"{USER}-{socket.gethostname().partition('.')[0]}", f"{USER}-{MACHINE}")
             output = output.replace(f"{daemon.folder}/config", "~/.config").replace(f"{daemon.folder}/run", "/run/user/1000")
