@@ -28,6 +28,14 @@ class Channel:
         async with asyncio.timeout(timeout_s):
             return await self._read()
 
+    async def has_more(self) -> bool:
+        """Tell whether bytes have come that nobody has read; waits for none."""
+        try:
+            self.push_back(await self.read(0))
+        except TimeoutError:
+            return False
+        return bool(self._pushed_back)
+
     def push_back(self, data: bytes) -> None:
         """Let the next `read` begin with *data*."""
         self._pushed_back = data + self._pushed_back

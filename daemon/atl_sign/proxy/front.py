@@ -174,6 +174,11 @@ class _Visit:
                     opened = await self._open(way, *read_target(head, framing, way))
                     await self._go_inside(channel, way, opened, b"HTTP/1.1 200 Connection established\r\n\r\n")
                     return
+                if not framing.has_body and await channel.has_more():
+                    inbound.make_last()
+                    raise MalformedError(
+                        "another request follows before the answer to this one", "take line breaks out of the headers"
+                    )
                 await self._answer(inbound, way)
             except DaemonError as exc:
                 if way.note is None:

@@ -218,10 +218,22 @@ def check_port(head: Head, hosts: Iterable[bytes]) -> None:
 def make_request_headers(head: Head, origin: Url, framing: Framing, authorization: str) -> list[Header]:
     """Return the headers that a request goes out to *origin* with: Host first, our Authorization last."""
     named = head.list_words(b"connection")
-    kept = [(name, value) for name, value in head.headers if _is_sent(name.lower(), named)]
+    # A length stays in its place, so that the product sees what the program wrote.
+    length = framing.length if head.find_all(b"content-length") else None
+    kept = [
+        (name, value if name.lower() != b"content-length" else b"%d" % (length or 0))
+        for name, value in head.headers
+        if _is_sent(name.lower(), named) or (length is not None and name.lower() == b"content-length")
+    ]
     host = origin.origin.partition("://")[2].encode("ascii")
     added = [(b"X-Atlassian-Token", b"no-check")] if _wants_no_check(head) else []
-    return [(b"Host", host), *kept, *added, *framing.headers(), (b"Authorization", authorization.encode("latin-1"))]
+    return [
+        (b"Host", host),
+        *kept,
+        *added,
+        *(framing.headers() if length is None else ()),
+        (b"Authorization", authorization.encode("latin-1")),
+    ]
 
 
 def _is_sent(name: bytes, named: set[bytes]) -> bool:

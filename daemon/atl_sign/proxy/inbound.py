@@ -122,6 +122,10 @@ class Inbound:
         Raises:
             h11.LocalProtocolError: these cannot be sent; nothing was.
         """
+        # No client of today sends a request before the answer to the one before has begun; what does is a line break in a value
+        # that a program put into a header, and it would be signed.
+        if self._is_whole and await self._channel.has_more():
+            self._is_whole = False
         fields = [*headers, *([] if self._is_whole else [(b"Connection", b"close")])]
         head = self._parser.send(h11.Response(status_code=status, reason=reason, headers=fields))
         self.has_begun = True

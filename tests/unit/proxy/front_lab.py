@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -267,6 +268,33 @@ def talk(entry: str | int, data: bytes, *, ends: bool = False) -> bytes:
         if ends:
             connection.shutdown(socket.SHUT_WR)
         return read_all(connection)
+
+
+def talk_in_turn(entry: str | int, *requests: bytes) -> bytes:
+    """Send each of *requests* after the answer to the one before, and return all that comes until the connection is closed."""
+    answers = bytearray()
+    with connect(entry) as connection:
+        for request in requests[:-1]:
+            connection.sendall(request)
+            answers += _read_answer(connection, has_body=not request.startswith(b"HEAD "))
+        connection.sendall(requests[-1])
+        return bytes(answers) + read_all(connection)
+
+
+def _read_answer(connection: socket.socket, *, has_body: bool) -> bytes:
+    answer = bytearray()
+    while b"\r\n\r\n" not in answer:
+        data = connection.recv(1)
+        assert data, "the connection ended"
+        answer += data
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", answer)
+    left = int(length[1]) if length is not None and has_body and bytes(answer).split()[1] not in (b"204", b"304") else 0
+    while left:
+        data = connection.recv(left)
+        assert data, "the connection ended"
+        answer += data
+        left -= len(data)
+    return bytes(answer)
 
 
 def read_all(connection: socket.socket) -> bytes:

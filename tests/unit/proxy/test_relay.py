@@ -28,6 +28,7 @@ from tests.unit.proxy.front_lab import (
     read_all,
     status_of,
     talk,
+    talk_in_turn,
     tls_provider,
 )
 
@@ -252,7 +253,7 @@ def test_an_answer_without_a_body_leaves_the_connection(
     provider.answer_with(answer, OK)
     second = "GET /jira/y HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
-    both = talk(lab.open(), f"{method} /jira/x HTTP/1.1\r\nHost: h\r\n\r\n{second}".encode())
+    both = talk_in_turn(lab.open(), f"{method} /jira/x HTTP/1.1\r\nHost: h\r\n\r\n".encode(), second.encode())
 
     first, _, rest = both.partition(b"\r\n\r\n")
     assert re.findall(rb"(?i)content-length: (\d+)", first) == lengths
