@@ -29,11 +29,24 @@ _TEXT_CHARS_MAX = 2000  # of a path or a method: what a peer sends can be a mega
 _TELL_AGAIN_S = 60.0
 
 Action = Literal[
-    "sign", "dance", "renew", "check", "rotate", "logout", "key", "link", "git-credential", "lock", "unlock", "store", "lease"
+    "sign",
+    "dance",
+    "renew",
+    "check",
+    "rotate",
+    "logout",
+    "key",
+    "link",
+    "git-credential",
+    "lock",
+    "unlock",
+    "store",
+    "lease",
+    "tunnel",
 ]
 # Calls that give something away are refused when they must be recorded and cannot be. The rest is done by then: a refusal would
 # be a lie, and worst of all about a lock. The status reports that the line is missing.
-HELD_BACK: frozenset[Action] = frozenset({"sign", "dance", "check", "git-credential", "lease"})
+HELD_BACK: frozenset[Action] = frozenset({"sign", "dance", "check", "git-credential", "lease", "tunnel"})
 
 _log = logging.getLogger("atl_sign")
 
@@ -43,7 +56,8 @@ class Decision:
     """
     One decision: the caller, the request and the outcome.
 
-    The three fields of the peer are None if the daemon acted by itself; method, host and path belong to the request to sign.
+    The three fields of the peer are None if the daemon acted by itself; method, host and path belong to the request to sign, the
+    host also to a tunnel.
     """
 
     action: Action

@@ -22,6 +22,7 @@ from atl_sign.agent.sign import Signing
 from atl_sign.agent.status import StatusReports
 from atl_sign.agent.store import StoreKeeper
 from atl_sign.agent.tokens import Tokens
+from atl_sign.agent.tunnels import Tunnels
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.links import Link
 from atl_sign.custody.moving import StoreMover
@@ -50,6 +51,7 @@ class Agent:
     policy: PolicyChecks
     leases: Leases
     proxy: OwnProxy
+    tunnels: Tunnels
     status: StatusReports
     life: Life  # for the process, not for callers
 
@@ -103,6 +105,7 @@ def make_agent(
         policy=PolicyChecks(lookup),
         leases=leases,
         proxy=OwnProxy(),
+        tunnels=Tunnels(records),
         status=StatusReports(
             config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, mover=mover, records=records, clocks=clocks
         ),

@@ -232,7 +232,7 @@ class _Visit:
             # `atl-sign curl` is for links: outside of them only a redirect leads.
             scheme = "http" if port == DEFAULT_PORTS["http"] else "https"
             await self._proxy.agent.signing.admit(way.caller, Asked("GET", f"{scheme}://{host}:{port}/", link=way.link))
-        return await open_target(way, host, port, origins, self._entry.authority)
+        return await open_target(way, host, port, origins, self._entry.authority, tunnels=self._proxy.agent.tunnels)
 
     async def _go_inside(self, channel: Channel, way: Way, opened: Opened, reply: bytes) -> None:
         """Send the *reply* that says that the connection is there, and serve what comes on it."""

@@ -1,15 +1,12 @@
 """How one link sees the network: its CA certificates, client certificate and proxy, and the connections made with them."""
 
 import asyncio
-import base64
-import os
 import socket
 import ssl
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import h11
 
@@ -17,12 +14,11 @@ from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
 from atl_sign.providers import causes
 from atl_sign.providers.tls_files import UnusableFileError, check_files, find_ca_path, load_files
+from atl_sign.proxy.next_proxy import ProxyAddress, parse_proxy
 from atl_sign.proxy.sockets import Stream, TcpStream, TlsStream, connect_tcp
 
 CONNECT_S = 10.0  # for name, proxy, connection and TLS together
 HEAD_BYTES_MAX = 64 << 10  # of an answer
-
-_PROXY_PORTS = {"http": 80, "https": 443}
 
 
 class NotConnectedError(Exception):
@@ -33,16 +29,6 @@ class NotConnectedError(Exception):
         super().__init__(*cause)
         self.cause = cause
         self.is_timeout = is_timeout
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyAddress:
-    """A proxy between us and the provider."""
-
-    scheme: str
-    host: str  # without brackets
-    port: int
-    authorization: bytes | None  # the value of Proxy-Authorization, when its address has a user name
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +45,6 @@ class View:
         return cls(find_ca_path(link), link.client_cert, proxy)
 
 
-async def find_proxy(link: Link, origin: Url) -> str | None:
-    """Return the address of the proxy through which *link* asks *origin*, None for none; it can hold a password."""
-    if link.proxy is not None:
-        return link.proxy
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
-        return None
-    # In a thread, for it loads requests: what the variables mean is decided in one place.
-    return await asyncio.to_thread(_find_proxy, replace(link, url=origin))
-
-
-def _find_proxy(link: Link) -> str | None:
-    from atl_sign.providers.exchange import find_proxy
-
-    return find_proxy(link)
-
-
 class Network:
     """Opens connections to one origin, as one link sees the network."""
 
@@ -83,7 +53,7 @@ class Network:
         self.link = link
         self._origin = origin
         self.view = view
-        self._proxy = None if view.proxy is None else _parse_proxy(view.proxy)
+        self._proxy = None if view.proxy is None else parse_proxy(view.proxy)
         self._context: ssl.SSLContext | None = None
         self._stamps: tuple[object, ...] = ()  # of the files that the context was made from
 
@@ -207,22 +177,6 @@ class Network:
         except OSError:
             cause = causes.TLS_FAILED
         raise NotConnectedError(cause)
-
-
-def _parse_proxy(text: str) -> ProxyAddress | None:
-    """Take the address of a proxy apart as requests does; None when it is of no kind that works here."""
-    try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
-    except ValueError:
-        return None
-    if scheme not in _PROXY_PORTS or not host:
-        return None
-    authorization = None
-    if parts.username:
-        words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        authorization = b"Basic " + base64.b64encode(words.encode())
-    return ProxyAddress(scheme, host, port or _PROXY_PORTS[scheme], authorization)
 
 
 def _make_context(link: Link, with_client_cert: bool) -> ssl.SSLContext:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atl_sign.base.errors import BadUrlError, UnknownLinkError
+from atl_sign.agent.tunnels import Tunnels
+from atl_sign.base.errors import AuditUnavailableError, BadUrlError, UnknownLinkError
 from atl_sign.base.urls import Url, parse_url
 from atl_sign.proxy.heads import Framing, Head, check_origin
 from atl_sign.proxy.refusals import MalformedError, UpgradeRefusedError
@@ -48,7 +49,9 @@ def read_target(head: Head, framing: Framing, way: Way) -> tuple[str, int]:
     return host, port
 
 
-async def open_target(way: Way, host: str, port: int, origins: Origins, authority: "Callable[[], Authority]") -> Opened:
+async def open_target(
+    way: Way, host: str, port: int, origins: Origins, authority: "Callable[[], Authority]", *, tunnels: Tunnels
+) -> Opened:
     """
     Return where a connection to *host* and *port* leads; one to a link's host never leads through a tunnel.
 
@@ -58,6 +61,7 @@ async def open_target(way: Way, host: str, port: int, origins: Origins, authorit
         port: where to.
         origins: of every link.
         authority: gives the one that signs for the links' hosts.
+        tunnels: where a tunnel is recorded.
 
     Raises:
         DaemonError: it is not allowed, or nobody is there.
@@ -75,11 +79,19 @@ async def open_target(way: Way, host: str, port: int, origins: Origins, authorit
         raise UnknownLinkError("the proxy has no certificate for this host") if lease is None else lease.deny_address()
     if way.is_dry_run:
         raise UnknownLinkError("no application link covers this URL", "leave --dry-run out")
-    if lease is not None:
-        lease.check_usable()
-        if not lease.terms.may_tunnel:
-            raise lease.deny_address()
-    return Opened(streams=await open_tunnel(host, port, is_leased=lease is not None))
+    streams = None
+    try:
+        with tunnels.opening(way.caller, host, port):
+            if lease is not None:
+                lease.check_usable()
+                if not lease.terms.may_tunnel:
+                    raise lease.deny_address()
+            streams = await open_tunnel(host, port, is_leased=lease is not None)
+    except AuditUnavailableError:
+        if streams is not None:
+            streams[1].transport.abort()
+        raise
+    return Opened(streams=streams)
 
 
 def _parse_origin(host: str, port: int) -> Url:
