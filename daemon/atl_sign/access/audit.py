@@ -48,6 +48,8 @@ Action = Literal[
 # be a lie, and worst of all about a lock. The status reports that the line is missing.
 HELD_BACK: frozenset[Action] = frozenset({"sign", "dance", "check", "git-credential", "lease", "tunnel"})
 
+TAKEN_AWAY = frozenset({"suspend", "revoke"})  # what is done with a lease that gives nothing away
+
 _log = logging.getLogger("atl_sign")
 
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -35,6 +35,7 @@ _LOOP_COMPARISONS_MAX = 2_000  # of rules with parameters; some 2 ms
 EntryKind = Literal["http", "sign", "port"]
 ENTRY_KINDS: tuple[EntryKind, ...] = ("http", "sign", "port")
 State = Literal["open", "suspended", "used_up", "expired", "revoked", "ended"]  # ended: the program it lived with has ended
+_OVER: frozenset[State] = frozenset({"expired", "revoked", "ended"})
 Peers = Literal["own", "any"] | frozenset[int]  # uids
 
 # The lease's holder can read that; a command that makes another lease would be the wrong advice.
@@ -130,21 +131,26 @@ class Lease:
     @property
     def state(self) -> State:
         """How it is now; a child is as its parent, if that has ended or is suspended."""
-        own: State = "open"
         if self._end is not None:
-            own = self._end
-        elif self._clock() >= self._ends_at:
-            own = "expired"
-        elif self._is_suspended:
-            own = "suspended"
-        elif self._uses_left == 0:
-            own = "used_up"
-        return own if own != "open" or self.parent is None else self.parent.state
+            return self._end
+        if self._clock() >= self._ends_at:
+            return "expired"
+        parents: State = "open" if self.parent is None else self.parent.state
+        if parents in _OVER:  # first: a child that is suspended or used up ends with its parent all the same
+            return parents
+        if self._is_suspended:
+            return "suspended"
+        return "used_up" if self._uses_left == 0 else parents
 
     @property
     def is_over(self) -> bool:
         """Whether it can never be used again."""
-        return self.state in ("expired", "revoked", "ended")
+        return self.state in _OVER
+
+    @property
+    def outermost(self) -> "Lease":
+        """The lease that its owner made: itself, or the first of those that it was made from."""
+        return self._line()[-1]
 
     @property
     def uses_left(self) -> int | None:
@@ -223,10 +229,10 @@ class Lease:
         for number, each in enumerate(line):
             try:
                 each._take(peer)
-            except DaemonError:
+            except DaemonError as exc:
                 for taken in line[:number]:
                     taken._give_back()
-                self.usage.denied += 1
+                self._count_denial(exc)
                 raise
 
     @contextmanager
@@ -254,15 +260,10 @@ class Lease:
     @contextmanager
     def enter(self) -> Iterator[None]:
         """Have one of the places for requests at the same time, for a `with`; raises LeaseBusyError."""
-        with self._lock:
-            if self._under_way >= REQUESTS_MAX:
-                raise LeaseBusyError(f"{REQUESTS_MAX} requests of the lease are under way", "send fewer at the same time")
-            self._under_way += 1
-        try:
+        with ExitStack() as places:
+            for each in self._line():  # or leases made from it would be more places
+                places.enter_context(each._have_place())
             yield
-        finally:
-            with self._lock:
-                self._under_way -= 1
 
     def change(self, lifetime_s: float | None, uses: int | None) -> None:
         """Give the lease another lifetime from now, or another number of uses; None leaves one as it is."""
@@ -303,6 +304,18 @@ class Lease:
             self.usage.allowed += 1
             self.usage.last_used_at, self.usage.last_peer = datetime.now(UTC), peer
 
+    @contextmanager
+    def _have_place(self) -> Iterator[None]:
+        with self._lock:
+            if self._under_way >= REQUESTS_MAX:
+                raise LeaseBusyError(f"{REQUESTS_MAX} requests of the lease are under way", "send fewer at the same time")
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
     def _give_back(self) -> None:
         with self._lock:
             if self._uses_left is not None:
@@ -310,5 +323,6 @@ class Lease:
             self.usage.allowed -= 1
 
     def _count_denial(self, error: _Error) -> _Error:
-        self.usage.denied += 1
+        with self._lock:
+            self.usage.denied += 1
         return error

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from atl_sign.access.audit import HELD_BACK, Action, AuditLog, Decision
+from atl_sign.access.audit import HELD_BACK, TAKEN_AWAY, Action, AuditLog, Decision
 from atl_sign.access.caller import Caller
 from atl_sign.base.errors import AuditUnavailableError, DaemonError
 from atl_sign.base.lease_errors import LeaseDeniedError
@@ -49,7 +49,7 @@ class Records:
         try:
             self.audit.record(decision, self._read_mode())
         except AuditUnavailableError:
-            if action in HELD_BACK:
+            if action in HELD_BACK and decision.verb not in TAKEN_AWAY:
                 raise
 
     def note(self, decision: Decision) -> None:

@@ -7,6 +7,7 @@ from atl_sign.access.recording import Records
 from atl_sign.agent.lookup import Lookup
 from atl_sign.base.findings import Finding
 from atl_sign.grants.live import Grants
+from atl_sign.providers.clocks import Clocks
 
 if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first provider is asked
     from atl_sign.providers.who_am_i import CheckResult
@@ -33,13 +34,23 @@ class Checks:
         with self._records.entry("check", caller, name):
             return diagnose_link(self._lookup.get(name), self._grants)
 
-    def explain_problem(self, caller: Caller, name: str, www_authenticate: str) -> tuple[str, str, str] | None:
+    def explain_problem(
+        self, caller: Caller, name: str, www_authenticate: str, *, is_hearsay: bool = False
+    ) -> tuple[str, str, str] | None:
         """
         Return the provider's word, message and hint for its refusal of a caller's own request; None when it is not a refusal.
 
         A clock that differs is learned, so that the next signature is right. Raises as `Lookup.get`, and LeaseDeniedError.
+
+        Args:
+            caller: who wants to know.
+            name: of the link.
+            www_authenticate: the header's value.
+            is_hearsay: the caller says that it was the provider's. From the holder of a lease nothing is learned then: headers
+                signed for tomorrow would outlive the lease.
         """
         if caller.lease is not None and name not in caller.lease.terms.links:
             raise caller.lease.deny_address()
         link = self._lookup.get(name)
-        return self._grants.scheme(link).explain_challenge(link, www_authenticate, self._grants.clocks)
+        clocks = Clocks() if is_hearsay and caller.lease is not None else self._grants.clocks
+        return self._grants.scheme(link).explain_challenge(link, www_authenticate, clocks)

@@ -8,12 +8,13 @@ from typing import Protocol
 
 from anyio.to_thread import run_sync
 
+from atl_sign.access.audit import Decision
 from atl_sign.access.caller import DAEMON, Caller
 from atl_sign.access.lease import EntryKind, Lease, Peers, Terms
 from atl_sign.access.recording import Records, make_decision
 from atl_sign.agent.lookup import Lookup
 from atl_sign.base.clock import now_s
-from atl_sign.base.errors import BadRequestError, UnknownLinkError
+from atl_sign.base.errors import AuditUnavailableError, BadRequestError, UnknownLinkError
 from atl_sign.base.lease_errors import LeaseDeniedError, LeaseExistsError, LeaseLimitError, UnknownLeaseError
 from atl_sign.base.peer import is_ancestor
 from atl_sign.config.links import Link
@@ -22,6 +23,7 @@ from atl_sign.schemes.base import Scheme
 LEASES_MAX = 64  # open at the same time
 LIFETIME_S_DEFAULT = 3600
 LIFETIME_S_MAX = 30 * 24 * 3600
+CHILDREN_MAX = 16  # open at the same time, made from one of the owner's, who needs places too
 DEPTH_MAX = 4  # of leases made from leases: each is a folder in its parent's, and a socket's path is short
 REFUSING_S = 300.0  # after its time, an entry goes on for so long to say that it has expired
 REMEMBERED_S = 3600.0  # after its end, a lease is listed for so long
@@ -123,51 +125,20 @@ class Leases:
             BadRequestError: `lives_with` is not the caller or an ancestor of it, or the header of a link could be used again.
             LeaseDeniedError: it would give more than the caller's own lease.
             LeaseExistsError, LeaseLimitError: an open lease has that name, or there are too many.
-            The errors of `Lease.check_usable`: the caller's own lease cannot be used now.
+            The errors of `Lease.check_usable`: the caller's own lease cannot be used now, or the new one was revoked meanwhile.
+            AuditUnavailableError: the lease cannot be recorded, and must be.
         """
-        from atl_sign.access.decision import Rules
-        from atl_sign.access.presets.loading import parse_rules
-
-        assert self._doors is not None  # noqa: S101 - a call comes by a socket, and the server has both
-        with self._records.entry("lease", caller) as entry:
-            entry.verb = "open"
-            parent = caller.lease
-            if parent is not None:
-                parent.check_usable()
-            rules = await run_sync(lambda: Rules(parse_rules(wanted.allow), parse_rules(wanted.deny)))
-            links = self._find_links(wanted, parent)
-            names = frozenset(link.name for link in links)
-            terms = Terms(
-                links=names,
-                rules=rules,
-                entries=wanted.entries,
-                peers=wanted.peers,
-                may_tunnel=wanted.may_tunnel,
-                name=wanted.name,
-                purpose=wanted.purpose,
-                lives_with=wanted.lives_with,
-            )
-            self._check(terms, parent)
-            if not wanted.allow_reusable:
-                self._check_reusable(links, terms)
-            secret = _SECRET_PREFIX + secrets.token_urlsafe(32) if "port" in terms.entries else None
-            lease = Lease(
-                self._find_free_id(), terms, wanted.lifetime_s, wanted.uses, parent=parent, secret=secret, clock=self._clock
-            )
-            entry.lease, entry.rule = lease.id, "; ".join(wanted.allow)
-            pidfd = None if wanted.lives_with is None else self._open_process(wanted.lives_with, caller)
-            held = self._held[lease.id] = _Held(LeaseReport(lease, Place(), secret))  # first: its name and place are taken
-            try:
-                held.report = LeaseReport(lease, await self._doors.open(lease, [each.id for each in _line(parent)]), secret)
-            except BaseException:
-                del self._held[lease.id]
-                if pidfd is not None:
-                    os.close(pidfd)
-                raise
-            if pidfd is not None:
-                held.stop_watching = self._doors.watch(pidfd, lambda: self._end_with_process(lease))
-            opened, held.report = held.report, LeaseReport(lease, held.report.place)
-        return opened
+        report: LeaseReport | None = None
+        try:
+            with self._records.entry("lease", caller) as entry:
+                entry.verb = "open"
+                report = await self._open(caller, wanted, entry)
+        except AuditUnavailableError:
+            if report is not None:
+                report.lease.end("revoked")
+                self._close_over()
+            raise
+        return report
 
     def list_all(self, caller: Caller) -> list[LeaseReport]:
         """Return every lease, the open ones and those that ended in the last hour, the oldest first."""
@@ -175,7 +146,7 @@ class Leases:
         return [held.report for held in tuple(self._held.values())]
 
     def show(self, caller: Caller, name: str) -> LeaseReport:
-        """Return the lease with this id, or the youngest with this name; raises UnknownLeaseError."""
+        """Return the lease with this id, or the youngest of the owner's with this name; raises UnknownLeaseError."""
         del caller
         return self._get(name).report
 
@@ -191,8 +162,8 @@ class Leases:
             entry.lease = report.lease.id
             if report.lease.is_over:
                 report.lease.check_usable()
-            report.lease.change(lifetime_s, uses)
-            return report
+        report.lease.change(lifetime_s, uses)  # only now: what cannot be recorded gives nothing
+        return report
 
     def suspend(self, caller: Caller, name: str) -> LeaseReport:
         """Refuse the lease's requests until it is resumed; raises UnknownLeaseError, and if it is over."""
@@ -213,8 +184,8 @@ class Leases:
             entry.lease = report.lease.id
             if report.lease.is_over:
                 report.lease.check_usable()
-            report.lease.resume()
-            return report
+        report.lease.resume()  # only now: what cannot be recorded gives nothing
+        return report
 
     def revoke(self, caller: Caller, name: str) -> None:
         """End a lease and those made from it: no signature and no byte comes after this; raises UnknownLeaseError."""
@@ -245,6 +216,48 @@ class Leases:
             held.report.lease.end("ended")
         self._close_over()
 
+    async def _open(self, caller: Caller, wanted: Wanted, entry: Decision) -> LeaseReport:
+        from atl_sign.access.decision import Rules
+        from atl_sign.access.presets.loading import parse_rules
+
+        assert self._doors is not None  # noqa: S101 - a call comes by a socket, and the server has both
+        parent = caller.lease
+        if parent is not None:
+            parent.check_usable()
+        rules = await run_sync(lambda: Rules(parse_rules(wanted.allow), parse_rules(wanted.deny)))
+        links = self._find_links(wanted, parent)
+        terms = Terms(
+            links=frozenset(link.name for link in links),
+            rules=rules,
+            entries=wanted.entries,
+            peers=wanted.peers,
+            may_tunnel=wanted.may_tunnel,
+            name=wanted.name,
+            purpose=wanted.purpose,
+            lives_with=wanted.lives_with,
+        )
+        self._check(terms, parent)
+        if not wanted.allow_reusable:
+            self._check_reusable(links, terms)
+        secret = _SECRET_PREFIX + secrets.token_urlsafe(32) if "port" in terms.entries else None
+        lease = Lease(
+            self._find_free_id(), terms, wanted.lifetime_s, wanted.uses, parent=parent, secret=secret, clock=self._clock
+        )
+        entry.lease, entry.rule = lease.id, "; ".join(wanted.allow)
+        pidfd = None if wanted.lives_with is None else self._open_process(wanted.lives_with, caller)
+        held = self._held[lease.id] = _Held(LeaseReport(lease, Place()))  # first: its name and place are taken
+        try:
+            place = await self._doors.open(lease, [each.id for each in _line(parent)])
+        except BaseException:
+            del self._held[lease.id]
+            if pidfd is not None:
+                os.close(pidfd)
+            raise
+        held.report = LeaseReport(lease, place)
+        if pidfd is not None:
+            held.stop_watching = self._doors.watch(pidfd, lambda: self._end_with_process(lease))
+        return LeaseReport(lease, place, secret)
+
     def _close_over(self) -> None:
         assert self._doors is not None  # noqa: S101 - as in `open`
         now = self._clock()
@@ -265,6 +278,7 @@ class Leases:
                 del self._held[lease_id]
 
     def _end_with_process(self, lease: Lease) -> None:
+        self._held[lease.id].stop_watching()  # or the loop would call this again and again
         lease.end("ended")
         self._note(lease, "end")
         self._close_over()
@@ -298,9 +312,14 @@ class Leases:
                     "a lease made from a lease cannot live with a process", "leave out lives_with: it ends with its parent"
                 )
         is_open = [held.report.lease for held in self._held.values() if not held.report.lease.is_over]
+        if parent is not None:
+            children = [lease for lease in is_open if lease.parent is not None and lease.outermost is parent.outermost]
+            if len(children) >= CHILDREN_MAX or len(is_open) >= LEASES_MAX:
+                raise LeaseLimitError("no more leases can be made from this one now", "use the lease that there is")
+            return
         if len(is_open) >= LEASES_MAX:
             raise LeaseLimitError(f"{LEASES_MAX} leases are open", "atl-sign lease list")
-        if terms.name is not None and any(lease.terms.name == terms.name for lease in is_open):
+        if terms.name is not None and any(lease.parent is None and lease.terms.name == terms.name for lease in is_open):
             raise LeaseExistsError(f"there is an open lease called {terms.name}", f"atl-sign lease revoke {terms.name}")
 
     def _check_reusable(self, links: Sequence[Link], terms: Terms) -> None:
@@ -329,7 +348,9 @@ class Leases:
     def _get(self, name: str) -> _Held:
         held = self._held.get(name)
         if held is None:
-            named = [each for each in self._held.values() if each.report.lease.terms.name == name]
+            # The holder of a lease names those made from it, and must not get between an owner and theirs.
+            owners = [each for each in self._held.values() if each.report.lease.parent is None]
+            named = [each for each in owners if each.report.lease.terms.name == name]
             held = next((each for each in named if not each.report.lease.is_over), named[-1] if named else None)
         if held is None:
             raise UnknownLeaseError(

@@ -80,7 +80,10 @@ class Lookup:
         settings = self._config.settings()
         there = []
         for link in settings.links.by_name.values():
-            gateway = self._schemes[link.scheme].gateway(link) if name in (None, link.name) else None
+            is_meant = name in (None, link.name) and (
+                not among or link.name in among
+            )  # or the store is asked for another's token
+            gateway = self._schemes[link.scheme].gateway(link) if is_meant else None
             grant = self._vault.token(link) if gateway is not None and gateway.origin == url.origin else None
             if grant is not None and grant.material.base_url is not None:
                 there.append(replace(link, url=parse_base_url(grant.material.base_url)))

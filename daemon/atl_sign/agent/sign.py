@@ -1,8 +1,8 @@
 """`POST /sign`: the whole way of a request, from the caller's question to the header."""
 
 import asyncio
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -11,6 +11,7 @@ from anyio.to_thread import run_sync
 
 from atl_sign.access.audit import Decision
 from atl_sign.access.caller import Caller
+from atl_sign.access.lease import Lease
 from atl_sign.access.policy import check_method, check_request
 from atl_sign.access.recording import Records
 from atl_sign.agent.lookup import Covering, Lookup
@@ -117,7 +118,8 @@ class Signing:
 
         A link that has no token yet is fine. Raises as `sign` otherwise.
         """
-        request, link = self._resolve(caller, asked, Decision("sign", ""), self._lookup.choose)
+        with _no_other_link(caller.lease):
+            request, link = self._resolve(caller, asked, Decision("sign", ""), self._lookup.choose)
         scheme = self._grants.scheme(link)
         if not isinstance(scheme, HasBaseString):
             raise BadRequestError(
@@ -132,15 +134,11 @@ class Signing:
         # The loop itself signs: a hop to a thread takes longer than the signature.
         lease = caller.lease
         is_slow = asked.is_long() or (lease is not None and lease.is_slow(asked.url, asked.form))
-        try:
+        with _no_other_link(lease):
             try:
                 return await (run_sync if is_slow else _run_here)(self._resolve, caller, asked, entry, self._lookup.choose)
             except UnknownLinkError:
                 return await run_sync(self._resolve, caller, asked, entry, self._lookup.choose_by_gateway)
-        except (UnknownLinkError, AmbiguousLinkError, ConfigBrokenError):
-            if lease is None:
-                raise
-            raise lease.deny_address() from None  # the words would name other links, and how to add one
 
     def _resolve(self, caller: Caller, asked: Asked, entry: Decision, choose: _Choose) -> tuple[Request, Link]:
         check_method(asked.method)
@@ -156,8 +154,9 @@ class Signing:
             split_path(target.path)  # before a link is chosen, which a dot segment might lead out of
             found = choose(target, asked.link, lease.terms.links)
         link = found.link
-        if lease is None or link.name in lease.terms.links:  # an error takes the name from here, and must name no other link
-            entry.link = link.name
+        if lease is not None and link.name not in lease.terms.links:  # before anything is said that depends on that link
+            raise lease.deny_address()
+        entry.link = link.name
         request = Request(asked.method, link.as_signed(target), asked.form)
         check_request(request)
         if lease is not None:
@@ -175,6 +174,17 @@ class Signing:
 def _uses_of(caller: Caller) -> AbstractContextManager[Callable[[], None]]:
     """Return, for a `with`, what counts one use of the caller's lease, if there is one."""
     return nullcontext(lambda: None) if caller.lease is None else caller.lease.uses(caller.peer)
+
+
+@contextmanager
+def _no_other_link(lease: Lease | None) -> Iterator[None]:
+    """Put a denial in the place of errors whose words name links, and how to add one, for the holder of *lease*."""
+    try:
+        yield
+    except (UnknownLinkError, AmbiguousLinkError, ConfigBrokenError):
+        if lease is None:
+            raise
+        raise lease.deny_address() from None
 
 
 async def _run_here(call: Callable[..., _T], *arguments: object) -> _T:

@@ -91,7 +91,7 @@ def add_problem(app: FastAPI, agent: Agent) -> None:
     def explain_problem(
         request: Request, name: str, fields: Annotated[ProblemFields, Depends(fields_of(ProblemFields))]
     ) -> Response:
-        explained = agent.checks.explain_problem(caller_of(request), name, fields.www_authenticate)
+        explained = agent.checks.explain_problem(caller_of(request), name, fields.www_authenticate, is_hearsay=True)
         problem, message, hint = explained or (None, None, None)
         answer = RefusalAnswer(problem=problem, message=message, hint=hint)
         return answer_with(request, answer, format_error(message, hint) if message else [])

@@ -54,7 +54,8 @@ def read_loopback_uid(connection: socket.socket) -> int | None:
     except OSError:  # another system
         return None
     rows = (line.split() for line in lines)
-    return next((int(row[7]) for row in rows if row[1:3] == wanted), None)
+    # A socket that its process has closed already has no inode any more, and root for its user.
+    return next((int(row[7]) for row in rows if row[1:3] == wanted and row[9] != "0"), None)
 
 
 def _as_proc_has_it(address: str, port: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from atl_sign.access.lease import Lease
 from atl_sign.api.answers import answer_error
 from atl_sign.api.fields import BODY_BYTES_MAX
 from atl_sign.base.errors import BadRequestError
@@ -53,7 +54,7 @@ class Connection(HttpToolsProtocol):
             is_welcome = False
         if not is_welcome:
             transport.abort()
-        elif lease is not None and sum(each.app_state.get("lease") is lease for each in self.connections) > LEASE_CONNECTIONS_MAX:
+        elif lease is not None and _count_of(self.connections, lease) > LEASE_CONNECTIONS_MAX:
             self._say_last(BadRequestError(f"{LEASE_CONNECTIONS_MAX} connections of the lease are open", "close some of them"))
         elif len(self.connections) > connections_max() and not drop_waiting(self.connections - {self}, 1):
             self._say_last(BadRequestError("too many requests are being answered", "close some connections"))
@@ -221,6 +222,12 @@ class AcceptFailures:
         if self._told_at is None or loop.time() - self._told_at > 60:
             self._told_at = loop.time()
             _log.warning("no open file is left for another connection (%s): the longest idle are closed", exc)
+
+
+def _count_of(connections: Iterable[Any], lease: Lease) -> int:
+    """Return how many of the *connections* are of *lease*, or of those that were made from the same one."""
+    owners = [each.app_state.get("lease") for each in connections]
+    return sum(owner is not None and owner.outermost is lease.outermost for owner in owners)
 
 
 def _head_too_large() -> BadRequestError:

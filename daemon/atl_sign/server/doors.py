@@ -66,15 +66,19 @@ class LeaseDoors:
         entries = self._entries[lease.id] = _Entries(folder)
         try:
             place = await self._open(lease, entries)
+            if lease.is_over:  # revoked while its entries were being made
+                lease.check_usable()
             # Only now: nobody else gets to the sockets before their mode is right.
             if lease.terms.peers != "own":
                 folder.chmod(0o755)
         except OSError as exc:
-            self.close(lease)
+            self._shut(lease, entries)
+            if lease.is_over:
+                lease.check_usable()
             hint = "atl-sign doctor shows where the socket is" if exc.strerror is None else "make room or rights for it"
             raise BadRequestError(f"the lease's folder {folder} cannot be made: {explain_failure(exc)}", hint) from exc
         except BaseException:
-            self.close(lease)
+            self._shut(lease, entries)
             raise
         return place
 
@@ -101,9 +105,12 @@ class LeaseDoors:
 
     def close(self, lease: Lease) -> None:
         """See `Doors.close`."""
-        entries = self._entries.pop(lease.id, None)
-        if entries is None:
-            return
+        entries = self._entries.get(lease.id)
+        if entries is not None:
+            self._shut(lease, entries)
+
+    def _shut(self, lease: Lease, entries: _Entries) -> None:
+        self._entries.pop(lease.id, None)
         for server in entries.servers:
             server.close()
         self.cut(lease)

@@ -82,7 +82,8 @@ class Proxies:
                 is_welcome = peer.is_ours() if lease is None else lease.terms.admits(peer)
             else:  # a lease's port wants its secret; the owner's has none, so that the kernel must say who it is
                 is_welcome = lease is not None or read_loopback_uid(connected) == os.geteuid()
-            count = sum(owner is lease for _, owner in self._streams.values())
+            outermost = lease and lease.outermost  # or leases made from it would be more places
+            count = sum((owner and owner.outermost) is outermost for _, owner in self._streams.values())
             if not is_welcome or count >= (OWN_CONNECTIONS_MAX if lease is None else LEASE_CONNECTIONS_MAX):
                 return
             self._streams[task] = writer, lease
