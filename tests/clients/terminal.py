@@ -39,6 +39,11 @@ class Terminal:
         self._process.wait()
         os.close(self._master)
 
+    def hang_up(self) -> None:
+        """Close the terminal's other end; nothing can be typed or read any more."""
+        os.close(self._master)
+        self._master = os.open(os.devnull, os.O_RDWR)
+
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 

@@ -43,6 +43,13 @@ def state_of(pid: str) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+def runs(pid: str) -> bool:
+    try:
+        return state_of(pid) != "Z"
+    except OSError:
+        return False
+
+
 def parent_of(pid: str) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
 
@@ -212,3 +219,21 @@ def test_control_characters_of_a_lease_do_not_reach_the_terminal(jira: Daemon) -
 
     assert shown.count("a\\u001b[31mb\\nid: c\\r") == 3
     assert not re.search(r"[\x00-\x08\x0e-\x1f]", shown)
+
+
+def test_a_terminal_that_hangs_up_ends_both(jira: Daemon) -> None:
+    """As when a window is closed: with a shell above, and without one."""
+    plain = [sys.executable, "-c", CONTROLLED, "bash", ATL_SIGN, "run", "--", "sh", "-c", "echo pid $$; exec sleep 60"]
+    with Terminal(plain, jira.environment, jira.folder) as terminal:
+        pid = terminal.read_until(r"pid (\d+)\r\n")[1]
+        above = parent_of(pid)
+        terminal.hang_up()
+        wait_for(lambda: not (runs(pid) or runs(above)))
+        assert "open" not in leases(jira)
+    with shell(jira) as terminal:
+        terminal.type("run sh -c 'echo pid $$; exec sleep 60'\n")
+        pid = terminal.read_until(r"pid (\d+)\r\n")[1]
+        above = parent_of(pid)
+        terminal.hang_up()
+        wait_for(lambda: not (runs(pid) or runs(above)))
+        wait_for(lambda: "open" not in leases(jira))

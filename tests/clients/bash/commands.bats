@@ -59,7 +59,7 @@ fails() {
 		run --separate-stderr atl-sign help
 	done
 	[[ $(atl-sign --help) == "$output" && $(atl-sign -h) == "$output" ]]
-	for command in log doctor serve demo sandbox service lease; do
+	for command in log doctor serve demo sandbox service lease run; do
 		[[ $(atl-sign help "$command") == "usage: atl-sign $command"*--help* ]]
 	done
 	[[ $(atl-sign help autostart) == "usage: atl-signd autostart"*"what clients call"* ]]
