@@ -3,6 +3,7 @@
 import hmac
 import itertools
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,7 +14,6 @@ import pytest
 from atl_sign.access.decision import Rules
 from atl_sign.access.lease import REQUESTS_MAX, EntryKind, Lease, Peers, Terms
 from atl_sign.access.presets.loading import parse_rules
-from atl_sign.base import clock as clocks
 from atl_sign.base.errors import DaemonError
 from atl_sign.base.lease_errors import LeaseBusyError, LeaseDeniedError
 from atl_sign.base.peer import Peer
@@ -267,12 +267,17 @@ def test_time_is_over_to_the_moment_and_the_parents_counts() -> None:
 def test_the_clock_counts_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     """CLOCK_BOOTTIME, which goes on while the machine sleeps, and that nobody can set; the monotonic clock stands still."""
     read: list[int] = []
-    monkeypatch.setattr(clocks.time, "clock_gettime", lambda number: read.append(number) or 5.0)
+
+    def read_clock(number: int) -> float:
+        read.append(number)
+        return 5.0
+
+    monkeypatch.setattr(time, "clock_gettime", read_clock)
 
     lease = Lease("1a2b3c4d", make_terms(), 1)
 
     assert lease.state == "open"
-    assert set(read) == {clocks.time.CLOCK_BOOTTIME}
+    assert set(read) == {time.CLOCK_BOOTTIME}
 
 
 def test_a_secret_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
