@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 from atl_sign.access.caller import Caller
+from atl_sign.access.policy import warn_of
 from atl_sign.agent.build import Agent
 from atl_sign.base.errors import BadUrlError
-from atl_sign.base.urls import Url, parse_url
+from atl_sign.base.urls import Pairs, Url, parse_url
 from atl_sign.config.links import Link
 from atl_sign.proxy.notes import Note
 from atl_sign.proxy.upstream import Incoming
@@ -24,11 +25,15 @@ class Answered:
 
     url: Url  # as the program means it
     signed: str  # the URL, and the form
+    form: Pairs | None
     incoming: Incoming
 
 
 def explain_answer(note: Note, agent: Agent, caller: Caller, link: Link, answered: Answered) -> None:
     """Write to *note* what the answer to a request of *link* means, if that says more than the answer itself."""
+    warning = warn_of(str(answered.url), answered.form)
+    if warning is not None:
+        note.tell(f"warning: {warning}", None)
     incoming, check = answered.incoming, f"atl-sign check {link.name}"
     values = {name.lower(): value.decode("latin-1") for name, value in reversed(incoming.headers)}
     for name, value in incoming.headers:

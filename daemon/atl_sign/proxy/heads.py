@@ -75,6 +75,17 @@ class Head:
         return values[0].partition(b";")[0].strip().lower() if len(values) == 1 else b""
 
     @property
+    def charset(self) -> bytes:
+        """The encoding that the type of the body names, in small letters; b"" when it names none."""
+        parameters = b";".join(self.find_all(b"content-type")).split(b";")[1:]
+        found = (
+            value.strip(b' \t"').lower()
+            for name, _, value in (each.partition(b"=") for each in parameters)
+            if name.strip().lower() == b"charset"
+        )
+        return next(found, b"")
+
+    @property
     def wants_close(self) -> bool:
         """Whether the connection ends with the answer."""
         return self.is_1_0 or b"close" in self.list_words(b"connection")
@@ -142,7 +153,9 @@ def read_framing(head: Head) -> Framing:
         UpgradeRefusedError: what follows would not be HTTP/1.1.
     """
     lengths, codings = head.find_all(b"content-length"), head.find_all(b"transfer-encoding")
-    if head.find_all(b"upgrade") or b"upgrade" in head.list_words(b"connection"):
+    upgrades = {value.strip().lower() for value in head.find_all(b"upgrade")}
+    # curl --http2 offers this one, and takes HTTP/1.1 for an answer: the offer goes no further.
+    if upgrades - {b"h2c"} or (not upgrades and b"upgrade" in head.list_words(b"connection")):
         raise UpgradeRefusedError("the connection would become something else than HTTP/1.1", "leave the Upgrade header out")
     if len(lengths) > 1 or (lengths and codings):
         raise MalformedError("the request says twice how long it is", "send one Content-Length, or Transfer-Encoding: chunked")
@@ -215,23 +228,27 @@ def check_port(head: Head, hosts: Iterable[bytes]) -> None:
         raise BrowserRefusedError("the Host header is not this port's", "write 127.0.0.1 or localhost and the port")
 
 
-def make_request_headers(head: Head, origin: Url, framing: Framing, authorization: str) -> list[Header]:
+def make_request_headers(
+    head: Head, origin: Url, framing: Framing, authorization: str, *, has_cookies: bool = False
+) -> list[Header]:
     """Return the headers that a request goes out to *origin* with: Host first, our Authorization last."""
     named = head.list_words(b"connection")
-    # A length stays in its place, so that the product sees what the program wrote.
-    length = framing.length if head.find_all(b"content-length") else None
-    kept = [
-        (name, value if name.lower() != b"content-length" else b"%d" % (length or 0))
-        for name, value in head.headers
-        if _is_sent(name.lower(), named) or (length is not None and name.lower() == b"content-length")
-    ]
+    # How the body ends is said where the program says it, so that the product sees what was written.
+    ends = {name.lower(): (name, value) for name, value in framing.headers()}
+    kept = []
+    for name, value in head.headers:
+        lowered = name.lower()
+        if lowered in ends:
+            kept.append((name, ends.pop(lowered)[1]))
+        elif _is_sent(lowered, named) or (has_cookies and lowered == b"cookie"):
+            kept.append((name, value))
     host = origin.origin.partition("://")[2].encode("ascii")
     added = [(b"X-Atlassian-Token", b"no-check")] if _wants_no_check(head) else []
     return [
         (b"Host", host),
         *kept,
         *added,
-        *(framing.headers() if length is None else ()),
+        *ends.values(),
         (b"Authorization", authorization.encode("latin-1")),
     ]
 
@@ -253,8 +270,8 @@ def _wants_no_check(head: Head) -> bool:
     return head.method == "POST" and not head.find_all(b"x-atlassian-token") and (is_simple or not head.find_all(b"content-type"))
 
 
-def make_answer_headers(headers: Sequence[Header], status: int) -> list[Header]:
-    """Return those of a provider's *headers* that the client gets; how the body ends is said anew."""
+def make_answer_headers(headers: Sequence[Header], status: int, *, has_cookies: bool = False) -> list[Header]:
+    """Return those of a provider's *headers* that the client gets; how the body ends is said anew. A session is the owner's."""
     lowered = [name.lower() for name, _ in headers]
     named = {
         word.strip().lower()
@@ -265,6 +282,9 @@ def make_answer_headers(headers: Sequence[Header], status: int) -> list[Header]:
     has_length = status != 204 and b"transfer-encoding" not in lowered
     kept = []
     for name, header in zip(lowered, headers, strict=True):
+        if has_cookies and name == b"set-cookie" and name not in named:
+            kept.append(header)
+            continue
         if name in _NOT_ANSWERED or name in named or name.startswith(b"proxy-"):
             continue
         if name == b"content-length":

@@ -20,7 +20,7 @@ from atl_sign.proxy.explaining import REDIRECTS, Answered, explain_answer
 from atl_sign.proxy.heads import Framing, Header, make_answer_headers, make_request_headers
 from atl_sign.proxy.inbound import Inbound
 from atl_sign.proxy.notes import Note
-from atl_sign.proxy.refusals import ProxyBusyError
+from atl_sign.proxy.refusals import MalformedError, ProxyBusyError
 from atl_sign.proxy.routes import Wanted
 from atl_sign.proxy.upstream import Incoming, Outgoing, StaleConnectionError, UnsendableError, Upstreams
 
@@ -87,11 +87,13 @@ class Relay:
                     sent = await self._follow(inbound, caller, asked, body, wanted)
                     if note is not None:
                         text = f"{sent.url}{'' if body.form is None else body.content!r}"
-                        explain_answer(note, self._agent, caller, sent.signed.link, Answered(sent.url, text, sent.incoming))
+                        explain_answer(
+                            note, self._agent, caller, sent.signed.link, Answered(sent.url, text, body.form, sent.incoming)
+                        )
                 except DaemonError as exc:
                     # A body that broke off is the cause of whatever came of it.
                     raise inbound.failure or exc from None
-                await self._pass_back(inbound, sent)
+                await self._pass_back(inbound, sent, has_cookies=lease is None)
             finally:
                 self._places.release()
 
@@ -135,6 +137,8 @@ class Relay:
         Whether the request is allowed is decided on its head: a client that waits to be asked for the form is asked only then.
         """
         head = inbound.head
+        if len(head.find_all(b"content-type")) > 1:
+            raise MalformedError("the request has two Content-Type headers", "send one")
         if not inbound.framing.has_body:
             return Held(None, inbound.framing)
         if head.method != "POST" or head.media_type != _FORM:
@@ -144,6 +148,8 @@ class Relay:
             return Held(inbound.read(), inbound.framing)
         if head.list_words(b"content-encoding") - {b"identity"}:
             raise BadRequestError("a compressed form cannot be signed", "send it without Content-Encoding")
+        if head.charset not in (b"", b"utf-8", b"utf8"):
+            raise BadRequestError("a form in another encoding than UTF-8 cannot be signed", "send it in UTF-8")
         _check_length(inbound.framing.length or 0)
         content = bytearray()
         async for data in inbound.read():
@@ -182,7 +188,8 @@ class Relay:
         signed = await self._agent.signing.sign(caller, asked)
         url = parse_url(asked.url)
         there = url if signed.url is None else parse_url(signed.url)
-        headers = make_request_headers(inbound.head, there, body.framing, signed.authorization.reveal())
+        is_owners = caller.lease is None
+        headers = make_request_headers(inbound.head, there, body.framing, signed.authorization.reveal(), has_cookies=is_owners)
         target = there.path if there.query is None else f"{there.path}?{there.query}"
         outgoing = Outgoing(signed.link, there, asked.method, target.encode(), headers, body.content)
         try:
@@ -206,11 +213,11 @@ class Relay:
                     words.append(None if problem is None else problem[0])
         return body.can_be_sent_again and any(word in _MAY_PASS for word in words)
 
-    async def _pass_back(self, inbound: Inbound, sent: Sent) -> None:
+    async def _pass_back(self, inbound: Inbound, sent: Sent, *, has_cookies: bool) -> None:
         """Stream the answer to the client; the provider is not read while the client does not read."""
         incoming = sent.incoming
         try:
-            headers: list[Header] = make_answer_headers(incoming.headers, incoming.status)
+            headers: list[Header] = make_answer_headers(incoming.headers, incoming.status, has_cookies=has_cookies)
             try:
                 await inbound.begin(incoming.status, incoming.reason, headers)
             except h11.LocalProtocolError:

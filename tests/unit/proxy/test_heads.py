@@ -147,10 +147,20 @@ def test_http_1_0_knows_no_chunks() -> None:
         read_framing(head_of("Transfer-Encoding: chunked", first="POST /x HTTP/1.0"))
 
 
-@pytest.mark.parametrize("line", ["Upgrade: websocket", "Upgrade: h2c", "Connection: Upgrade", "Connection: keep-alive, UPGRADE"])
+@pytest.mark.parametrize(
+    "line", ["Upgrade: websocket", "Upgrade: h2c, websocket", "Connection: Upgrade", "Connection: keep-alive, UPGRADE"]
+)
 def test_an_upgrade_is_refused(line: str) -> None:
     with pytest.raises(UpgradeRefusedError):
         read_framing(head_of(line))
+
+
+def test_an_offer_of_another_version_is_no_upgrade() -> None:
+    """What curl --http2 sends; nothing of it goes on, so the answer is one of HTTP/1.1."""
+    head = head_of("Upgrade: h2c", "HTTP2-Settings: AAMAAABk", "Connection: Upgrade, HTTP2-Settings")
+
+    assert not read_framing(head).has_body
+    assert make_request_headers(head, parse_url("https://h/"), Framing(), "x") == [(b"Host", b"h"), (b"Authorization", b"x")]
 
 
 @pytest.mark.parametrize("hosts", [[], ["h", "h"], ["h", "other"], ["h/x"], ["user@h"], ["h h"], ["h\\x"], [""]])

@@ -33,7 +33,7 @@ from tests.unit.proxy.front_lab import (
         ("POST /jira/x HTTP/2.0\r\nHost: h", 400),
         ("P(ST /jira/x HTTP/1.1\r\nHost: h", 400),
         ("POST /jira/x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket", 403),
-        ("POST /jira/x HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA", 403),
+        ("POST /jira/x HTTP/1.1\r\nHost: h\r\nUpgrade: h2c, foo\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA", 403),
         ("POST /jira/x HTTP/1.1\r\nHost: h\r\nX: " + "y" * 40_000, 431),
     ],
 )

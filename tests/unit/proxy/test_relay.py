@@ -101,10 +101,12 @@ def test_headers_that_would_change_the_request_do_not_go_out(lab: ProxyLab, prov
         "TE: trailers",
     ]
 
-    curl("--unix-socket", lab.open(), *(part for line in lines for part in ("-H", line)), "http://localhost/jira/x")
+    for lease in (lab.make_lease("jira"), None):
+        curl("--unix-socket", lab.open(lease), *(part for line in lines for part in ("-H", line)), "http://localhost/jira/x")
 
-    names = [line.partition(":")[0] for line in provider.seen[0].head.decode().split("\r\n")[1:]]
-    assert names == ["Host", "User-Agent", "Accept", "X-Kept", "Authorization"]
+    leased, own = ([line.partition(":")[0] for line in seen.head.decode().split("\r\n")[1:]] for seen in provider.seen)
+    assert leased == ["Host", "User-Agent", "Accept", "X-Kept", "Authorization"]
+    assert own == ["Host", "User-Agent", "Accept", "Cookie", "X-Kept", "Authorization"]  # the owner's cookies are the owner's
 
 
 def test_a_body_goes_out_as_it_came(lab: ProxyLab, provider: Provider) -> None:
@@ -230,12 +232,47 @@ def test_an_answer_comes_back_without_its_session(lab: ProxyLab, provider: Provi
         b"3\r\n\x1f\x8b\x08\r\n0\r\nX-T: 1\r\n\r\n"
     )
 
-    answer = talk(lab.open(), b"GET /jira/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    answer = talk(lab.open(lab.make_lease("jira")), b"GET /jira/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.split(b"\r\n")[:3] == [b"HTTP/1.1 418 I am a teapot", b"X-AUSERNAME: me", b"Content-Encoding: gzip"]
     assert {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[3:]} == {b"transfer-encoding", b"connection"}
     assert body == b"3\r\n\x1f\x8b\x08\r\n0\r\n\r\n"
+
+
+def test_the_owner_has_a_session(lab: ProxyLab, provider: Provider) -> None:
+    """The twin: `curl -c` keeps what the product sets, as without us."""
+    lab.add_link("jira", f"{provider.origin}/jira")
+    provider.answer_with(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n")
+
+    answer = talk(lab.open(), b"GET /jira/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+
+    assert answer.count(b"Set-Cookie: ") == 2
+
+
+def test_two_types_of_a_body_are_refused(lab: ProxyLab, provider: Provider) -> None:
+    """A product may read it as a form that no rule and no signature has seen; so it may with another encoding."""
+    lab.add_link("jira", f"{provider.origin}/jira")
+    types = ("-H", "Content-Type: application/json", "-H", "content-type: application/x-www-form-urlencoded")
+    latin = ("-H", "Content-Type: application/x-www-form-urlencoded; charset=ISO-8859-1")
+
+    lab.add_link("signed", f"{provider.origin}/signed", scheme="oauth1")
+    for arguments in (types, latin):
+        done = curl(
+            "--unix-socket",
+            lab.open(),
+            *arguments,
+            "-d",
+            "a=1",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "http://localhost/signed/x",
+        )
+        assert done.stdout in (b"400", b"403")
+
+    assert provider.seen == []
 
 
 @pytest.mark.parametrize(
