@@ -72,6 +72,11 @@ class Signing:
         """Return the scheme of *link*."""
         return self._grants.scheme(link)
 
+    def own_url_of(self, link: Link) -> str | None:
+        """Return the base URL that the product of *link* is configured with, if it has been asked for that already."""
+        manifest = self._grants.manifests.find(link) if self._grants.manifests.knows(link) else None
+        return None if manifest is None else manifest.url
+
     async def admit(self, caller: Caller, asked: Asked) -> Link:
         """
         Return the link of a request that may be signed; counts and signs nothing, and records only a refusal.

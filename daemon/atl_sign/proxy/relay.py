@@ -1,7 +1,7 @@
 """One request: signed, sent to its link's provider, and the answer streamed back."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin
@@ -16,6 +16,7 @@ from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, Prov
 from atl_sign.base.text import format_lines
 from atl_sign.base.urls import Pairs, Url, parse_pairs, parse_url
 from atl_sign.config.links import Link
+from atl_sign.proxy import translation
 from atl_sign.proxy.explaining import REDIRECTS, Answered, explain_answer
 from atl_sign.proxy.heads import Framing, Header, make_answer_headers, make_request_headers
 from atl_sign.proxy.inbound import Inbound
@@ -28,6 +29,7 @@ REQUESTS_MAX = 64
 WAIT_S = 10.0  # for one of their places
 REDIRECTS_MAX = 5
 
+_FOLLOWED = frozenset({"GET", "HEAD"})  # requests whose redirects we may follow
 _FORM = b"application/x-www-form-urlencoded"
 _MAY_PASS = frozenset({"timestamp_refused", "nonce_used"})  # the same request, signed afresh, is taken
 
@@ -82,7 +84,9 @@ class Relay:
             await self._take_place()
             try:
                 asked = Asked(inbound.head.method, wanted.text, link=wanted.link)
-                body = await self._hold(inbound, caller, asked)
+                if wanted.here:
+                    inbound.head = translation.ask_plainly(inbound.head)
+                body = await self._hold(inbound, caller, asked, wanted.here)
                 try:
                     sent = await self._follow(inbound, caller, asked, body, wanted)
                     if note is not None:
@@ -93,7 +97,7 @@ class Relay:
                 except DaemonError as exc:
                     # A body that broke off is the cause of whatever came of it.
                     raise inbound.failure or exc from None
-                await self._pass_back(inbound, sent, has_cookies=lease is None)
+                await self._pass_back(inbound, sent, wanted.here, has_cookies=lease is None)
             finally:
                 self._places.release()
 
@@ -130,10 +134,11 @@ class Relay:
         except TimeoutError:
             raise ProxyBusyError(f"{REQUESTS_MAX} requests are under way", "wait until some of them have ended") from None
 
-    async def _hold(self, inbound: Inbound, caller: Caller, asked: Asked) -> Held:
+    async def _hold(self, inbound: Inbound, caller: Caller, asked: Asked, here: Sequence[str] = ()) -> Held:
         """
         Return the body as it goes out: a form that the signature or a rule covers in one piece, all else as it comes.
 
+        Only in JSON the addresses *here* of the entry become the product's.
         Whether the request is allowed is decided on its head: a client that waits to be asked for the form is asked only then.
         """
         head = inbound.head
@@ -141,6 +146,9 @@ class Relay:
             raise MalformedError("the request has two Content-Type headers", "send one")
         if not inbound.framing.has_body:
             return Held(None, inbound.framing)
+        if here and translation.has_json(head):
+            link = await self._agent.signing.admit(caller, asked)
+            return Held(*await translation.hold_json(inbound, translation.address_product(here, link)))
         if head.method != "POST" or head.media_type != _FORM:
             return Held(inbound.read(), inbound.framing)
         link = await self._agent.signing.admit(caller, asked)
@@ -160,7 +168,7 @@ class Relay:
     async def _follow(self, inbound: Inbound, caller: Caller, asked: Asked, body: Held, wanted: Wanted) -> Sent:
         """Send a request; a program that knows only our address gets what the redirects of its link lead to."""
         sent = await self._send(inbound, caller, Asked(asked.method, asked.url, body.form, asked.link), body)
-        if not wanted.is_below_link or asked.method not in ("GET", "HEAD") or body.content is not None:
+        if not wanted.is_below_link or asked.method not in _FOLLOWED or body.content is not None:
             return sent
         for _ in range(REDIRECTS_MAX):
             url = find_next(sent.url, sent.signed.link, sent.incoming)
@@ -213,11 +221,19 @@ class Relay:
                     words.append(None if problem is None else problem[0])
         return body.can_be_sent_again and any(word in _MAY_PASS for word in words)
 
-    async def _pass_back(self, inbound: Inbound, sent: Sent, *, has_cookies: bool) -> None:
+    async def _pass_back(self, inbound: Inbound, sent: Sent, here: Sequence[str], *, has_cookies: bool) -> None:
         """Stream the answer to the client; the provider is not read while the client does not read."""
+        rewriter = None
         incoming = sent.incoming
         try:
             headers: list[Header] = make_answer_headers(incoming.headers, incoming.status, has_cookies=has_cookies)
+            if here:
+                own_url = self._agent.signing.own_url_of(sent.signed.link)
+                addresses = translation.address_tool(here, sent.signed, sent.url, own_url)
+                rewriter = translation.find_rewriter(incoming.status, headers, addresses)
+                headers = translation.change_headers(
+                    headers, addresses, is_rewritten=rewriter is not None, has_moved=inbound.head.method not in _FOLLOWED
+                )
             try:
                 await inbound.begin(incoming.status, incoming.reason, headers)
             except h11.LocalProtocolError:
@@ -227,7 +243,9 @@ class Relay:
             try:
                 if inbound.head.method != "HEAD" and incoming.status not in (204, 304):
                     async for data in incoming.stream():
-                        await inbound.send(data)
+                        await inbound.send(data if rewriter is None else rewriter.feed(data))
+                    if rewriter is not None:
+                        await inbound.send(rewriter.end())
                 await inbound.end()
             except (DaemonError, h11.LocalProtocolError) as exc:
                 raise AnswerBrokenError from exc

@@ -1,9 +1,10 @@
 """The way of a request: whether it may come in at all, and which address it means."""
 
 import binascii
+import re
 from base64 import b64decode
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from atl_sign.access.caller import Caller
 from atl_sign.base.errors import AmbiguousLinkError, BadUrlError, UnknownLinkError
@@ -14,6 +15,8 @@ from atl_sign.proxy.notes import Note
 from atl_sign.proxy.refusals import MalformedError, OwnCredentialsError, ProxySecretNeededError, SecretNeededError
 
 OWN_PATH = b"/~/"  # below it a lease's entry answers itself
+
+_PLAIN_HOST = re.compile(rb"[-.:\[\]\w]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Wanted:
     text: str  # the URL, exactly as it will be sent
     link: str | None = None  # the name of the link to use; None for the one that covers the URL
     is_below_link: bool = False  # it came as /LINK/…, from a program that does not know the real address
+    here: tuple[str, ...] = ()  # then: the addresses of /LINK that it may use, first the one that it has used
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,8 @@ def find_wanted(head: Head, way: Way, links: tuple[Link, ...], origins: Origins)
         check_origin(head, way.origin)
         return Wanted(way.origin.origin + target, way.link)
     below = _find_below_link(target, links)
+    if below is not None:
+        below = replace(below, here=_list_addresses(below, head, way))
     if way.is_port:
         if below is None:
             raise UnknownLinkError(
@@ -196,6 +202,14 @@ def _find_below_link(target: str, links: tuple[Link, ...]) -> Wanted | None:
     rest = target[end:]
     text = f"{link.url}{rest}" if link.url.path or rest.startswith("/") else f"{link.url}/{rest}"
     return Wanted(text, link.name, is_below_link=True)
+
+
+def _list_addresses(below: Wanted, head: Head, way: Way) -> tuple[str, ...]:
+    host = read_host(head)
+    if host is None or _PLAIN_HOST.fullmatch(host) is None:  # it is going to stand in JSON
+        return ()
+    hosts = dict.fromkeys([host, *sorted(way.port_hosts)])
+    return tuple(f"http://{each.decode('ascii')}/{below.link}" for each in hosts)
 
 
 def _find_by_host(target: str, head: Head, links: tuple[Link, ...], origins: Origins) -> Wanted | None:
