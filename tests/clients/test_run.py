@@ -288,7 +288,8 @@ def test_what_is_left_of_the_program_has_no_lease(jira: Daemon) -> None:
 def test_a_lease_expires_under_the_program(jira: Daemon) -> None:
     """The program goes on, its requests are refused."""
     base = str(jira.request("GET", "/links/jira").json["url"])
-    get = f"curl -s -o /dev/null -w '%{{http_code}} ' -D - {base}/rest/api/2/myself"
+    # Once after the end, connections are cut.
+    get = f"curl -s --retry 5 --retry-delay 1 --retry-all-errors -o /dev/null -w '%{{http_code}} ' -D - {base}/rest/api/2/myself"
 
     done = run(jira, "--for", "1s", "--", "sh", "-c", f"sleep 1.2; {get}; exit 3")
 
