@@ -209,7 +209,12 @@ class _Visit:
                     raise
                 raise caller.lease.deny_address() from None  # the words would be about other links
             send = self._proxy.relay.show if way.is_dry_run else self._proxy.relay.relay
-            await send(inbound, caller, wanted, way.note)
+            try:
+                await send(inbound, caller, wanted, way.note)
+            except UnknownLinkError:
+                if way.note is None or way.origin is None or not way.note.may_leave(way.origin.host, way.origin.port):
+                    raise
+                await self._proxy.relay.pass_on(inbound, wanted, self._proxy.agent.signing.links_for(caller))
         except (DaemonError, OSError, h11.ProtocolError) as exc:
             if inbound.has_begun and isinstance(exc, DaemonError):
                 raise AnswerBrokenError from exc

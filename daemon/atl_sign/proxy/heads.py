@@ -229,9 +229,9 @@ def check_port(head: Head, hosts: Iterable[bytes]) -> None:
 
 
 def make_request_headers(
-    head: Head, origin: Url, framing: Framing, authorization: str, *, has_cookies: bool = False
+    head: Head, origin: Url, framing: Framing, authorization: str | None, *, has_cookies: bool = False
 ) -> list[Header]:
-    """Return the headers that a request goes out to *origin* with: Host first, our Authorization last."""
+    """Return the headers that a request goes out to *origin* with: Host first, our Authorization last, if there is one."""
     named = head.list_words(b"connection")
     # How the body ends is said where the program says it, so that the product sees what was written.
     ends = {name.lower(): (name, value) for name, value in framing.headers()}
@@ -249,7 +249,7 @@ def make_request_headers(
         *kept,
         *added,
         *ends.values(),
-        (b"Authorization", authorization.encode("latin-1")),
+        *(() if authorization is None else [(b"Authorization", authorization.encode("latin-1"))]),
     ]
 
 

@@ -12,6 +12,7 @@ from atl_sign.access.caller import Caller
 from atl_sign.access.policy import FORM_BYTES_MAX, check_form_length
 from atl_sign.agent.build import Agent
 from atl_sign.agent.sign import Asked, Signed
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, ProviderUnreachableError
 from atl_sign.base.text import format_lines
 from atl_sign.base.urls import Pairs, Url, parse_pairs, parse_url
@@ -100,6 +101,28 @@ class Relay:
                 await self._pass_back(inbound, sent, wanted.here, has_cookies=lease is None)
             finally:
                 self._places.release()
+
+    async def pass_on(self, inbound: Inbound, wanted: Wanted, links: Sequence[Link]) -> None:
+        """
+        Send a request unsigned that a redirect of a link has led off it, and its answer back; raises as `relay`.
+
+        Args:
+            inbound: the owner's request.
+            wanted: an address at the host of one of *links*, and below none of them.
+            links: the owner's.
+        """
+        url = parse_url(wanted.text)
+        link = next(link for link in links if link.url.origin == url.origin)
+        await self._take_place()
+        try:
+            headers = make_request_headers(inbound.head, url, inbound.framing, None, has_cookies=True)
+            target = url.path if url.query is None else f"{url.path}?{url.query}"
+            body = inbound.read() if inbound.framing.has_body else None
+            outgoing = Outgoing(link, url, inbound.head.method, target.encode(), headers, body)
+            incoming = await inbound.unless_gone(self._upstreams.send(outgoing))
+            await self._pass_back(inbound, Sent(url, Signed(link, Secret(""), "one", None, None), incoming), (), has_cookies=True)
+        finally:
+            self._places.release()
 
     async def show(self, inbound: Inbound, caller: Caller, wanted: Wanted, note: Note | None = None) -> None:
         """Answer with what would be signed, or write it to *note* and answer nothing; nothing is sent. Raises as `relay`."""
