@@ -102,7 +102,7 @@ def test_headers_that_would_change_the_request_do_not_go_out(lab: ProxyLab, prov
     ]
 
     for lease in (lab.make_lease("jira"), None):
-        curl("--unix-socket", lab.open(lease), *(part for line in lines for part in ("-H", line)), "http://localhost/jira/x")
+        curl("--unix-socket", lab.open(lease), *(part for line in lines for part in ("-H", line)), f"{provider.origin}/jira/x")
 
     leased, own = ([line.partition(":")[0] for line in seen.head.decode().split("\r\n")[1:]] for seen in provider.seen)
     assert leased == ["Host", "User-Agent", "Accept", "X-Kept", "Authorization"]
@@ -138,7 +138,7 @@ def test_a_form_is_signed_and_goes_out_as_it_is_written(lab: ProxyLab, provider:
         "Transfer-Encoding: chunked",
         "-H",
         "Content-Type: application/json",
-        "http://localhost/jira/x",
+        f"{provider.origin}/jira/x",
     )
 
     assert [seen.body.decode() for seen in provider.seen] == [form] * 3
@@ -437,7 +437,7 @@ def test_a_streamed_body_is_not_sent_again(lab: ProxyLab, provider: Provider) ->
     lab.add_link("jira", f"{provider.origin}/jira", scheme="oauth1")
     provider.answer_with(NONCE_USED, OK)
 
-    done = curl("-i", "--unix-socket", lab.open(), "-X", "PUT", "--json", "{}", "http://localhost/jira/x")
+    done = curl("-i", "--unix-socket", lab.open(), "-X", "PUT", "--json", "{}", f"{provider.origin}/jira/x")
 
     assert status_of(done.stdout) == 401
     assert len(provider.seen) == 1
