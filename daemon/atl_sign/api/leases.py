@@ -19,6 +19,7 @@ from atl_sign.config.links import NAME_PATTERN
 
 USES_MAX = 1_000_000_000
 UIDS_MAX = 32
+PIDS_MAX = (1 << 31) - 1  # pid_t
 
 _PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _CA_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO")
@@ -45,7 +46,9 @@ class NarrowerFields(schemas.Fields):
 class LeaseFields(NarrowerFields):
     """A lease to open."""
 
-    lives_with: int | None = Field(None, ge=1, description="the pid of the caller or an ancestor, with which the lease ends")
+    lives_with: int | None = Field(
+        None, ge=1, le=PIDS_MAX, description="the pid of the caller or an ancestor, with which the lease ends"
+    )
     allow_reusable: schemas.Flag = Field(
         False, description="give out tokens of the schemes bearer and basic at `sign.sock`, which are good for any request"
     )
