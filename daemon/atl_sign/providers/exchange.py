@@ -87,6 +87,11 @@ def find_proxy(link: Link) -> str | None:
     return select_proxy(str(link.url), _proxies_of(link))
 
 
+def find_proxy_of_environment(url: str) -> str | None:
+    """Return the address of the proxy that the environment names for *url*, None for none; it can hold a password."""
+    return select_proxy(url, get_environ_proxies(url))
+
+
 def _proxies_of(link: Link) -> dict[str, str]:
     return {"http": link.proxy, "https": link.proxy} if link.proxy else get_environ_proxies(str(link.url))
 

@@ -31,14 +31,14 @@ async def find_proxy_of_environment(url: str) -> str | None:
     """Return as `find_proxy` the one that the environment names for *url*."""
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
-    return await asyncio.to_thread(_find_proxy, url)  # requests takes a while to load
+    # In a thread, for it loads requests: what the variables mean is decided in one place.
+    return await asyncio.to_thread(_find_proxy_of_environment, url)
 
 
-def _find_proxy(url: str) -> str | None:
-    # As in `providers.exchange`: the variables have one meaning everywhere.
-    from requests.utils import get_environ_proxies, select_proxy
+def _find_proxy_of_environment(url: str) -> str | None:
+    from atl_sign.providers.exchange import find_proxy_of_environment
 
-    return select_proxy(url, get_environ_proxies(url))
+    return find_proxy_of_environment(url)
 
 
 def parse_proxy(text: str) -> ProxyAddress | None:

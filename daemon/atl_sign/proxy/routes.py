@@ -4,7 +4,7 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from atl_sign.access.caller import Caller
 from atl_sign.base.errors import AmbiguousLinkError, BadUrlError, UnknownLinkError
@@ -144,15 +144,13 @@ def find_wanted(head: Head, way: Way, links: tuple[Link, ...], origins: Origins)
     """
     target = _decode(head.target)
     if _is_absolute(head.target):
-        return _find_absolute(target, head, way, origins)
+        return _find_absolute(target, head, way, links, origins)
     if not target.startswith("/"):
         raise MalformedError("the request's target is neither a path nor a URL", "send a path")
     if way.origin is not None:
         check_origin(head, way.origin)
         return Wanted(way.origin.origin + target, way.link)
-    below = _find_below_link(target, links)
-    if below is not None:
-        below = replace(below, here=_list_addresses(below, head, way))
+    below = _find_below_link(target, head, way, links)
     if way.is_port:
         if below is None:
             raise UnknownLinkError(
@@ -173,7 +171,7 @@ def find_wanted(head: Head, way: Way, links: tuple[Link, ...], origins: Origins)
     return wanted
 
 
-def _find_absolute(target: str, head: Head, way: Way, origins: Origins) -> Wanted:
+def _find_absolute(target: str, head: Head, way: Way, links: tuple[Link, ...], origins: Origins) -> Wanted:
     url = parse_url(target)
     check_origin(head, url)
     if way.origin is not None:
@@ -183,6 +181,11 @@ def _find_absolute(target: str, head: Head, way: Way, origins: Origins) -> Wante
     rest = target[target.index("/", target.index("://") + 3) :] if "/" in target.partition("://")[2] else None
     if rest is None:  # http://host or http://host?query
         raise BadUrlError("the URL has no path", "write a / behind the host")
+    if f"{url.host}:{url.port}".encode() in way.port_hosts:
+        # A program that has this port both for its proxy and, in place of the product, for its base URL.
+        below = _find_below_link(rest, head, way, links)
+        if below is not None:
+            return below
     # Programs send this form for http alone, and speak in the clear; the link may be https.
     port = DEFAULT_PORTS["https"] if url.port == DEFAULT_PORTS["http"] else url.port
     known = [each for each in origins.urls if _is_host(url.host, each.host)]
@@ -193,7 +196,7 @@ def _find_absolute(target: str, head: Head, way: Way, origins: Origins) -> Wante
     raise UnknownLinkError("no application link covers this URL", "only requests to links come in by this form")
 
 
-def _find_below_link(target: str, links: tuple[Link, ...]) -> Wanted | None:
+def _find_below_link(target: str, head: Head, way: Way, links: tuple[Link, ...]) -> Wanted | None:
     """Return what *target* means if its first segment is a link's name: nothing is joined, one prefix is put for another."""
     end = next((place for place, char in enumerate(target[1:], 1) if char in "/?#"), len(target))
     link = next((link for link in links if link.name == target[1:end]), None)
@@ -201,15 +204,15 @@ def _find_below_link(target: str, links: tuple[Link, ...]) -> Wanted | None:
         return None
     rest = target[end:]
     text = f"{link.url}{rest}" if link.url.path or rest.startswith("/") else f"{link.url}/{rest}"
-    return Wanted(text, link.name, is_below_link=True)
+    return Wanted(text, link.name, is_below_link=True, here=_list_addresses(link, head, way))
 
 
-def _list_addresses(below: Wanted, head: Head, way: Way) -> tuple[str, ...]:
+def _list_addresses(link: Link, head: Head, way: Way) -> tuple[str, ...]:
     host = read_host(head)
     if host is None or _PLAIN_HOST.fullmatch(host) is None:  # it is going to stand in JSON
         return ()
     hosts = dict.fromkeys([host, *sorted(way.port_hosts)])
-    return tuple(f"http://{each.decode('ascii')}/{below.link}" for each in hosts)
+    return tuple(f"http://{each.decode('ascii')}/{link.name}" for each in hosts)
 
 
 def _find_by_host(target: str, head: Head, links: tuple[Link, ...], origins: Origins) -> Wanted | None:

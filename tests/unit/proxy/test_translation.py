@@ -70,6 +70,19 @@ def test_on_a_unix_socket_too(lab: ProxyLab, provider: Provider) -> None:
     assert "gzip" in provider.seen[1].find_all("accept-encoding")[0]
 
 
+def test_a_program_may_have_the_port_for_its_proxy_as_well(lab: ProxyLab, port: int, provider: Provider) -> None:
+    """As under `atl-sign run --tool`: it sends the whole address. Twins: an address that is no link's, and another port."""
+    provider.answer_with(json_answer(json.dumps([f"{provider.origin}/jira/1"]).encode()))
+    proxy = ("-x", f"http://x:{SECRET}@127.0.0.1:{port}")
+
+    taken = ask(port, *proxy)
+    others = [ask(port, *proxy, path="/other/x"), ask(1, *proxy)]
+
+    assert json.loads(parts(taken)[1]) == [f"http://127.0.0.1:{port}/jira/1"]
+    assert [(status_of(answer), code_of(answer)) for answer in others] == [(403, "lease_denied")] * 2
+    assert len(provider.seen) == 1
+
+
 def test_a_host_that_could_not_stand_in_json_is_put_nowhere(lab: ProxyLab, provider: Provider) -> None:
     """Nor is one that is not named, which HTTP/1.0 allows."""
     lab.add_link("jira", f"{provider.origin}/jira")
