@@ -197,7 +197,8 @@ def test_a_read_only_mount_is_enough(leases: Daemon, tmp_path: Path) -> None:
     """In it the socket works, and nothing can be put in its place."""
     view = ("unshare", "--user", "--map-root-user", "--mount") if os.geteuid() else ("unshare", "--mount")
     script = (
-        'mount --bind "$1" "$2" && mount -o remount,bind,ro "$2" && cd "$2" && ! touch x 2>/dev/null && ! rm http.sock 2>/dev/null'
+        'mount --bind "$1" "$2" && mount -o remount,bind,ro "$2" && cd "$2"'
+        " && ! touch x 2>/dev/null && ! rm http.sock 2>/dev/null"
         ' && curl -sS --unix-socket http.sock "$3"'
     )
     if not can(view):
@@ -210,7 +211,7 @@ def test_a_read_only_mount_is_enough(leases: Daemon, tmp_path: Path) -> None:
             *view,
             "bash",
             "-c",
-            f'{script} && curl -sS --unix-socket http.sock "$3"',
+            script,
             "bash",
             folder,
             tmp_path,

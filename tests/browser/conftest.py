@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,13 +31,20 @@ _QUIET = (
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """One Chromium for all tests, with a home and a profile of its own."""
+    with start_chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
+@contextmanager
+def start_chromium(home: Path, *arguments: str) -> Iterator[Chrome]:
+    """Give a Chromium with *home* for its home, its profile there, and *arguments* more; an argument here stands for ours."""
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if program is None or driver is None:
         pytest.fail("there is no Chromium here: apt-get install chromium chromium-driver")
-    home = tmp_path_factory.mktemp("chromium")
     options = ChromeOptions()
     options.binary_location = program
-    for argument in ("--headless=new", f"--user-data-dir={home / 'profile'}", *_QUIET):
+    quiet = [each for each in _QUIET if each.partition("=")[0] not in {word.partition("=")[0] for word in arguments}]
+    for argument in ("--headless=new", f"--user-data-dir={home / 'profile'}", *quiet, *arguments):
         options.add_argument(argument)
     if os.geteuid() == 0:
         options.add_argument("--no-sandbox")
