@@ -121,6 +121,7 @@ def test_a_lease_is_opened_by_a_form_and_told_as_text(leases: Daemon) -> None:
         ({"lives_with": 0}, 422, "bad_request"),
         ({"lives_with": (1 << 22) + 1}, 400, "bad_request"),
         ({"lives_with": 1 << 70}, 422, "bad_request"),
+        ({"lives_with": "me"}, 422, "bad_request"),
         ({"links": ["nobody"]}, 404, "unknown_link"),
         ({"allow": ["GET"]}, 400, "bad_rule"),
         ({"allow": ["GET /a/../b"]}, 400, "bad_rule"),

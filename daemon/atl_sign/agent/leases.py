@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from anyio.to_thread import run_sync
 
@@ -55,8 +55,8 @@ class Doors(Protocol):
     def watch(self, pidfd: int, on_end: Callable[[], None]) -> Callable[[], None]:
         """Call *on_end* when the process of *pidfd* ends; returns what stops that, and closes the descriptor."""
 
-    def cut(self, lease: Lease) -> None:
-        """Cut the connections of *lease*; new ones are taken."""
+    def cut_transfers(self, lease: Lease) -> None:
+        """Cut the transfers of *lease* that are under way; idle and new connections stay, and their requests are refused."""
 
     def close(self, lease: Lease) -> None:
         """Close the entries, cut their connections, and remove what stands in the file system."""
@@ -77,7 +77,7 @@ class Wanted:
     allow_reusable: bool = False  # give out headers that are good for many requests
     name: str | None = None
     purpose: str | None = None
-    lives_with: int | None = None
+    lives_with: int | Literal["caller"] | None = None  # a pid; "caller": the process that makes the call
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +226,7 @@ class Leases:
             parent.check_usable()
         rules = await run_sync(lambda: Rules(parse_rules(wanted.allow), parse_rules(wanted.deny)))
         links = self._find_links(wanted, parent)
+        lives_with = _find_process(wanted, caller)
         terms = Terms(
             links=frozenset(link.name for link in links),
             rules=rules,
@@ -234,7 +235,7 @@ class Leases:
             may_tunnel=wanted.may_tunnel,
             name=wanted.name,
             purpose=wanted.purpose,
-            lives_with=wanted.lives_with,
+            lives_with=lives_with,
         )
         self._check(terms, parent)
         if not wanted.allow_reusable:
@@ -244,7 +245,7 @@ class Leases:
             self._find_free_id(), terms, wanted.lifetime_s, wanted.uses, parent=parent, secret=secret, clock=self._clock
         )
         entry.lease, entry.rule = lease.id, "; ".join(wanted.allow)
-        pidfd = None if wanted.lives_with is None else self._open_process(wanted.lives_with, caller)
+        pidfd = None if lives_with is None else self._open_process(lives_with, caller)
         held = self._held[lease.id] = _Held(LeaseReport(lease, Place()))  # first: its name and place are taken
         try:
             place = await self._doors.open(lease, [each.id for each in _line(parent)])
@@ -268,7 +269,7 @@ class Leases:
             if held.over_since is None:
                 held.over_since = now
                 held.stop_watching()
-                self._doors.cut(lease)
+                self._doors.cut_transfers(lease)
                 if lease.state == "expired":
                     self._note(lease, "expire")
             if not held.is_closed and (lease.state != "expired" or now - held.over_since >= REFUSING_S):
@@ -360,6 +361,18 @@ class Leases:
 
     def _find_free_id(self) -> str:
         return next(each for each in iter(lambda: secrets.token_hex(4), "") if each not in self._held)
+
+
+def _find_process(wanted: Wanted, caller: Caller) -> int | None:
+    """Return the pid that `lives_with` of *wanted* names; raises BadRequestError when the kernel does not name the caller."""
+    if wanted.lives_with != "caller":
+        return wanted.lives_with
+    # A caller in another pid namespace has another number there; the kernel's word is the number here, or 0 if it has none.
+    if caller.peer is None or caller.peer.pid <= 0:
+        raise BadRequestError(
+            "the system does not name the calling process", "leave out lives_with, and revoke the lease at the end"
+        )
+    return caller.peer.pid
 
 
 def _line(lease: Lease | None) -> list[Lease]:

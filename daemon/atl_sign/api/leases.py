@@ -46,8 +46,8 @@ class NarrowerFields(schemas.Fields):
 class LeaseFields(NarrowerFields):
     """A lease to open."""
 
-    lives_with: int | None = Field(
-        None, ge=1, le=PIDS_MAX, description="the pid of the caller or an ancestor, with which the lease ends"
+    lives_with: Annotated[int, Field(ge=1, le=PIDS_MAX)] | Literal["caller"] | None = Field(
+        None, description="the process with which the lease ends: `caller`, or the pid of the caller or an ancestor"
     )
     allow_reusable: schemas.Flag = Field(
         False, description="give out tokens of the schemes bearer and basic at `sign.sock`, which are good for any request"

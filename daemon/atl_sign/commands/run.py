@@ -42,7 +42,8 @@ def run_with_lease(environment: Mapping[str, str], line: CommandLine, inherited:
     fields = read_terms(line, RUN) | {
         "entries": "\n".join(["http", "port", *(["sign"] if line.has("--sign") else [])]),
         "tunnel": "false" if line.has("--no-tunnel") else "true",
-        "lives_with": str(os.getpid()),
+        # In a pid namespace, the daemon has another number for this process.
+        "lives_with": "caller",
         # The other words of the command may hold secrets.
         "purpose": f"run {PurePath(line.words[0]).name}"[:100],
     }

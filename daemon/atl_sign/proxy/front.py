@@ -243,10 +243,12 @@ class _Visit:
         """Send the *reply* that says that the connection is there, and serve what comes on it."""
         if opened.streams is not None:
             self._proxy.tunnels_open += 1
+            self._proxy.relay.transfers.begin()
             try:
                 await _write_or_cut(channel, reply, opened.streams)
                 await run_tunnel(channel, opened.streams)
             finally:
+                self._proxy.relay.transfers.end()
                 self._proxy.tunnels_open -= 1
             return
         await channel.write(reply)

@@ -24,6 +24,7 @@ from atl_sign.proxy.inbound import Inbound
 from atl_sign.proxy.notes import Note
 from atl_sign.proxy.refusals import MalformedError, ProxyBusyError
 from atl_sign.proxy.routes import Wanted
+from atl_sign.proxy.transfers import Transfers
 from atl_sign.proxy.upstream import Incoming, Outgoing, StaleConnectionError, UnsendableError, Upstreams
 
 REQUESTS_MAX = 64
@@ -69,6 +70,7 @@ class Relay:
         """Let *agent* sign, and send by *upstreams*."""
         self._agent = agent
         self._upstreams = upstreams
+        self.transfers = Transfers()
         self._places = asyncio.Semaphore(REQUESTS_MAX)
 
     async def relay(self, inbound: Inbound, caller: Caller, wanted: Wanted, note: Note | None = None) -> None:
@@ -100,6 +102,7 @@ class Relay:
                     raise inbound.failure or exc from None
                 await self._pass_back(inbound, sent, wanted.here, has_cookies=lease is None)
             finally:
+                self.transfers.end()
                 self._places.release()
 
     async def pass_on(self, inbound: Inbound, wanted: Wanted, links: Sequence[Link]) -> None:
@@ -217,6 +220,7 @@ class Relay:
 
     async def _send_once(self, inbound: Inbound, caller: Caller, asked: Asked, body: Held) -> Sent:
         signed = await self._agent.signing.sign(caller, asked)
+        self.transfers.begin()
         url = parse_url(asked.url)
         there = url if signed.url is None else parse_url(signed.url)
         is_owners = caller.lease is None

@@ -96,12 +96,9 @@ class LeaseDoors:
 
         return stop
 
-    def cut(self, lease: Lease) -> None:
-        """See `Doors.cut`."""
-        for connection in tuple(self._state.connections):
-            if isinstance(connection, Connection) and connection.app_state.get("lease") is lease:
-                connection.drop()
-        self._proxies.cut(lease)
+    def cut_transfers(self, lease: Lease) -> None:
+        """See `Doors.cut_transfers`."""
+        self._proxies.cut_transfers(lease)
 
     def close(self, lease: Lease) -> None:
         """See `Doors.close`."""
@@ -113,7 +110,10 @@ class LeaseDoors:
         self._entries.pop(lease.id, None)
         for server in entries.servers:
             server.close()
-        self.cut(lease)
+        for connection in tuple(self._state.connections):
+            if isinstance(connection, Connection) and connection.app_state.get("lease") is lease:
+                connection.drop()
+        self._proxies.cut(lease)
         shutil.rmtree(entries.folder, ignore_errors=True)
         with suppress(OSError):  # other leases are there
             self._folder.rmdir()

@@ -59,6 +59,13 @@ class Proxies:
                 writer.transport.abort()
                 task.cancel()
 
+    def cut_transfers(self, lease: Lease) -> None:
+        """Cut the connections of *lease* that carry an authorized request or a tunnel; the others stay, to be refused."""
+        for task, (writer, owner) in tuple(self._streams.items()):
+            if owner is lease and self._proxy is not None and self._proxy.relay.transfers.has(task):
+                writer.transport.abort()
+                task.cancel()
+
     def is_busy(self) -> bool:
         """Tell whether a connection is open."""
         return bool(self._streams)

@@ -76,7 +76,7 @@ class FakeDoors:
 
         return stop
 
-    def cut(self, lease: Lease) -> None:
+    def cut_transfers(self, lease: Lease) -> None:
         self.calls.append(("cut", lease.id))
 
     def close(self, lease: Lease) -> None:
@@ -428,6 +428,17 @@ def test_a_lease_lives_with_the_caller_or_an_ancestor(lab: Lab, sleeper: "subpro
     assert count_descriptors() == before
     lab.leases.close_all()
     assert lab.doors.watched == {}
+
+
+def test_a_lease_lives_with_the_process_that_the_kernel_names(lab: Lab, sleeper: "subprocess.Popen[bytes]") -> None:
+    """`caller`, for those that have another pid in their namespace; refused when the kernel has no number for it here."""
+    caller = Caller(Peer(sleeper.pid, os.geteuid(), 0))
+
+    assert lab.open(caller=caller, lives_with="caller").lease.terms.lives_with == sleeper.pid
+    for stranger in (Caller(Peer(0, os.geteuid(), 0)), Caller(None)):
+        refused = lab.refusal(caller=stranger, lives_with="caller")
+        assert (refused.code, "does not name" in refused.message) == ("bad_request", True)
+    lab.leases.close_all()
 
 
 def test_a_lease_ends_with_its_process(lab: Lab, sleeper: "subprocess.Popen[bytes]") -> None:
