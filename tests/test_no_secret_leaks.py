@@ -1,19 +1,26 @@
 """Promise 1: canary secrets go down every path, and then everything that leaves the daemon is searched for them."""
 
+import pickle
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from atl_sign.access.decision import Rules
+from atl_sign.access.lease import Lease, Terms
+from atl_sign.access.presets.loading import parse_rules
 from atl_sign.base.credentials import Secret
 from atl_sign.custody.keys.software import make_private_key
+from atl_sign.proxy.certificates import Authority
 from atl_sign.sandbox import Sandbox
 from atl_sign.schemes.oauth1.tokens import AccessToken, RequestToken
 from tests.api.test_dance import begin, visit
 from tests.lab import Daemon, Reply, revoke_tokens, secrets_of
+from tests.lease_lab import ask
 
 CANARY = "canary-7f3a9c"
 
@@ -175,6 +182,75 @@ def test_the_private_key_is_in_no_file_and_no_answer(trail: Trail) -> None:
     trail.request("GET", "/key")
 
     assert trail.search({"PRIVATE KEY", "MIIEv"}) == []
+
+
+# How PEM and DER of a P-256 key begin: PKCS#8 as the proxy's authority hands it to OpenSSL, and SEC 1.
+EC_KEYS = {"PRIVATE KEY", "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0w", "MHcCAQEE"}
+
+
+def test_a_leases_secret_is_in_its_first_answer_alone(trail: Trail, sandbox: Sandbox) -> None:
+    """Used in every place where a tool may put it, right and wrong; TLS was ended, and no file has the authority's key."""
+    daemon = trail.daemon
+    daemon.dance(sandbox, "jira")
+    url = f"{sandbox.base_url('jira')}/rest/api/2/myself"
+    opened = daemon.request("POST", "/leases", {"name": "canary", "entries": ["http", "port", "sign"]})
+    lease, base = opened.json, opened.json["url"]
+    child = ask(lease["sockets"]["sign"], "POST", "/~/leases", {"entries": ["port"]}).json
+    secrets = {lease["secret"], child["secret"]}
+    assert all(secret.startswith("atls_") for secret in secrets)
+
+    def send(*arguments: str) -> str:
+        # The words of a refusal, and no request: what is shown back of that is curl's own.
+        done = subprocess.run(["curl", "-qsSi", "-m", "20", *arguments], capture_output=True, text=True, check=False)
+        trail.texts.append(done.stdout)
+        return done.stdout
+
+    for secret in secrets:
+        for more in ([], ["-H", "Origin: http://evil.example"]):
+            send("-H", f"Authorization: Bearer {secret}", *more, f"{base}/jira/rest/api/2/myself")
+            send("-H", f"Authorization: {secret}", *more, f"{base}/jira/rest/api/2/myself")
+            send("-u", f"{secret}:x", *more, f"{base}/jira/rest/api/2/myself")
+            send("-x", f"http://x:{secret}@{base.removeprefix('http://')}", *more, url)
+            send("-p", "-x", f"http://x:{secret}@{base.removeprefix('http://')}", *more, url)
+            send("-x", f"http://x:{secret}@{base.removeprefix('http://')}", "http://127.0.0.1:1/")
+    assert '"alice"' in send("-u", f"x:{lease['secret']}", f"{base}/jira/rest/api/2/myself")
+    for text in (False, True):
+        for method, path in (("GET", "/leases"), ("GET", "/leases/canary"), ("PATCH", "/leases/canary"), ("GET", "/status")):
+            trail.request(method, path, {"uses": 50} if method == "PATCH" else None, text=text)
+        trail.request("GET", f"/leases/{child['id']}", text=text)
+        for kind in ("http", "sign"):
+            reply = ask(lease["sockets"][kind], "GET", "/~/lease", text=text, headers={"Host": "localhost"})
+            trail.texts.append(reply.text + str(reply.headers))
+    daemon.link(sandbox, "jira", "tls", url="https://127.0.0.1:1/tls")
+    tls = daemon.request("POST", "/leases", {"links": ["tls"], "entries": ["http", "port"]}).json
+    secrets.add(tls["secret"])
+    for socket in (tls["sockets"]["http"], str(daemon.socket.with_name("proxy.sock"))):
+        trust = ["--cacert", tls["ca_file"]] if "leases" in socket else ["-k"]
+        assert "dance_needed" in send(*trust, "-x", f"socks5h://localhost{socket}", "https://127.0.0.1:1/tls/rest/api/2/myself")
+
+    assert Path(tls["ca_file"]).exists()
+    assert trail.search(secrets | EC_KEYS) == []
+    for each in ("canary", tls["id"]):
+        trail.request("DELETE", f"/leases/{each}")
+    assert trail.search(secrets | EC_KEYS) == []
+    assert trail.search({"BEGIN CERTIFICATE"}) != [], "the search itself finds what is there"
+
+
+def test_leases_and_authorities_hide_what_they_have() -> None:
+    """repr of a lease, its terms, and the authority, and the message of a refusal; keys are not pickled either."""
+    rules = Rules(parse_rules(["read"]), ())
+    lease = Lease("1a2b3c4d", Terms(frozenset({"jira"}), rules, frozenset({"port"})), 60, secret=CANARY)
+    authority = Authority(["jira.example.com"], 60, lambda: datetime.now(UTC))
+    context = authority.context_for("jira.example.com")
+
+    shown = [
+        *map(repr, (lease, lease.terms, authority, context)),
+        *map(str, vars(lease).values()),
+        *map(str, vars(authority).values()),
+    ]
+    assert not any(word in text for text in shown for word in (CANARY, *EC_KEYS))
+    with pytest.raises(TypeError):
+        pickle.dumps(authority)
 
 
 def test_values_hide_themselves() -> None:
