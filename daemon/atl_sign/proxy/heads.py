@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from atl_sign.base.errors import BadUrlError
+from atl_sign.base.errors import BadRequestError, BadUrlError
 from atl_sign.base.urls import Url, parse_url
 from atl_sign.proxy.refusals import BrowserRefusedError, MalformedError, UpgradeRefusedError
 
@@ -27,6 +27,7 @@ _HOST = re.compile(rb"[^/?#@\\\s]+")
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
 # Written by us, or for another place than the provider. The products would take some for another method, path or address than the
 # one that was decided on (facts leases-proxy.md section 2.3), and a cookie for a session, for which they ignore the signature.
+FORM_TYPE = b"application/x-www-form-urlencoded"
 _NOT_SENT = _HOP_BY_HOP | {
     b"host",
     b"content-length",
@@ -73,17 +74,6 @@ class Head:
         """The type of the body, in small letters and without its parameters; b"" when the head names none, or several."""
         values = self.find_all(b"content-type")
         return values[0].partition(b";")[0].strip().lower() if len(values) == 1 else b""
-
-    @property
-    def charset(self) -> bytes:
-        """The encoding that the type of the body names, in small letters; b"" when it names none."""
-        parameters = b";".join(self.find_all(b"content-type")).split(b";")[1:]
-        found = (
-            value.strip(b' \t"').lower()
-            for name, _, value in (each.partition(b"=") for each in parameters)
-            if name.strip().lower() == b"charset"
-        )
-        return next(found, b"")
 
     @property
     def wants_close(self) -> bool:
@@ -228,6 +218,24 @@ def check_port(head: Head, hosts: Iterable[bytes]) -> None:
         raise BrowserRefusedError("the Host header is not this port's", "write 127.0.0.1 or localhost and the port")
 
 
+def check_form_type(head: Head) -> None:
+    """
+    Raise BadRequestError for a form that a product may not read as the one that is signed.
+
+    Tomcat before 9.0.98 knows the type in small letters only, and another charset makes other parameters of the same bytes.
+    """
+    kind, *parameters = (part.strip(b" \t") for part in b";".join(head.find_all(b"content-type")).split(b";"))
+    if kind != FORM_TYPE:
+        raise BadRequestError(
+            "the form's Content-Type is not in lower case, which some servers do not read as a form",
+            f"write {FORM_TYPE.decode()}",
+        )
+    for parameter in parameters:
+        name, _, value = (part.strip(b" \t") for part in parameter.lower().partition(b"="))
+        if name == b"charset" and value.replace(b'"', b"") not in (b"utf-8", b"utf8"):
+            raise BadRequestError("a form in another encoding than UTF-8 cannot be signed", "take the charset out")
+
+
 def make_request_headers(
     head: Head, origin: Url, framing: Framing, authorization: str | None, *, has_cookies: bool = False
 ) -> list[Header]:
@@ -266,7 +274,7 @@ def _wants_no_check(head: Head) -> bool:
     No page is involved here. A program that looks like a browser (User-Agent) is asked even so, and its request goes as it is.
     """
     kind = head.media_type
-    is_simple = kind == b"application/x-www-form-urlencoded" or kind.startswith((b"multipart/", b"text/"))
+    is_simple = kind == FORM_TYPE or kind.startswith((b"multipart/", b"text/"))
     return head.method == "POST" and not head.find_all(b"x-atlassian-token") and (is_simple or not head.find_all(b"content-type"))
 
 

@@ -19,7 +19,7 @@ from atl_sign.base.urls import Pairs, Url, parse_pairs, parse_url
 from atl_sign.config.links import Link
 from atl_sign.proxy import translation
 from atl_sign.proxy.explaining import REDIRECTS, Answered, explain_answer
-from atl_sign.proxy.heads import Framing, Header, make_answer_headers, make_request_headers
+from atl_sign.proxy.heads import FORM_TYPE, Framing, Header, check_form_type, make_answer_headers, make_request_headers
 from atl_sign.proxy.inbound import Inbound
 from atl_sign.proxy.notes import Note
 from atl_sign.proxy.refusals import MalformedError, ProxyBusyError
@@ -32,7 +32,6 @@ WAIT_S = 10.0  # for one of their places
 REDIRECTS_MAX = 5
 
 _FOLLOWED = frozenset({"GET", "HEAD"})  # requests whose redirects we may follow
-_FORM = b"application/x-www-form-urlencoded"
 _MAY_PASS = frozenset({"timestamp_refused", "nonce_used"})  # the same request, signed afresh, is taken
 
 
@@ -175,15 +174,14 @@ class Relay:
         if here and translation.has_json(head):
             link = await self._agent.signing.admit(caller, asked)
             return Held(*await translation.hold_json(inbound, translation.address_product(here, link)))
-        if head.method != "POST" or head.media_type != _FORM:
+        if head.method != "POST" or head.media_type != FORM_TYPE:
             return Held(inbound.read(), inbound.framing)
         link = await self._agent.signing.admit(caller, asked)
         if caller.lease is None and not self._agent.signing.scheme_of(link).covers_form:
             return Held(inbound.read(), inbound.framing)
         if head.list_words(b"content-encoding") - {b"identity"}:
             raise BadRequestError("a compressed form cannot be signed", "send it without Content-Encoding")
-        if head.charset not in (b"", b"utf-8", b"utf8"):
-            raise BadRequestError("a form in another encoding than UTF-8 cannot be signed", "send it in UTF-8")
+        check_form_type(head)
         _check_length(inbound.framing.length or 0)
         content = bytearray()
         async for data in inbound.read():
