@@ -18,6 +18,7 @@ from atl_sign.agent.links import LinkBook
 from atl_sign.agent.lookup import Lookup
 from atl_sign.agent.own_proxy import OwnProxy
 from atl_sign.agent.policy import PolicyChecks
+from atl_sign.agent.refusals import Refusals
 from atl_sign.agent.sign import Signing
 from atl_sign.agent.status import StatusReports
 from atl_sign.agent.store import StoreKeeper
@@ -52,6 +53,7 @@ class Agent:
     leases: Leases
     proxy: OwnProxy
     tunnels: Tunnels
+    refusals: Refusals
     status: StatusReports
     life: Life  # for the process, not for callers
 
@@ -106,6 +108,7 @@ def make_agent(
         leases=leases,
         proxy=OwnProxy(),
         tunnels=Tunnels(records),
+        refusals=Refusals(lookup, leases),
         status=StatusReports(
             config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, mover=mover, records=records, clocks=clocks
         ),

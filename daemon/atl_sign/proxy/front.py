@@ -29,6 +29,7 @@ from atl_sign.proxy.inbound import Inbound
 from atl_sign.proxy.notes import Notes
 from atl_sign.proxy.own import App, run_app
 from atl_sign.proxy.reading import HEAD_S, IDLE_S, read_head, read_message
+from atl_sign.proxy.reasons import keep_refusal
 from atl_sign.proxy.refusals import MalformedError, ProxyBusyError, make_refusal
 from atl_sign.proxy.relay import AnswerBrokenError, Relay
 from atl_sign.proxy.routes import OWN_PATH, Origins, Way, check_entry, find_wanted, list_origins
@@ -143,6 +144,7 @@ class _Visit:
             opened = await self._open(way, target.host, target.port)
             await self._go_inside(channel, way, opened, socks.make_reply(socks.CONNECTED))
         except DaemonError as exc:
+            keep_refusal(self._proxy.agent, exc, way, Head("CONNECT", f"{target.host}:{target.port}".encode(), False, ()))
             if note is not None:
                 note.refuse(exc)
             code = socks.UNREACHABLE if isinstance(exc, ProviderUnreachableError) else socks.NOT_ALLOWED
@@ -161,6 +163,7 @@ class _Visit:
                 head = parse_head(raw)
                 framing = read_framing(head)
             except DaemonError as exc:
+                keep_refusal(self._proxy.agent, exc, way)
                 if way.note is None:
                     await _refuse_unread(channel, exc)
                 else:
@@ -181,6 +184,7 @@ class _Visit:
                     )
                 await self._answer(inbound, way)
             except DaemonError as exc:
+                keep_refusal(self._proxy.agent, exc, way, head, inbound.url)
                 if way.note is None:
                     await _refuse(inbound, exc)
                 else:  # curl ends with an error, as after every failure to send, and no file gets an answer of ours
@@ -208,6 +212,7 @@ class _Visit:
                 if caller.lease is None:
                     raise
                 raise caller.lease.deny_address() from None  # the words would be about other links
+            inbound.url = wanted.text
             send = self._proxy.relay.show if way.is_dry_run else self._proxy.relay.relay
             try:
                 await send(inbound, caller, wanted, way.note)

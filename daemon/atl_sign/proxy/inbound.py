@@ -30,6 +30,7 @@ class Inbound:
         """Take what follows *head* on *channel* for its body."""
         self.head = head
         self.framing = framing
+        self.url: str | None = None  # that it means, when that is known
         self.failure: MalformedError | None = None  # what was wrong with the body
         self.has_begun = False  # the answer
         self._channel = channel

@@ -18,7 +18,7 @@ from atl_sign.base.text import format_lines
 from atl_sign.base.urls import Pairs, Url, parse_pairs, parse_url
 from atl_sign.config.links import Link
 from atl_sign.proxy import translation
-from atl_sign.proxy.explaining import REDIRECTS, Answered, explain_answer
+from atl_sign.proxy.explaining import REDIRECTS, Answered, explain_answer, is_refusal
 from atl_sign.proxy.heads import FORM_TYPE, Framing, Header, check_form_type, make_answer_headers, make_request_headers
 from atl_sign.proxy.inbound import Inbound
 from atl_sign.proxy.notes import Note
@@ -91,11 +91,10 @@ class Relay:
                 body = await self._hold(inbound, caller, asked, wanted.here)
                 try:
                     sent = await self._follow(inbound, caller, asked, body, wanted)
-                    if note is not None:
+                    if note is not None or is_refusal(sent.incoming):
                         text = f"{sent.url}{'' if body.form is None else body.content!r}"
-                        explain_answer(
-                            note, self._agent, caller, sent.signed.link, Answered(sent.url, text, body.form, sent.incoming)
-                        )
+                        answered = Answered(asked.method, sent.url, text, body.form, sent.incoming)
+                        explain_answer(note, self._agent, caller, sent.signed.link, answered)
                 except DaemonError as exc:
                     # A body that broke off is the cause of whatever came of it.
                     raise inbound.failure or exc from None
