@@ -63,7 +63,7 @@ _atl_sign_split() {
 }
 
 # --- made by tests/tools/write_commands.py: table ---
-_atl_sign_commands=(setup link key dance check token logout git header curl lease run status log doctor lock unlock store serve stop restart service demo sandbox help)
+_atl_sign_commands=(setup link key dance check token logout git header curl lease run status log why doctor lock unlock store serve stop restart service demo sandbox help)
 _atl_sign_aliases=(ls rm login)
 
 # Sets command, verb and place to what an alias stands for.
@@ -118,6 +118,7 @@ _atl_sign_options() {
 	run:) _atl_sign_offer --link --allow --deny --read-only --for --uses --no-tunnel --sign --help ;;
 	status:*) _atl_sign_offer --exit-code --json --help ;;
 	log:*) _atl_sign_offer --follow --link --lease --since --json --help ;;
+	why:*) _atl_sign_offer --json --help ;;
 	doctor:*) _atl_sign_offer --json --report --redact --help ;;
 	lock:*) _atl_sign_offer --json --help ;;
 	unlock:*) _atl_sign_offer --new --change --stdin --json --help ;;
@@ -194,6 +195,7 @@ _atl_sign_argument() {
 	lease:1:presets) _atl_sign_offer read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build ;;
 	run:0:) _atl_sign_programs ;;
 	status:0:) _atl_sign_links "$1" ;;
+	why:0:) _atl_sign_leases "$1" ;;
 	doctor:0:) _atl_sign_links "$1" ;;
 	store:0:) _atl_sign_offer move ;;
 	store:1:move) _atl_sign_offer secret-service file memory keyring: ;;

@@ -151,6 +151,7 @@ complete -c atl-sign -n '__atl_sign_at -' -a lease -d 'give a program a limited 
 complete -c atl-sign -n '__atl_sign_at -' -a run -d 'run a program with a lease of its own'
 complete -c atl-sign -n '__atl_sign_at -' -a status -d 'how the daemon is, and which links need a dance'
 complete -c atl-sign -n '__atl_sign_at -' -a log -d 'what was signed for whom'
+complete -c atl-sign -n '__atl_sign_at -' -a why -d 'what was refused last, and what to do about it'
 complete -c atl-sign -n '__atl_sign_at -' -a doctor -d 'find out what is wrong, and which command fixes it'
 complete -c atl-sign -n '__atl_sign_at -' -a lock -d 'forget every secret in memory'
 complete -c atl-sign -n '__atl_sign_at -' -a unlock -d 'read the store again'
@@ -312,6 +313,10 @@ complete -c atl-sign -n '__atl_sign_at log' -x -l lease -a '(__atl_sign_leases)'
 complete -c atl-sign -n '__atl_sign_at log' -x -l since -d '30m, 2h or 7d ago, or a date or time like 2026-11-25T08:00 (UTC)'
 complete -c atl-sign -n '__atl_sign_at log' -l json -d 'the lines as they were recorded'
 
+complete -c atl-sign -n '__atl_sign_at why' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at why' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at why 0' -a '(__atl_sign_leases)'
+
 complete -c atl-sign -n '__atl_sign_at doctor' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at doctor' -l json -d 'print one object: version, result and checks'
 complete -c atl-sign -n '__atl_sign_at doctor' -F -l report -d 'write a bundle for a bug report, without secrets'
@@ -368,5 +373,5 @@ complete -c atl-sign -n '__atl_sign_at sandbox' -l no-signed-tokens -d 'refuse a
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l refusals -a 'both newline header body page' -d 'how an OAuth problem arrives'
 
 complete -c atl-sign -n '__atl_sign_at help' -s h -l help -d 'print what the command does'
-complete -c atl-sign -n '__atl_sign_at help 0' -a 'setup link key dance check token logout git header curl lease run status log doctor lock unlock store serve stop restart service demo sandbox help'
+complete -c atl-sign -n '__atl_sign_at help 0' -a 'setup link key dance check token logout git header curl lease run status log why doctor lock unlock store serve stop restart service demo sandbox help'
 # --- end of table ---

@@ -50,6 +50,7 @@ _VARYING = re.compile(
     r"|(?<=/leases/)[0-9a-f]{8}(?:/[0-9a-f]{8})?|^[0-9a-f]{8}(?=  )|(?<=^parent: )[0-9a-f]{8}"
     r'|(?<="ATL_SIGN_LEASE": ")[0-9a-f]{8}|(?<=^ATL_SIGN_LEASE: )[0-9a-f]{8}|(?<=ATL_SIGN_LEASE=)[0-9a-f]{8}'
     r"|(?<=^revoked )[0-9a-f]{8}|^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|[\w.]+\[\d+\]"
+    r"|(?<=lease )[0-9a-f]{8}|(?<=lease show )[0-9a-f]{8}|(?<=lease resume )[0-9a-f]{8}"
     r'|(?<=  until )\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|(?<="expires_in_s": )\d+|(?<=^expires_in_s: )\d+'
     r"|(?<=oauth_timestamp%3D)\d+|(?<=SHA256:)[\w+/]+|(?<=BEGIN PUBLIC KEY-----)[\w+/=\\\s]+(?=-----END)",
     re.M,

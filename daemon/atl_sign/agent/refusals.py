@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from atl_sign.access.caller import Caller
+from atl_sign.access.caller import DAEMON, Caller
 from atl_sign.access.lease import Lease
 from atl_sign.agent.leases import Leases
 from atl_sign.agent.lookup import Lookup
 from atl_sign.base.errors import DaemonError
+from atl_sign.base.lease_errors import UnknownLeaseError
 from atl_sign.base.text import printable
 from atl_sign.base.urls import parse_url
 
@@ -132,13 +133,19 @@ class Refusals:
             preset = self._find_preset(refusal)
             wider = "only another lease can allow it" if preset is None else f"only another lease can allow it: --allow {preset}"
             return f"atl-sign lease show {lease} lists its rules; {wider}"
+        if refusal.code in ("lease_expired", "lease_revoked") or self._is_over(lease):
+            return "this lease cannot be used again; atl-sign lease new opens another one"
         if refusal.code == "lease_used_up":
             return f"atl-sign lease change {lease} --uses 100"
         if refusal.code == "lease_suspended":
             return f"atl-sign lease resume {lease}"
-        if refusal.code in ("lease_expired", "lease_revoked"):
-            return "it cannot be used again; atl-sign lease new opens another one"
         return refusal.hint
+
+    def _is_over(self, lease_id: str) -> bool:
+        try:
+            return self._leases.show(DAEMON, lease_id).lease.is_over
+        except UnknownLeaseError:
+            return True
 
     def _find_preset(self, refusal: Refusal) -> str | None:
         """Return the name of the first preset that would allow the request, as far as its path decides that."""
@@ -156,6 +163,14 @@ class Refusals:
             return None
         names = (name for name in NAMES if decide(Rules(load_preset(name).rules), address.method or "", readings).is_allowed)
         return next(names, None)
+
+
+def split_address(method: str, url: str) -> Address:
+    """Return the parts of *url* that are kept; its query is not."""
+    _, _, rest = url.partition("://")
+    rest = rest.partition("?")[0].partition("#")[0]
+    host, slash, path = rest.partition("/")
+    return Address(method, host, f"{slash}{path}" or "/")
 
 
 def _line(lease: Lease | None) -> Sequence[Lease]:

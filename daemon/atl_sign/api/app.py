@@ -20,6 +20,7 @@ from atl_sign.api.leases import add_leases
 from atl_sign.api.links import add_links
 from atl_sign.api.own_proxy import add_proxy
 from atl_sign.api.policy import add_policy
+from atl_sign.api.refusals import add_refusals
 from atl_sign.api.sign import add_sign
 from atl_sign.api.status import add_status_calls
 from atl_sign.api.store import add_store_calls
@@ -50,6 +51,7 @@ def make_app(agent: Agent, *, is_described: bool = False) -> FastAPI:
         add_git_credential,
         add_policy,
         add_leases,
+        add_refusals,
         add_proxy,
         add_status_calls,
         add_store_calls,

@@ -11,10 +11,12 @@ from fastapi.concurrency import run_in_threadpool
 from atl_sign.access.caller import Caller
 from atl_sign.access.policy import check_form_length, warn_of
 from atl_sign.agent.build import Agent
+from atl_sign.agent.refusals import split_address
 from atl_sign.agent.sign import LOOP_CHARS_MAX, Asked
 from atl_sign.api import schemas
 from atl_sign.api.answers import answer_text, answer_with, documented, wants_text
 from atl_sign.api.fields import caller_of, read_fields
+from atl_sign.base.errors import DaemonError
 from atl_sign.base.text import format_lines
 from atl_sign.base.urls import Pairs, parse_pairs
 from atl_sign.config.link_fields import link_to_fields
@@ -36,7 +38,11 @@ def add_sign(app: FastAPI, agent: Agent) -> None:
         caller = caller_of(request)
         if fields.dry_run:
             return answer_with(request, await run_in_threadpool(_dry_run, agent, caller, asked, fields))
-        signed = await agent.signing.sign(caller, asked)
+        try:
+            signed = await agent.signing.sign(caller, asked)
+        except DaemonError as exc:
+            agent.refusals.add(caller, exc, split_address(fields.method, fields.url))
+            raise
         link, authorization = signed.link, signed.authorization.reveal()
         details = _describe_sending(link) if fields.details else {}
         if signed.url is not None and (fields.details or not wants_text(request)):

@@ -133,6 +133,12 @@ def _run_lease_log(line: CommandLine) -> int:
     return _run_log(line, lease)
 
 
+def _run_why(line: CommandLine) -> int:
+    from atl_sign.commands.why import run_why
+
+    return run_why(os.environ, line.words[0] if line.words else None, as_json=line.has("--json"))
+
+
 def _run_run(line: CommandLine, umask: int, file_size: tuple[int, int]) -> int:
     from atl_sign.commands.run import Inherited, run_with_lease
 
@@ -306,6 +312,7 @@ _RUN: dict[str, Callable[[CommandLine], int]] = {
     "stop": _run_stop,
     "store": _run_store,
     "unlock": _run_unlock,
+    "why": _run_why,
 }
 
 if __name__ == "__main__":

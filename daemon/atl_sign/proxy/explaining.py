@@ -8,12 +8,11 @@ from urllib.parse import urljoin
 from atl_sign.access.caller import Caller
 from atl_sign.access.policy import warn_of
 from atl_sign.agent.build import Agent
-from atl_sign.agent.refusals import Meaning
+from atl_sign.agent.refusals import Meaning, split_address
 from atl_sign.base.errors import BadUrlError, DaemonError
 from atl_sign.base.urls import Pairs, Url, parse_url
 from atl_sign.config.links import Link
 from atl_sign.proxy.notes import Note
-from atl_sign.proxy.reasons import split_address
 from atl_sign.proxy.upstream import Incoming
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -48,8 +47,9 @@ def explain_answer(note: Note | None, agent: Agent, caller: Caller, link: Link, 
         note.tell(f"warning: {warning}", None)
     incoming = answered.incoming
     values = {name.lower(): value.decode("latin-1") for name, value in reversed(incoming.headers)}
-    for meaning in _list_meanings(agent, caller, link, answered, values):
-        agent.refusals.add_meaning(caller, link.name, meaning, split_address(answered.method, str(answered.url)))
+    for number, meaning in enumerate(_list_meanings(agent, caller, link, answered, values)):
+        if number == 0:  # one answer is one refusal
+            agent.refusals.add_meaning(caller, link.name, meaning, split_address(answered.method, str(answered.url)))
         if note is not None and meaning.code not in _PLAIN:
             note.tell(meaning.message, meaning.hint)
     place = values.get(b"location")

@@ -1,7 +1,7 @@
 """The refusals of the proxy's own, as they are kept for `atl-sign why`."""
 
 from atl_sign.agent.build import Agent
-from atl_sign.agent.refusals import Address
+from atl_sign.agent.refusals import Address, split_address
 from atl_sign.base.errors import DaemonError
 from atl_sign.proxy.heads import Head
 from atl_sign.proxy.routes import Way
@@ -19,14 +19,6 @@ def keep_refusal(agent: Agent, error: DaemonError, way: Way, head: Head | None =
         url: the URL that it means; None as long as that is not known.
     """
     agent.refusals.add(way.caller, error, Address() if head is None else _read_address(head, way, url))
-
-
-def split_address(method: str, url: str) -> Address:
-    """Return the parts of *url* that are kept; its query is not."""
-    _, _, rest = url.partition("://")
-    rest = rest.partition("?")[0].partition("#")[0]
-    host, slash, path = rest.partition("/")
-    return Address(method, host, f"{slash}{path}" or "/")
 
 
 def _read_address(head: Head, way: Way, url: str | None) -> Address:

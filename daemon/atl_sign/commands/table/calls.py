@@ -245,6 +245,7 @@ _ORDER = (
         "run",
         "status",
         "log",
+        "why",
         "doctor",
     ),
     *("lock", "unlock", "store", "serve", "stop", "restart", "service", "demo", "sandbox", "help"),

@@ -90,6 +90,17 @@ LOG = Command(
     has_json=False,
     examples=("atl-sign log --since 1h --link jira",),
 )
+WHY = Command(
+    "why",
+    "what was refused last, and what to do about it",
+    "Prints the last refusals, the youngest first, each with its cause and what to do: requests that the daemon did not send, "
+    "and requests that a product refused. With ID, only those of a lease, and of the leases made from it.\n\n"
+    "The daemon keeps the last hundred in memory, without the query of an address; equal ones in a row are counted.",
+    (Form("print the last refusals", arguments=(Argument("ID", "leases", is_needed=False),)),),
+    is_handed_over=True,
+    more="ID is a lease's id or its name. `atl-sign log` has every decision, also those of daemons that have ended.",
+    examples=("atl-sign why",),
+)
 DOCTOR = Command(
     "doctor",
     "find out what is wrong, and which command fixes it",
@@ -290,7 +301,7 @@ SANDBOX = Command(
 HANDED_OVER = {
     each.name: each
     for each in (
-        *(GIT, LEASE, RUN, UNLOCK, STORE, LOG, DOCTOR, SETUP, SERVE, STOP, RESTART, SERVICE, DEMO, SANDBOX),
+        *(GIT, LEASE, RUN, UNLOCK, STORE, LOG, WHY, DOCTOR, SETUP, SERVE, STOP, RESTART, SERVICE, DEMO, SANDBOX),
         *(AUTOSTART, ASK, OFFER),  # no command of atl-sign's
     )
 }
