@@ -5,8 +5,8 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,8 @@ CA_FILE = "ca.pem"
 class _Entries:
     """The open entries of one lease."""
 
-    folder: Path
+    parents: tuple[str, ...]  # the folders that its own is in, below that of all leases
+    name: str  # of its folder
     servers: list[asyncio.AbstractServer] = field(default_factory=list)
 
 
@@ -63,14 +64,13 @@ class LeaseDoors:
     async def open(self, lease: Lease, parents: Sequence[str]) -> Place:
         """See `Doors.open`."""
         folder = self._folder.joinpath(*parents, lease.id)
-        entries = self._entries[lease.id] = _Entries(folder)
+        # Made where no lease's holder gets to: the container of one may have the parent's folder to write into.
+        entries = self._entries[lease.id] = _Entries((), f"_{lease.id}")
         try:
-            place = await self._open(lease, entries)
+            place = await self._open(lease, entries, folder)
             if lease.is_over:  # revoked while its entries were being made
                 lease.check_usable()
-            # Only now: nobody else gets to the sockets before their mode is right.
-            if lease.terms.peers != "own":
-                folder.chmod(0o755)
+            self._put(entries, tuple(parents), lease.id)
         except OSError as exc:
             self._shut(lease, entries)
             if lease.is_over:
@@ -114,39 +114,58 @@ class LeaseDoors:
             if isinstance(connection, Connection) and connection.app_state.get("lease") is lease:
                 connection.drop()
         self._proxies.cut(lease)
-        shutil.rmtree(entries.folder, ignore_errors=True)
+        with suppress(OSError), self._hold(entries.parents) as there:
+            shutil.rmtree(entries.name, ignore_errors=True, dir_fd=there)
         with suppress(OSError):  # other leases are there
             self._folder.rmdir()
 
-    async def _open(self, lease: Lease, entries: _Entries) -> Place:
-        folder, kinds = entries.folder, lease.terms.entries
+    def _put(self, entries: _Entries, parents: tuple[str, ...], name: str) -> None:
+        """Move the folder of *entries* into those of *parents*, as *name*."""
+        with self._hold(entries.parents) as here, self._hold(parents) as there:
+            os.rename(entries.name, name, src_dir_fd=here, dst_dir_fd=there)
+        entries.parents, entries.name = parents, name
+
+    @contextmanager
+    def _hold(self, parents: tuple[str, ...]) -> Iterator[int]:
+        """Give a descriptor of the innermost folder of *parents*; links that a holder may have put there are not followed."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        with ExitStack() as held:
+            descriptor = os.open(self._folder, flags)
+            held.callback(os.close, descriptor)
+            for name in parents:
+                descriptor = os.open(name, flags, dir_fd=descriptor)
+                held.callback(os.close, descriptor)
+            yield descriptor
+
+    async def _open(self, lease: Lease, entries: _Entries, place: Path) -> Place:
+        """Make the entries in the folder of *entries*, which will be moved to *place*."""
+        folder, kinds = self._folder / entries.name, lease.terms.entries
         is_wide = lease.terms.peers != "own"
         make_folder(self._folder)
         check_way(self._folder)
         self._folder.chmod(0o700)
         folder.mkdir(mode=0o700)
-        folder.chmod(0o700)
+        folder.chmod(0o755 if is_wide else 0o700)  # that of all leases is closed to others
         sockets = {}
         if "sign" in kinds:
-            listener = _bind(folder / "sign.sock", is_wide=is_wide)
-            sockets["sign"] = listener.getsockname()
+            listener = _bind(folder / "sign.sock", place, is_wide=is_wide)
+            sockets["sign"] = str(place / "sign.sock")
             loop, config = asyncio.get_running_loop(), await self._load_config()
             make = partial(Connection, config=config, server_state=self._state, app_state={"lease": lease})
             entries.servers.append(await loop.create_unix_server(make, sock=listener, backlog=BACKLOG))
         if kinds == {"sign"}:
             return Place(sockets)
-        ca_file = folder / CA_FILE
-        authority = await asyncio.to_thread(make_lease_authority, self._agent, lease, ca_file)
+        authority = await asyncio.to_thread(make_lease_authority, self._agent, lease, folder / CA_FILE)
         way_in, url = WayIn(lease, lambda: authority), None
         if "http" in kinds:
-            listener = _bind(folder / "http.sock", is_wide=is_wide)
-            sockets["http"] = listener.getsockname()
+            listener = _bind(folder / "http.sock", place, is_wide=is_wide)
+            sockets["http"] = str(place / "http.sock")
             entries.servers.append(await self._proxies.listen(listener, way_in))
         if "port" in kinds:
             listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             entries.servers.append(await self._proxies.listen(listener, way_in))
-        return Place(sockets, url, str(ca_file))
+        return Place(sockets, url, str(place / CA_FILE))
 
     async def _load_config(self) -> uvicorn.Config:
         if self._config is None:
@@ -169,9 +188,9 @@ def remove_stale(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _bind(path: Path, *, is_wide: bool) -> socket.socket:
-    """Return a listening socket in a folder that only we can enter yet; raises OSError."""
-    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+def _bind(path: Path, place: Path, *, is_wide: bool) -> socket.socket:
+    """Return a listening socket at *path*, whose folder will be moved to *place*; raises OSError."""
+    if max(len(os.fsencode(each)) for each in (path, place / path.name)) > SOCKET_PATH_BYTES_MAX:
         raise OSError(None, f"the socket's path is over {SOCKET_PATH_BYTES_MAX} bytes")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

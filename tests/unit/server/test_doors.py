@@ -77,7 +77,8 @@ def test_all_entries_are_opened_and_closed(doors: Doors) -> None:
     async def work() -> Place:
         before = count_descriptors()
         place = await doors.doors.open(lease, [])
-        assert doors.listening() == set(place.sockets.values())
+        assert {Path(path).name for path in doors.listening()} == {"http.sock", "sign.sock"}
+        assert all(Path(path).is_socket() for path in place.sockets.values())
         doors.doors.close(lease)
         doors.doors.close(lease)
         await asyncio.sleep(0.05)
@@ -143,6 +144,37 @@ def test_a_folder_that_is_there_is_not_taken(doors: Doors) -> None:
         run(lambda: doors.doors.open(make_lease(*ALL), []))
 
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_holders_symbolic_links_lead_nowhere(doors: Doors, depth: int) -> None:
+    """In a container with the owner's uid, the holder may write into the lease's folder, and does so at the worst moment."""
+    elsewhere = doors.folder.parent / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    line = [make_lease("http", lease_id=f"{number}" * 8) for number in range(3)]
+    ids = [lease.id for lease in line]
+
+    async def work() -> None:
+        for number in range(depth):
+            await doors.doors.open(line[number], ids[:number])
+        inner = doors.folder / ids[0]
+        if depth == 1:  # in the place of the child's own folder
+            (inner / ids[1]).symlink_to(elsewhere)
+        else:  # in that of its parent's
+            (inner / ids[1]).rename(inner / "moved")
+            (inner / ids[1]).symlink_to(elsewhere)
+        with pytest.raises(BadRequestError):
+            await doors.doors.open(line[depth], ids[:depth])
+        assert list(elsewhere.iterdir()) == []
+        (elsewhere / ids[depth]).mkdir()
+        for lease in reversed(line):
+            doors.doors.close(lease)
+
+    run(work)
+
+    assert [each.name for each in elsewhere.iterdir()] == [ids[depth]]
+    assert elsewhere.stat().st_mode & 0o777 == 0o700
+    assert not doors.folder.exists()
 
 
 def test_the_end_of_a_process_is_seen_once(doors: Doors) -> None:
