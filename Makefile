@@ -24,7 +24,7 @@ help:  ## say what can be made
 demo: $(VENV)/.installed  ## sandbox, daemon, dance and signed curl in a throw-away folder
 	@PATH="$(CURDIR)/$(BIN):$$PATH" atl-sign demo
 
-test: system-packages newer-git $(VENV)/.installed-dev tests/interop/node_modules/.installed tests/clients/node/node_modules/.installed  ## everything that CI runs
+test: system-packages newer-git $(VENV)/.installed-dev tests/interop/node_modules/.installed tests/clients/node/node_modules/.installed .cache/recipes/.installed  ## everything that CI runs
 	$(MAKE) --no-print-directory -j4 lint bats pytest installed
 	$(BIN)/pytest -m alone
 
@@ -119,5 +119,11 @@ tests/clients/node/node_modules/.installed: tests/clients/node/package.json test
 	npm ci --prefix tests/clients/node --no-audit --no-fund --silent
 	@touch $@
 
+# Other people's tools, which must not meet our libraries; pip-compile has made the list from requirements.in.
+.cache/recipes/.installed: tests/clients/recipes/requirements.txt | $(BIN)/python
+	@$(BIN)/python -m venv --clear .cache/recipes
+	@.cache/recipes/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/clients/recipes/requirements.txt
+	@touch $@
+
 clean:  ## remove what was made
-	rm -rf $(VENV) build dist tests/interop/node_modules tests/clients/node/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist tests/interop/node_modules tests/clients/node/node_modules .cache/recipes .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
