@@ -37,7 +37,7 @@ class LinkOfLease:
 
 @dataclass(frozen=True, slots=True)
 class Pointed:
-    """What a tool is started with, beside what every program of the lease gets."""
+    """The changes to the environment in which a tool is started, beside those for every program of the lease."""
 
     variables: Mapping[str, str]
     removed: Sequence[str]

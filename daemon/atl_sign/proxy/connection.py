@@ -48,7 +48,7 @@ class Connection:
 
     @property
     def body_failure(self) -> BaseException | None:
-        """What reading the present request's body raised; None if nothing, or not yet."""
+        """The exception that reading the present request's body raised; None if there is none so far."""
         is_over = self._sending is not None and self._sending.done() and not self._sending.cancelled()
         return self._sending.exception() if self._sending is not None and is_over else None
 
@@ -141,7 +141,7 @@ class Connection:
         """Whether the answer has come whole; the end of an empty one costs no wait."""
         if self._http.their_state is h11.SEND_BODY:
             with suppress(h11.RemoteProtocolError):
-                # What has come is looked at only when it cannot be a part of the body.
+                # Bytes that have come are looked at only when they cannot be a part of the body.
                 return not self._http.trailing_data[0] and isinstance(self._http.next_event(), h11.EndOfMessage)
         return self._http.their_state in _OVER
 

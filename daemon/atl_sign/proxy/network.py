@@ -33,7 +33,7 @@ class NotConnectedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of a link's settings, and of the environment, its connections to one origin depend on."""
+    """The settings of a link, and of the environment, that its connections to one origin depend on."""
 
     ca_bundle: str
     client_cert: Path | None
@@ -148,7 +148,7 @@ class Network:
             raise
         except (OSError, h11.RemoteProtocolError):
             pass
-        # What comes before our first byte of TLS is not the provider's.
+        # Bytes that come before our first byte of TLS are not the provider's.
         if status is None or not 200 <= status < 300 or http.trailing_data[0]:
             raise NotConnectedError(causes.not_let_through(self.link, status))
 

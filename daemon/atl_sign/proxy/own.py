@@ -1,4 +1,4 @@
-"""What a lease's entry answers itself: a request is handed to an ASGI application."""
+"""Requests that a lease's entry answers itself: they are handed to an ASGI application."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping

@@ -1,4 +1,4 @@
-"""What comes first on a connection, read up to its end: a request's head, or a message of SOCKS5; each with its deadline."""
+"""The first bytes on a connection: a request's head, or a message of SOCKS5, read up to its end and within a deadline."""
 
 import asyncio
 from collections.abc import Callable

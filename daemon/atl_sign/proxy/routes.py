@@ -186,7 +186,7 @@ def _find_absolute(target: str, head: Head, way: Way, links: tuple[Link, ...], o
         below = _find_below_link(rest, head, way, links)
         if below is not None:
             return below
-    # Programs send this form for http alone, and speak in the clear; the link may be https.
+    # Programs send this form only for http, and without TLS; the link may be https.
     port = DEFAULT_PORTS["https"] if url.port == DEFAULT_PORTS["http"] else url.port
     known = [each for each in origins.urls if _is_host(url.host, each.host)]
     for scheme, port_there in ((url.scheme, url.port), ("https", port)):

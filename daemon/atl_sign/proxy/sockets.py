@@ -27,7 +27,7 @@ class Stream(Protocol):
         """Return what has come, b"" at the end; being cancelled loses nothing. Raises OSError."""
 
     async def send(self, data: bytes) -> None:
-        """Send *data*; raises OSError. What has come before can still be received then."""
+        """Send *data*; raises OSError. Bytes that came before can still be received then."""
 
     def send_now(self, data: bytes) -> None:
         """Send *data*, a few bytes, if that can be done without waiting; failures are ignored."""

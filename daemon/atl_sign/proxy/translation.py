@@ -1,4 +1,4 @@
-"""What a tool behind a base-URL entry calls the product, and what everybody else calls it: one is put for the other."""
+"""The product's address and the one that a tool at a base-URL entry uses: each is put in place of the other."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace

@@ -48,7 +48,7 @@ async def open_tunnel(host: str, port: int, *, is_leased: bool) -> Streams:
             if proxy is None:
                 return await _connect(await _look_up(host, port, is_leased=is_leased), port)
             if is_leased:
-                # Behind such a proxy many names are known to it alone.
+                # Behind such a proxy, often only the proxy knows the names of other hosts.
                 with suppress(OSError, UnicodeError):
                     async with asyncio.timeout(LOOK_UP_S):
                         await _look_up(host, port, is_leased=True)
@@ -99,7 +99,7 @@ async def _connect_by(proxy: ProxyAddress | None, target: str) -> Streams:
         writer.write(b"".join(lines) + b"\r\n")
         status = 100
         while 100 <= status < 200:
-            # What comes behind this head is the target's: servers of other protocols than TLS speak first.
+            # Bytes behind this head are the target's: servers of other protocols than TLS speak first.
             match = _STATUS_LINE.match(await reader.readuntil(b"\r\n\r\n"))
             status = 0 if match is None else int(match[1])
         if not 200 <= status < 300:
