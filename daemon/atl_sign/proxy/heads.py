@@ -152,7 +152,7 @@ def read_framing(head: Head) -> Framing:
     if codings:
         if [coding.lower() for coding in codings] != [b"chunked"] or head.is_1_0:
             raise MalformedError(
-                "the request has a transfer coding that is not supported", "send Transfer-Encoding: chunked alone"
+                "the request has a transfer coding that is not supported", "send only Transfer-Encoding: chunked"
             )
         return Framing(is_chunked=True)
     if lengths:
@@ -276,6 +276,12 @@ def _wants_no_check(head: Head) -> bool:
     kind = head.media_type
     is_simple = kind == FORM_TYPE or kind.startswith((b"multipart/", b"text/"))
     return head.method == "POST" and not head.find_all(b"x-atlassian-token") and (is_simple or not head.find_all(b"content-type"))
+
+
+def says_close(headers: Sequence[Header]) -> bool:
+    """Tell whether a provider's answer with these *headers* is the last one on its connection."""
+    values = b",".join(value for name, value in headers if name.lower() == b"connection")
+    return b"close" in {word.strip().lower() for word in values.split(b",")}
 
 
 def make_answer_headers(headers: Sequence[Header], status: int, *, has_cookies: bool = False) -> list[Header]:

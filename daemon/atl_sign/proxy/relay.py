@@ -19,7 +19,15 @@ from atl_sign.base.urls import Pairs, Url, parse_pairs, parse_url
 from atl_sign.config.links import Link
 from atl_sign.proxy import translation
 from atl_sign.proxy.explaining import REDIRECTS, Answered, explain_answer, is_refusal
-from atl_sign.proxy.heads import FORM_TYPE, Framing, Header, check_form_type, make_answer_headers, make_request_headers
+from atl_sign.proxy.heads import (
+    FORM_TYPE,
+    Framing,
+    Header,
+    check_form_type,
+    make_answer_headers,
+    make_request_headers,
+    says_close,
+)
 from atl_sign.proxy.inbound import Inbound
 from atl_sign.proxy.notes import Note
 from atl_sign.proxy.refusals import MalformedError, ProxyBusyError
@@ -74,7 +82,7 @@ class Relay:
 
     async def relay(self, inbound: Inbound, caller: Caller, wanted: Wanted, note: Note | None = None) -> None:
         """
-        Send a request, and its answer back; *note* is told what the answer means.
+        Send a request, and its answer back; *note* gets the meaning of the answer.
 
         Raises:
             DaemonError: it is refused, or the provider does not answer; the answer has not begun.
@@ -250,6 +258,8 @@ class Relay:
         rewriter = None
         incoming = sent.incoming
         try:
+            if says_close(incoming.headers):  # a client may wait for this end, as curl -X HEAD does
+                inbound.make_last()
             headers: list[Header] = make_answer_headers(incoming.headers, incoming.status, has_cookies=has_cookies)
             if here:
                 own_url = self._agent.signing.own_url_of(sent.signed.link)

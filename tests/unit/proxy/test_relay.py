@@ -250,6 +250,16 @@ def test_the_owner_has_a_session(lab: ProxyLab, provider: Provider) -> None:
     assert answer.count(b"Set-Cookie: ") == 2
 
 
+def test_a_provider_that_ends_its_connection_ends_the_clients(lab: ProxyLab, provider: Provider) -> None:
+    """curl -X HEAD waits for a body that does not come, until the connection ends; so it is without us."""
+    lab.add_link("jira", f"{provider.origin}/jira")
+    provider.answer_with(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 7\r\n\r\n")
+
+    done = curl("--unix-socket", lab.open(), "-X", "HEAD", "-m", "10", "http://localhost/jira/x")
+
+    assert done.returncode == 18  # the transfer ended too early
+
+
 def test_two_types_of_a_body_are_refused(lab: ProxyLab, provider: Provider) -> None:
     """A product may read it as a form that no rule and no signature has seen; so it may with another encoding."""
     lab.add_link("jira", f"{provider.origin}/jira")
