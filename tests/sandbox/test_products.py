@@ -164,6 +164,20 @@ def test_jira_bad_issue_is_refused_field_by_field(danced: Make) -> None:
     assert post_json(jira, "/rest/api/2/issue", {"fields": []}).status == 400
 
 
+def test_jira_comments(danced: Make) -> None:
+    """Added and listed; not empty, not without a login, not at an issue that does not exist."""
+    jira = danced("jira")
+    path = "/rest/api/2/issue/WEB-1/comment"
+
+    created = post_json(jira, path, {"body": "Grüße"})
+
+    assert (created.status, created.json["body"], created.json["author"]["name"]) == (201, "Grüße", "alice")
+    assert jira.call("GET", path).json["comments"][-1] == created.json
+    assert post_json(jira, path, {"body": " "}).status == 400
+    assert post_json(jira, "/rest/api/2/issue/WEB-999/comment", {"body": "x"}).status == 404
+    assert send("POST", jira.base + path, json.dumps({"body": "x"}), JSON).status == 401
+
+
 def test_jira_attachment(danced: Make) -> None:
     """Multipart with a part called file."""
     jira = danced("jira")

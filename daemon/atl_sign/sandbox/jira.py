@@ -138,6 +138,28 @@ def attach(call: Call) -> Answer:
     return make_json(added)
 
 
+def list_comments(call: Call) -> Answer:
+    """Answer the comments on one issue, the oldest first."""
+    comments = _find_issue(call).comments
+    return make_json({"startAt": 0, "maxResults": 1_048_576, "total": len(comments), "comments": comments})
+
+
+def add_comment(call: Call) -> Answer:
+    """Add a comment to an issue."""
+    author = _user(call, call.require_user())
+    issue = _find_issue(call)
+    body = call.read_json().get("body")
+    if not isinstance(body, str) or not body.strip():
+        raise RefusalError(400, "Comment body can not be empty!")
+    comment_id = str(issue.id * 100 + len(issue.comments))
+    now = _now(call)
+    people = {"author": author, "updateAuthor": author}
+    link = call.link_to(f"/rest/api/2/issue/{issue.id}/comment/{comment_id}")
+    issue.comments.append({"self": link, "id": comment_id, **people, "body": body, "created": now, "updated": now})
+    issue.updated = now
+    return make_json(issue.comments[-1], 201)
+
+
 def make_error(status: int, message: str) -> Answer:
     """Return a refusal in Jira's shape."""
     return make_json({"errorMessages": [message], "errors": {}}, status)
@@ -257,6 +279,8 @@ JIRA = Product(
         ("POST", "/rest/api/{version}/issue", create_issue),
         ("GET", "/rest/api/{version}/issue/{key}", show_issue),
         ("POST", "/rest/api/{version}/issue/{key}/attachments", attach),
+        ("GET", "/rest/api/{version}/issue/{key}/comment", list_comments),
+        ("POST", "/rest/api/{version}/issue/{key}/comment", add_comment),
     ),
     make_data=JiraData,
     make_error=make_error,

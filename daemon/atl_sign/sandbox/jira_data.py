@@ -41,6 +41,7 @@ class Issue:
     created: str = "2026-11-02T09:15:00.000+0000"
     updated: str = ""  # the latest change; "" before the first one
     attachments: list[dict[str, Any]] = field(default_factory=list)
+    comments: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def resolution(self) -> str | None:
