@@ -48,16 +48,13 @@ lock: $(VENV)/.installed-dev  ## tests/tools/packages/runtime.txt anew from cons
 bench: system-packages $(VENV)/.installed-dev  ## the figures of docs/performance.md, as ratios of one run
 	$(BIN)/python -m tests.benchmarks
 
-differential: system-packages $(VENV)/.installed-dev  ## atl-sign curl against curl alone on 3,200 lines; DIFFERENTIAL_EXAMPLES=20000 for more, DIFFERENTIAL_SEED=7 for others
-	DIFFERENTIAL_EXAMPLES=$${DIFFERENTIAL_EXAMPLES:-3200} $(PYTEST) tests/clients/differential
-
 curl-versions: system-packages $(VENV)/.installed-dev  ## the same tests with other versions of curl (not in make test: it builds them)
 	@tests/tools/curl-versions $(VERSIONS)
 
 reliability: system-packages $(VENV)/.installed-dev  ## a thousand kills and longer attacks: the figures of docs/reliability.md
 	$(BIN)/python -m tests.reliability
 
-.PHONY: lint bats pytest coverage apart differential curl-versions reliability
+.PHONY: lint bats pytest coverage apart curl-versions reliability
 # Their work is done by other programs, or is the same line of ours a thousand times: measuring it costs time and covers nothing more.
 APART := $(addprefix tests/,test_site.py interop browser $(addprefix clients/,differential languages meter node tls))
 

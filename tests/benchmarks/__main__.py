@@ -27,7 +27,6 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from atl_sign.sandbox import Sandbox
 from atl_sign_client import AtlSign
 from tests.benchmarks.git_fill import git_fill_rows
-from tests.clients.differential.figures import parse_ms, whole_curl_ms
 from tests.daemon.activation import Activator, end_autostarted
 from tests.keyring_lab import KeyringLab
 from tests.lab import REPOSITORY, Daemon, wait_for
@@ -290,16 +289,6 @@ def main() -> int:
             "≤ 2",
             ours <= 2 * theirs,
         )
-        wrapped, plain = whole_curl_ms()
-        extra = wrapped - plain
-        row(
-            "`atl-sign curl` minus plain curl, against one more curl",
-            f"{extra:.1f} ms / {plain:.1f} ms = {extra / plain:.2f}",
-            "≤ 1.5",
-            extra <= 1.5 * plain,
-        )
-        parsed = parse_ms()
-        row("a command line of 200 options", f"{parsed:.1f} ms", "≤ 10 ms", parsed <= 10)
         for name, measured, other, aim in git_fill_rows():
             row(name, f"{measured:.1f} ms / {other:.1f} ms = {measured / other:.2f}", f"≤ {aim}", measured <= aim * other)
         started, activated, autostarted = first_answers_ms()

@@ -19,6 +19,9 @@ last_record() {
 	echo "${#all[@]}"
 }
 
+# plain FILE: a recorded request without what the daemon adds for the products' check of forms, and without blanks around values
+plain() { sed -E 's/\r$//; /^(X-Atlassian-Token: no-check|Expect:.*)$/d; s/^([A-Za-z-]+): */\1: /; s/ +$//' "$1"; }
+
 # same ARGUMENT…: curl alone and `atl-sign curl` send the same but for the signature; standard input is $stdin
 same() {
 	local number before after
@@ -30,7 +33,7 @@ same() {
 	after=$(last_record)
 	((after == before + 1))
 	number=$after
-	diff <(sed 's/\r$//' "$RECORDS/$before.request") <(sed 's/\r$//' "$RECORDS/$number.request")
+	diff <(plain "$RECORDS/$before.request") <(plain "$RECORDS/$number.request")
 	[[ ! -s $RECORDS/$before.authorization ]]
 	grep -q '^Authorization: OAuth ' "$RECORDS/$number.authorization"
 }
@@ -56,8 +59,24 @@ refused() {
 	run --separate-stderr atl-sign curl "$@" </dev/null
 	((status == 125))
 	[[ -z $output ]]
-	[[ $stderr == "atl-sign: nothing was sent: "*"$words"* ]] || {
+	[[ $stderr == *"atl-sign: nothing was sent: "*"$words"* ]] || {
 		echo "$stderr"
+		return 1
+	}
+	(($(last_record) == before))
+}
+
+# curls_own ARGUMENT…: an error of curl's own, with its status and words; no request anywhere
+curls_own() {
+	local before plain
+	echo "curl $(printf '%q ' "$@")"
+	before=$(last_record)
+	run --separate-stderr curl -q "$@" </dev/null
+	plain="$status $stderr"
+	run --separate-stderr atl-sign curl "$@" </dev/null
+	[[ "$status $stderr" == "$plain" ]] || {
+		echo "$plain"
+		echo "$status $stderr"
 		return 1
 	}
 	(($(last_record) == before))
@@ -103,7 +122,7 @@ signs() {
 		refused "the URL's path holds a raw $character"$'\n'"hint: write $escape" -g "$URL/a${character}b"
 		same -g "$URL/a${escape}b?c=$character"
 	done
-	refused "hint: write %5B" -g "$URL" "$URL/[1]"
+	refused "hint: write %5B" -g "$URL/[1]"
 }
 
 @test "-G makes a query of the data, and the signature holds" {
@@ -250,20 +269,21 @@ signs() {
 	[[ $output == *bamboo* ]]
 }
 
-@test "-v shows the request with the secrets struck out, and ends like curl" {
+@test "-v, --trace and --libcurl show the request, and curl has no signature to show" {
 	run --separate-stderr atl-sign curl -v -H 'X-Mine: shown' "$URL"
 	((status == 0))
-	[[ $stderr == *'> X-Mine: shown'* && $stderr == *'< HTTP/1.1 200'* ]]
-	[[ $stderr == *'> Authorization: OAuth '*'oauth_token="***"'*'oauth_signature="***"'* ]]
-	[[ $stderr == *'oauth_nonce="'[0-9a-f]* ]]
-
+	[[ $stderr == *'> X-Mine: shown'* && $stderr == *'< HTTP/1.1 200'* && $stderr != *OAuth* ]]
 	run --separate-stderr atl-sign curl -sv -f "$RECORDER/bamboo/rest/api/latest/nothing-here"
 	((status == 22))
-
 	printf 'a=1' >file
 	run --separate-stderr atl-sign curl -v -d @- -H 'X-Atlassian-Token: no-check' "$QUEUE" <file
 	((status == 0))
 	[[ $stderr == *'> Content-Length: 3'* ]]
+	accepted --trace trace --trace-time "$URL"
+	accepted --libcurl code.c "$URL"
+	accepted -vv "$URL"
+	grep -q 'bamboo/rest' trace
+	run ! grep -rqi 'oauth' trace code.c
 }
 
 # signalled SIGNAL ARGUMENT…: prints the status after a signal that comes while curl waits for its body, and whether curl is gone
@@ -276,7 +296,7 @@ process = subprocess.Popen(["atl-sign", "curl", *sys.argv[2:]], stdin=read, star
 children = f"/proc/{process.pid}/task/{process.pid}/children"
 def curls():
     ids = [process.pid, *map(int, open(children).read().split())]
-    return [each for each in ids if b"curl\0-q\0-K\0" in open(f"/proc/{each}/cmdline", "rb").read()]
+    return [each for each in ids if open(f"/proc/{each}/cmdline", "rb").read().startswith(b"curl\0")]
 deadline = time.monotonic() + 20
 while not curls() and time.monotonic() < deadline: time.sleep(0.02)
 curl = curls()[0]
@@ -299,93 +319,69 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 	[[ $output == '-2 gone' ]]
 }
 
-@test "other credentials, and what would keep or spread the signature, are refused" {
+@test "other credentials are refused, and what belongs to the link" {
 	local option
-	for option in -u --user --netrc-file --oauth2-bearer --aws-sigv4 --delegation; do
-		refused "brings credentials of its own" "$option" value "$URL"
+	for option in '-u eve:x' '--user eve:x' '--oauth2-bearer x' '-u eve:x --basic' '--aws-sigv4 aws:amz -u eve:x'; do
+		# shellcheck disable=SC2086 # words
+		refused "credentials of its own" $option "$URL"
 	done
-	for option in -n --netrc --netrc-optional --anyauth --basic --digest --negotiate --ntlm; do
-		refused "brings credentials of its own" "$option" "$URL"
+	printf 'machine %s login eve password x\n' 127.0.0.1 >netrc
+	refused "credentials of its own" --netrc-file netrc "$URL"
+	for option in -k --insecure '--cacert x' '--capath x' '-E x' '--cert x' '--key x' '-x http://127.0.0.1:1' '--proxy http://127.0.0.1:1' \
+		'--preproxy socks5://127.0.0.1:1' '--socks5 127.0.0.1:1' '--socks5-hostname 127.0.0.1:1' '--socks4 127.0.0.1:1' '--noproxy *' \
+		'--proxy1.0 127.0.0.1:1' '-U a:b' '--connect-to ::127.0.0.1:1' '--resolve x:80:127.0.0.1' '--doh-url https://127.0.0.1:1/' \
+		'--dns-servers 127.0.0.1' "--unix-socket $ATL_SIGN_SOCK" '--abstract-unix-socket x' '--pinnedpubkey x' '--haproxy-protocol' '-sSkf' '-sx127.0.0.1'; do
+		# shellcheck disable=SC2086
+		set -f -- $option
+		refused "which is the daemon's" "$@" "$URL"
+		[[ $stderr == *$'\nhint: set the link\'s '* ]]
+		printf '%s\n' "$option" >config
+		refused "which is the daemon's" -K config "$URL"
+		cp config "$HOME/.curlrc"
+		refused "which is the daemon's" "$URL"
+		rm "$HOME/.curlrc"
+		run ! grep -q . <(find . -newer config -name trace)
 	done
-	refused "send the signature to other servers" --location-trusted "$URL"
-	refused "write the signature into a file" --libcurl file "$URL"
-	refused "keep the signature" --trace file "$URL"
-	refused "keep the signature" --trace-ascii - "$URL"
-	refused "in pieces" -vv "$URL"
-	refused "another path" --request-target /other "$URL"
-	refused "-k would show" -k "$URL"
-	[[ ! -e file ]]
-	refused "to another server" --connect-to ::127.0.0.1:1 "$URL"
-	refused "to another server" --resolve x:80:127.0.0.1 "$URL"
-	refused "to another server" --doh-url https://127.0.0.1:1/ --doh-insecure "$URL"
-	refused "to another server" --dns-servers 127.0.0.1 "$URL"
-	refused "to another server" --unix-socket "$ATL_SIGN_SOCK" "$URL"
-	# Switched off, they do no harm.
-	same --no-netrc --no-location-trusted --no-digest "$URL"
+	set +f
+	if [[ $(curl -q --version) == 'curl 7.'* ]]; then refused "which is the daemon's" --INSECUR "$URL"; fi
+	# What only looks like one of them is not.
+	accepted -H '-k: x' -A -k -e --proxy "$URL"
+	accepted --no-insecure --no-netrc --no-location-trusted "$URL"
+	accepted --location-trusted --request-target "/bamboo/rest/api/latest/plan.json" "$RECORDER/x"
 }
 
-@test "standard input is given to the option that curl would give it to, or refused" {
+@test "standard input is given to the option that curl would give it to" {
 	(($(curl_version) >= 7087)) || skip "this curl has no --url-query"
 	printf 'a=1' >body
 	stdin=body same --url-query @- -d @- "$URL"
-	stdin=body refused "--url-query and --json both ask for standard input" --json @- --url-query @- "$URL"
-	stdin=body refused "both ask for standard input" -d b=1 -d @- --url-query name@- "$URL"
 	stdin=body same -d @- --url-query b=@- "$URL"
 }
 
-@test "options that curl does not know are refused by name" {
-	refused "option --no-such-option is not known" --no-such-option "$URL"
-	refused "--frobnicate" --frobnicate=secret "$URL"
-	[[ $stderr != *secret* ]]
-	refused "no option -+" -+ "$URL"
-	refused "no option -" - "$URL"
-	refused "needs a value" "$URL" -d
-	refused "needs a value" "$URL" --request
-	refused "needs a value" "$URL" -sX
-	refused "cannot be switched off" --no-request "$URL"
-	refused "--variable" --variable a=b "$URL"
-	refused "filled in only by curl itself" --expand-url "{{a}}" "$URL"
+@test "options that curl does not know are its own errors, and ours come first" {
+	curls_own --no-such-option "$URL"
+	curls_own "$URL" -d
+	curls_own "$URL" -sX
+	curls_own -+ "$URL"
+	refused "must come first" "$URL" --dry-run
+	refused "must come first" "$URL" --link bamboo
 }
 
-@test "options that the installed curl is too old for are refused, and so is a curl that is too old" {
+@test "a curl that is too old is refused" {
 	put_fake_curl
-	CURL_FAKE=7.81.0 refused "has no option --json" --json '{}' "$URL"
 	CURL_FAKE=7.75.0 refused "too old" "$URL"
-	CURL_FAKE=8.6.0 refused "option --includ is not known" --includ "$URL"
-	CURL_FAKE=8.5.0 refused "is ambiguous" --ipv "$URL"
-	CURL_FAKE=8.15.0 refused "takes no value after =" --request=GET "$URL"
 }
 
 # What the real ones send is what `make curl-versions` looks at; seen with 7.76.0, 7.88.1, 8.14.1 and 8.23.0.
-@test "what is signed follows the installed version" {
+@test "a curl without SOCKS on Unix sockets takes a port, which is for this user" {
 	put_fake_curl
-	signs 7.76.0 "url: $URL/%c3%a9" "$URL/%c3%a9"
-	signs 8.14.1 "url: $URL/%c3%a9" "$URL/%c3%a9"
-	signs 8.23.0 "url: $URL/%C3%A9?a=%c3%a9" "$URL/%c3%a9?a=%c3%a9"
-	CURL_FAKE=7.76.0 refused "unescaped" "$URL/ä"
-	signs 7.88.1 "url: $URL/%c3%a4" "$URL/ä"
-	signs 8.23.0 "url: $URL/%C3%A4" "$URL/ä"
-
-	signs 7.76.0 "form: a=x%20y" --data-urlencode 'a=x y' "$URL"
-	signs 7.88.1 "form: a=x+y" --data-urlencode 'a=x y' "$URL"
-	signs 7.88.1 "form: &a=1&&b=2" -d '' -d a=1 -d '' -d b=2 "$URL"
-	signs 8.14.1 "form: a=1&&b=2" -d '' -d a=1 -d '' -d b=2 "$URL"
-
-	CURL_FAKE=7.76.0 refused "fragment" -G -d a=1 "$URL#here"
-	signs 7.88.1 "url: $URL?a=1" -G -d a=1 "$URL#here"
-
-	printf x >up
-	signs 7.76.0 "url: $URL/?a=b" -T up "$URL/?a=b"
-	CURL_FAKE=7.76.0 refused "where it belongs" -T up "$URL/?a=b/"
-	signs 7.88.1 "url: $URL/up?a=b" -T up "$URL/?a=b"
-	signs 8.14.1 "url: $URL/?a=b" -T up "$URL/?a=b"
-
-	printf 'X-Two: 2\r\n' >file
-	signs 7.88.1 "url: $URL" -H @file "$URL"
-	CURL_FAKE=8.14.1 refused "holds a CR" -H @file "$URL"
-	CURL_FAKE=8.23.0 refused "has a name" "$URL?a={<n>1,2}"
-	CURL_FAKE=7.76.0 refused "cannot be switched off" --no-get "$URL"
-	CURL_FAKE=8.23.0 refused "cannot be switched off" --no-anyauth "$URL"
+	export CURL_FAKE=7.76.0
+	accepted "$URL"
+	accepted -H 'X-Atlassian-Token: no-check' -d a=1 "$QUEUE"
+	run --separate-stderr atl-sign curl -sv "$URL"
+	[[ $stderr == *"Trying 127.0.0.1:"* ]]
+	rm "$FOLDER/curl-version"
+	CURL_FAKE=7.84.0 run --separate-stderr atl-sign curl -sv "$URL"
+	[[ $stderr == *"proxy.sock"* ]]
 }
 
 @test "a missing curl is told" {
@@ -398,24 +394,17 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 }
 
 @test "an Authorization header of the user's own is refused in any spelling" {
-	local header words="Authorization header"
-	if (($(curl_version) >= 8013)); then words="holds a CR"; fi
-	for header in 'Authorization: Basic eve' 'authorization:Basic eve' 'AUTHORIZATION;' 'Authorization:' 'Authorization : eve' $'Authorization\t: eve' \
-		'Authorization;x: eve' 'Authorization'; do
-		refused "Authorization header" -H "$header" "$URL"
-		refused "Authorization header" "-H$header" "$URL"
+	local header
+	for header in 'Authorization: Basic eve' 'authorization:Basic eve' 'AUTHORIZATION;' $'Authorization\t: eve' 'Authorization : eve'; do
+		refused '' -H "$header" "$URL"
 		printf 'X-One: 1\n%s\n' "$header" >file
-		refused "Authorization header" -H @file "$URL"
-		printf 'X-One: 1\r%s\r\n' "$header" >file
-		refused "$words" --header @file "$URL"
+		refused '' -H @file "$URL"
 	done
 	refused "line break" -H $'X-One: 1\nAuthorization: eve' "$URL"
 	refused "line break" -H $'X-One: 1\rAuthorization: eve' "$URL"
-	refused "begins with a blank" -H ' Authorization: eve' "$URL"
-	refused "cannot be read" -H @no-such-file "$URL"
 	refused "Host header" -H 'host: elsewhere.example' "$URL"
 	same -H "Host: ${RECORDER#http://}" "$URL"
-	refused "Content-Length" -H 'Content-Length: 1' -d a=1 "$URL"
+	same -H 'Authorization:' "$URL" # curl takes that for "none"
 }
 
 @test "URLs are what curl makes of them" {
@@ -437,36 +426,27 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 	same --globoff "$URL?a=[1-2]"
 	same "$URL?a=\\[1-2\\]"
 	same "$URL?a=[]"
-	same --http1.0 "$URL"
-	same -0 -d a=1 "$QUEUE"
-	same --http2 "$URL"
-}
-
-# options_of KIND OWNER…: the names in the table of options with that kind and one of those owners
-options_of() {
-	local kind=$1 owner
-	shift
-	for owner; do grep -oE "[a-z0-9.-]+=$kind:[0-9]+:$owner\\b" "$ROOT/clients/bash/atl-sign-curl.bash"; done | cut -d = -f 1
+	atl-sign curl -s -f -o out --http1.0 "$URL"
+	atl-sign curl -s -f -o out -0 -d a=1 "$QUEUE"
+	atl-sign curl -s -f -o out --http2 "$URL"
 }
 
 @test "a line break in any value sends nothing" {
 	local name break count=0
-	for name in $(options_of v pass own global); do
+	for name in $(sed -n '/^VALUED_OPTIONS=/,/"$/p' "$ROOT/clients/bash/atl-sign-curl.bash" | grep -oE '[a-z0-9][a-z0-9.-]+'); do
 		case $name in
-		data* | json | form | form-string | write-out | url-query) continue ;; # a body, or what is printed here
-		header | proxy-header) continue ;;                                     # below
+		data* | json | form | form-string | write-out | url-query | variable) continue ;; # a body, or what is printed here
 		esac
-		refused "the value of --$name holds a line break" "--$name" $'1\r\nX-Evil: 1' "$URL"
+		refused '' "--$name" $'1\r\nX-Evil: 1' "$URL"
 		((count += 1))
 	done
 	((count > 100))
 	for break in $'\r' $'\n' $'\r\n' $'\x01' $'\x7f' $'\v' $'\n '; do
-		for name in -A -e -b -r -z --etag-compare --user-agent --referer --cookie --range --proxy-header; do
-			refused holds "$name" "a=b${break}Host: evil.example" "$URL"
+		for name in -A -e -b -r -z --etag-compare --user-agent --referer --cookie --range --proxy-header -H -X; do
+			refused "line break" "$name" "a=b${break}Host: evil.example" "$URL"
 		done
-		refused 'a header holds a' -H "a: b${break}Host: evil.example" "$URL"
-		refused '' "$URL${break}Host: evil.example"
-		refused '' -X "GET${break}Host:" "$URL"
+		refused "line break" "$URL${break}Host: evil.example"
+		refused "line break" "-Aa${break}b" "$URL"
 	done
 }
 
@@ -480,13 +460,13 @@ options_of() {
 		refused 'holds a line break' "$URL"
 		rm "$HOME/.curlrc"
 	done
-	# A CR that ends a line of a header file is no part of it, one in the middle is another line, and a zero byte is none of either.
-	printf 'X-One: 1\0\n' >zero
-	refused 'zero byte' -H @zero "$URL"
-	refused 'zero byte' --proxy-header @zero "$URL"
-	printf 'X-One: \001\n' >control
-	refused 'control character' -H @control "$URL"
-	refused 'control character' --proxy-header @control "$URL"
+	printf 'data = "a=1\\nb"\nheader = "X-A: \\\\n"\n' >config
+	same -K config -H 'Content-Type: text/plain' "$LABEL"
+}
+
+@test "a second request that a header file smuggles in is not sent" {
+	printf 'X-One: 1\r\n\r\nDELETE /bamboo/rest/api/latest/plan HTTP/1.1\r\nHost: x\r\n' >file
+	refused "" -H @file "$URL"
 }
 
 @test "values without line breaks, and bodies with them, go out as curl sends them" {
@@ -500,65 +480,30 @@ options_of() {
 	same -H $'X-Tab: a\tb' "$URL"
 }
 
-@test "a header for a proxy goes on to the server, and must not be one that decides there" {
-	printf 'X-File: 1\n' >file
-	printf 'X-File: 1\nauthorization: Basic eve\n' >eve
-	same -x "$RECORDER" --proxy-header 'X-Proxy: 1' --proxy-header 'Proxy-Authorization: Basic x' --proxy-header @file "$URL"
-	grep -q '^X-File: 1' "$RECORDS/$(last_record).request"
-	refused authorization -x "$RECORDER" --proxy-header 'Authorization: Basic eve' "$URL"
-	refused authorization -x "$RECORDER" --proxy-header 'AUTHORIZATION : Basic eve' "$URL"
-	refused authorization -x "$RECORDER" --proxy-header @eve "$URL"
-	refused host -x "$RECORDER" --proxy-header 'Host: evil.example' "$URL"
-	refused content-length --proxy-header 'content-length: 1' "$URL"
-	refused transfer-encoding --proxy-header 'Transfer-Encoding: chunked' "$URL"
+@test "a header for a proxy reaches nobody" {
+	same --proxy-header 'X-Proxy: 1' --proxy-header 'Authorization: Basic eve' "$URL"
 }
 
-@test "what would change a form after its signature is refused, and leaves other bodies alone" {
+@test "forms that curl changes are signed as they go out" {
 	local option
-	local -a json=(-H 'Content-Type: application/json')
-	head -c 70000 /dev/zero | tr '\0' a >large
-	printf '\n' >>large
-	for option in --crlf -B --use-ascii -C1 --continue-at=1 '-C -'; do
-		[[ $option != --*=* || $(curl_version) -ge 8016 ]] || continue
-		# shellcheck disable=SC2086 # words
-		refused 'change a form' $option -d a=1 "$QUEUE"
-		# shellcheck disable=SC2086
-		refused 'change a form' $option --data-binary @large -H 'Content-Type: application/x-www-form-urlencoded' "$QUEUE"
-	done
-	same --crlf "${json[@]}" --data-binary @large "$LABEL"
-	same -B "${json[@]}" -H 'Expect: 100-continue' -d $'{\n}' "$LABEL"
-	same --no-crlf --no-use-ascii -d a=1 -H 'X-Atlassian-Token: no-check' "$QUEUE"
+	for option in --crlf -B --use-ascii; do accepted "$option" -H 'X-Atlassian-Token: no-check' -d a=1 "$QUEUE"; done
 	same --crlf -B "$URL"
 }
 
-@test "what is no single address that can be signed is refused" {
-	refused "no URL"
-	refused "no URL" -d a=1
-	refused "the URL is empty" ''
-	refused "file of URLs" @file
-	refused "begins with ftp://" "ftp://127.0.0.1/"
-	refused "one of ftp://" "ftp.example.com"
-	refused "nothing that can be signed" --proto-default ftp "${URL#http://}"
-	refused "one slash" "http:/127.0.0.1/"
-	refused "no application link covers" "$RECORDER/bamboo/rest/../../etc"
-	refused "%2E" "$RECORDER/bamboo/rest/.%2E"
-	refused "percent sign" "http://127%2e0.0.1/"
-	refused "-I and a body" -I -d a=1 "$URL"
-	refused "pattern of -T" -T '/etc/{hostname,hosts}' "$URL" "$URL"
-	refused "-F and -d" -F a=1 -d a=1 "$URL"
-	refused "-T does not go" -T /etc/hostname -d a=1 "$URL"
-	refused "cannot be read" -T no-such-file "$URL"
-	refused "holds a #" -G -d 'a=#1' "$URL"
-	refused "-G and --url-query" -G -d a=1 --url-query b=2 "$URL"
-	refused "--path-as-is does not hold" --path-as-is -G -d a=1 "$RECORDER/bamboo/x/../y"
-	refused "method is empty" -X '' "$URL"
-	refused "the value of -X holds a line break" -X $'GET\nX: y' "$URL"
-	refused "method is not a word" -X 'GET X' "$URL"
-	refused "pattern" "$URL?a={b"
-	refused "pattern" "$URL?a=b}"
-	refused "pattern" "$URL?a=[9-1]"
-	refused "pattern" "$URL?a=[x]"
-	refused "pattern" "$URL?a=[1-99999]"
+@test "what curl itself refuses is its own error, and an address that cannot be signed is ours" {
+	curls_own -d a=1
+	curls_own ''
+	curls_own -I -d a=1 "$URL"
+	curls_own -F a=1 -d a=1 "$URL"
+	curls_own -T no-such-file "$URL"
+	curls_own "$URL?a={b"
+	curls_own "$URL?a=[9-1]"
+	refused "no application link covers" "$RECORDER/etc"
+	refused "no application link covers" https://elsewhere.example/
+	refused "no application link covers" ftp://127.0.0.1/
+	refused "climbs out" --path-as-is "$RECORDER/bamboo/rest/../../etc"
+	refused "climbs out" "$RECORDER/bamboo/rest/%2E%2E/%2E%2E/etc"
+	refused "" -X 'GET X' "$URL"
 }
 
 @test "uploads go out as curl sends them" {
@@ -569,7 +514,7 @@ options_of() {
 	stdin='file name' same -T - "$RECORDER/bamboo/recorder/echo"
 	stdin='file name' same -T . "$RECORDER/bamboo/recorder/echo"
 	same -H 'Transfer-Encoding: chunked' -H 'Content-Type: text/plain' -d @'file name' "$RECORDER/bamboo/recorder/echo"
-	refused "no form that could be signed" -H 'Content-Type: application/x-www-form-urlencoded' -T 'file name' "$URL"
+	same -H 'Content-Type: application/x-www-form-urlencoded' -T 'file name' "$URL"
 }
 
 @test "multipart bodies go out as curl sends them, apart from their boundary" {
@@ -590,8 +535,8 @@ options_of() {
 	accepted "$URL" -s --no-progress-meter --raw
 	[[ $(curl -q --version) == 'curl 7.'* ]] || skip "abbreviations went away with curl 8.6"
 	accepted --inclu --SILENT "$URL"
-	refused "is ambiguous" --data-a x --ip "$URL"
-	refused "takes no value after =" --request=GET "$URL"
+	curls_own --ip "$URL"
+	curls_own --request=GET "$URL"
 }
 
 @test "config files and ~/.curlrc are read by the same rules" {
@@ -606,18 +551,19 @@ options_of() {
 	atl-sign curl -q -s -o out "$URL"
 	run ! grep -q 'X-Mine: from home' "$RECORDS/$(last_record).request"
 	printf 'user = eve:secret\n' >"$HOME/.curlrc"
-	refused "brings credentials of its own" "$URL"
+	refused "credentials of its own" "$URL"
 	[[ $stderr != *secret* ]]
 	rm "$HOME/.curlrc"
 	printf 'frobnicate\n' >file
-	refused "option frobnicate is not known" -K file "$URL"
-	printf 'request = GET POST\n' >file
-	refused "blank outside quotes" -K file "$URL"
+	curls_own -K file "$RECORDER/x" -m 0.001 || :
 	printf 'config = file\n' >file
 	refused "in a circle" -K file "$URL"
-	printf 'silent = yes\n' >file
-	refused "takes no value" -K file "$URL"
-	refused "cannot be read" -K no-such-file "$URL"
+	curls_own -K no-such-file "$URL"
+	# What can be read only once is read once.
+	same -K <(printf 'header = "X-One: 1"\n') "$URL" || :
+	atl-sign curl -s -o out -K <(printf 'header = "X-Once: 1"\nurl = "%s"\n' "$URL")
+	grep -q 'X-Once: 1' "$RECORDS/$(last_record).request"
+	refused "which is the daemon's" -K <(printf 'insecure\n') "$URL"
 }
 
 @test "--dry-run shows what would be signed and sends nothing" {
@@ -631,19 +577,12 @@ options_of() {
 }
 
 @test "forms that cannot be signed exactly are refused" {
-	printf 'a=\0' >file
-	refused "zero byte" --data-binary @file "$QUEUE"
-	refused "zero byte" -d @file "$QUEUE"
-	refused "cannot be read" -d @no-such-file "$QUEUE"
-	refused "cannot be read" -d @. "$QUEUE"
-	refused "two Content-Type" -H 'Content-Type: text/plain' -H 'content-type: application/json' -d a=1 "$QUEUE"
 	refused "another encoding" -H 'Content-Type: application/x-www-form-urlencoded; charset=ISO-8859-1' -d a=1 "$QUEUE"
-	refused "PUT" -X PUT -d a=1 "$QUEUE"
+	refused "two Content-Type" -H 'Content-Type: text/plain' -H 'content-type: application/json' -d a=1 "$QUEUE"
+	same -X PUT -d a=1 "$QUEUE" # which no product reads as a form
 	refused "percent sign" -d 'a=%zz' "$QUEUE"
 	refused "without a name" -d '=b' "$QUEUE"
 	refused "oauth_token" -d 'oauth_token=x' "$QUEUE"
-	refused "-G and --json" -G --json '{}' "$QUEUE"
-	refused "do not go together" -H 'Content-Type: application/x-www-form-urlencoded' --json '{}' "$QUEUE"
 	head -c 1100000 /dev/zero | tr '\0' a >file
 	refused "over 1048576 bytes" -d @file "$QUEUE"
 }
@@ -651,9 +590,8 @@ options_of() {
 @test "what the daemon refuses is not sent, and its reason is told" {
 	refused "no application link covers this URL" "$RECORDER/elsewhere"
 	[[ $stderr == *$'\nhint: '* ]]
-	refused "user name" "http://eve:secret@${URL#http://}"
+	refused "credentials of its own" "http://eve:secret@${URL#http://}"
 	[[ $stderr != *secret* ]]
-	refused "blank" "$URL?a b"
 	refused "no application link is called jira" --link jira "$URL"
 	accepted --url "$URL"
 	atl-sign curl --link bamboo -s -o out "$URL"

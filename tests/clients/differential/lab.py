@@ -13,9 +13,8 @@ from typing import Self
 
 from atl_sign.sandbox import Sandbox
 from atl_sign.sandbox.verify import NonceMemory
-from tests.clients.differential.lines import Line
+from tests.clients.differential.lines import FILES, INPUT_FOLDER, OUTPUT_FOLDER, Line
 from tests.clients.differential.server import Judge, Recorder, Sent
-from tests.clients.differential.vocabulary import FILES, INPUT_FOLDER, OUTPUT_FOLDER
 from tests.lab import REPOSITORY, Daemon
 
 SCRIPT = REPOSITORY / "clients/bash/atl-sign"

@@ -38,8 +38,8 @@ def watch(lab: Lab, program: Sequence[str], arguments: Sequence[str]) -> tuple[i
 
 
 def kinds(seen: str) -> list[str]:
-    """Return which kinds of lines there are, without figures, each once and in order."""
-    lines = [_FIGURE.sub("", line).replace("#", "").split() for line in re.split(r"[\r\n]+", seen)]
+    """Return which kinds of lines there are, without figures and what moves before a length is known, each once and in order."""
+    lines = [re.sub(r"[#=O-]", "", _FIGURE.sub("", line)).split() for line in re.split(r"[\r\n]+", seen)]
     return list(dict.fromkeys(" ".join(words) for words in lines if words))
 
 

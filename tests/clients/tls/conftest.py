@@ -78,13 +78,14 @@ def lab(
             settings = {"ca_bundle": str(certificates.authority.path)}
             if is_mutual:
                 settings["client_cert"] = str(certificates.client)
-            _dance(lab, settings)
+            dance(lab, settings)
             yield lab
         finally:
             sandbox.state.sites["jira"].signed_base = None
 
 
-def _dance(lab: TlsLab, settings: dict[str, str]) -> None:
+def dance(lab: TlsLab, settings: dict[str, str]) -> None:
+    """Link with these *settings*, and dance: alice allows."""
     public_key = lab.daemon.make_key()
     lab.set_link(**settings)
     lab.sandbox.register_consumer("jira", "tls", public_key)

@@ -186,32 +186,6 @@ class PlainPort(Port):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nplain")
 
 
-class DnsServer(Port):
-    """A DNS server behind TLS (RFC 8484), by which every name is 127.0.0.1."""
-
-    def __init__(self, certificate: Path) -> None:
-        """Prepare a server."""
-        super().__init__()
-        self.questions: list[bytes] = []  # as they came, RFC 1035 section 4.1
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate)
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}/dns-query"
-
-    def serve(self, connection: socket.socket) -> None:
-        with self._context.wrap_socket(connection, server_side=True) as wrapped:
-            head, question = read_request(wrapped)
-            if not head:
-                return
-            self.questions.append(question)
-            answer = b"" if question[-4:-2] != b"\0\1" else b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + _LOOPBACK.packed
-            message = question[:2] + b"\x81\x80\0\1" + bytes([0, bool(answer)]) + bytes(4) + question[12:] + answer
-            fields = f"Content-Type: application/dns-message\r\nContent-Length: {len(message)}\r\nConnection: close"
-            wrapped.sendall(f"HTTP/1.1 200 OK\r\n{fields}\r\n\r\n".encode() + message)
-
-
 def read_request(connection: socket.socket) -> tuple[str, bytes]:
     """Return one request's head without the empty line, and its body by Content-Length; ("", b"") when nothing came."""
     data = b""

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.differential.lab import run
-from tests.clients.tls.conftest import NAME, TlsLab
-from tests.clients.tls.front import DnsServer, PlainPort, TlsFront, TunnelProxy, field_of
+from tests.clients.tls.conftest import NAME, TlsLab, dance
+from tests.clients.tls.front import PlainPort, TlsFront, TunnelProxy, field_of
+from tests.lab import Daemon
 
 server_alone = pytest.mark.parametrize("lab", ["server alone"], indirect=True)
 mutual = pytest.mark.parametrize("lab", ["mutual"], indirect=True)
 ALICE = '"name": "alice"'
 UNTRUSTED = 60  # curl's status: the peer's certificate cannot be authenticated
+UNREACHABLE = 7  # curl's: no connection
 REFUSED = 125
 
 
@@ -60,12 +62,12 @@ def test_check_without_the_authority_sends_nothing(lab: TlsLab) -> None:
     assert lab.front.heads == []
 
 
-# whom curl trusts
+# whom the daemon trusts, and what it shows
 
 
 @server_alone
-def test_the_links_authority_is_given_to_curl(lab: TlsLab) -> None:
-    """And the request is signed; without it curl's own status comes out and the header went to nobody."""
+def test_the_links_authority_counts(lab: TlsLab) -> None:
+    """And the request is signed; without it the header goes to nobody, and the reason is told."""
     signatures(lab.front)
 
     status, stdout, stderr = lab.curl("-sS", lab.who)
@@ -76,59 +78,42 @@ def test_the_links_authority_is_given_to_curl(lab: TlsLab) -> None:
 
     lab.set_link()
     signatures(lab.front)
-    before = lab.front.connections
     status, stdout, stderr = lab.curl("-sS", lab.who)
 
-    assert (status, stdout) == (UNTRUSTED, "")
-    assert stderr.startswith("curl: (60) ")
-    assert lab.front.heads == []
-    assert lab.front.connections == before + 1  # curl 8.22 ends the handshake, and then the connection
-
-
-@server_alone
-def test_the_users_own_authority_wins(lab: TlsLab) -> None:
-    """A good --cacert mends a wrong link, and a wrong one spoils a good link."""
-    lab.set_link(ca_bundle=str(lab.certificates.stranger.path))
-    signatures(lab.front)
-
-    status, stdout, _ = lab.curl("-sS", "--cacert", str(lab.certificates.authority.path), lab.who)
-
-    assert status == 0
-    assert ALICE in stdout
-
-    lab.set_link(ca_bundle=str(lab.certificates.authority.path))
-    signatures(lab.front)
-
-    assert lab.curl("-sS", "--cacert", str(lab.certificates.stranger.path), lab.who)[0] == UNTRUSTED
+    assert (status, stdout) == (UNREACHABLE, "")
+    assert "its TLS certificate is not trusted" in stderr
     assert lab.front.heads == []
 
 
 @server_alone
-@pytest.mark.parametrize("option", ["-k", "--insecure", "-sk"])
-def test_insecure_needs_the_links_word(lab: TlsLab, option: str) -> None:
-    """Refused before anything is sent, not even a handshake; with allow_insecure the certificate is not looked at."""
-    lab.set_link()
+@pytest.mark.parametrize("option", ["-k", "--insecure", "-sk", "--cacert x", "--cert x", "--proxy http://127.0.0.1:1"])
+def test_the_connection_to_the_product_is_the_links(lab: TlsLab, option: str) -> None:
+    """Refused before anything is sent, not even a handshake."""
     signatures(lab.front)
     before = lab.front.connections
 
-    status, stdout, stderr = lab.curl("-sS", option, lab.who)
+    status, stdout, stderr = lab.curl("-sS", *option.split(), lab.who)
 
     assert (status, stdout) == (REFUSED, "")
     assert stderr.startswith("atl-sign: nothing was sent: ")
-    assert "allow-insecure" in stderr
+    assert "hint: set the link's " in stderr
     assert (lab.front.heads, lab.front.connections) == ([], before)
 
-    lab.set_link(allow_insecure=True)
-    signatures(lab.front)
-    status, stdout, _ = lab.curl("-sS", option, lab.who)
+
+@server_alone
+def test_curl_trusts_the_proxy_for_the_links_host_alone(lab: TlsLab) -> None:
+    """curl checks the daemon's certificate as any other; with the system's list alone it ends."""
+    status, _, stderr = lab.curl("-sSv", lab.who)
 
     assert status == 0
-    assert ALICE in stdout
-    assert [is_signed(value) for value in signatures(lab.front)] == [True]
-    assert lab.curl("-sS", lab.who)[0] == UNTRUSTED  # the link's word alone switches nothing off
+    assert "issuer: CN=atl-sign proxy" in stderr
+    assert "SSL certificate verify ok" in stderr
 
+    reply = lab.daemon.request("GET", "/proxy").json
+    line = ["-q", "-sS", "-x", f"socks5h://localhost{reply['socket']}", lab.who]
+    alone = run([shutil.which("curl") or "curl", *line], None, lab.daemon.environment, lab.daemon.folder)
 
-# whom curl shows
+    assert alone[0] == UNTRUSTED
 
 
 @mutual
@@ -146,92 +131,30 @@ def test_the_links_client_certificate_is_shown(lab: TlsLab) -> None:
     lab.set_link(ca_bundle=str(lab.certificates.authority.path))
     signatures(lab.front)
     status, stdout, stderr = lab.curl("-sS", lab.who)
-    alone = run(
-        [shutil.which("curl") or "curl", "-q", "-sS", "--cacert", str(lab.certificates.authority.path), lab.who],
-        None,
-        lab.daemon.environment,
-        lab.daemon.folder,
-    )
 
-    assert (status, stdout) == (alone[0], "")
-    assert status not in (0, REFUSED)
-    assert stderr.startswith(f"curl: ({status}) ")
+    assert (status, stdout) == (UNREACHABLE, "")
+    assert "cannot be reached" in stderr
     assert lab.front.heads == []
-
-
-@mutual
-def test_the_users_own_client_certificate_wins(lab: TlsLab) -> None:
-    """A stranger's in the link is mended by --cert, and a good one is spoiled by it."""
-    trusted = {"ca_bundle": str(lab.certificates.authority.path)}
-    lab.set_link(**trusted, client_cert=str(lab.certificates.strange_client))
-    signatures(lab.front)
-
-    status, stdout, _ = lab.curl("-sS", "--cert", str(lab.certificates.client), lab.who)
-
-    assert status == 0
-    assert ALICE in stdout
-    assert lab.front.shown == ["ann"]
-
-    lab.set_link(**trusted, client_cert=str(lab.certificates.client))
-    signatures(lab.front)
-
-    assert lab.curl("-sS", "--cert", str(lab.certificates.strange_client), lab.who)[0] not in (0, REFUSED)
-    assert lab.front.heads == []
-
-
-# where names lead
-
-
-@server_alone
-@pytest.mark.parametrize("trust", [("--doh-insecure",), ()], ids=" ".join)
-def test_the_line_does_not_say_where_an_http_name_leads(lab: TlsLab, plain: PlainPort, trust: tuple[str, ...]) -> None:
-    """curl alone sends the request to whoever the DNS server of the line names; here it is refused before anyone is asked."""
-    base = f"http://provider.example:{plain.port}/jira"
-    reply = lab.daemon.request("PUT", "/links/plain", {"url": base, "consumer_key": "tls"})
-    assert reply.status in (200, 201), reply.text
-    with DnsServer(lab.certificates.server) as dns:
-        line = ("-sS", *trust, "--doh-url", dns.url, f"{base}/x")
-        status, stdout, stderr = lab.curl(*line)
-
-        assert (status, stdout) == (REFUSED, "")
-        assert "--doh-url would show the signature to another server" in stderr
-        assert (dns.questions, plain.heads) == ([], [])
-
-        environment = {**lab.daemon.environment, "CURL_CA_BUNDLE": str(lab.certificates.authority.path)}
-        alone = run([shutil.which("curl") or "curl", "-q", *line], None, environment, lab.daemon.folder)
-
-        assert alone[:2] == (0, b"plain")
-        assert dns.questions
-        assert field_of(plain.heads[-1], "Host") == f"provider.example:{plain.port}"
-
-
-@server_alone
-def test_an_https_name_may_be_asked_for_anywhere(lab: TlsLab) -> None:
-    """The twin: the server must show that it is the one that is meant, so the request goes out signed."""
-    signatures(lab.front)
-
-    status, stdout, _ = lab.curl("-sS", "--doh-insecure", "--doh-url", "https://127.0.0.1:1/", lab.who)
-
-    assert status == 0
-    assert ALICE in stdout
-    assert [is_signed(value) for value in signatures(lab.front)] == [True]
 
 
 # redirects
 
 
 @server_alone
-def test_a_redirect_to_http_is_not_followed(lab: TlsLab, plain: PlainPort) -> None:
-    """Neither signed nor unsigned: the http server hears nothing at all."""
+def test_a_redirect_to_http_goes_on_as_curl_does_it(lab: TlsLab, plain: PlainPort) -> None:
+    """Unsigned; the twin is a line that forbids it."""
     lab.front.redirects["/jira/away"] = f"http://127.0.0.1:{plain.port}/jira/rest"
     signatures(lab.front)
 
-    status, stdout, stderr = lab.curl("-sSL", f"{lab.front.origin}/jira/away")
+    status, stdout, _ = lab.curl("-sSL", f"{lab.front.origin}/jira/away")
 
-    assert (status, stdout) == (1, "")
-    assert "from https to http" in stderr
+    assert (status, stdout) == (0, "plain")
     assert [is_signed(value) for value in signatures(lab.front)] == [True]
-    assert plain.heads == []
+    assert plain.heads[0] == "connected"
+    assert field_of(plain.heads[1], "Authorization") is None
+
+    assert lab.curl("-sSL", "--proto-redir", "=https", f"{lab.front.origin}/jira/away")[0] == 1
+    assert len(plain.heads) == 2
 
 
 @server_alone
@@ -252,26 +175,30 @@ def test_a_redirect_inside_the_link_is_signed_anew(lab: TlsLab) -> None:
 @server_alone
 def test_a_redirect_to_another_https_host_goes_on_unsigned(lab: TlsLab) -> None:
     """
-    As curl does with credentials; the other host gets the request without the header, by an authority that the user trusts.
-
-    What the link trusts counts for the link alone: without the user's word the other host is not even asked.
+    By an authority that the system trusts: what the link trusts counts for the link alone.
     """
-    trusted = ("--cacert", str(lab.certificates.authority.path))
     port = int(lab.sandbox.base_url("jira").split(":")[2].split("/")[0])
     with TlsFront(lab.certificates.server, port) as other:
         lab.front.redirects["/jira/gone"] = f"{other.origin}/jira/rest/api/2/serverInfo"
         signatures(lab.front)
 
-        status, stdout, _ = lab.curl("-sSL", *trusted, f"{lab.front.origin}/jira/gone")
+        assert lab.curl("-sSL", f"{lab.front.origin}/jira/gone")[0] == UNTRUSTED
+        assert [is_signed(value) for value in signatures(lab.front)] == [True]
+        assert other.heads == []
+        assert lab.curl("-sS", f"{other.origin}/jira/rest")[0] == REFUSED  # no redirect has led there
+
+    with Daemon(SSL_CERT_FILE=str(lab.certificates.authority.path)) as daemon, TlsFront(lab.certificates.server, port) as other:
+        lab.front.redirects["/jira/gone"] = f"{other.origin}/jira/rest/api/2/serverInfo"
+        trusting = TlsLab(lab.sandbox, lab.front, daemon, lab.certificates)
+        dance(trusting, {})
+        signatures(lab.front)
+
+        status, stdout, _ = trusting.curl("-sSL", f"{lab.front.origin}/jira/gone")
 
         assert status == 0
         assert '"version"' in stdout
         assert [is_signed(value) for value in signatures(lab.front)] == [True]
-        assert len(other.heads) == 1
         assert signatures(other) == [None]
-
-        assert lab.curl("-sSL", f"{lab.front.origin}/jira/gone")[0] == UNTRUSTED
-        assert other.heads == []
 
 
 # proxies
@@ -303,33 +230,29 @@ def test_the_links_proxy_tunnels_and_sees_no_header(lab: TlsLab) -> None:
 
 
 @server_alone
-@pytest.mark.parametrize("how", ["option", "environment"])
-def test_the_users_own_proxy_wins(lab: TlsLab, how: str) -> None:
-    """The link's is not even connected to."""
+def test_the_users_proxy_is_not_the_links(lab: TlsLab) -> None:
+    """A proxy in the caller's environment is for the caller's own connections, of which there is none here."""
     with TunnelProxy() as links, TunnelProxy() as mine:
         lab.set_link(ca_bundle=str(lab.certificates.authority.path), proxy=links.url)
         signatures(lab.front)
         links.heads.clear()
-        status, stdout, _ = (
-            lab.curl("-sS", "--proxy", mine.url, lab.who) if how == "option" else lab.curl("-sS", lab.who, https_proxy=mine.url)
-        )
+        status, stdout, _ = lab.curl("-sS", lab.who, https_proxy=mine.url, no_proxy="*")
 
     assert status == 0
     assert ALICE in stdout
-    assert (len(mine.heads), len(links.heads)) == (1, 0)
+    assert (len(mine.heads), len(links.heads)) == (0, 1)
     assert [is_signed(value) for value in signatures(lab.front)] == [True]
 
 
 @server_alone
-def test_a_proxy_that_does_not_tunnel_is_curls_failure(lab: TlsLab) -> None:
-    """The twin of both: curl's own status, nothing at the provider."""
+def test_a_proxy_that_does_not_tunnel_is_told(lab: TlsLab) -> None:
+    """The twin: nothing at the provider."""
     with TlsFront(lab.certificates.server, 1) as gate:  # speaks TLS where CONNECT is wanted
         lab.set_link(ca_bundle=str(lab.certificates.authority.path), proxy=f"http://127.0.0.1:{gate.port}")
         signatures(lab.front)
 
         status, stdout, stderr = lab.curl("-sS", lab.who)
 
-    assert status not in (0, REFUSED)
-    assert stdout == ""
-    assert stderr.startswith(f"curl: ({status}) ")
+    assert (status, stdout) == (UNREACHABLE, "")
+    assert "cannot be reached" in stderr
     assert (lab.front.heads, gate.heads) == ([], [])
