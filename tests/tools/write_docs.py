@@ -193,6 +193,13 @@ def _set_up_commands(daemon: Daemon, sandbox: Sandbox) -> None:
     sandbox.register_consumer("bamboo", "ann-desk", daemon.make_key(), name=f"atl-sign of {USER}")
 
 
+def _set_up_agents(daemon: Daemon, sandbox: Sandbox) -> None:
+    """Two links that sign, and the checkout's command."""
+    daemon.environment["PATH"] = f"{REPOSITORY}/clients/bash:" + daemon.environment["PATH"]
+    for product in ("jira", "bitbucket"):
+        daemon.dance(sandbox, product)
+
+
 def _set_up_doctor(daemon: Daemon, sandbox: Sandbox) -> None:
     """A link that works but for its token, and the checkout's command."""
     daemon.environment["PATH"] = f"{REPOSITORY}/clients/bash:" + daemon.environment["PATH"]
@@ -219,6 +226,7 @@ def _set_up_from_curl(daemon: Daemon, sandbox: Sandbox) -> None:
 
 
 SETUPS: dict[str, Callable[[Daemon, Sandbox], None]] = {
+    "agents.md": _set_up_agents,
     "api.md": _set_up_nothing,
     "ci.md": _set_up_ci,
     "commands.md": _set_up_commands,

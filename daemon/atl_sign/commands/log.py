@@ -234,9 +234,9 @@ def _time_of(entry: Mapping[str, Any]) -> datetime:
 def _format(entry: Mapping[str, Any], *, as_json: bool, with_rule: bool) -> str:
     if as_json:
         return json.dumps(entry)
-    peer = (
-        f"{Path(str(entry['program'])).name}[{entry.get('pid')}]" if entry.get("program") else f"[{entry.get('pid', 'daemon')}]"
-    )
+    # By the port of a lease the kernel names nobody; what the daemon does by itself has no lease, or is about that lease.
+    nobody = "port" if entry.get("lease") and entry.get("action") != "lease" else "daemon"
+    peer = f"{Path(str(entry['program'])).name}[{entry.get('pid')}]" if entry.get("program") else f"[{entry.get('pid', nobody)}]"
     # git's helper names a host without a method and a path.
     request = f"{entry.get('method', '')} {entry.get('host', '')}{entry.get('path', '')}".strip() or entry.get("verb", "")
     moment = _time_of(entry).strftime("%Y-%m-%d %H:%M:%S")

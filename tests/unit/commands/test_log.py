@@ -75,6 +75,19 @@ def test_lines_without_a_request_are_shown(path: Path, capsys: pytest.CaptureFix
     ]
 
 
+def test_a_program_at_a_port_is_not_the_daemon(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The kernel names nobody there; a lease's end is the daemon's own work."""
+    entry = {"time": "2026-11-25T12:00:00Z", "outcome": "ok", "lease": "0badcafe"}
+    sink = FileSink(path)
+    for action in ("sign", "tunnel", "lease"):
+        sink.write(json.dumps({**entry, "action": action}))
+
+    assert main(["log"]) == 0
+
+    peers = [line.split()[5] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert peers == ["[port]", "[port]", "[daemon]"]
+
+
 def test_lines_are_filtered(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By link and by time, as JSON too."""
     sink = FileSink(path)
