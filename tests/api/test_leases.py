@@ -540,3 +540,25 @@ def test_each_decision_is_a_line(leases: Daemon, sandbox: Sandbox) -> None:
     ]
     assert {line["lease"] for line in lines} == {lease["id"]}
     assert {line["pid"] for line in lines} == {os.getpid()}
+
+
+def test_a_link_that_becomes_one_of_tokens_gives_out_none(sandbox: Sandbox, fork_server: ForkServer) -> None:
+    """Its header was good for one request when the lease was opened; the daemon itself may still send with the token."""
+    with Daemon(fork_server) as daemon:
+        daemon.dance(sandbox, "jira")
+        lease = open_lease(daemon, links=["jira"], entries=["sign", "http"])
+        url = sandbox.base_url("jira")
+        assert sign(lease, f"{url}{MYSELF}").status == 200
+
+        assert daemon.request("PUT", "/links/jira", {"url": url, "scheme": "bearer"}).status == 200
+        begun = daemon.request("POST", "/dance", {"link": "jira"}).json
+        token = sandbox.make_token("jira").secret
+        assert daemon.request("POST", f"/dance/{begun['id']}", {"secret": token}).status == 200
+
+        refused = sign(lease, f"{url}{MYSELF}")
+        assert (refused.status, refused.code) == (403, "lease_denied")
+        assert token not in refused.text
+        assert send(lease).status == 200
+
+        wide = open_lease(daemon, links=["jira"], entries=["sign"], allow_reusable=True)
+        assert token in sign(wide, f"{url}{MYSELF}").text

@@ -63,6 +63,7 @@ class Terms:
     name: str | None = None
     purpose: str | None = None  # in the owner's words
     lives_with: int | None = None  # the pid of the process with which it ends
+    may_reuse: bool = False  # get headers that are good for any request
 
     def admits(self, peer: Peer) -> bool:
         """Tell whether *peer* may use the entries."""
@@ -216,6 +217,10 @@ class Lease:
     def deny_address(self) -> LeaseDeniedError:
         """Return the error for a request to an address that is not of the lease's links, and count it."""
         return self._count_denial(LeaseDeniedError("the lease does not cover this address"))
+
+    def deny_reusable(self) -> LeaseDeniedError:
+        """Return the error for a header that would be good for more than the request it is asked for, and count it."""
+        return self._count_denial(LeaseDeniedError("the header would be good for any request, and is not given out"))
 
     def check_usable(self) -> None:
         """Raise the error for a lease that cannot be used now."""

@@ -236,6 +236,7 @@ class Leases:
             name=wanted.name,
             purpose=wanted.purpose,
             lives_with=lives_with,
+            may_reuse=wanted.allow_reusable,
         )
         self._check(terms, parent)
         if not wanted.allow_reusable:

@@ -87,9 +87,14 @@ class Signing:
             _, link = await self._find(caller, asked, entry)
         return link
 
-    async def sign(self, caller: Caller, asked: Asked) -> Signed:
+    async def sign(self, caller: Caller, asked: Asked, *, is_sent_here: bool = False) -> Signed:
         """
         Return the Authorization header value for one request, and the link that it is signed for.
+
+        Args:
+            caller: gets the header, unless it is sent here.
+            asked: the request.
+            is_sent_here: the daemon itself sends the request; then a lease may also be for links whose header is a token.
 
         Raises:
             BadRequestError, BadUrlError: nobody could sign this exactly.
@@ -102,6 +107,9 @@ class Signing:
         """
         with _uses_of(caller) as take_use, self._records.entry("sign", caller, asked.link) as entry:
             request, link = await self._find(caller, asked, entry)
+            lease = caller.lease
+            if lease is not None and not (is_sent_here or lease.terms.may_reuse) and self._grants.scheme(link).uses == "many":
+                raise lease.deny_reusable()  # the link has changed since the lease was opened
             take_use()
             credentials = self._grants.peek(link)  # memory, else the store or a renewal
             if credentials is None:

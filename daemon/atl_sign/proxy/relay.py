@@ -224,7 +224,7 @@ class Relay:
         return await self._send_once(inbound, caller, asked, body)
 
     async def _send_once(self, inbound: Inbound, caller: Caller, asked: Asked, body: Held) -> Sent:
-        signed = await self._agent.signing.sign(caller, asked)
+        signed = await self._agent.signing.sign(caller, asked, is_sent_here=True)
         self.transfers.begin()
         url = parse_url(asked.url)
         there = url if signed.url is None else parse_url(signed.url)
