@@ -23,6 +23,7 @@ _PATH_CHARS_MAX = 500
 _WORD_CHARS_MAX = 80
 
 _QUERY = re.compile(r"[?#][^\s'\"]+")  # in a sentence; a rule's own "?name=value" goes with it
+_CREDENTIALS = re.compile(r"(?<=//)[^/@\s]*@")  # of a URL in a sentence
 _METHOD = re.compile(r"[A-Z]{1,20}")
 
 By = Literal["daemon", "product"]
@@ -183,7 +184,7 @@ def _line(lease: Lease | None) -> Sequence[Lease]:
 
 
 def _clean(text: str, chars_max: int = _TEXT_CHARS_MAX) -> str:
-    text = _QUERY.sub("", text)
+    text = _QUERY.sub("", _CREDENTIALS.sub("", text))
     return printable(text if len(text) <= chars_max else f"{text[: chars_max - 1]}…")
 
 
