@@ -27,7 +27,7 @@ VALUED_LETTERS=AbCcDdEeFHKmoPQrTtUuwXxYyz
 FREE_OPTIONS=" data data-ascii data-binary data-raw data-urlencode form form-string json url-query variable write-out "
 FREE_LETTERS=dFw
 
-# What belongs to the connection between daemon and product, so that it is a setting of the link.
+# They are about the connection between daemon and product, so each is a setting of the link.
 REFUSED_OPTIONS=" abstract-unix-socket ca-native cacert capath cert cert-status cert-type connect-to crlfile dns-interface dns-ipv4-addr \
 dns-ipv6-addr dns-servers doh-cert-status doh-insecure doh-url engine haproxy-clientip haproxy-protocol insecure key key-type noproxy \
 pass pinnedpubkey preproxy proxy proxy-user proxy1.0 resolve socks4 socks4a socks5 socks5-gssapi socks5-hostname unix-socket "

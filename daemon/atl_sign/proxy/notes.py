@@ -18,7 +18,7 @@ _UNREACHABLE_STATUS, _TIMEOUT_STATUS = 7, 28  # curl's
 
 
 class Note:
-    """What the daemon has to tell one curl."""
+    """The daemon's words to one curl."""
 
     def __init__(self, path: Path) -> None:
         """Write to the file at *path* when there is something to say."""

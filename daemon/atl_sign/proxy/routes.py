@@ -154,7 +154,7 @@ def find_wanted(head: Head, way: Way, links: tuple[Link, ...], origins: Origins)
     if way.is_port:
         if below is None:
             raise UnknownLinkError(
-                "the path does not begin with the name of a link", "write /NAME and the path below its base URL"
+                "the path does not begin with the name of a link", "begin the path with a slash and the link's name"
             )
         return below
     # To a lease's holder, other links' hosts are as all others are.
@@ -166,7 +166,7 @@ def find_wanted(head: Head, way: Way, links: tuple[Link, ...], origins: Origins)
     wanted = at_host or below
     if wanted is None:
         raise UnknownLinkError(
-            "the request means no link", "name the link's host in Host, or begin the path with the link's name: /NAME/…"
+            "the request means no link", "name the link's host in Host, or begin the path with a slash and the link's name"
         )
     return wanted
 
@@ -229,7 +229,7 @@ def _find_by_host(target: str, head: Head, links: tuple[Link, ...], origins: Ori
         found = [url for url in among if names_origin(host, url)]
         if len(found) > 1:
             raise AmbiguousLinkError(
-                "links at this host differ in scheme or port", "begin the path with the link's name: /NAME/…"
+                "links at this host differ in scheme or port", "begin the path with a slash and the link's name"
             )
         if found:
             return Wanted(found[0].origin + target)
