@@ -3,7 +3,7 @@
 # The curl of `atl-sign curl`: curl as it is, with the daemon's proxy in its environment. The daemon authorizes each request that
 # reaches a link's host on its way. docs/decisions/0028-curl-by-proxy.md says why so.
 
-unset -v at ca_file caught config depth dir end errors file files free home is_dry_run is_quiet is_silent letter letters link name note notes_file number pending proxy_address \
+unset -v at ca ca_file caught config depth dir end errors file files free home is_dry_run is_quiet is_silent letter letters link name note notes_file number pending proxy_address \
 	proxy_folder proxy_name refused result setting shows_errors stamp stdin_words taken text tries version word words
 
 PROXY_SINCE=7084 # curl 7.84.0 knows SOCKS on a Unix socket
@@ -259,6 +259,7 @@ is_proxy_there() {
 		folder=/proc/self/fd/$dir
 	fi
 	proxy_address=localhost$folder/$proxy_name.sock ca_file=$folder/$proxy_name-ca.pem notes_file=$folder/$proxy_name-notes/$note
+	{ exec {ca}<"$ca_file"; } 2>/dev/null || return # which file it was, should it be another one afterwards
 	[[ -O $folder/. && -S $folder/$proxy_name.sock && -O $folder/$proxy_name.sock && ! -L $folder/$proxy_name.sock && -f $ca_file && -O $ca_file ]]
 }
 
@@ -296,12 +297,16 @@ run_curl() {
 	fi
 	for ((tries = 0; ; tries++)); do
 		start_curl
-		[[ $tries == 0 && $result == [79]* ]] || return 0
-		# 7: nobody took the connection; 97: the proxy hung up. Nothing was sent.
-		[[ $result == 7 || $result == 97 ]] && [[ ! -e $notes_file ]] || return 0
+		((tries == 0)) && [[ ! -e $notes_file ]] || return 0
+		# Nothing was sent if nobody took the connection (7), if the proxy hung up (97), or if a daemon that has just started has other
+		# certificates than curl has read or found (60, 77).
+		case $result in
+		7 | 97) ;;
+		60 | 77) [[ ! $ca_file -ef /dev/fd/$ca ]] || return 0 ;;
+		*) return 0 ;;
+		esac
 		has_started=''
-		find_socket
-		call GET /proxy
+		ask_proxy
 		is_proxy_there || not_ours
 		[[ -z $stdin_words ]] || refuse_curl "there was no daemon, and curl has read standard input" "run it again: the daemon runs now"
 	done
