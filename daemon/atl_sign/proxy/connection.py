@@ -115,6 +115,8 @@ class Connection:
             self._sending.result()
         if self._send_failure is not None or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
+        if self._http.trailing_data[0]:  # more than the head said: it would be taken for the answer to the next request
+            return False
         self._http.start_next_cycle()
         self.is_used = True
         return self._stream.is_quiet()
@@ -168,6 +170,7 @@ class Connection:
             if isinstance(event, h11.Response):
                 self._status = event.status_code
                 return event
+            await asyncio.sleep(0)  # as in `read_body`: a provider may send any number of 1xx
 
     async def _next_event(self) -> h11.Event:
         while True:

@@ -469,6 +469,22 @@ def test_a_head_that_does_not_come_in_time_is_not_waited_for(beginning: bytes) -
         wait_for(server.is_hung_up_on.is_set)
 
 
+def test_a_flood_of_interim_answers_holds_nothing_up() -> None:
+    """The loop goes on for others, and the time for the head ends."""
+
+    def talk(connection: socket.socket, _: bytes) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 4000)
+
+    with RawServer(talk) as server:
+        began_at = time.monotonic()
+        error = refusal(make_link(server.url, timeout_s=0.3))
+
+        assert time.monotonic() - began_at < 2
+        assert error.is_timeout
+
+
 def test_a_body_that_stops_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a minute, here less; the twin says a byte now and then, and may take longer altogether than the link's time-out."""
     monkeypatch.setattr("atl_sign.proxy.connection.STALL_S", 0.4)
@@ -595,6 +611,34 @@ def test_an_answer_that_is_not_read_closes_its_connection() -> None:
 
 
 # kept connections
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+        ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"),
+    ],
+)
+def test_bytes_behind_an_answer_are_not_the_next_one(method: str, head: bytes) -> None:
+    """A provider that sends more than its head says poisons no later request, which may be another program's."""
+
+    def talk(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        connection.sendall(OK if number else head + OK.replace(b"ok", b"no"))
+        drain(connection)
+
+    async def work(client: Client) -> None:
+        link = make_link(server.url)
+        await client.ask(link, method=method)
+        assert (await client.ask(link)).body == b"ok"
+        assert server.connections == 2
+
+    with Talker(talk) as server:
+        run(work)
 
 
 def drain(connection: socket.socket) -> None:
