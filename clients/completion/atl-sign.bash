@@ -95,7 +95,7 @@ _atl_sign_has_value() {
 _atl_sign_options() {
 	case $command:$verb in
 	setup:*) _atl_sign_offer --help ;;
-	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --allow-insecure --git --git-days --replace --json --help ;;
+	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --replace --json --help ;;
 	link:*) _atl_sign_offer --json --help ;;
 	key:new) _atl_sign_offer --bits --replace --json --help ;;
 	key:*) _atl_sign_offer --json --help ;;

@@ -185,7 +185,6 @@ complete -c atl-sign -n '__atl_sign_at link any add' -rF -l ca-bundle -d 'PEM fi
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l client-cert -d 'PEM file of certificate and key for TLS client authentication'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l proxy -d 'proxy for the daemon\'s own requests'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l timeout -d 'how long the daemon waits for the product'
-complete -c atl-sign -n '__atl_sign_at link any add' -l allow-insecure -d 'let atl-sign curl pass -k on to curl for this link'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l git -a 'read write' -d 'the access that git has at this Bitbucket (default: write)'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l git-days -d 'how long a token for git lives, 1 to 90 (default: 7)'
 complete -c atl-sign -n '__atl_sign_at link any add' -l replace -d 'change the link if there is one of this name'

@@ -63,6 +63,21 @@ def test_a_daemon_whose_store_is_named_elsewhere_starts_without_links(daemon: Da
     assert daemon.request("GET", "/links/wiki").status == 200
 
 
+def test_a_setting_of_earlier_times_is_only_named(daemon: Daemon) -> None:
+    """The link works, a link that is not there is not called broken, and the next change of the link takes the line out."""
+    daemon.config.parent.mkdir(parents=True, exist_ok=True)
+    daemon.config.write_text('[links.wiki]\nurl = "https://wiki.example.com"\nconsumer_key = "me"\nallow_insecure = true\n')
+
+    assert daemon.request("GET", "/links/wiki").status == 200
+    assert daemon.request("GET", "/links/other").code == "unknown_link"
+    (warning,) = daemon.request("GET", "/status").json["warnings"]
+    assert warning.startswith("config.toml line 4, links.wiki.allow_insecure: it has no effect: ")
+    assert daemon.request("POST", "/links/wiki/default").status == 200
+    assert "allow_insecure" not in daemon.config.read_text()
+    assert daemon.request("GET", "/status").json["warnings"] == []
+    assert daemon.request("PUT", "/links/wiki", {"url": "https://wiki.example.com", "allow_insecure": True}).code == "bad_request"
+
+
 def test_a_wrong_name_keeps_no_daemon_from_starting(daemon: Daemon) -> None:
     """The twin of a file that cannot be read, whose problem is one of "file", too."""
     daemon.stop()

@@ -113,6 +113,6 @@ class Lookup:
         if name is not None and name in settings.links.by_name:
             return
         problem = settings.problem_of_link(name) if name is not None else None
-        for found in (problem, *settings.problems):
+        for found in (problem, *(each for each in settings.problems if not each.is_harmless)):
             if found is not None and (found is problem or found.part == "file" or found.part.startswith("links")):
                 raise ConfigBrokenError(str(found), f"fix {self._config.path}") from None

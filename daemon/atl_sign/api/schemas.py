@@ -84,7 +84,7 @@ class RequestFields(Fields, defer_build=True):
 class SignFields(RequestFields, defer_build=False):
     """One request that a peer is about to send."""
 
-    details: Flag = Field(False, description="also answer with the link's settings that the sender needs")
+    details: Flag = Field(False, description="as text: a line for each other field, below the header")
     dry_run: Flag = Field(False, description="sign nothing, and answer with what would be signed")
 
 
@@ -170,11 +170,6 @@ class SignAnswer(BaseModel):
     uses: Uses = Field("one", description="how many requests the header is good for: a signature for one, a token for many")
     url: str | None = Field(None, description="where to send the request instead; left out if that is the URL in the request")
     expires_at: Moment | None = Field(None, description="when a header for many requests ends; left out if it is not known")
-    base_url: str | None = Field(None, description="this and the rest only with `details`: the link's base URL")
-    ca_bundle: str | None = None
-    client_cert: str | None = None
-    proxy: str | None = None
-    allow_insecure: bool | None = Field(None, description="true if curl's -k may be used; otherwise left out")
     warning: str | None = Field(
         None,
         description="why some providers may still refuse the signature; left out if there is no reason; as text only with "

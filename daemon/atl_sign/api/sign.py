@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -19,8 +18,6 @@ from atl_sign.api.fields import caller_of, read_fields
 from atl_sign.base.errors import DaemonError
 from atl_sign.base.text import format_lines
 from atl_sign.base.urls import Pairs, parse_pairs
-from atl_sign.config.link_fields import link_to_fields
-from atl_sign.config.links import Link
 
 # A form of 1 MiB and a URL of 64 KiB of which each byte is escaped (%25), and room for the rest.
 _BODY_BYTES_MAX = 1 << 22
@@ -44,7 +41,7 @@ def add_sign(app: FastAPI, agent: Agent) -> None:
             agent.refusals.add(caller, exc, split_address(fields.method, fields.url))
             raise
         link, authorization = signed.link, signed.authorization.reveal()
-        details = _describe_sending(link) if fields.details else {}
+        details = {}
         if signed.url is not None and (fields.details or not wants_text(request)):
             details["url"] = signed.url
         if signed.expires_at is not None and not wants_text(request):
@@ -54,17 +51,10 @@ def add_sign(app: FastAPI, agent: Agent) -> None:
             details["warning"] = warning
         if wants_text(request):
             return answer_text(
-                [f"Authorization: {authorization}", *(format_lines({"link": link.name, **details}) if details else ())]
+                [f"Authorization: {authorization}", *(format_lines({"link": link.name, **details}) if fields.details else ())]
             )
         answer = {"authorization": authorization, "link": link.name, "scheme": link.scheme, "uses": signed.uses, **details}
         return Response(json.dumps(answer), media_type="application/json")
-
-
-def _describe_sending(link: Link) -> dict[str, Any]:
-    """Return what the sender of a signed request needs to know of its link; what is not set is left out."""
-    settings = link_to_fields(link)
-    described = {"base_url": str(link.url), **{name: settings[name] for name in ("ca_bundle", "client_cert", "proxy")}}
-    return {name: value for name, value in described.items() if value} | ({"allow_insecure": True} if link.allow_insecure else {})
 
 
 def _texts_of(form: str | list[tuple[str, str]] | None) -> Iterable[str]:

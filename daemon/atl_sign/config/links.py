@@ -102,15 +102,6 @@ class Link:
         asked="seconds that one exchange may take, 1 to 300; 30 when left out",
         docs="how many seconds a whole exchange with the provider may take, 1 to 300; 30 by default",
     )
-    allow_insecure: bool = setting(  # the daemon itself always verifies
-        Switch(),
-        default=False,
-        option="--allow-insecure",
-        help="let atl-sign curl pass -k on to curl for this link",
-        asked="whether `atl-sign curl` may be given curl's -k",
-        docs="`true` lets `atl-sign curl` pass `-k` on to curl, which then does not verify certificates; the daemon's own "
-        "requests always verify them",
-    )
     git: GitPermission | None = setting(  # None: `GIT_PERMISSION_DEFAULT`
         Choice(("read", "write"), "is neither read nor write", GitPermission),
         option="--git read|write",

@@ -38,7 +38,7 @@ class Setting:
     schemes: tuple[str, ...] = ()  # those whose links have it; () for a setting of every link
     is_kept: bool = False  # a PUT that leaves it out keeps the value that the link has
     when_wrong: Any = None  # the value in place of one of another kind; a link with one is not used at all
-    option: str = ""  # how the command line names it: "--timeout SECONDS", "--allow-insecure"; the URL is a word of its own
+    option: str = ""  # how the command line names it: "--timeout SECONDS", "--git read|write"; the URL is a word of its own
     help: str = ""  # a line, for help, completion and man page
     asked: str = ""  # what the schema says of it in a request
     answered: str = ""  # and in an answer

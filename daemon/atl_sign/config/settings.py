@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -19,6 +19,11 @@ IDLE_EXIT_MINUTES_DEFAULT = 30.0
 
 Complain = Callable[[str, str], None]  # about a part of the file, with the cause
 
+# Settings that links had once. A link goes on without them: it must not be lost by an upgrade.
+_FORMER_SETTINGS = {
+    "allow_insecure": "it has no effect: certificates are always verified; take it out, and name a self-signed one in ca_bundle",
+}
+
 _TOML_PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 # Where a table or a setting begins: the first two words of its name. Possessive, for lines of nothing but blanks.
 _NAME_WORD = r"""(?:"[^"\n]*"|'[^'\n]*'|[^\s.=\[\]"'#]++)"""
@@ -34,6 +39,7 @@ class ConfigProblem:
     line: int | None  # from 1; None when it is in no line
     part: str  # "links.NAME", "store.backend", "file"
     cause: str
+    is_harmless: bool = False  # nothing is left out, or taken for something else, because of it
 
     def __str__(self) -> str:
         place = "" if self.line is None else f" line {self.line}"
@@ -83,7 +89,7 @@ class Settings:
 
     def problem_of_link(self, name: str) -> ConfigProblem | None:
         """Return why the link called *name* cannot be used, when the file holds a broken one of that name."""
-        return next((problem for problem in self.problems if problem.part == f"links.{name}"), None)
+        return next((each for each in self.problems if each.part == f"links.{name}" and not each.is_harmless), None)
 
 
 def parse_settings(text: str, schemes: Schemes) -> Settings:
@@ -101,7 +107,9 @@ def parse_settings(text: str, schemes: Schemes) -> Settings:
     def complain(part: str, cause: str) -> None:
         problems.append(ConfigProblem(find_line(part), part, cause))
 
-    links = _read_links(data.pop("links", {}), schemes, complain)
+    tables = data.pop("links", {})
+    links = _read_links(tables, schemes, complain)
+    problems += _find_former(tables, links, text, find_line)
     values = _read_rows(data, settings_of(Settings), complain)
     return Settings(LinkTable(links), problems=tuple(problems), **values)
 
@@ -115,11 +123,35 @@ def _read_links(tables: object, schemes: Schemes, complain: Complain) -> list[Li
         if not isinstance(fields, dict):
             complain(f"links.{name}", f"not a table: write [links.{name}]")
             continue
+        kept = {setting: value for setting, value in fields.items() if setting not in _FORMER_SETTINGS}
         try:
-            links.append(link_from_fields(name, fields, schemes))
+            links.append(link_from_fields(name, kept, schemes))
         except DaemonError as exc:
             complain(f"links.{name}", exc.message)
     return links
+
+
+def _find_former(
+    tables: Mapping[str, Any], links: Iterable[Link], text: str, find_line: Callable[[str], int | None]
+) -> Iterator[ConfigProblem]:
+    """Give a problem for each former setting of *links*, which are good ones of *tables*."""
+    lines: list[str] = []
+    for link in links:
+        for name in _FORMER_SETTINGS.keys() & tables[link.name].keys():
+            lines = lines or text.split("\n")
+            line = _find_within(lines, find_line(f"links.{link.name}"), name)
+            yield ConfigProblem(line, f"links.{link.name}.{name}", _FORMER_SETTINGS[name], is_harmless=True)
+
+
+def _find_within(lines: Sequence[str], begin: int | None, name: str) -> int | None:
+    """Return the number of the line with the setting *name* of the table that begins in line *begin*, or else *begin*."""
+    for at in range(begin, len(lines) + 1) if begin is not None else ():
+        words = lines[at - 1].partition("#")[0]
+        if name in words:
+            return at
+        if at != begin and words.lstrip().startswith("["):
+            break
+    return begin
 
 
 def _read_rows(data: Mapping[str, Any], rows: Mapping[str, Setting], complain: Complain) -> dict[str, Any]:

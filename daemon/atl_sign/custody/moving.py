@@ -200,7 +200,8 @@ class StoreMover:
     def _name_items(self) -> list[str]:
         settings = self._config.settings()
         # A link that the configuration spells wrongly has a token too.
-        broken = [each.part.removeprefix("links.") for each in settings.problems if each.part.startswith("links.")]
+        parts = [each.part for each in settings.problems if not each.is_harmless]
+        broken = [part.removeprefix("links.") for part in parts if part.startswith("links.")]
         return [KEY_ITEM, *(item for link in [*settings.links.by_name, *broken] for item in items_of_link(link))]
 
 

@@ -198,7 +198,7 @@ def test_ten_thousand_links_with_every_setting_are_not_too_large() -> None:
         '[links.link00000]\nurl = "https://bitbucket-00000.example.com/bitbucket"\nconsumer_key = "atl-sign-ann-desk00000"\n'
         'signing_url = "http://inner-00000.example.com:7990/bitbucket"\nca_bundle = "/etc/ssl/private/authorities-00000.pem"\n'
         'client_cert = "/etc/ssl/private/ann-00000.pem"\nproxy = "http://proxy-00000.example.com:3128"\n'
-        "timeout_s = 60\nallow_insecure = true\n\n"
+        "timeout_s = 60\n\n"
     )
 
     assert parse_settings(text, SCHEME_SETTINGS).problems == ()

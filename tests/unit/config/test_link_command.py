@@ -19,7 +19,6 @@ def test_nothing_is_dropped() -> None:
         client_cert=Path("/c.pem"),
         proxy="http://p:3128",
         timeout_s=2.5,
-        allow_insecure=True,
         git="read",
         git_days=3,
     )
@@ -29,7 +28,7 @@ def test_nothing_is_dropped() -> None:
     assert words == [
         *("atl-sign", "link", "add", "jira", URL, "--signing-url", "http://new:8090/jira"),
         *("--ca-bundle", "/home/ann/the company's.pem", "--client-cert", "/c.pem", "--proxy", "http://p:3128"),
-        *("--timeout", "2.5", "--allow-insecure", "--git", "read", "--git-days", "3", "--replace"),
+        *("--timeout", "2.5", "--git", "read", "--git-days", "3", "--replace"),
     ]
 
 

@@ -169,7 +169,6 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
         "client_cert": "/etc/me.pem",
         "proxy": "http://proxy:3128",
         "timeout_s": 12.5,
-        "allow_insecure": True,
         "git": "read",
         "git_days": 30,
         "default": True,
@@ -180,7 +179,7 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
     assert link_to_fields(link) == fields
     assert link_from_fields("jira", link_to_fields(link), SCHEME_SETTINGS) == link
     minimal = link_from_fields("jira", {"url": "https://h/", "consumer_key": "ann"}, SCHEME_SETTINGS)
-    defaults = {"scheme": "oauth1", "timeout_s": 30.0, "allow_insecure": False, "default": False}
+    defaults = {"scheme": "oauth1", "timeout_s": 30.0, "default": False}
     assert link_to_fields(minimal) == {**dict.fromkeys(fields), "url": "https://h", "consumer_key": "ann"} | defaults
     assert link_from_fields("jira", link_to_fields(minimal), SCHEME_SETTINGS) == minimal
 
@@ -213,8 +212,9 @@ def test_fields_and_links_are_two_views_of_one_thing() -> None:
         ({"timeout_s": True}, BadFieldsError, "timeout_s"),
         ({"timeout_s": "30"}, BadFieldsError, "timeout_s"),
         ({"timeout_s": float("nan")}, BadFieldsError, "timeout_s"),
-        ({"allow_insecure": 1}, BadFieldsError, "allow_insecure is neither true nor false"),
-        ({"allow_insecure": "no"}, BadFieldsError, "allow_insecure is neither true nor false"),
+        ({"default": 1}, BadFieldsError, "default is neither true nor false"),
+        ({"default": "no"}, BadFieldsError, "default is neither true nor false"),
+        ({"allow_insecure": True}, BadFieldsError, "no such setting: allow_insecure"),
         ({"git": "all"}, BadFieldsError, "git is neither read nor write"),
         ({"git": ["read"]}, BadFieldsError, "git is neither read nor write"),
         ({"git_days": 0}, BadFieldsError, "git_days is not a whole number from 1 to 90"),

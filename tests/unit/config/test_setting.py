@@ -111,7 +111,6 @@ def test_options_have_their_words() -> None:
         "--client-cert": "FILE",
         "--proxy": "URL",
         "--timeout": "SECONDS",
-        "--allow-insecure": "",
         "--git": "read|write",
         "--git-days": "DAYS",
     }

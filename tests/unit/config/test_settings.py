@@ -51,6 +51,29 @@ def test_each_wrong_setting_is_named_with_its_line(text: str, expected: str) -> 
         assert problem.startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('[links.a]\nurl = "https://x"\nconsumer_key = "k"\n\nallow_insecure = true\n', 5),
+        ('[links.a]\nallow_insecure = false\nurl = "https://x"\nconsumer_key = "k"\n', 2),
+        ('[links]\na = { url = "https://x", consumer_key = "k", allow_insecure = true }\n', 2),
+        ('[links.a]\nurl = "https://x"\nconsumer_key = "k"\n"allow_insecur\\u0065" = 1\n[links.b]\n# allow_insecure\n', 1),
+        ('# allow_insecure\nlinks.a.url = "https://x"\nlinks.a.consumer_key = "k"\nlinks.a.allow_insecure = 5\n', 4),
+    ],
+)
+def test_a_setting_of_earlier_times_costs_nothing(text: str, line: int) -> None:
+    """It is named with its line and what to do. The twin: a link that is broken besides is left out, for that alone."""
+    settings = parse_settings(text, SCHEME_SETTINGS)
+
+    (problem, *others) = [each for each in settings.problems if each.part.startswith("links.a")]
+    assert list(settings.links.by_name) == ["a"]
+    assert settings.problem_of_link("a") is None
+    assert (problem.line, problem.part, problem.is_harmless, others) == (line, "links.a.allow_insecure", True, [])
+    assert "name a self-signed one in ca_bundle" in problem.cause
+    broken = parse_settings("[links.a]\nallow_insecure = true\nproxi = 1\n", SCHEME_SETTINGS)
+    assert problems(broken) == ["config.toml line 1, links.a: no such setting: proxi"]
+
+
 def test_ten_thousand_wrong_tables_are_reported_in_time() -> None:
     """Each with its line, in one reading: a search of the whole text for each took 14 s, while nobody was answered."""
     text = "".join(f"[links.wrong{number}]\nurl = 5\n[links.other{number}]\nx = 1\n" for number in range(5000))

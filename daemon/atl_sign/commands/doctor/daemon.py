@@ -55,7 +55,10 @@ def read_config(environment: Mapping[str, str]) -> tuple[Settings, Path, list[Fi
         return (
             settings,
             config.path,
-            [Finding("config", "broken", str(each), f"fix {config.path}") for each in settings.problems],
+            [
+                Finding("config", "warning" if each.is_harmless else "broken", str(each), f"fix {config.path}")
+                for each in settings.problems
+            ],
         )
     count = len(settings.links.by_name)
     if count == 0:

@@ -190,7 +190,6 @@ CURL = Command(
     "are.\n\n"
     "- An address outside every link, or a `Host` header for another host, would hand a signature to a stranger.\n\n"
     "- Whatever would keep a signed header or show it in full is refused; `-v` strikes token and signature out.\n\n"
-    "- Certificates are verified, unless the link has --allow-insecure.\n\n"
     "`docs/commands.md` in the sources lists every refusal with what to do instead.",
     examples=("atl-sign curl -sS https://jira.example.com/rest/api/2/myself",),
 )
