@@ -23,7 +23,7 @@ from atl_sign.schemes.base import Scheme
 LEASES_MAX = 64  # open at the same time
 LIFETIME_S_DEFAULT = 3600
 LIFETIME_S_MAX = 30 * 24 * 3600
-CHILDREN_MAX = 16  # open at the same time, made from one of the owner's, who needs places too
+CHILDREN_MAX = 16  # open at the same time, and ended, made from one of the owner's, who needs places too
 DEPTH_MAX = 4  # of leases made from leases: each is a folder in its parent's, and a socket's path is short
 REFUSING_S = 300.0  # after its time, an entry goes on for so long to say that it has expired
 REMEMBERED_S = 3600.0  # after its end, a lease is listed for so long
@@ -241,6 +241,8 @@ class Leases:
         self._check(terms, parent)
         if not wanted.allow_reusable:
             self._check_reusable(links, terms)
+        if parent is not None:
+            self._forget_children(parent.outermost)
         secret = _SECRET_PREFIX + secrets.token_urlsafe(32) if "port" in terms.entries else None
         lease = Lease(
             self._find_free_id(), terms, wanted.lifetime_s, wanted.uses, parent=parent, secret=secret, clock=self._clock
@@ -251,7 +253,7 @@ class Leases:
         try:
             place = await self._doors.open(lease, [each.id for each in _line(parent)])
         except BaseException:
-            del self._held[lease.id]
+            self._held.pop(lease.id, None)
             if pidfd is not None:
                 os.close(pidfd)
             raise
@@ -278,6 +280,17 @@ class Leases:
                 self._doors.close(lease)
             if held.is_closed and now - held.over_since >= REMEMBERED_S:
                 del self._held[lease_id]
+
+    def _forget_children(self, outermost: Lease) -> None:
+        """Keep a few of the ended leases that were made from *outermost*: its holder can make any number, of a second each."""
+        assert self._doors is not None  # noqa: S101 - as in `open`
+        self._close_over()
+        children = [held for held in self._held.values() if held.report.lease.parent is not None]
+        ended = [held for held in children if held.over_since is not None and held.report.lease.outermost is outermost]
+        for held in ended[: max(len(ended) - CHILDREN_MAX, 0)]:
+            if not held.is_closed:
+                self._doors.close(held.report.lease)
+            del self._held[held.report.lease.id]
 
     def _end_with_process(self, lease: Lease) -> None:
         self._held[lease.id].stop_watching()  # or the loop would call this again and again

@@ -263,6 +263,23 @@ def test_a_holder_does_not_take_the_owners_places(lab: Lab) -> None:
     lab.open(parent)
 
 
+def test_a_holder_does_not_fill_the_machine_with_ended_leases(lab: Lab) -> None:
+    """Each keeps its sockets for a while, and its place in the list: of a holder's, only the last few."""
+    own = lab.open(lifetime_s=1).lease
+    parent = lab.open().lease
+    children = []
+    for _ in range(3 * CHILDREN_MAX):
+        children.append(lab.open(parent, lifetime_s=1).lease)
+        lab.now += 1
+
+    lab.open(parent)
+    kept = {report.lease.id for report in lab.leases.list_all(CALLER)}
+    assert {own.id, parent.id, *(lease.id for lease in children[-CHILDREN_MAX:])} < kept
+    assert len(kept) == CHILDREN_MAX + 3
+    closed = [lease_id for call, lease_id in lab.doors.calls if call == "close"]
+    assert closed == [lease.id for lease in children[:-CHILDREN_MAX]]
+
+
 def test_leases_are_nested_so_deep(lab: Lab) -> None:
     """Each in its parent's folder."""
     line = [lab.open().lease]
