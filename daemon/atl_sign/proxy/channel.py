@@ -3,6 +3,7 @@
 import asyncio
 import select
 import ssl
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -30,10 +31,15 @@ class Channel:
 
     async def has_more(self) -> bool:
         """Tell whether bytes have come that nobody has read; waits for none."""
-        try:
-            self.push_back(await self.read(0))
-        except TimeoutError:
-            return False
+        if not self._pushed_back:
+            # Only as far as the first wait: a time-out of 0 would cost two turns of the event loop for each request.
+            reading = self._read()
+            try:
+                reading.send(None)
+            except StopIteration as done:
+                self.push_back(done.value)
+            finally:
+                reading.close()
         return bool(self._pushed_back)
 
     def push_back(self, data: bytes) -> None:
@@ -43,8 +49,10 @@ class Channel:
     async def write(self, data: bytes) -> None:
         """Send *data*, and wait while the client does not read; raises TimeoutError and OSError."""
         self._writer.write(data)
-        async with asyncio.timeout(CHUNK_S):
-            await self._writer.drain()
+        transport = self._writer.transport
+        if transport.get_write_buffer_size() or transport.is_closing():  # else all of it has gone out already
+            async with asyncio.timeout(CHUNK_S):
+                await self._writer.drain()
 
     async def write_end(self) -> None:
         """Say that nothing more will be sent; the client can go on sending."""
@@ -74,8 +82,8 @@ class Channel:
         transport: Any = self._writer.transport
         transport.abort()
 
-    async def _read(self) -> bytes:
-        return await self._reader.read(CHUNK_BYTES)
+    def _read(self) -> Coroutine[Any, Any, bytes]:
+        return self._reader.read(CHUNK_BYTES)
 
 
 class TlsChannel(Channel):
