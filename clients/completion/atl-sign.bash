@@ -84,7 +84,7 @@ _atl_sign_has_value() {
 	header:--form | header:--link) ;;
 	curl:--link) ;;
 	lease:--link | lease:--allow | lease:--deny | lease:--for | lease:--uses | lease:--peers | lease:--name | lease:--purpose) ;;
-	run:--link | run:--allow | run:--deny | run:--for | run:--uses) ;;
+	run:--link | run:--allow | run:--deny | run:--for | run:--uses | run:--tool) ;;
 	log:--link | log:--lease | log:--since) ;;
 	serve:--key-fd) ;;
 	sandbox:--port | sandbox:--product | sandbox:--product-version | sandbox:--context-path | sandbox:--base-url | sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life | sandbox:--token-days-max | sandbox:--refusals) ;;
@@ -115,7 +115,7 @@ _atl_sign_options() {
 	lease:log) _atl_sign_offer --follow --json --help ;;
 	lease:check) _atl_sign_offer --allow --deny --link --json --help ;;
 	lease:*) _atl_sign_offer --json --help ;;
-	run:) _atl_sign_offer --link --allow --deny --read-only --for --uses --no-tunnel --sign --help ;;
+	run:) _atl_sign_offer --link --allow --deny --read-only --for --uses --no-tunnel --sign --tool --help ;;
 	status:*) _atl_sign_offer --exit-code --json --help ;;
 	log:*) _atl_sign_offer --follow --link --lease --since --json --help ;;
 	why:*) _atl_sign_offer --json --help ;;
@@ -155,6 +155,7 @@ _atl_sign_value() {
 	run:--link) _atl_sign_links "$4" ;;
 	run:--allow) _atl_sign_offer read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build ;;
 	run:--deny) _atl_sign_offer read download jira:comment jira:edit jira:transition bitbucket:review bitbucket:merge bitbucket:build-status confluence:edit bamboo:build ;;
+	run:--tool) _atl_sign_offer mcp-atlassian atlassian-dc-mcp jira-cli go-jira terraform-bitbucketserver terraform-jira ;;
 	log:--link) _atl_sign_links "$4" ;;
 	log:--lease) _atl_sign_leases "$4" ;;
 	doctor:--report) _atl_sign_files ;;

@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -298,6 +298,7 @@ complete -c atl-sign -n '__atl_sign_at run 0' -x -l for -d 'how long: 90s, 30m, 
 complete -c atl-sign -n '__atl_sign_at run 0' -x -l uses -d 'how many requests; without it, any number'
 complete -c atl-sign -n '__atl_sign_at run 0' -l no-tunnel -d 'do not let COMMAND reach addresses of no link through the lease'
 complete -c atl-sign -n '__atl_sign_at run 0' -l sign -d 'add a socket that gives out signed headers, named by ATL_SIGN_SOCK'
+complete -c atl-sign -n '__atl_sign_at run 0' -x -l tool -a 'mcp-atlassian atlassian-dc-mcp jira-cli go-jira terraform-bitbucketserver terraform-jira' -d 'set the variables by which COMMAND, a tool that wants a base URL and a token, finds the lease\'s port'
 complete -c atl-sign -n '__atl_sign_at run 0' -a '(__fish_complete_command)'
 
 complete -c atl-sign -n '__atl_sign_at status' -s h -l help -d 'print what the command does'

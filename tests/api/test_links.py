@@ -208,6 +208,22 @@ def test_a_link_to_nowhere_is_kept_with_a_warning(daemon: Daemon) -> None:
     assert daemon.request("GET", "/links/jira").status == 200
 
 
+def test_a_link_says_its_product_when_it_is_asked(daemon: Daemon, sandbox: Sandbox) -> None:
+    """Also after a restart, for any scheme, without a token; null where nobody answers, and no field without the question."""
+    for product in PRODUCTS:
+        daemon.request("PUT", f"/links/{product}", {"url": sandbox.base_url(product), "scheme": "bearer"})
+    daemon.request("PUT", "/links/nowhere", {"url": "http://127.0.0.1:1/jira", "scheme": "bearer"})
+    daemon.stop()
+    daemon.start()
+
+    found = {name: daemon.request("GET", f"/links/{name}?product=true").json["product"] for name in (*PRODUCTS, "nowhere")}
+
+    assert found == {**{product: product for product in PRODUCTS}, "nowhere": None}
+    assert "product: jira\n" in daemon.request("GET", "/links/jira?product=true", text=True).text
+    assert "product" not in daemon.request("GET", "/links/jira").json
+    assert daemon.request("GET", "/links/none?product=true").code == "unknown_link"
+
+
 def test_setup_needs_a_key_and_prints_what_to_enter(daemon: Daemon, sandbox: Sandbox) -> None:
     """Field by field, for each product, old form and new."""
     for product in PRODUCTS:

@@ -95,6 +95,93 @@ def test_the_environment_leads_through_the_lease(jira: Daemon) -> None:
     assert not Path(lease["ca_file"]).parent.exists()
 
 
+def test_a_tool_is_pointed_to_the_port(jira: Daemon) -> None:
+    """Its address and token are the lease's, and the caller's own are gone; what it does not know stays."""
+    others = {
+        "JIRA_USERNAME": "ann",
+        "JIRA_API_TOKEN": "canary",
+        "JIRA_URL": "https://jira.example.com",
+        "JIRA_SSL_VERIFY": "yes",
+    }
+
+    found = environment_of(run(jira, "--tool", "mcp-atlassian", "--", "env", "-0", **others))
+    plain = environment_of(run(jira, "--", "env", "-0", **others))
+
+    port, secret = re.fullmatch(r"http://\w+:(atls_[\w-]+)@(127\.0\.0\.1:\d+)/?", found["HTTPS_PROXY"]).group(2, 1)  # type: ignore[union-attr]
+    assert (found["JIRA_URL"], found["JIRA_PERSONAL_TOKEN"]) == (f"http://{port}/jira", secret)
+    assert "canary" not in found.values()
+    assert found["JIRA_SSL_VERIFY"] == "yes"
+    assert not {"JIRA_USERNAME", "JIRA_API_TOKEN", "CONFLUENCE_URL"} & found.keys()
+    assert {name: plain[name] for name in others} == others  # the twin
+
+
+def test_a_pointed_tool_has_what_the_rules_allow(jira: Daemon) -> None:
+    """Of the links that were chosen, with the token of the lease."""
+    get = "curl -s -o /dev/null -w '%{http_code} ' -H \"Authorization: Bearer $JIRA_TOKEN\" --noproxy '*'"
+    script = (
+        f"{get} $JIRA_URL/rest/api/2/myself; {get} -X DELETE $JIRA_URL/rest/api/2/issue/WEB-1; {get} $JIRA_URL/../bamboo/rest/x"
+    )
+
+    done = run(jira, "--tool", "terraform-jira", "--link", "jira", "--", "sh", "-c", script)
+
+    assert done.stdout.split()[:2] == ["200", "403"], done.stderr
+    assert done.stdout.split()[2] != "200"
+
+
+@pytest.mark.parametrize("tool", ["jira-cli", "go-jira"])
+@pytest.mark.parametrize("ending", [None, signal.SIGTERM, signal.SIGINT])
+def test_the_files_of_a_tool_go_with_it(jira: Daemon, tool: str, ending: signal.Signals | None) -> None:
+    """They are there while it runs, and hold no secret; no folder is left, however the program ends."""
+    show = 'for file in "$TMPDIR"/atl-sign-*/* "$TMPDIR"/atl-sign-*/.j*/*; do cat "$file"; done 2>/dev/null'
+    script = f"echo ready; {show}; echo; echo -; read -r _"
+    folder = jira.folder / f"tmp-{tool}-{ending}"
+    folder.mkdir()
+    jira.environment["TMPDIR"] = str(folder)
+    try:
+        with start(jira, "--tool", tool, "--link", "jira", "--", "sh", "-c", script) as process:
+            assert line_of(process) == "ready"
+            written = ""
+            while (line := line_of(process)) != "-":
+                written += line
+            during = list(folder.iterdir())
+
+            if ending is None:
+                process.communicate("\n", timeout=DEADLINE_S)
+            else:
+                process.send_signal(ending)
+                process.wait(DEADLINE_S)
+    finally:
+        del jira.environment["TMPDIR"]
+
+    assert process.returncode == (0 if ending is None else 128 + ending)
+    assert "/jira" in written
+    assert "atls_" not in written
+    assert len(during) == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_a_product_that_is_not_known_is_refused(jira: Daemon) -> None:
+    """It might be the one that the tool needs. Named links leave it out; nothing is started otherwise."""
+    mark = jira.folder / "pointed"
+    jira.request("PUT", "/links/nowhere", {"url": "http://127.0.0.1:1/jira", "scheme": "bearer"})
+    try:
+        refused = run(jira, "--tool", "terraform-jira", "--", "touch", str(mark))
+        named = run(jira, "--tool", "terraform-jira", "--link", "nowhere", "--", "touch", str(mark))
+        was_started = mark.exists()
+        chosen = run(jira, "--tool", "terraform-jira", "--link", "jira", "--", "touch", str(mark))
+    finally:
+        jira.request("DELETE", "/links/nowhere")
+
+    assert (refused.returncode, named.returncode, chosen.returncode) == (125, 125, 0)
+    assert refused.stderr.splitlines() == [
+        "atl-sign: link nowhere does not lead to a product that is known",
+        "hint: atl-sign doctor nowhere, or choose the links for terraform-jira with --link",
+    ]
+    assert named.stderr.splitlines()[1] == "hint: atl-sign doctor nowhere"
+    assert not was_started
+    assert mark.exists()
+
+
 def test_sign_names_the_socket_of_the_lease(jira: Daemon) -> None:
     """It signs what the rules allow, and nothing else."""
     base = str(jira.request("GET", "/links/jira").json["url"])
@@ -141,6 +228,9 @@ def test_a_program_reaches_what_the_rules_allow(jira: Daemon) -> None:
         (["--link", "nope", "--", "true"], 125, "atl-sign: no application link is called nope\n"),
         (["--allow", "get /x", "--", "true"], 125, "atl-sign: the rule get /x: a rule has no method 'get'\n"),
         (["--deny", "jira:coment", "--", "true"], 125, "atl-sign: the rule jira:coment: "),
+        (["--tool", "jira", "true"], 125, "atl-sign: no tool called jira is known\nhint: one of these: atlassian-dc-mcp, "),
+        (["--tool", "go-jira", "--link", "nope", "true"], 125, "atl-sign: no application link is called nope\n"),
+        (["--tool", "go-jira", "--link", "bamboo", "true"], 125, "atl-sign: go-jira speaks to Jira, and the lease has no such"),
         ([], 2, "atl-sign: run takes at least 1 argument(s), not 0\n"),
         (["--", "--sign"], 127, "atl-sign: there is no program --sign\n"),
         (["--sgin", "true"], 2, "atl-sign: unknown option --sgin, did you mean: --sign\n"),

@@ -98,6 +98,12 @@ class LinkBook:
         del caller
         return self._lookup.report(self._lookup.get(name))
 
+    def ask_product(self, caller: Caller, name: str) -> str | None:
+        """Return our word for the product of the link; None when it does not say. Raises as `Lookup.get`."""
+        del caller
+        product = self._manifests.find_product(self._lookup.get(name))
+        return None if product is None else product.type_id
+
     def show_setup(self, caller: Caller, name: str) -> "tuple[Link, Product | None, ApplinkForm]":
         """
         Return what an administrator enters for the link.

@@ -30,9 +30,13 @@ def add_links(app: FastAPI, agent: Agent) -> None:
             lines = [*format_table([*heads, *rows]), *(f"warning: {problem}" for problem in broken)]
         return answer_with(request, answer, lines)
 
-    @app.get("/links/{name}", **documented(app, "Show one link", schemas.LinkAnswer))
-    def show_link(request: Request, name: str) -> Response:
-        return answer_with(request, _describe_link(agent.links.show(caller_of(request), name)))
+    @app.get("/links/{name}", **documented(app, "Show one link", schemas.LinkAnswer | schemas.LinkOfProductAnswer))
+    def show_link(request: Request, name: str, product: bool = False) -> Response:
+        answer = _describe_link(agent.links.show(caller_of(request), name))
+        if product:
+            found = agent.links.ask_product(caller_of(request), name)
+            answer = schemas.LinkOfProductAnswer(**answer.model_dump(), product=found)
+        return answer_with(request, answer)
 
     @app.put(
         "/links/{name}",

@@ -221,6 +221,15 @@ class LinkAnswer(make_link_answer(LINK_SETTINGS.values()), defer_build=False):  
     token: TokenAnswer
 
 
+class LinkOfProductAnswer(LinkAnswer):
+    """One link, and its product (`product`)."""
+
+    product: str | None = Field(
+        description="`jira`, `confluence`, `bitbucket`, `bamboo`, or one of Atlassian Cloud; null if it does not answer, or "
+        "is another"
+    )
+
+
 class ProbedLinkAnswer(LinkAnswer):
     """One link, and what the daemon learned from its product."""
 

@@ -90,9 +90,9 @@ class Conversation:
             raise self.refuse(answer if self._as_json else _as_text(answer))
         return json.loads(answer.text) if answer.text else {}
 
-    def fields_of(self, target: str) -> dict[str, Any]:
+    def fields_of(self, target: str, timeout_s: float = STATUS_S) -> dict[str, Any]:
         """Return what `GET` *target* answers, as fields; raises RefusedError."""
-        answer = self.read(target)
+        answer = call_daemon(self._path, "GET", target, timeout_s)
         if answer.status >= 400:
             raise self.refuse(self.ask("GET", target))
         return answer.fields

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 from atl_sign.base.terminal import complain
 from atl_sign.commands.calling import FAILURES, Conversation, report
@@ -15,6 +17,8 @@ from atl_sign.commands.command_line import CommandLine
 from atl_sign.commands.job import Job, Terminal, held_signals
 from atl_sign.commands.lease_opening import open_lease, read_terms, revoke_quietly
 from atl_sign.commands.table.lease import RUN
+from atl_sign.commands.table.tools import Tool
+from atl_sign.commands.tools import LinkOfLease, Pointed, ask_products, choose_links, find_tool, pointed
 
 NOT_STARTED = 125  # as env(1), timeout(1) and others have it
 _NOT_RUNNABLE = 126
@@ -48,13 +52,20 @@ def run_with_lease(environment: Mapping[str, str], line: CommandLine, inherited:
         "purpose": f"run {PurePath(line.words[0]).name}"[:100],
     }
     try:
+        tool = find_tool(line.options["--tool"]) if line.has("--tool") else None
         daemon = Conversation(environment, as_json=False)
+        # First: a product may take its time, and until the program runs, ^C ends this process at once.
+        links = ask_products(daemon, tool, line.get_all("--link")) if tool is not None else []
+        if tool is not None:
+            choose_links(tool, links)
         lease = open_lease(daemon, fields)
         with held_signals() as mask:
             try:
-                passed_on = {name: value for name, value in environment.items() if name != _MAIN_SOCKET}
-                variables = {**passed_on, **lease["env"]}
-                return _run(line.words, variables, inherited, mask)
+                with _pointed(tool, lease, links) as start:
+                    removed = {_MAIN_SOCKET, *start.removed}
+                    passed_on = {name: value for name, value in environment.items() if name not in removed}
+                    variables = {**passed_on, **lease["env"], **start.variables}
+                    return _run(line.words, variables, inherited, mask)
             finally:
                 revoke_quietly(daemon, lease)
     except KeyboardInterrupt as exc:
@@ -62,6 +73,10 @@ def run_with_lease(environment: Mapping[str, str], line: CommandLine, inherited:
     except FAILURES as exc:
         report(exc)
         return NOT_STARTED
+
+
+def _pointed(tool: Tool | None, lease: Mapping[str, Any], links: Sequence[LinkOfLease]) -> AbstractContextManager[Pointed]:
+    return nullcontext(Pointed({}, ())) if tool is None else pointed(tool, lease["url"], lease["secret"], links)
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str], inherited: Inherited, mask: set[signal.Signals]) -> int:

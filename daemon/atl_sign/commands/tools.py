@@ -4,27 +4,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-from atl_sign.commands.calling import CommandError
-
-_NAMES = {"jira": "Jira", "confluence": "Confluence", "bitbucket": "Bitbucket"}
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """
-    One tool, and how it is pointed.
-
-    In the texts `{url}` stands for the product's address at the port, `{secret}` for the lease's, `{folder}` for a folder that is
-    there while the tool runs.
-    """
-
-    name: str  # as people install it
-    variables: Mapping[str, Mapping[str, str]]  # by the product they are for
-    removed: Sequence[str] = ()  # variables that would name another address or credentials, or lead around the port
-    files: Mapping[str, str] = field(default_factory=dict)  # by their paths in the folder; for tools with one product
+from atl_sign.commands.calling import PROVIDER_S, CommandError, Conversation
+from atl_sign.commands.table.tools import PRODUCT_NAMES, TOOLS, Tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,78 +28,31 @@ class Pointed:
     removed: Sequence[str]
 
 
-# Facts leases-proxy.md section 5.
-TOOLS = {
-    tool.name: tool
-    for tool in (
-        Tool(
-            "mcp-atlassian",
-            {
-                "jira": {"JIRA_URL": "{url}", "JIRA_PERSONAL_TOKEN": "{secret}"},
-                "confluence": {"CONFLUENCE_URL": "{url}", "CONFLUENCE_PERSONAL_TOKEN": "{secret}"},
-            },
-            removed=[
-                *("ATLASSIAN_OAUTH_ENABLE", "ATLASSIAN_EXTERNAL_AUTH_ENABLE"),
-                *("JIRA_USERNAME", "JIRA_API_TOKEN", "JIRA_CUSTOM_HEADERS", "JIRA_CLIENT_CERT"),
-                *("JIRA_HTTP_PROXY", "JIRA_HTTPS_PROXY", "JIRA_SOCKS_PROXY"),
-                *("CONFLUENCE_USERNAME", "CONFLUENCE_API_TOKEN", "CONFLUENCE_CUSTOM_HEADERS", "CONFLUENCE_CLIENT_CERT"),
-                *("CONFLUENCE_HTTP_PROXY", "CONFLUENCE_HTTPS_PROXY", "CONFLUENCE_SOCKS_PROXY"),
-            ],
-        ),
-        Tool(
-            "atlassian-dc-mcp",
-            {
-                product: {f"{product.upper()}_API_BASE_PATH": "{url}/rest", f"{product.upper()}_API_TOKEN": "{secret}"}
-                for product in _NAMES
-            },
-            removed=["JIRA_HOST", "CONFLUENCE_HOST", "BITBUCKET_HOST", "ATLASSIAN_DC_MCP_CONFIG_FILE"],
-        ),
-        Tool(
-            "jira-cli",
-            # The variables count more than the file, which must be there all the same.
-            {
-                "jira": {
-                    "JIRA_CONFIG_FILE": "{folder}/config.yml",
-                    "JIRA_SERVER": "{url}",
-                    "JIRA_LOGIN": "atl-sign",
-                    "JIRA_INSTALLATION": "Local",
-                    "JIRA_AUTH_TYPE": "bearer",
-                    "JIRA_API_TOKEN": "{secret}",
-                }
-            },
-            files={"config.yml": "installation: Local\nserver: {url}\nlogin: atl-sign\nauth_type: bearer\n"},
-        ),
-        Tool(
-            "go-jira",
-            # It looks for its file in the home folder, and below the current one, which counts more.
-            {"jira": {"HOME": "{folder}", "JIRA_API_TOKEN": "{secret}"}},
-            files={".jira.d/config.yml": "endpoint: {url}\nauthentication-method: bearer-token\nlogin: atl-sign\n"},
-        ),
-        Tool(
-            "terraform-bitbucketserver",
-            {
-                "bitbucket": {
-                    "BITBUCKET_SERVER": "{url}",
-                    "BITBUCKET_USERNAME": "atl-sign",  # it wants one; Basic has the secret as its password
-                    "BITBUCKET_PASSWORD": "{secret}",
-                }
-            },
-        ),
-        Tool(
-            "terraform-jira",
-            {"jira": {"JIRA_URL": "{url}", "JIRA_TOKEN": "{secret}"}},
-            removed=["JIRA_USER", "JIRA_PASSWORD"],
-        ),
-    )
-}
-
-
 def find_tool(name: str) -> Tool:
     """Return the tool called *name*; raises CommandError."""
     tool = TOOLS.get(name)
     if tool is None:
         raise CommandError(f"no tool called {name} is known", f"one of these: {', '.join(sorted(TOOLS))}; or leave --tool out")
     return tool
+
+
+def ask_products(daemon: Conversation, tool: Tool, names: Sequence[str]) -> list[LinkOfLease]:
+    """
+    Return the links called *names*, of every link if there are none, each with its product.
+
+    Raises:
+        CommandError: a product does not say what it is. It could be one that *tool* would have to be pointed to.
+        RefusedError, NoAnswerError: the daemon does not say.
+    """
+    chosen = names or [str(each["name"]) for each in daemon.fields_of("/links")["links"]]
+    found = []
+    for name in dict.fromkeys(chosen):
+        product = daemon.fields_of(f"/links/{quote(name, safe='')}?product=true", PROVIDER_S)["product"]
+        if product is None:
+            others = "" if names else f", or choose the links for {tool.name} with --link"
+            raise CommandError(f"link {name} does not lead to a product that is known", f"atl-sign doctor {name}{others}")
+        found.append(LinkOfLease(name, product))
+    return found
 
 
 def choose_links(tool: Tool, links: Sequence[LinkOfLease]) -> dict[str, str]:
@@ -129,13 +67,13 @@ def choose_links(tool: Tool, links: Sequence[LinkOfLease]) -> dict[str, str]:
         names = [link.name for link in links if link.product.removesuffix("-cloud") == product]
         if len(names) > 1:
             raise CommandError(
-                f"{tool.name} takes one {_NAMES[product]}, and the lease has several: {', '.join(names)}",
+                f"{tool.name} takes one {PRODUCT_NAMES[product]}, and the lease has several: {', '.join(names)}",
                 f"choose one of them, as with --link {names[0]}",
             )
         if names:
             chosen[product] = names[0]
     if not chosen:
-        wanted = " or ".join(_NAMES[product] for product in tool.variables)
+        wanted = " or ".join(PRODUCT_NAMES[product] for product in tool.variables)
         raise CommandError(f"{tool.name} speaks to {wanted}, and the lease has no such link", "atl-sign link list")
     return chosen
 
@@ -167,20 +105,40 @@ def make_files(tool: Tool, port_url: str, chosen: Mapping[str, str]) -> dict[str
 
 @contextmanager
 def pointed(tool: Tool, port_url: str, secret: str, links: Sequence[LinkOfLease]) -> Iterator[Pointed]:
-    """Give what *tool* is started with; its files are there for the time of the `with`. Raises as `choose_links`, and OSError."""
+    """Give what *tool* is started with; its files are there for the time of the `with`. Raises as `choose_links`."""
     chosen = choose_links(tool, links)
-    folder = Path(tempfile.mkdtemp(prefix="atl-sign-")) if tool.files else None
+    with _files_of(tool, make_files(tool, port_url, chosen)) as folder:
+        yield Pointed(make_variables(tool, port_url, secret, chosen, folder), tool.removed)
+
+
+@contextmanager
+def _files_of(tool: Tool, texts: Mapping[str, str]) -> Iterator[str]:
+    """Write the files of *texts* into a folder of ours for the time of the `with`, and give it; "" for none."""
+    if not texts:
+        yield ""
+        return
     try:
-        for path, text in make_files(tool, port_url, chosen).items():
-            assert folder is not None  # noqa: S101 - there are files
+        folder = Path(tempfile.mkdtemp(prefix="atl-sign-"))
+    except OSError as exc:
+        raise _unwritable(tool, exc) from exc
+    try:
+        for path, text in texts.items():
             file = folder / path
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file.touch(mode=0o600)
             file.write_text(text)
-        yield Pointed(make_variables(tool, port_url, secret, chosen, str(folder or "")), tool.removed)
+    except OSError as exc:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise _unwritable(tool, exc) from exc
+    try:
+        yield str(folder)
     finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unwritable(tool: Tool, exc: OSError) -> CommandError:
+    cause = f"the configuration file for {tool.name} cannot be written: {exc.strerror}"
+    return CommandError(cause, "make room for temporary files, or set TMPDIR to another folder")
 
 
 def _fill(text: str, port_url: str, link: str, secret: str = "", folder: str = "") -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from atl_sign.commands.tools import LinkOfLease, find_tool, pointed
 from atl_sign.sandbox import Sandbox
 from tests.fork_server import ForkServer
 from tests.lab import PRODUCTS, REPOSITORY, Daemon
@@ -33,6 +32,12 @@ def recipe(title: str) -> str:
     found = re.findall(rf'^```\w+ title="{re.escape(title)}"\n(.*?)^```$', read_page(), re.MULTILINE | re.DOTALL)
     assert len(found) == 1, title
     return str(found[0])
+
+
+def line_of_page(words: str) -> str:
+    """Return the line of the page that has *words*."""
+    (line,) = [line for line in read_page().splitlines() if line.startswith("    ") and words in line]
+    return line.strip()
 
 
 def read_page() -> str:
@@ -206,18 +211,28 @@ def test_mcp_atlassian(mcp: Path, daemon: Daemon, sandbox: Sandbox, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_mcp_atlassian_by_the_variables_of_run(mcp: Path, daemon: Daemon, tmp_path: Path) -> None:
-    """Those of `run --tool` beside those of `run`, by which the port is its proxy as well."""
-    lease = open_port(daemon, "read")
-    with pointed(
-        find_tool("mcp-atlassian"), lease["url"], lease["secret"], [LinkOfLease(each, each) for each in PRODUCTS]
-    ) as how:
-        variables = {**lease["env"], **how.variables}
+def test_mcp_atlassian_by_run(mcp: Path, daemon: Daemon, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The line of the page: `run` opens the lease, and no file or variable of ours is needed."""
+    environment = {**daemon.environment, "PATH": f"{ATL_SIGN}:{mcp}:{daemon.environment.get('PATH', os.environ['PATH'])}"}
+    environment |= {"HOME": str(tmp_path), "JIRA_URL": "https://jira.example.com", "JIRA_USERNAME": "ann", "JIRA_API_TOKEN": "x"}
+    command = [str(mcp / "python"), str(HERE / "mcp_calls.py"), "bash", "-c", line_of_page("--tool mcp-atlassian")]
 
-        read, refused = call(mcp, ["mcp-atlassian"], lease, tmp_path, READ, CREATE, **variables)
+    with arrivals(sandbox) as came:
+        done = subprocess.run(
+            command,
+            env=environment,
+            cwd=tmp_path,
+            input="".join(f"{json.dumps(each)}\n" for each in (READ, CREATE)),
+            capture_output=True,
+            text=True,
+            timeout=110,
+        )
 
+    assert done.returncode == 0, done.stderr
+    read, refused = (json.loads(line) for line in done.stdout.splitlines())
     assert not read["is_error"]
     assert DENIED in refused["text"]
+    assert {(each.verdict, each.user) for each in came} == {("signed", "alice")}
 
 
 # --- git

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from atl_sign.commands.calling import CommandError
-from atl_sign.commands.tools import TOOLS, LinkOfLease, choose_links, find_tool, make_files, make_variables, pointed
+from atl_sign.commands.table.tools import TOOLS
+from atl_sign.commands.tools import LinkOfLease, choose_links, find_tool, make_files, make_variables, pointed
 
 PORT, SECRET = "http://127.0.0.1:8123", "atls_canary-tool-secret"
 JIRA, WIKI = LinkOfLease("issues", "jira"), LinkOfLease("wiki", "confluence")
@@ -128,3 +129,20 @@ def test_most_tools_need_no_file() -> None:
     assert make_files(tool, PORT, {"jira": "issues"}) == {}
     with pointed(tool, PORT, SECRET, [JIRA]) as start:
         assert start.removed == ["JIRA_USER", "JIRA_PASSWORD"]
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is half written is removed."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(Path, "write_text", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+    with (
+        pytest.raises(CommandError, match="file for go-jira cannot be written: No space left"),
+        pointed(TOOLS["go-jira"], PORT, SECRET, [JIRA]),
+    ):
+        pass
+
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(CommandError, match="No such file"), pointed(TOOLS["go-jira"], PORT, SECRET, [JIRA]):
+        pass

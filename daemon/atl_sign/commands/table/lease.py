@@ -2,6 +2,7 @@
 
 from atl_sign.access.presets import NAMES
 from atl_sign.commands.table.rows import LEASE_ID, Argument, Command, Form, Option
+from atl_sign.commands.table.tools import TOOLS
 
 _PRESETS = " ".join(NAMES)
 _LINKS = Option("--link", "a link that the program may use; without it, every link", "NAME", "links", may_repeat=True)
@@ -117,6 +118,13 @@ RUN = Command(
                 _USES,
                 Option("--no-tunnel", "do not let COMMAND reach addresses of no link through the lease"),
                 Option("--sign", "add a socket that gives out signed headers, named by `ATL_SIGN_SOCK`"),
+                Option(
+                    "--tool",
+                    "set the variables by which COMMAND, a tool that wants a base URL and a token, finds the lease's port",
+                    "NAME",
+                    " ".join(TOOLS),
+                    f"NAME is one of {', '.join(TOOLS)}.",
+                ),
             ),
         ),
     ),
