@@ -1,4 +1,4 @@
-"""The meaning of an answer: a refusal in words, kept for `atl-sign why` and for the note of a curl; and where a redirect leads."""
+"""The meaning of an answer: a refusal in words, for `atl-sign why` and for the note of a curl, and where a redirect leads."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress

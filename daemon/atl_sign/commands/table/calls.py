@@ -156,8 +156,8 @@ HEADER = Command(
 CURL = Command(
     "curl",
     "curl, signed",
-    "Runs curl with a signed header for every request that it sends, which reaches it by file descriptor. Every option of the "
-    "installed curl works signed, or is refused with a reason and exit status 125 before anything is sent.",
+    "Runs your curl with the daemon's proxy in its environment. The daemon signs each request on its way to the product, and "
+    "curl never sees a token or a signature.",
     (
         Form(
             "run curl, signed",
@@ -174,23 +174,18 @@ CURL = Command(
         ),
     ),
     has_json=False,
-    more="Ours come before all of curl's arguments. `~/.curlrc` and `-K` count as they do for curl. Output, exit status, "
-    "signals, progress meter and terminal behaviour are curl's own.",
-    after="The link's certificates, client certificate and proxy are given to curl, unless the line names its own. When the "
-    "product refuses the signature, or takes a signed request for an anonymous one, the remedy is printed on standard error, "
-    "unless `-s` is there.\n\n"
-    "The rule is that what is signed is what is sent, or nothing is sent. A command line that cannot be signed exactly ends "
-    "with status 125, a reason and mostly a way out, and has reached no server.\n\n"
-    "- A signature is good for one request. Several URLs, patterns, redirects and retries are therefore carried out one "
-    "request after the other, each with a signature of its own. A redirect that leaves the link is followed without a "
-    "signature, and one from https to http is not followed. A body that can be read only once, such as standard input, "
-    "is refused where a request may have to be sent again.\n\n"
-    "- An option that is not known might change anything about the request.\n\n"
-    "- Other credentials, in an option or in an `Authorization` header, would contradict the signature, which says who you "
-    "are.\n\n"
-    "- An address outside every link, or a `Host` header for another host, would hand a signature to a stranger.\n\n"
-    "- Whatever would keep a signed header or show it in full is refused; `-v` strikes token and signature out.\n\n"
-    "`docs/commands.md` in the sources lists every refusal with what to do instead.",
+    more="These two come before all of curl's arguments. All options of the installed curl work, and output, exit status, "
+    "signals and the progress meter are curl's own.",
+    after="If the daemon refuses a request, it does not send it: curl reports an empty reply, the reason and mostly a hint "
+    "follow on standard error, and the exit status is 125. If the product refuses the signature, or treats a signed request as "
+    "anonymous, the remedy is printed too, unless `-s` is there.\n\n"
+    "- The daemon makes the connection to the product. Options about it, such as `-k`, `--cacert`, `--cert`, `-x` and "
+    "`--resolve`, are refused, also in `~/.curlrc` and in a file of `-K`: the link has settings for them.\n\n"
+    "- Other credentials, in an option or in an `Authorization` header, are refused.\n\n"
+    "- An address outside every link is refused, unless a redirect of a link leads there; then curl's own request goes there, "
+    "unsigned.\n\n"
+    "- A line break in a value is refused, except in a body: it could add a header.\n\n"
+    "`docs/commands.md` in the sources lists what differs from plain curl.",
     examples=("atl-sign curl -sS https://jira.example.com/rest/api/2/myself",),
 )
 STATUS = Command(
