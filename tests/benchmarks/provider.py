@@ -1,7 +1,7 @@
 """
 An HTTPS provider that costs little and verifies nothing, in a process of its own: `python -m tests.benchmarks.provider PEM`.
 
-It gives a token to anybody, sends the bytes that `/down/N` asks for, takes what is sent, and answers all else with one small JSON.
+It gives a token to anybody, sends as many bytes as `/down/N` asks for, takes uploads, and answers all else with a small JSON.
 """
 
 import os

@@ -1,5 +1,5 @@
 """
-What the proxy costs, each figure beside its yardstick in the same run: `python -m tests.benchmarks.proxy`, a part of `make bench`.
+The cost of the proxy, each figure beside its yardstick in the same run: `python -m tests.benchmarks.proxy`, part of `make bench`.
 
 The provider is an HTTPS server in a process of its own that does little; the link signs with a real key of 2048 bits.
 """
