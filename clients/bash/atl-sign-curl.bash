@@ -3,8 +3,8 @@
 # The curl of `atl-sign curl`: curl as it is, with the daemon's proxy in its environment. The daemon authorizes each request that
 # reaches a link's host on its way. docs/decisions/0028-curl-by-proxy.md says why so.
 
-unset -v at ca ca_file caught config depth dir end errors file files free home is_dry_run is_quiet is_silent letter letters link name note notes_file number pending proxy_address \
-	proxy_folder proxy_name refused result setting shows_errors stamp stdin_words taken text tries version word words
+unset -v at breaks ca ca_file caught config depth dir end errors expands file files free has_zero home is_dry_run is_quiet is_silent letter letters link name note notes_file \
+	number pending proxy_address proxy_folder proxy_name read_once refused result sends setting shows_errors stamp taken text tries value version word words
 
 PROXY_SINCE=7084 # curl 7.84.0 knows SOCKS on a Unix socket
 
@@ -22,7 +22,8 @@ proxy-user proxy1.0 pubkey quote random-file range rate referer request request-
 sasl-authzid service-name sigalgs socks4 socks4a socks5 socks5-gssapi-service socks5-hostname speed-limit speed-time ssl-sessions \
 stderr telnet-option tftp-blksize time-cond tls-max tls13-ciphers tlsauthtype tlspassword tlsuser trace trace-ascii trace-config \
 unix-socket upload-file upload-flags url url-query user user-agent variable vlan-priority write-out "
-VALUED_LETTERS=AbCcDdEeFHKmoPQrTtUuwXxYyz
+VALUED_LETTERS='AbCcDdEeFHKmoPQrTtUuwXxYyz*' # the last one is a slip of curl before 8.6
+PLAIN_OPTIONS=" crlf ftp-ssl-ccc head netrc parallel ssl " # without a value, though names of others begin with them
 # Their values are a body, or are only printed, and may hold line breaks. In all others these would begin another header.
 FREE_OPTIONS=" data data-ascii data-binary data-raw data-urlencode form form-string json url-query variable write-out "
 FREE_LETTERS=dFw
@@ -34,7 +35,7 @@ pass pinnedpubkey preproxy proxy proxy-user proxy1.0 resolve socks4 socks4a sock
 declare -A REFUSED_LETTERS=([E]=cert [k]=insecure [x]=proxy [U]=proxy-user)
 
 cmd_curl() {
-	local link=${ATL_SIGN_LINK-} is_dry_run='' caught='' config='' depth=0 end
+	local link=${ATL_SIGN_LINK-} is_dry_run='' caught='' config='' depth=0 sends=0 read_once='' expands='' breaks='' end
 	local -a words
 	REFUSED=125 USAGE=125 NO_DAEMON=125
 	prefix="$PROGRAM: nothing was sent: "
@@ -61,6 +62,7 @@ cmd_curl() {
 	words=("$@")
 	[[ ${1-} == -q* || ${1-} == --disable ]] || check_curlrc
 	check_line
+	[[ -z $expands || -z $breaks ]] || refuse_curl "a variable holds a line break or another control character, and may get into a header" "take it out"
 	set --
 	find_proxy
 	run_curl
@@ -75,48 +77,81 @@ refuse_curl() { die "$REFUSED" "$@"; }
 
 # check_line: looks through words[]; a configuration that can be read only once is kept for curl
 check_line() {
-	local LC_ALL=C word name letters taken at free
-	stdin_words='' is_silent='' shows_errors=''
+	local LC_ALL=C word name letters taken at free value
+	is_silent='' shows_errors=''
 	for ((at = 0; at < ${#words[@]}; at++)); do
-		word=${words[at]} name='' letters='' taken='' free=''
-		[[ $word != *@- && $word != - ]] || stdin_words=1
+		word=${words[at]} name='' letters='' taken='' free='' value=''
 		case $word in
-		--) break ;;
+		--)
+			((sends += 2)) # or fewer
+			break
+			;;
 		--?*)
 			name=${word#--}
-			name=${name#expand-}
 			name=${name%%=*}
-			name=${name,,}
+			note_name
 			check_name_of_option "$name" "$word"
 			case $name in silent) is_silent=1 ;; show-error) shows_errors=1 ;; esac
 			[[ $FREE_OPTIONS != *" $name "* ]] || free=1
 			check_control "$word"
-			[[ $word != *=* && $VALUED_OPTIONS == *" $name "* ]] || continue
-			((at += 1))
+			if [[ $word == *=* ]]; then # since curl 8.16
+				value=${word#*=}
+			elif [[ $VALUED_OPTIONS == *" $name"* && $PLAIN_OPTIONS != *" $name "* ]]; then # up to 8.5, also the beginning of a name
+				((at += 1))
+				value=${words[at]-}
+			fi
 			;;
 		-?*)
 			letters=${word#-}
 			check_letters
 			[[ -z $taken || $FREE_LETTERS != *"$taken"* ]] || free=1
 			check_control "$word"
-			[[ -n $taken ]] || continue
-			if [[ -z $letters ]]; then ((at += 1)); fi
+			[[ $taken != K ]] || name=config
+			value=$letters
+			if [[ -n $taken && -z $value ]]; then
+				((at += 1))
+				value=${words[at]-}
+			fi
 			;;
 		*)
 			check_control "$word"
+			note_value url "$word"
 			continue
 			;;
 		esac
-		[[ ${words[at]-} != *@- && ${words[at]-} != - && ${words[at]-} != *'<-' ]] || stdin_words=1
-		check_control "${words[at]-}"
-		if [[ $taken == K && -n $letters ]]; then
-			check_config "$letters"
-			[[ -z $config ]] || words[at]="${word%"$letters"}$config"
-		elif [[ $taken == K || $name == conf* ]]; then
-			check_config "${words[at]-}"
-			[[ -z $config ]] || words[at]=$config
+		check_control "$value"
+		note_value "$name" "$value"
+		if [[ $name == conf* ]]; then
+			check_config "$value"
+			[[ -z $config ]] || words[at]="${words[at]%"$value"}$config"
 		fi
 	done
+}
+
+# note_name: makes of name what curl compares, and notes what it means for the whole line
+note_name() {
+	local word=${name,,}
+	name=${word#expand-}
+	[[ $word == "$name" || $name != conf* ]] || refuse_curl "the name of a config file cannot be a variable" "write it out"
+	[[ $word == "$name" || $FREE_OPTIONS == *" $name "* ]] || expands=1
+	case $name in loc* | retr*) ((sends += 2)) ;; esac
+}
+
+# note_value NAME VALUE: of an option
+note_value() {
+	local name=${2%%=*}
+	case $1 in
+	url)
+		((sends += 1))
+		[[ $2 != *['{[']* ]] || ((sends += 1))
+		;;
+	variable) # what it holds may have come from elsewhere, and may go into a header
+		[[ ${2//$'\t'/} != *[[:cntrl:]]* ]] || breaks=1
+		[[ $name == %* && ${name#%} =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || return 0
+		name=${name#%}
+		[[ ${!name-} != *[[:cntrl:]]* ]] || breaks=1
+		;;
+	esac
 }
 
 # check_control TEXT: a value that comes from elsewhere could bring headers of its own
@@ -132,7 +167,7 @@ check_letters() {
 	while [[ -n $letters ]]; do
 		letter=${letters:0:1}
 		letters=${letters:1}
-		case $letter in s) is_silent=1 ;; S) shows_errors=1 ;; esac
+		case $letter in s) is_silent=1 ;; S) shows_errors=1 ;; L) ((sends += 2)) ;; esac
 		[[ -z ${REFUSED_LETTERS[$letter]-} ]] || refuse_link_option "${REFUSED_LETTERS[$letter]}" "-$letter"
 		if [[ $VALUED_LETTERS == *"$letter"* ]]; then
 			taken=$letter
@@ -167,66 +202,96 @@ refuse_link_option() {
 
 # check_curlrc: of the file that curl reads by itself
 check_curlrc() {
-	local file
+	local file HOME=${HOME-}
 	local -a files=()
 	[[ -z ${CURL_HOME-} ]] || files+=("$CURL_HOME/.curlrc")
 	[[ -z ${XDG_CONFIG_HOME-} ]] || files+=("$XDG_CONFIG_HOME/.curlrc" "$XDG_CONFIG_HOME/curlrc")
 	[[ -z ${HOME-} ]] || files+=("$HOME/.curlrc")
-	if [[ -z ${XDG_CONFIG_HOME+set} ]]; then
+	if [[ -z ${XDG_CONFIG_HOME-} ]]; then
 		[[ -z ${CURL_HOME-} ]] || files+=("$CURL_HOME/.config/curlrc")
 		[[ -z ${HOME-} ]] || files+=("$HOME/.config/curlrc")
 	fi
+	unset -v HOME
+	files+=(~/.curlrc) # in the home that the system knows, if there is none in the others
 	# Which one of them counts depends on curl's version.
 	for file in "${files[@]}"; do [[ ! -f $file || ! -r $file ]] || check_config "$file"; done
 }
 
 # check_config FILE|-: looks through a config file; sets config to the file to give curl instead, if that one can be read only once
 check_config() {
-	local LC_ALL=C text line word number=0 end home=$1 letters taken depth=$((depth + 1))
+	local LC_ALL=C text line word name number=0 end home=$1 letters taken value has_zero='' depth=$((depth + 1))
 	config=''
 	((depth <= 5)) || refuse_curl "config files lead in a circle: $1"
 	if [[ $1 == - ]]; then
-		IFS= read -r -d '' text || :
+		! IFS= read -r -d '' text || has_zero=1
 	elif [[ -f $1 && -r $1 || -p $1 || -c $1 ]]; then
-		{ IFS= read -r -d '' text <"$1" || :; } 2>/dev/null
+		{ ! IFS= read -r -d '' text <"$1" || has_zero=1; } 2>/dev/null
 	else
 		return 0 # curl says what is wrong with it
 	fi
+	[[ -z $has_zero ]] || refuse_curl "the config file $1 holds a zero byte" "take it out"
 	while IFS= read -r line; do
-		taken=''
+		taken='' name=''
 		((number += 1))
 		line=${line#"${line%%[![:space:]]*}"}
-		word=${line%%[[:space:]=:]*}
-		case $line in
-		'' | '#'* | /* | '*'*) continue ;;
-		--*)
-			word=${word#--}
-			word=${word#expand-}
-			check_name_of_option "${word,,}" "--$word in $1, line $number"
+		case $line in '' | '#'* | /* | '*'*) continue ;; esac
+		if [[ $line == -* ]]; then
+			word=${line%%[[:space:]]*}
+			value=${line#"$word"}
+			value=${value#"${value%%[![:space:]]*}"}
+		else
+			word=${line%%[[:space:]=:]*}
+			value=${line#"$word"}
+			value=${value#"${value%%[![:space:]=:]*}"}
+		fi
+		case $word in
+		--*=*) # since curl 8.16
+			value=${word#*=}
+			word=${word%%=*}
 			;;
+		--*) ;;
 		-*)
 			letters=${word#-}
 			check_letters
-			[[ $taken != K ]] || word=config
-			;;
-		*)
-			word=${word#expand-}
-			check_name_of_option "${word,,}" "$word in $1, line $number"
+			value=${letters:-$value}
+			[[ $taken != K ]] || name=config
 			;;
 		esac
-		[[ ${line//\\\\/} != *\\[nrv]* || $FREE_OPTIONS == *" $word "* || ${taken:+$FREE_LETTERS} == *"$taken"* && -n $taken ]] ||
-			refuse_curl "$1, line $number: a value holds a line break or another control character" "take it out"
-		[[ $word == conf* ]] || continue
-		line=${line#*[[:space:]=:]}
-		line=${line#"${line%%[![:space:]=:]*}"}
-		line=${line#\"}
-		check_config "${line%%[\"[:space:]]*}"
+		if [[ $word != -* || $word == --* ]]; then
+			name=${word#--}
+			note_name
+			check_name_of_option "$name" "$word in $1, line $number"
+		fi
+		if [[ ${line//\\\\/} == *\\[nrv]* ]]; then
+			[[ $FREE_OPTIONS == *" $name "* || ${taken:+$FREE_LETTERS} == *"$taken"* && -n $taken ]] ||
+				refuse_curl "$1, line $number: a value holds a line break or another control character" "take it out"
+			[[ $name != variable ]] || breaks=1
+		fi
+		if [[ $value == '"'* ]]; then
+			value=${value#\"}
+			[[ $name != conf* || $value != *\\* ]] || refuse_curl "$1, line $number: the name of a config file holds a backslash" "name another file"
+			value=${value%%\"*}
+		else
+			value=${value%%[[:space:]]*}
+		fi
+		note_value "$name" "$value"
+		! is_read_once "$value" || read_once=1
+		[[ $name == conf* ]] || continue
+		check_config "$value"
 		[[ -z $config ]] || refuse_curl "the config file that $home names, line $number, can be read only once" "name a file"
 	done <<<"$text"
 	config=''
 	[[ $1 == - || ! -f $1 ]] || return 0
+	read_once=1
 	exec {end}< <(printf '%s' "$text")
 	config=/dev/fd/$end
+}
+
+# is_read_once VALUE: whether it names what can be read only once
+is_read_once() {
+	local file=${1#*[@<]}
+	case $1 in - | *[@\<]- | *[@\<]-\;* | */dev/stdin | */dev/fd/* | */proc/*/fd/*) return 0 ;; esac
+	[[ -p ${file%%;*} ]]
 }
 
 # --- the proxy ---
@@ -240,12 +305,18 @@ find_proxy() {
 	[[ ${socket_file##*/} == agent.sock ]] || proxy_name=${socket_file##*/}.proxy
 	note=$$-$RANDOM$RANDOM$RANDOM
 	find_version
+	open_proxy
+}
+
+# open_proxy [NEW]: sets where the proxy is; NEW says that it must be another one than so far
+open_proxy() {
+	local LC_ALL=C
 	if ((version < PROXY_SINCE)); then
 		ask_proxy '?port=true'
 		field_of port
 		is_proxy_there || not_ours
 		proxy_address=127.0.0.1:$reply
-	elif ! is_proxy_there; then
+	elif [[ -n ${1-} ]] || ! is_proxy_there; then
 		ask_proxy
 		is_proxy_there || not_ours
 	fi
@@ -258,7 +329,8 @@ is_proxy_there() {
 		{ exec {dir}<"$proxy_folder"; } 2>/dev/null || return
 		folder=/proc/self/fd/$dir
 	fi
-	proxy_address=localhost$folder/$proxy_name.sock ca_file=$folder/$proxy_name-ca.pem notes_file=$folder/$proxy_name-notes/$note
+	# A curl that is older than it seemed looks for a proxy at a port, and must not find another user's: 1 is only root's.
+	proxy_address=localhost:1$folder/$proxy_name.sock ca_file=$folder/$proxy_name-ca.pem notes_file=$folder/$proxy_name-notes/$note
 	{ exec {ca}<"$ca_file"; } 2>/dev/null || return # which file it was, should it be another one afterwards
 	[[ -O $folder/. && -S $folder/$proxy_name.sock && -O $folder/$proxy_name.sock && ! -L $folder/$proxy_name.sock && -f $ca_file && -O $ca_file ]]
 }
@@ -287,7 +359,7 @@ find_version() {
 
 # run_curl: sets result to curl's status
 run_curl() {
-	local tries errors
+	local tries errors word
 	if [[ -n $is_dry_run ]]; then
 		result=0
 		set_environment
@@ -305,15 +377,19 @@ run_curl() {
 		60 | 77) [[ ! $ca_file -ef /dev/fd/$ca ]] || return 0 ;;
 		*) return 0 ;;
 		esac
+		if ((sends > 1)); then # it may have ended in the middle, and a request must not go out twice
+			say "$PROGRAM: there was no daemon for the last request; those before it may have been sent"
+			return
+		fi
 		has_started=''
-		ask_proxy
-		is_proxy_there || not_ours
-		[[ -z $stdin_words ]] || refuse_curl "there was no daemon, and curl has read standard input" "run it again: the daemon runs now"
+		open_proxy new
+		for word in "${words[@]}"; do ! is_read_once "$word" || read_once=1; done
+		[[ -z $read_once ]] || refuse_curl "there was no daemon, and curl has read what can be read only once" "run it again: the daemon runs now"
 	done
 }
 
 set_environment() {
-	unset -v http_proxy https_proxy HTTPS_PROXY ftp_proxy FTP_PROXY ws_proxy wss_proxy ALL_PROXY no_proxy NO_PROXY
+	unset -v http_proxy https_proxy HTTPS_PROXY ftp_proxy FTP_PROXY ws_proxy WS_PROXY wss_proxy WSS_PROXY ALL_PROXY no_proxy NO_PROXY
 	export all_proxy="socks5h://${link:--}:${is_dry_run:+dry-run.}$note@$proxy_address" CURL_CA_BUNDLE=$ca_file
 }
 

@@ -566,6 +566,95 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 	refused "which is the daemon's" -K <(printf 'insecure\n') "$URL"
 }
 
+@test "a config file is found and read as curl does it, however it is spelled" {
+	local line
+	mkdir 'a folder' home "home/.config"
+	printf 'proxy = 127.0.0.1:9\n' >bad
+	cp bad 'a folder/bad'
+	for line in '-Kbad' '-sKbad' '-K bad' '-K "bad"' '--config bad' '--config=bad' 'CONFIG = bad' 'conf: bad' 'config = "a folder/bad"'; do
+		printf '%s\n' "$line" >file
+		refused "option proxy in" -K file "$URL"
+	done
+	printf 'config = "b\\ad"\n' >file
+	refused "holds a backslash" -K file "$URL"
+	printf '\0\nproxy = 127.0.0.1:9\n' >file
+	refused "holds a zero byte" -K file "$URL"
+	refused "holds a zero byte" -K <(cat file) "$URL"
+	refused "option proxy in" --config=bad "$URL"
+	refused "cannot be a variable" --variable f=bad --expand-config '{{f}}' "$URL"
+	printf 'expand-config = "{{f}}"\n' >file
+	refused "cannot be a variable" --variable f=bad -K file "$URL"
+	cp bad home/.config/curlrc
+	HOME=$PWD/home XDG_CONFIG_HOME='' refused "option proxy in" "$URL"
+}
+
+@test "the ~/.curlrc of the system's home is read as curl does it, whatever HOME says" {
+	((UID == 0)) && unshare -m true || skip "only root can give itself another home"
+	printf 'proxy = 127.0.0.1:9\n' >.curlrc
+	sed "s#^\(root:.*:\)[^:]*\(:[^:]*\)\$#\1$PWD\2#" /etc/passwd >passwd
+	# shellcheck disable=SC2016 # for that shell
+	for prefix in '' 'unset -v HOME;'; do
+		run --separate-stderr unshare -m bash -c "mount --bind passwd /etc/passwd; $prefix"' exec atl-sign curl -s "$URL"'
+		[[ $status == 125 && $stderr == *"option proxy in $PWD/.curlrc"* ]]
+	done
+}
+
+@test "a word that curl takes for a value hides no option" {
+	refused "option -x" --heade -K -x http://127.0.0.1:9 "$URL"
+	refused "option -x" '-*' -K -x http://127.0.0.1:9 "$URL"
+	refused "option -k" --head --parallel --netrc --ssl --crlf -k "$URL"
+}
+
+@test "a line break in a variable gets into no header" {
+	refused "a variable holds" --variable $'v=a\r\nX-Evil: 1' --expand-header 'X: {{v}}' "$URL"
+	refused "a variable holds" --expand-user-agent '{{v}}' --variable $'v=a\nX-Evil: 1' "$URL"
+	V=$'a\r\nX-Evil: 1' refused "a variable holds" --variable %V --expand-url "$URL?{{V}}"
+	printf 'variable = "v=a\\r\\nX-Evil: 1"\n' >file
+	refused "a variable holds" -K file --expand-header 'X: {{v}}' "$URL"
+	(($(curl_version) >= 8003)) || skip "this curl has no variables"
+	same --variable $'v=a\nb' --expand-data '{{v}}' -H 'Content-Type: text/plain' "$LABEL"
+	same --variable v=a --expand-header 'X: {{v}}' "$URL"
+}
+
+@test "where there was no daemon, no request goes out twice and no body is lost" {
+	local real
+	real=$(type -P curl)
+	atl-sign curl -s -o out "$URL"
+	mkdir bin
+	# shellcheck disable=SC2016 # for the shell of that script
+	printf '#!%s\ncase " $* " in *" --version "*) echo "curl $FAKE_VERSION (x)" ;; *" --unix-socket "*) exec "%s" "$@" ;; *) echo "$all_proxy" >>runs; exit 7 ;; esac\n' \
+		"$(type -P bash)" "$real" >bin/curl
+	chmod +x bin/curl
+	mkfifo pipe
+	export PATH=$PWD/bin:$PATH FAKE_VERSION=8.14
+	# runs COUNT STATUS ARGUMENT…
+	runs() {
+		local count=$1 expected=$2
+		shift 2
+		: >runs
+		run atl-sign curl -s "$@"
+		echo "$(wc -l <runs) $status: $*"
+		(($(wc -l <runs) == count && status == expected))
+	}
+	runs 2 7 -d a=1 "$URL"
+	runs 1 7 -d a=1 "$URL" "$URL"
+	runs 1 7 -d a=1 --url "$URL" --url "$URL"
+	runs 1 7 -d a=1 "$URL?{a,b}"
+	runs 1 7 -d a=1 -- "$URL"
+	runs 1 7 -Ld a=1 "$URL"
+	runs 1 7 -d a=1 --location --retry 3 "$URL"
+	printf 'url = %s\nurl = %s\n' "$URL" "$URL" >file
+	runs 1 7 -d a=1 -K file
+	runs 1 125 --json @<(echo '{}') "$URL"
+	runs 1 125 -d @/dev/stdin "$URL"
+	runs 1 125 -F 'f=@-;type=text/plain' "$URL"
+	runs 1 125 -d @pipe "$URL"
+	runs 1 125 -K <(echo 'data = a') "$URL"
+	touch -d tomorrow bin/curl # so that its version is asked again
+	FAKE_VERSION=7.80 runs 2 7 -d a=1 "$URL"
+	run ! grep -v '@127.0.0.1:' runs
+}
+
 @test "--dry-run shows what would be signed and sends nothing" {
 	local before
 	before=$(last_record)
