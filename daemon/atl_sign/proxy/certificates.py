@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from atl_sign.base.files import replace_whole
 from atl_sign.providers.tls_files import read_system_ca_bundle
 
-LIFE_S_MAX = 86_400.0
+LIFE_S_MAX = 30 * 86_400.0  # of a lease, whose key goes with it
 CLOCKS_S = 300  # a container's clock may be behind ours
 
 _ANY_ADDRESS = (x509.IPAddress(ip_network("0.0.0.0/0")), x509.IPAddress(ip_network("::/0")))

@@ -57,6 +57,13 @@ def explain_answer(note: Note | None, agent: Agent, caller: Caller, link: Link, 
         with suppress(ValueError, BadUrlError):
             there = parse_url(urljoin(str(answered.url), place).partition("#")[0])
             note.allow(there.host, there.port)
+            for other in agent.signing.links_for(caller):
+                if (
+                    other.name != link.name
+                    and other.url.origin == there.origin
+                    and f"{there.path}/".startswith(f"{other.url.path}/")
+                ):
+                    note.lead_to(other.name)
 
 
 def _list_meanings(

@@ -24,6 +24,7 @@ from atl_sign.base.peer import Peer
 from atl_sign.base.urls import DEFAULT_PORTS
 from atl_sign.proxy import socks
 from atl_sign.proxy.channel import Channel, TlsChannel
+from atl_sign.proxy.following import follow_curl
 from atl_sign.proxy.heads import Framing, Head, parse_head, read_framing
 from atl_sign.proxy.inbound import Inbound
 from atl_sign.proxy.notes import Notes
@@ -214,12 +215,10 @@ class _Visit:
                 raise caller.lease.deny_address() from None  # the words would be about other links
             inbound.url = wanted.text
             send = self._proxy.relay.show if way.is_dry_run else self._proxy.relay.relay
-            try:
-                await send(inbound, caller, wanted, way.note)
-            except UnknownLinkError:
-                if way.note is None or way.origin is None or not way.note.may_leave(way.origin.host, way.origin.port):
-                    raise
-                await self._proxy.relay.pass_on(inbound, wanted, self._proxy.agent.signing.links_for(caller))
+            if way.note is None:
+                await send(inbound, caller, wanted)
+            else:
+                await follow_curl(send, self._proxy.relay, inbound, way, wanted)
         except (DaemonError, OSError, h11.ProtocolError) as exc:
             if inbound.has_begun and isinstance(exc, DaemonError):
                 raise AnswerBrokenError from exc

@@ -26,12 +26,13 @@ class Note:
         self.connections = 0
         self.released_at: float | None = None
         self._places: set[tuple[str, int]] = set()
+        self._led_to: set[str] = set()  # links
         self._has_left = False
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing would be lost with it."""
-        return not self._places and not self._has_left and not self.path.exists()
+        return not self._places and not self._led_to and not self._has_left and not self.path.exists()
 
     def refuse(self, error: DaemonError) -> None:
         """Say that a request was not sent."""
@@ -52,6 +53,19 @@ class Note:
     def allow(self, host: str, port: int) -> None:
         """Take note that an answer redirects to *host* and *port*."""
         self._places.add((host.lower(), port))
+
+    def lead_to(self, link: str) -> None:
+        """Take note that an answer of another link redirects to this one."""
+        self._led_to.add(link)
+
+    @property
+    def is_led(self) -> bool:
+        """Whether a request may come from a redirect of another server, so that it is not for that server to have it signed."""
+        return self._has_left or bool(self._led_to)
+
+    def may_sign(self, link: str) -> bool:
+        """Tell whether curl's own line, or a redirect of the same link, leads to *link*."""
+        return not self._has_left and link not in self._led_to
 
     def may_leave(self, host: str, port: int) -> bool:
         """Tell whether curl may connect to an address outside the links: a redirect led there, or to one that may redirect."""

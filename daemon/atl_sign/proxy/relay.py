@@ -11,7 +11,7 @@ import h11
 from atl_sign.access.caller import Caller
 from atl_sign.access.policy import FORM_BYTES_MAX, check_form_length
 from atl_sign.agent.build import Agent
-from atl_sign.agent.sign import Asked, Signed
+from atl_sign.agent.sign import Asked, Signed, Signing
 from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, ProviderUnreachableError
 from atl_sign.base.text import format_lines
@@ -79,6 +79,11 @@ class Relay:
         self._upstreams = upstreams
         self.transfers = Transfers()
         self._places = asyncio.Semaphore(REQUESTS_MAX)
+
+    @property
+    def signing(self) -> Signing:
+        """Authorizes requests."""
+        return self._agent.signing
 
     async def relay(self, inbound: Inbound, caller: Caller, wanted: Wanted, note: Note | None = None) -> None:
         """

@@ -130,6 +130,7 @@ class TlsStream:
                 if not self._is_sending:  # else it goes out with that
                     await self._flush()
                 await self._feed()
+                await asyncio.sleep(0)  # records without data must not hold up others
                 continue
             except ssl.SSLZeroReturnError:
                 break

@@ -243,6 +243,23 @@ curls_own() {
 	[[ -z $stderr ]]
 }
 
+@test "-L: another server has nothing signed" {
+	local last
+	# A second link at another name for the same server: what the first one redirects to is not for it to have signed.
+	atl-sign link add other "http://localhost:${RECORDER##*:}/bamboo" >out 2>&1
+	run --separate-stderr atl-sign curl -L --no-progress-meter "$BASE/redirect/307?http://localhost:${RECORDER##*:}$ECHO" -d a=1
+	((status == 0))
+	[[ $stderr == *'link other: a request that follows a redirect of another server was sent unsigned'* ]]
+	last=$(last_record)
+	grep -q '^Authorization: OAuth ' "$RECORDS/$((last - 1)).authorization"
+	[[ ! -s $RECORDS/$last.authorization ]]
+	# Nor is a link that an address outside of the links leads back to.
+	run --separate-stderr atl-sign curl -sL "$BASE/redirect/302?$RECORDER/recorder/redirect/302%3F$ECHO"
+	last=$(last_record)
+	[[ ! -s $RECORDS/$last.authorization ]]
+	atl-sign link remove other
+}
+
 @test "large bodies are streamed, in and out" {
 	local peak
 	head -c 104857600 /dev/zero >big

@@ -433,13 +433,13 @@ print(status, "running" if os.path.exists(f"/proc/{curl}") else "gone")' "$name"
 
 @test "a line break in any value sends nothing" {
 	local name break count=0
-	for name in $(sed -n '/^VALUED_OPTIONS=/,/"$/p' "$ROOT/clients/bash/atl-sign-curl.bash" | grep -oE '[a-z0-9][a-z0-9.-]+'); do
+	while IFS= read -r name; do
 		case $name in
 		data* | json | form | form-string | write-out | url-query | variable) continue ;; # a body, or what is printed here
 		esac
 		refused '' "--$name" $'1\r\nX-Evil: 1' "$URL"
 		((count += 1))
-	done
+	done < <(sed -n '/^VALUED_OPTIONS=/,/"$/p' "$ROOT/clients/bash/atl-sign-curl.bash" | grep -oE '[a-z0-9][a-z0-9.-]+')
 	((count > 100))
 	for break in $'\r' $'\n' $'\r\n' $'\x01' $'\x7f' $'\v' $'\n '; do
 		for name in -A -e -b -r -z --etag-compare --user-agent --referer --cookie --range --proxy-header -H -X; do

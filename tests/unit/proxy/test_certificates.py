@@ -188,12 +188,13 @@ def test_a_clock_that_is_behind_is_no_trouble(judge: Judge, tmp_path: Path) -> N
             assert judge(trust(authority, tmp_path), NAME, server.port) is is_good
 
 
-def test_it_lives_a_day_at_most(tmp_path: Path) -> None:
-    """Whatever is asked for; OpenSSL reads the dates."""
-    ca = trust(make_authority(life_s=30 * 86_400), tmp_path)
+@pytest.mark.parametrize(("life_s", "days"), [(86_400.0, 1), (30 * 86_400.0, 30), (90 * 86_400.0, 30)])
+def test_it_lives_as_long_as_a_lease_can_at_most(tmp_path: Path, life_s: float, days: int) -> None:
+    """A lease of a week has programs that read its certificate once; OpenSSL reads the dates."""
+    ca = trust(make_authority(life_s=life_s), tmp_path)
 
-    assert run("openssl", "x509", "-in", str(ca), "-noout", "-checkend", str(86_400 - 60))
-    assert not run("openssl", "x509", "-in", str(ca), "-noout", "-checkend", str(86_400 + 1))
+    assert run("openssl", "x509", "-in", str(ca), "-noout", "-checkend", str(days * 86_400 - 60))
+    assert not run("openssl", "x509", "-in", str(ca), "-noout", "-checkend", str(days * 86_400 + 1))
 
 
 def test_settings_are_made_once_for_a_host_however_it_is_written() -> None:
