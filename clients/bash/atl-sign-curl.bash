@@ -4,7 +4,7 @@
 # reaches a link's host on its way. docs/decisions/0028-curl-by-proxy.md says why so.
 
 unset -v at breaks ca ca_file caught config depth dir end errors expands file files free has_zero home is_dry_run is_quiet is_silent letter letters link name note notes_file \
-	number pending proxy_address proxy_folder proxy_name read_once refused result sends setting shows_errors stamp taken text tries value version word words
+	number pending prints_only proxy_address proxy_folder proxy_name read_once refused result sends setting shows_errors stamp taken text tries value version word words
 
 PROXY_SINCE=7084 # curl 7.84.0 knows SOCKS on a Unix socket
 
@@ -35,7 +35,7 @@ pass pinnedpubkey preproxy proxy proxy-user proxy1.0 resolve socks4 socks4a sock
 declare -A REFUSED_LETTERS=([E]=cert [k]=insecure [x]=proxy [U]=proxy-user)
 
 cmd_curl() {
-	local link=${ATL_SIGN_LINK-} is_dry_run='' caught='' config='' depth=0 sends=0 read_once='' expands='' breaks='' end
+	local link=${ATL_SIGN_LINK-} is_dry_run='' caught='' config='' depth=0 sends=0 read_once='' prints_only='' expands='' breaks='' end
 	local -a words
 	REFUSED=125 USAGE=125 NO_DAEMON=125
 	prefix="$PROGRAM: nothing was sent: "
@@ -63,6 +63,7 @@ cmd_curl() {
 	[[ ${1-} == -q* || ${1-} == --disable ]] || check_curlrc
 	check_line
 	[[ -z $expands || -z $breaks ]] || refuse_curl "a variable holds a line break or another control character, and may get into a header" "take it out"
+	[[ -z $prints_only ]] || exec curl "${words[@]}" # which sends nothing, and needs no daemon
 	set --
 	find_proxy
 	run_curl
@@ -91,7 +92,11 @@ check_line() {
 			name=${name%%=*}
 			note_name
 			check_name_of_option "$name" "$word"
-			case $name in silent) is_silent=1 ;; show-error) shows_errors=1 ;; esac
+			case $name in
+			silent) is_silent=1 ;;
+			show-error) shows_errors=1 ;;
+			dump-ca-embed | help | manual | version) prints_only=1 ;;
+			esac
 			[[ $FREE_OPTIONS != *" $name "* ]] || free=1
 			check_control "$word"
 			if [[ $word == *=* ]]; then # since curl 8.16
@@ -167,7 +172,7 @@ check_letters() {
 	while [[ -n $letters ]]; do
 		letter=${letters:0:1}
 		letters=${letters:1}
-		case $letter in s) is_silent=1 ;; S) shows_errors=1 ;; L) ((sends += 2)) ;; esac
+		case $letter in s) is_silent=1 ;; S) shows_errors=1 ;; [hMV]) prints_only=1 ;; L) ((sends += 2)) ;; esac
 		[[ -z ${REFUSED_LETTERS[$letter]-} ]] || refuse_link_option "${REFUSED_LETTERS[$letter]}" "-$letter"
 		if [[ $VALUED_LETTERS == *"$letter"* ]]; then
 			taken=$letter

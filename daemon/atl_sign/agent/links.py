@@ -98,7 +98,7 @@ class LinkBook:
         del caller
         return self._lookup.report(self._lookup.get(name))
 
-    def ask_product(self, caller: Caller, name: str) -> str | None:
+    def show_product(self, caller: Caller, name: str) -> str | None:
         """Return our word for the product of the link; None when it does not say. Raises as `Lookup.get`."""
         del caller
         product = self._manifests.find_product(self._lookup.get(name))

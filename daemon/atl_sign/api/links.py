@@ -34,7 +34,7 @@ def add_links(app: FastAPI, agent: Agent) -> None:
     def show_link(request: Request, name: str, product: bool = False) -> Response:
         answer = _describe_link(agent.links.show(caller_of(request), name))
         if product:
-            found = agent.links.ask_product(caller_of(request), name)
+            found = agent.links.show_product(caller_of(request), name)
             answer = schemas.LinkOfProductAnswer(**answer.model_dump(), product=found)
         return answer_with(request, answer)
 

@@ -18,7 +18,7 @@ from atl_sign.commands.job import Job, Terminal, held_signals
 from atl_sign.commands.lease_opening import open_lease, read_terms, revoke_quietly
 from atl_sign.commands.table.lease import RUN
 from atl_sign.commands.table.tools import Tool
-from atl_sign.commands.tools import LinkOfLease, Pointed, ask_products, choose_links, find_tool, pointed
+from atl_sign.commands.tools import LinkOfLease, Pointed, show_products, choose_links, find_tool, pointed
 
 NOT_STARTED = 125  # as env(1), timeout(1) and others have it
 _NOT_RUNNABLE = 126
@@ -55,7 +55,7 @@ def run_with_lease(environment: Mapping[str, str], line: CommandLine, inherited:
         tool = find_tool(line.options["--tool"]) if line.has("--tool") else None
         daemon = Conversation(environment, as_json=False)
         # First: a product may take its time, and until the program runs, ^C ends this process at once.
-        links = ask_products(daemon, tool, line.get_all("--link")) if tool is not None else []
+        links = show_products(daemon, tool, line.get_all("--link")) if tool is not None else []
         if tool is not None:
             choose_links(tool, links)
         lease = open_lease(daemon, fields)

@@ -36,7 +36,7 @@ def find_tool(name: str) -> Tool:
     return tool
 
 
-def ask_products(daemon: Conversation, tool: Tool, names: Sequence[str]) -> list[LinkOfLease]:
+def show_products(daemon: Conversation, tool: Tool, names: Sequence[str]) -> list[LinkOfLease]:
     """
     Return the links called *names*, of every link if there are none, each with its product.
 

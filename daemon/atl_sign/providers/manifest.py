@@ -72,10 +72,10 @@ class Manifests:
 
 def fetch_manifest(link: Link) -> Manifest:
     """Ask the product who it is, anonymously; raises ProviderRefusedError or ProviderUnreachableError."""
-    return ask_product(link)[0]
+    return show_product(link)[0]
 
 
-def ask_product(link: Link) -> "tuple[Manifest, Answer]":
+def show_product(link: Link) -> "tuple[Manifest, Answer]":
     """Return as `fetch_manifest`, with the answer to the first question, whatever it was."""
     answer = _fetch_answer(link)
     # A Cloud site has no application links, so for a link of another scheme a refusal at their address says nothing yet.

@@ -19,7 +19,7 @@ from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.providers.answer import Answer
 from atl_sign.providers.exchange import find_proxy
-from atl_sign.providers.manifest import Manifest, ask_product
+from atl_sign.providers.manifest import Manifest, show_product
 from atl_sign.providers.products import find_product
 from atl_sign.providers.who_am_i import CLOCK_LIMIT_S, CLOCK_WARNING_S
 
@@ -217,7 +217,7 @@ def _describe(link: Link, certificate: Certificate) -> Finding:
 
 def _check_product(link: Link) -> Iterator[Finding]:
     try:
-        manifest, answer = ask_product(replace(link, timeout_s=min(link.timeout_s, EXCHANGE_S_MAX)))
+        manifest, answer = show_product(replace(link, timeout_s=min(link.timeout_s, EXCHANGE_S_MAX)))
     except DaemonError as exc:
         raise _BrokenError("link.manifest", exc.reason, exc.hint) from None
     if find_product(manifest.type_id) is None:
