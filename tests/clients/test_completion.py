@@ -48,6 +48,7 @@ COMMANDS = [
     "unlock",
     "store",
     "log",
+    "why",
     "doctor",
     "help",
     "setup",

@@ -73,7 +73,7 @@ def test_a_token_from_standard_input(own: Sandbox, daemon: Daemon) -> None:
     shown = run(daemon, "curl", "-sv", url)
     assert shown.returncode == 0, shown.stderr
     assert '"name": "alice"' in shown.stdout
-    assert "Authorization: Bearer ***" in shown.stderr
+    assert "Bearer" not in shown.stderr  # curl does not have it
     assert token.secret not in shown.stderr
 
 

@@ -126,7 +126,8 @@ class Relay:
             links: the owner's.
         """
         url = parse_url(wanted.text)
-        link = next(link for link in links if link.url.origin == url.origin)
+        origins = ((link, (link.url, self.signing.scheme_of(link).gateway(link))) for link in links)
+        link = next(link for link, places in origins if any(place and place.origin == url.origin for place in places))
         await self._take_place()
         try:
             headers = make_request_headers(inbound.head, url, inbound.framing, None, has_cookies=True)
@@ -266,6 +267,8 @@ class Relay:
             if says_close(incoming.headers):  # a client may wait for this end, as curl -X HEAD does
                 inbound.make_last()
             headers: list[Header] = make_answer_headers(incoming.headers, incoming.status, has_cookies=has_cookies)
+            if sent.signed.url is not None:
+                headers = translation.move_location(headers, sent.url, sent.signed.url)
             if here:
                 own_url = self._agent.signing.own_url_of(sent.signed.link)
                 addresses = translation.address_tool(here, sent.signed, sent.url, own_url)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from urllib.parse import urljoin
 
 from atl_sign.agent.sign import Signed
 from atl_sign.base.urls import Url
@@ -97,3 +98,20 @@ def change_headers(headers: Sequence[Header], addresses: Addresses, *, is_rewrit
     """
     kept = [(name, value) for name, value in headers if not (is_rewritten and name.lower() in _OF_CONTENT)]
     return [(name, addresses.replace(value) if has_moved and name.lower() == b"location" else value) for name, value in kept]
+
+
+def move_location(headers: list[Header], url: Url, sent_to: str) -> list[Header]:
+    """
+    Return an answer's *headers* with its Location as seen from *url*, the address that the program knows.
+
+    The request went to the gateway at *sent_to*, and what the gateway says is relative to that.
+    """
+    rest = url.path if url.query is None else f"{url.path}?{url.query}"
+    base = sent_to.removesuffix(rest)  # the path below a Cloud site's address is the path below the gateway's
+    moved = []
+    for name, value in headers:
+        text = urljoin(sent_to, value.decode("utf-8", "replace")) if name.lower() == b"location" else ""
+        if text.startswith(f"{base}/"):
+            text = f"{url.origin}{text[len(base) :]}"
+        moved.append((name, text.encode() if text else value))
+    return moved
