@@ -18,7 +18,7 @@ from atl_sign.commands.job import Job, Terminal, held_signals
 from atl_sign.commands.lease_opening import open_lease, read_terms, revoke_quietly
 from atl_sign.commands.table.lease import RUN
 from atl_sign.commands.table.tools import Tool
-from atl_sign.commands.tools import LinkOfLease, Pointed, show_products, choose_links, find_tool, pointed
+from atl_sign.commands.tools import LinkOfLease, Pointed, choose_links, find_tool, pointed, show_products
 
 NOT_STARTED = 125  # as env(1), timeout(1) and others have it
 _NOT_RUNNABLE = 126
