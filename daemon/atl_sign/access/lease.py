@@ -151,23 +151,32 @@ class Lease:
     @property
     def outermost(self) -> "Lease":
         """The lease that its owner made: itself, or the first of those that it was made from."""
-        return self._line()[-1]
+        return self.line[-1]
+
+    @property
+    def line(self) -> "list[Lease]":
+        """The lease, the one that it was made from, and so on."""
+        line, each = [self], self.parent
+        while each is not None:
+            line.append(each)
+            each = each.parent
+        return line
 
     @property
     def uses_left(self) -> int | None:
         """How many requests are left; None for any number."""
-        counts = [each._uses_left for each in self._line() if each._uses_left is not None]
+        counts = [each._uses_left for each in self.line if each._uses_left is not None]
         return min(counts, default=None)
 
     @property
     def left_s(self) -> float:
         """How many seconds are left; 0 when there are none."""
-        return max(0.0, min(each._ends_at for each in self._line()) - self._clock())
+        return max(0.0, min(each._ends_at for each in self.line) - self._clock())
 
     @property
     def expires_at(self) -> datetime:
         """When its time is over, by the clock that can be set (aware, UTC)."""
-        return datetime.now(UTC) + timedelta(seconds=min(each._ends_at for each in self._line()) - self._clock())
+        return datetime.now(UTC) + timedelta(seconds=min(each._ends_at for each in self.line) - self._clock())
 
     def is_secret(self, text: str) -> bool:
         """Tell whether *text* is the secret of this lease."""
@@ -196,7 +205,7 @@ class Lease:
         self.check_usable()
         readings = None
         first: Ruling | None = None
-        for each in self._line():
+        for each in self.line:
             if link not in each.terms.links:
                 raise self.deny_address()
             readings = readings or read_request(url, base_path, form)
@@ -211,7 +220,7 @@ class Lease:
 
     def is_slow(self, url: str, form: Pairs | None) -> bool:
         """Tell whether a decision would hold up the event loop: many rules and parameters can take a third of a second."""
-        rules = sum(len(each.terms.rules.allow) + len(each.terms.rules.deny) for each in self._line())
+        rules = sum(len(each.terms.rules.allow) + len(each.terms.rules.deny) for each in self.line)
         return rules * (1 + url.count("&") + len(form or ())) > _LOOP_COMPARISONS_MAX
 
     def deny_address(self) -> LeaseDeniedError:
@@ -230,7 +239,7 @@ class Lease:
 
     def take_use(self, peer: Peer | None) -> None:
         """Count one use, before anything is signed; raises as `check_usable`."""
-        line = self._line()
+        line = self.line
         for number, each in enumerate(line):
             try:
                 each._take(peer)
@@ -259,14 +268,14 @@ class Lease:
 
     def give_back(self) -> None:
         """Take the count of one use back: nothing was signed, or nothing was sent."""
-        for each in self._line():
+        for each in self.line:
             each._give_back()
 
     @contextmanager
     def enter(self) -> Iterator[None]:
         """Have one of the places for requests at the same time, for a `with`; raises LeaseBusyError."""
         with ExitStack() as places:
-            for each in self._line():  # or leases made from it would be more places
+            for each in self.line:  # or leases made from it would be more places
                 places.enter_context(each._have_place())
             yield
 
@@ -290,14 +299,6 @@ class Lease:
         """End the lease for ever."""
         with self._lock:
             self._end = self._end or reason
-
-    def _line(self) -> "list[Lease]":
-        """Return the lease, its parent, and so on."""
-        line, each = [self], self.parent
-        while each is not None:
-            line.append(each)
-            each = each.parent
-        return line
 
     def _take(self, peer: Peer | None) -> None:
         with self._lock:

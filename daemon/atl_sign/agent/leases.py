@@ -158,10 +158,7 @@ class Leases:
         """Give a lease another lifetime from now, or another number of uses; raises UnknownLeaseError, and if it is over."""
         with self._records.entry("lease", caller) as entry:
             entry.verb = "change"
-            report = self._get(name).report
-            entry.lease = report.lease.id
-            if report.lease.is_over:
-                report.lease.check_usable()
+            report = self._find_open(name, entry)
         report.lease.change(lifetime_s, uses)  # only now: what cannot be recorded gives nothing
         return report
 
@@ -169,10 +166,7 @@ class Leases:
         """Refuse the lease's requests until it is resumed; raises UnknownLeaseError, and if it is over."""
         with self._records.entry("lease", caller) as entry:
             entry.verb = "suspend"
-            report = self._get(name).report
-            entry.lease = report.lease.id
-            if report.lease.is_over:
-                report.lease.check_usable()
+            report = self._find_open(name, entry)
             report.lease.suspend()
             return report
 
@@ -180,10 +174,7 @@ class Leases:
         """Let the lease's requests go on; raises UnknownLeaseError, and if it is over."""
         with self._records.entry("lease", caller) as entry:
             entry.verb = "resume"
-            report = self._get(name).report
-            entry.lease = report.lease.id
-            if report.lease.is_over:
-                report.lease.check_usable()
+            report = self._find_open(name, entry)
         report.lease.resume()  # only now: what cannot be recorded gives nothing
         return report
 
@@ -251,7 +242,7 @@ class Leases:
         pidfd = None if lives_with is None else self._open_process(lives_with, caller)
         held = self._held[lease.id] = _Held(LeaseReport(lease, Place()))  # first: its name and place are taken
         try:
-            place = await self._doors.open(lease, [each.id for each in _line(parent)])
+            place = await self._doors.open(lease, [each.id for each in reversed(lease.line[1:])])
         except BaseException:
             self._held.pop(lease.id, None)
             if pidfd is not None:
@@ -320,7 +311,7 @@ class Leases:
             if not terms.lies_within(parent.terms):
                 words = "a lease made from a lease has no other entries or peers than that one, and no tunnel that it lacks"
                 raise LeaseDeniedError(words, "GET /~/lease lists what the lease has")
-            if len(_line(parent)) >= DEPTH_MAX:
+            if len(parent.line) >= DEPTH_MAX:
                 raise LeaseLimitError(f"leases are made from leases up to {DEPTH_MAX} deep", "use the lease that there is")
             if terms.lives_with is not None:
                 raise BadRequestError(
@@ -373,6 +364,14 @@ class Leases:
             )
         return held
 
+    def _find_open(self, name: str, entry: Decision) -> LeaseReport:
+        """Return the report on the lease called *name*, recorded in *entry*; raises UnknownLeaseError, and if it is over."""
+        report = self._get(name).report
+        entry.lease = report.lease.id
+        if report.lease.is_over:
+            report.lease.check_usable()
+        return report
+
     def _find_free_id(self) -> str:
         return next(each for each in iter(lambda: secrets.token_hex(4), "") if each not in self._held)
 
@@ -387,12 +386,3 @@ def _find_process(wanted: Wanted, caller: Caller) -> int | None:
             "the system does not name the calling process", "leave out lives_with, and revoke the lease at the end"
         )
     return caller.peer.pid
-
-
-def _line(lease: Lease | None) -> list[Lease]:
-    """Return *lease* and those that it was made from, the outermost first."""
-    line: list[Lease] = []
-    while lease is not None:
-        line.insert(0, lease)
-        lease = lease.parent
-    return line

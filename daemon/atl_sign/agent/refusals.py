@@ -3,13 +3,11 @@
 import re
 import threading
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from atl_sign.access.caller import DAEMON, Caller
-from atl_sign.access.lease import Lease
 from atl_sign.agent.leases import Leases
 from atl_sign.agent.lookup import Lookup
 from atl_sign.base.errors import DaemonError
@@ -101,7 +99,7 @@ class Refusals:
         return [replace(each, hint=self._advise(each)) for each in kept]
 
     def _add(self, caller: Caller, by: By, link: str | None, meaning: Meaning, address: Address) -> None:
-        line = _line(caller.lease)
+        line = [] if caller.lease is None else caller.lease.line
         refusal = Refusal(
             by=by,
             code=_clean(meaning.code, _WORD_CHARS_MAX),
@@ -172,15 +170,6 @@ def split_address(method: str, url: str) -> Address:
     rest = rest.partition("?")[0].partition("#")[0]
     host, slash, path = rest.partition("/")
     return Address(method, host, f"{slash}{path}" or "/")
-
-
-def _line(lease: Lease | None) -> Sequence[Lease]:
-    """Return *lease*, the one that it was made from, and so on."""
-    line = []
-    while lease is not None:
-        line.append(lease)
-        lease = lease.parent
-    return line
 
 
 def _clean(text: str, chars_max: int = _TEXT_CHARS_MAX) -> str:

@@ -72,6 +72,11 @@ class Signing:
         """Return the scheme of *link*."""
         return self._grants.scheme(link)
 
+    def urls_of(self, link: Link) -> tuple[Url, ...]:
+        """Return where requests of *link* may go: its base URL, and that of its gateway if it has one."""
+        gateway = self.scheme_of(link).gateway(link)
+        return (link.url,) if gateway is None else (link.url, gateway)
+
     def own_url_of(self, link: Link) -> str | None:
         """Return the base URL that the product of *link* is configured with, if it has been asked for that already."""
         manifest = self._grants.manifests.find(link) if self._grants.manifests.knows(link) else None

@@ -94,8 +94,7 @@ class Proxy:
     def list_origins(self) -> Origins:
         """Return the hosts and ports of every link, and of their gateways."""
         signing = self.agent.signing
-        links = signing.links_for(Caller(None))
-        return list_origins(links, (signing.scheme_of(link).gateway(link) for link in links))
+        return list_origins(url for link in signing.links_for(Caller(None)) for url in signing.urls_of(link))
 
 
 class _Visit:

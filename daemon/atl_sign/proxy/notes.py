@@ -38,7 +38,7 @@ class Note:
         """Say that a request was not sent."""
         status = REFUSED_STATUS
         if isinstance(error, ProviderUnreachableError):
-            status = _TIMEOUT_STATUS if getattr(error, "is_timeout", False) else _UNREACHABLE_STATUS
+            status = _TIMEOUT_STATUS if error.is_timeout else _UNREACHABLE_STATUS
         self._write([f"E{one_line(error.message)}", *([f"H{one_line(error.hint)}"] if error.hint else []), f"S{status}"])
 
     def tell(self, message: str, hint: str | None) -> None:

@@ -126,8 +126,7 @@ class Relay:
             links: the owner's.
         """
         url = parse_url(wanted.text)
-        origins = ((link, (link.url, self.signing.scheme_of(link).gateway(link))) for link in links)
-        link = next(link for link, places in origins if any(place and place.origin == url.origin for place in places))
+        link = next(link for link in links if any(place.origin == url.origin for place in self.signing.urls_of(link)))
         await self._take_place()
         try:
             headers = make_request_headers(inbound.head, url, inbound.framing, None, has_cookies=True)

@@ -58,9 +58,8 @@ class Origins:
         return min(found, key=lambda url: url.scheme != "https", default=None)
 
 
-def list_origins(links: Iterable[Link], gateways: Iterable[Url | None]) -> Origins:
-    """Return the origins of *links*, and of those of their *gateways* that are there."""
-    urls = [*(link.url for link in links), *(url for url in gateways if url is not None)]
+def list_origins(urls: Iterable[Url]) -> Origins:
+    """Return the origins of *urls*."""
     return Origins(tuple(dict.fromkeys(Url(url.scheme, url.host, url.port, "/") for url in urls)))
 
 

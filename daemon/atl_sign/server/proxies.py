@@ -220,9 +220,7 @@ def list_hosts(agent: Agent, lease: Lease | None = None) -> frozenset[str]:
     from atl_sign.access.caller import Caller
 
     signing = agent.signing
-    links = signing.links_for(Caller(None, lease))
-    gateways = (signing.scheme_of(link).gateway(link) for link in links)
-    return frozenset(url.host for url in (*(link.url for link in links), *gateways) if url is not None)
+    return frozenset(url.host for link in signing.links_for(Caller(None, lease)) for url in signing.urls_of(link))
 
 
 @cache

@@ -11,6 +11,8 @@ _DENY = Option("--deny", "a rule or preset that denies", "RULE", _PRESETS, may_r
 _READ_ONLY = Option("--read-only", "allow only the preset read, which is also the default", excludes="--allow")
 _FOR = Option("--for", "how long: 90s, 30m, 2h or 7d; without it 1h, and at most 30d", "TIME")
 _USES = Option("--uses", "how many requests; without it, any number", "N")
+_TERMS = (_LINKS, _ALLOW, _DENY, _READ_ONLY, _FOR, _USES)
+_LEASES = Argument("ID", "leases", is_needed=False, may_repeat=True)
 _ALL = Option("--all", "every lease that is open")
 
 LEASE = Command(
@@ -26,12 +28,7 @@ LEASE = Command(
             "open a lease, and print its id, its sockets and its end",
             "new",
             options=(
-                _LINKS,
-                _ALLOW,
-                _DENY,
-                _READ_ONLY,
-                _FOR,
-                _USES,
+                *_TERMS,
                 Option("--sign", "add a socket that gives out signed headers, for scripts that send requests themselves"),
                 Option("--port", "add a port on 127.0.0.1, which takes the lease's secret"),
                 Option("--peers", "the users that may use the sockets: own, any, or uids", "own|any|UID,...", "own any"),
@@ -50,19 +47,19 @@ LEASE = Command(
         Form(
             "refuse the requests of a lease until it is resumed",
             "suspend",
-            arguments=(Argument("ID", "leases", is_needed=False, may_repeat=True),),
+            arguments=(_LEASES,),
             options=(_ALL,),
         ),
         Form(
             "allow the requests of a lease again",
             "resume",
-            arguments=(Argument("ID", "leases", is_needed=False, may_repeat=True),),
+            arguments=(_LEASES,),
             options=(_ALL,),
         ),
         Form(
             "end a lease, and cut its connections",
             "revoke",
-            arguments=(Argument("ID", "leases", is_needed=False, may_repeat=True),),
+            arguments=(_LEASES,),
             options=(_ALL,),
         ),
         Form(
@@ -110,12 +107,7 @@ RUN = Command(
             "run a program with a lease",
             arguments=(Argument("COMMAND", "programs", may_repeat=True),),
             options=(
-                _LINKS,
-                _ALLOW,
-                _DENY,
-                _READ_ONLY,
-                _FOR,
-                _USES,
+                *_TERMS,
                 Option("--no-tunnel", "do not let COMMAND reach addresses of no link through the lease"),
                 Option("--sign", "add a socket that gives out signed headers, named by `ATL_SIGN_SOCK`"),
                 Option(
