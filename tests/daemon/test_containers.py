@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -151,15 +152,17 @@ def test_a_revocation_from_outside_stops_the_container(jira: Daemon, root: Path)
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
+def podman() -> Iterator[Podman]:
     """podman, if it is installed and containers can be made here at all."""
     if shutil.which("podman") is None:
         pytest.skip("podman is not installed")
-    found = Podman(tmp_path_factory.mktemp("podman"))
-    done = found.run([], "id")
-    if done.returncode != 0:
-        pytest.skip(f"podman makes no containers here: {done.stderr.strip()[-200:]}")
-    return found
+    # Not below pytest's own folder: that of a parallel run is too long for podman, which takes 50 characters.
+    with TemporaryDirectory(prefix="atl-sign-") as folder:
+        found = Podman(Path(folder))
+        done = found.run([], "id")
+        if done.returncode != 0:
+            pytest.skip(f"podman makes no containers here: {done.stderr.strip()[-200:]}")
+        yield found
 
 
 @pytest.mark.slow
