@@ -229,7 +229,7 @@ def test_a_terminal_that_hangs_up_ends_both(jira: Daemon) -> None:
         above = parent_of(pid)
         terminal.hang_up()
         wait_for(lambda: not (runs(pid) or runs(above)))
-        assert "open" not in leases(jira)
+        wait_for(lambda: "open" not in leases(jira))
     with shell(jira) as terminal:
         terminal.type("run sh -c 'echo pid $$; exec sleep 60'\n")
         pid = terminal.read_until(r"pid (\d+)\r\n")[1]

@@ -68,7 +68,7 @@ def _check_names(fields: Mapping[str, object], schemes: Schemes, scheme: str) ->
     if not others:
         return
     hint = f"a link has {', '.join(row.name for row in _rows(schemes, scheme))}"
-    unknown = sorted(others - link_settings(schemes).keys())
+    unknown = sorted(others - {row.name for row in _rows(schemes, *schemes)})
     if unknown:
         raise BadFieldsError(f"no such setting: {', '.join(unknown)}", hint)
     given = sorted(name for name in others if fields[name] is not None)
