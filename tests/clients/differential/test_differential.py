@@ -80,7 +80,7 @@ SIGNED_LINES = [
     Line(("--json", "@-", "-L", f"{JIRA}/redirect/301/absolute/x"), BODY),
     Line(("-H", "Content-Type: text/plain", "--data-binary", "@-", "-L", f"{JIRA}/redirect/308/relative/x"), b"a=b\r\n"),
     Line(("-d", "a=1", "-L", f"{JIRA}/redirect/307/elsewhere/x")),
-    Line(("-L", f"{JIRA}/redirect/302/outside/x", f"{JIRA}/y")),
+    Line(("-L", f"{JIRA}/y", f"{JIRA}/redirect/302/outside/x")),  # the other way round, /y is sent unsigned
     Line(("-sL", "--max-redirs", "3", f"{JIRA}/loop/302/x")),
     Line(("--retry", "1", f"{JIRA}/flaky/1/x")),
     Line(("--retry", "1", "-d", "a=1", f"{JIRA}/flaky/1/x")),
