@@ -3,8 +3,8 @@
 # The curl of `atl-sign curl`: curl as it is, with the daemon's proxy in its environment. The daemon authorizes each request that
 # reaches a link's host on its way. docs/decisions/0028-curl-by-proxy.md says why so.
 
-unset -v at breaks ca ca_file caught config depth dir end errors expands file files free has_zero home is_dry_run is_quiet is_silent letter letters link name note notes_file \
-	number pending prints_only proxy_address proxy_folder proxy_name read_once refused result sends setting shows_errors stamp taken text tries value version word words
+unset -v all at breaks ca ca_file ca_folder caught config depth dir end errors expands file files flags free given has_control has_zero home is_dry_run is_quiet is_silent known letter letters link name note notes_file \
+	number pending prints_only proxy_address proxy_folder proxy_name read_once refused result sends setting shows_errors stamp stamped taken text tries value version word words
 
 PROXY_SINCE=7084 # curl 7.84.0 knows SOCKS on a Unix socket
 
@@ -329,13 +329,16 @@ open_proxy() {
 
 # is_proxy_there: whether socket and CA file are there and ours. The folder is held open: where a path leads can be changed.
 is_proxy_there() {
-	local folder=$proxy_folder
+	find_ca_folder
+	local folder=$proxy_folder line
 	if [[ -d /proc/self/fd ]]; then
 		{ exec {dir}<"$proxy_folder"; } 2>/dev/null || return
 		folder=/proc/self/fd/$dir
 	fi
 	# A curl that is older than it seemed looks for a proxy at a port, and must not find another user's: 1 is only root's.
-	proxy_address=localhost:1$folder/$proxy_name.sock ca_file=$folder/$proxy_name-ca.pem notes_file=$folder/$proxy_name-notes/$note
+	proxy_address=localhost:1$folder/$proxy_name.sock ca_file=$folder/$proxy_name-own-ca.pem notes_file=$folder/$proxy_name-notes/$note
+	# curl takes most of its time to read the system's certificates, and needs no list of those that it has in a folder.
+	[[ -f $ca_file ]] && IFS= read -r line <"$ca_file" && [[ $line == "# beside ${ca_folder:--}" ]] || ca_file=$folder/$proxy_name-ca.pem
 	{ exec {ca}<"$ca_file"; } 2>/dev/null || return # which file it was, should it be another one afterwards
 	[[ -O $folder/. && -S $folder/$proxy_name.sock && -O $folder/$proxy_name.sock && ! -L $folder/$proxy_name.sock && -f $ca_file && -O $ca_file ]]
 }
@@ -346,18 +349,31 @@ ask_proxy() {
 	call GET "/proxy${1-}"
 }
 
-# find_version: sets version to the installed curl's, as 1000 × major + minor; curl is asked once for each that is installed
+# find_version: sets version to the installed curl's, as 1000 × major + minor, and ca_folder if it is known; curl is asked once
 find_version() {
-	local file stamp text command
-	file=$(type -P curl)
-	command=$file
+	local text command
+	command=$(type -P curl)
 	stamp=$proxy_folder/curl-version
-	if [[ -O $stamp && $stamp -nt $command ]] && IFS=$'\t' read -r version text <"$stamp" && [[ $text == "$command" && $version =~ ^[0-9]+$ ]]; then return; fi
+	if [[ -O $stamp && $stamp -nt $command ]] && IFS=$'\t' read -r version ca_folder text <"$stamp" && [[ $text == "$command" && $version =~ ^[0-9]+$ ]]; then return; fi
+	ca_folder='' stamped=$command
 	text=$(exec curl -q --version 2>/dev/null) || refuse_curl "curl cannot be run" "install curl 7.76 or newer"
 	[[ $text =~ ^curl\ ([0-9]+)\.([0-9]+) ]] || refuse_curl "curl does not tell its version" "install curl 7.76 or newer"
 	version=$((10#${BASH_REMATCH[1]} * 1000 + 10#${BASH_REMATCH[2]}))
 	((version >= 7076)) || refuse_curl "the installed curl is too old" "install curl 7.76 or newer"
-	[[ ! -O $proxy_folder ]] || { (umask 077 && printf '%s\t%s\n' "$version" "$command" >"$stamp"); } 2>/dev/null || :
+}
+
+# find_ca_folder: sets ca_folder to the one whose certificates curl trusts anyway, "-" without one: curl tells it before TLS fails
+find_ca_folder() {
+	local text
+	[[ -z $ca_folder ]] || return 0
+	text=$(
+		unset -v all_proxy ALL_PROXY https_proxy HTTPS_PROXY
+		exec curl -q -sv --max-time 2 --noproxy '*' --unix-socket "${notes_file%/*/*}/$proxy_name.sock" https://localhost/ 2>&1
+	) || :
+	ca_folder=-
+	[[ ! $text =~ CApath:\ (/[^$'\t\r\n']*[^$'\t\r\n'/]) ]] || ca_folder=${BASH_REMATCH[1]}
+	[[ ! -O $proxy_folder ]] || { (umask 077 && printf '%s\t%s\t%s\n' "$version" "$ca_folder" "$stamped" >"$stamp"); } 2>/dev/null || :
+	open_proxy # which takes the file that is for it
 }
 
 # --- curl ---

@@ -1,6 +1,7 @@
 """The files that TLS is set up with: which ones count for a link, and whether OpenSSL can be given them."""
 
 import os
+import re
 import ssl
 import stat
 from pathlib import Path
@@ -16,6 +17,10 @@ _SYSTEM_CA_BUNDLES = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
+# Where OpenSSL finds each by the hash of its name. The curl of Debian and others reads it besides the file that it is given.
+SYSTEM_CA_FOLDER = Path("/etc/ssl/certs")
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _NO_CERTIFICATES = "no certificates in PEM"
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
@@ -56,6 +61,22 @@ def read_system_ca_bundle() -> bytes:
     if not found:
         raise _unusable(path, _NO_CERTIFICATES, setting)
     return b"\n".join(found)
+
+
+def holds_all(folder: Path, bundle: bytes) -> bool:
+    """Tell whether every certificate of *bundle* (PEM) is in *folder* under its hash, as openssl-rehash(1) links it there."""
+    wanted = _list_certificates(bundle)
+    try:
+        for file in folder.iterdir():
+            if _HASHED_NAME.fullmatch(file.name) and file.is_file():
+                wanted -= _list_certificates(file.read_bytes())
+    except OSError:
+        return False
+    return not wanted
+
+
+def _list_certificates(pem: bytes) -> set[bytes]:
+    return {b"".join(body.split()) for body in _CERTIFICATE.findall(pem)}
 
 
 def _find_system_ca_bundle() -> str | bool:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from atl_sign.base.files import replace_whole
-from atl_sign.providers.tls_files import read_system_ca_bundle
+from atl_sign.providers.tls_files import SYSTEM_CA_FOLDER, holds_all, read_system_ca_bundle
 
 LIFE_S_MAX = 30 * 86_400.0  # of a lease, whose key goes with it
 CLOCKS_S = 300  # a container's clock may be behind ours
@@ -129,14 +129,24 @@ class Authority:
         )
 
 
-def write_bundle(path: Path, authority: Authority) -> None:
+def write_bundle(path: Path, authority: Authority, own_path: Path | None = None) -> None:
     """
     Write the system's CA certificates and that of *authority* to the file at *path*, which everybody may read.
 
+    Args:
+        path: where to.
+        authority: whose certificate.
+        own_path: gets only that of *authority*, for programs that read the system's folder anyway, whose name is in the first
+            line; it is removed when not all of the system's are there. OpenSSL takes half a millisecond to read a certificate.
+
     Raises:
-        OSError: it cannot be written, or the system's list cannot be read (UnusableFileError says why).
+        OSError: one cannot be written, or the system's list cannot be read (UnusableFileError says why).
     """
     system = read_system_ca_bundle()
+    if own_path is not None and holds_all(SYSTEM_CA_FOLDER, system):
+        replace_whole(own_path, b"# beside %s\n%s" % (os.fsencode(SYSTEM_CA_FOLDER), authority.certificate_pem), mode=0o644)
+    elif own_path is not None:
+        own_path.unlink(missing_ok=True)
     replace_whole(path, b"%s\n%s" % (system.rstrip(), authority.certificate_pem), mode=0o644)
 
 

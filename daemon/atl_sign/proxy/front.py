@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # with the first connection in TLS
     from atl_sign.proxy.certificates import Authority
 
 TUNNELS_MAX = 64
+_TLS = b"\x16"  # the first byte of a handshake
 
 _log = logging.getLogger("atl_sign")
 
@@ -112,6 +113,8 @@ class _Visit:
         except TimeoutError:
             return
         channel.push_back(first)
+        if first[:1] == _TLS and self._entry.lease is None:
+            return  # `atl-sign curl` looks at what curl says before its TLS fails
         if first[:1] == b"\x05":
             await self._serve_socks(channel)
         elif first and self._entry.is_port and self._entry.lease is None:

@@ -138,12 +138,13 @@ class OwnDoor:
         self._notes: Notes | None = None
         self._notes_folder = path.with_name(f"{path.name.removesuffix('.sock')}-notes")
         self._ca_file = path.with_name(f"{path.name.removesuffix('.sock')}-ca.pem")
+        self._own_ca_file = path.with_name(f"{path.name.removesuffix('.sock')}-own-ca.pem")
         self._authority: Authority | None = None
         self._hosts: frozenset[str] = frozenset()
 
     async def open(self) -> None:
         """Listen; a socket that cannot be made is logged, since all but the proxy goes on without."""
-        self._ca_file.unlink(missing_ok=True)  # of a daemon that was killed: nobody has its key
+        self._remove_certificates()  # of a daemon that was killed: nobody has its key
         shutil.rmtree(self._notes_folder, ignore_errors=True)
         try:
             self._listener = self._inherited or bind_own(self._path)
@@ -178,11 +179,15 @@ class OwnDoor:
             server.close()
         shutil.rmtree(self._notes_folder, ignore_errors=True)
         with suppress(OSError):
-            self._ca_file.unlink(missing_ok=True)
+            self._remove_certificates()
             if self._inherited is None and self._listener is not None:
                 self._path.unlink(missing_ok=True)
         if self._listener is not None:
             self._listener.close()
+
+    def _remove_certificates(self) -> None:
+        for file in (self._ca_file, self._own_ca_file):
+            file.unlink(missing_ok=True)
 
     def _need_notes(self) -> "Notes":
         if self._notes is None:
@@ -200,9 +205,9 @@ class OwnDoor:
         is_old = self._authority is not None and (self._authority.ends_at - now).total_seconds() < AUTHORITY_LIFE_S / 2
         if self._authority is None or hosts != self._hosts or is_old:
             self._authority, self._hosts = Authority(hosts, AUTHORITY_LIFE_S, lambda: now), hosts
-            write_bundle(self._ca_file, self._authority)
+            write_bundle(self._ca_file, self._authority, self._own_ca_file)
         elif not self._ca_file.exists():  # a cleaner of /run was here
-            write_bundle(self._ca_file, self._authority)
+            write_bundle(self._ca_file, self._authority, self._own_ca_file)
         return self._authority
 
 

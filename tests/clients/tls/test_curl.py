@@ -1,11 +1,13 @@
 """`atl-sign curl` and the daemon itself over real TLS: who is trusted, who is shown, and where the signed header goes."""
 
 import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.clients.differential.lab import run
+from tests.clients.differential.lab import SCRIPT, run
 from tests.clients.tls.conftest import NAME, TlsLab, dance
 from tests.clients.tls.front import PlainPort, TlsFront, TunnelProxy, field_of
 from tests.lab import Daemon
@@ -116,6 +118,51 @@ def test_curl_trusts_the_proxy_for_the_links_host_alone(lab: TlsLab) -> None:
     assert alone[0] == UNTRUSTED
 
 
+@server_alone
+def test_curl_reads_one_certificate_if_it_has_the_systems_in_a_folder(lab: TlsLab, tmp_path: Path) -> None:
+    """Of a host beside the link, the folder's certificates count as before; a curl with another folder gets all in one file."""
+    assert ca_file_of(lab.curl("-sSv", lab.who)[2]) == "proxy-own-ca.pem"
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    shutil.copy(lab.certificates.authority.path, folder / "authority.pem")
+    subprocess.run(["openssl", "rehash", str(folder)], check=True)
+    environment = {**lab.daemon.environment, "ATL_SIGN_SOCK": str(lab.daemon.socket)}
+    in_its_place = ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(folder), "/etc/ssl/certs"]
+    with TlsFront(lab.certificates.server, jira_port(lab)) as other:
+        lab.front.redirects["/jira/gone"] = f"{other.origin}/jira/rest/api/2/serverInfo"
+        line = [str(SCRIPT), "curl", "-sSL", f"{lab.front.origin}/jira/gone"]
+
+        assert run(line, None, environment, lab.daemon.folder)[0] == UNTRUSTED
+        status, stdout, stderr = run([*in_its_place, *line], None, environment, lab.daemon.folder)
+
+    assert (status, stderr) == (0, b"")
+    assert b'"version"' in stdout
+
+    # With the option, curl would not take the file for its requests: it has the folder when it is asked for it.
+    asked = f'case "$*" in *--unix-socket*) set -- --capath {folder} "$@" ;; esac'
+    (tmp_path / "curl").write_text(f'#!/bin/sh\n{asked}\nexec {shutil.which("curl")} "$@"\n')
+    (tmp_path / "curl").chmod(0o755)
+    path = f"{tmp_path}:{lab.daemon.environment['PATH']}"
+    for _ in range(2):  # asked, and remembered
+        assert ca_file_of(lab.curl("-sSv", lab.who, PATH=path)[2]) == "proxy-ca.pem"
+    assert lab.daemon.request("GET", "/refusals").json["refusals"] == []
+
+
+@server_alone
+def test_curl_gets_all_certificates_in_one_file_if_the_folder_lacks_one(lab: TlsLab) -> None:
+    """The daemon was told of another file than the system's."""
+    lab.daemon.stop()
+    lab.daemon.environment["SSL_CERT_FILE"] = str(lab.certificates.authority.path)
+    lab.daemon.start()
+
+    assert ca_file_of(lab.curl("-sSv", lab.who)[2]) == "proxy-ca.pem"
+
+
+def ca_file_of(stderr: str) -> str:
+    """Return the name of the file that curl has read its certificates from, as -v says it."""
+    return next(line.rpartition("/")[2] for line in stderr.splitlines() if "CAfile: " in line)
+
+
 @mutual
 def test_the_links_client_certificate_is_shown(lab: TlsLab) -> None:
     """In a real mutual handshake; without it there is none, and the header went to nobody."""
@@ -177,7 +224,7 @@ def test_a_redirect_to_another_https_host_goes_on_unsigned(lab: TlsLab) -> None:
     """
     By an authority that the system trusts: what the link trusts counts for the link alone.
     """
-    port = int(lab.sandbox.base_url("jira").split(":")[2].split("/")[0])
+    port = jira_port(lab)
     with TlsFront(lab.certificates.server, port) as other:
         lab.front.redirects["/jira/gone"] = f"{other.origin}/jira/rest/api/2/serverInfo"
         signatures(lab.front)
@@ -199,6 +246,11 @@ def test_a_redirect_to_another_https_host_goes_on_unsigned(lab: TlsLab) -> None:
         assert '"version"' in stdout
         assert [is_signed(value) for value in signatures(lab.front)] == [True]
         assert signatures(other) == [None]
+
+
+def jira_port(lab: TlsLab) -> int:
+    """Return the port of the sandbox's Jira, behind TLS."""
+    return int(lab.sandbox.base_url("jira").split(":")[2].split("/")[0])
 
 
 # proxies

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from atl_sign.providers.tls_files import UnusableFileError
+from atl_sign.proxy import certificates
 from atl_sign.proxy.certificates import Authority, write_bundle
 from tests.unit.raw_server import RawServer, reply
 
@@ -269,6 +270,32 @@ def test_the_systems_own_list_is_found(tmp_path: Path) -> None:
     write_bundle(tmp_path / "ca.pem", make_authority())
 
     assert (tmp_path / "ca.pem").read_bytes().count(b"-----BEGIN CERTIFICATE-----") > 20
+
+
+def test_ours_is_in_a_file_of_its_own_if_the_folder_has_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `openssl rehash` makes it; the file goes when a certificate is not there, or only by another name than its hash."""
+    folder, listed, own = tmp_path / "certificates", tmp_path / "system.pem", tmp_path / "own.pem"
+    folder.mkdir()
+    pems = [make_authority().certificate_pem for _ in range(3)]
+    for number, pem in enumerate(pems[:2]):
+        (folder / f"{number}.pem").write_bytes(pem)
+    subprocess.run(["openssl", "rehash", str(folder)], check=True)
+    (folder / "2.pem").write_bytes(pems[2])
+    monkeypatch.setattr(certificates, "SYSTEM_CA_FOLDER", folder)
+    monkeypatch.setenv("SSL_CERT_FILE", str(listed))
+    listed.write_bytes(b"".join(pem.replace(b"\n", b"\r\n") for pem in pems[:2]))
+    ours = make_authority()
+
+    write_bundle(tmp_path / "ca.pem", ours, own)
+
+    assert own.read_bytes() == b"# beside %s\n%s" % (bytes(folder), ours.certificate_pem)
+    assert own.stat().st_mode & 0o7777 == 0o644
+    listed.write_bytes(b"".join(pems))
+    write_bundle(tmp_path / "ca.pem", ours, own)
+    assert not own.exists()
+    monkeypatch.setattr(certificates, "SYSTEM_CA_FOLDER", tmp_path / "none")
+    write_bundle(tmp_path / "ca.pem", ours, own)
+    assert not own.exists()
 
 
 def test_a_folder_of_certificates_is_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
