@@ -23,6 +23,7 @@ sasl-authzid service-name sigalgs socks4 socks4a socks5 socks5-gssapi-service so
 stderr telnet-option tftp-blksize time-cond tls-max tls13-ciphers tlsauthtype tlspassword tlsuser trace trace-ascii trace-config \
 unix-socket upload-file upload-flags url url-query user user-agent variable vlan-priority write-out "
 VALUED_LETTERS='AbCcDdEeFHKmoPQrTtUuwXxYyz*' # the last one is a slip of curl before 8.6
+QUICK_LETTERS=AbCcDdeFHKmoPQrTtuwXYyz # those of them that are not refused
 PLAIN_OPTIONS=" crlf ftp-ssl-ccc head netrc parallel ssl " # without a value, though names of others begin with them
 # Their values are a body, or are only printed, and may hold line breaks. In all others these would begin another header.
 FREE_OPTIONS=" data data-ascii data-binary data-raw data-urlencode form form-string json url-query variable write-out "
@@ -78,10 +79,12 @@ refuse_curl() { die "$REFUSED" "$@"; }
 
 # check_line: looks through words[]; a configuration that can be read only once is kept for curl
 check_line() {
-	local LC_ALL=C word name letters taken at free value
+	local LC_ALL=C word name letters taken at free value has_control='' all=${words[*]}
+	local -A known=()
 	is_silent='' shows_errors=''
+	[[ ${all//$'\t'/} != *[[:cntrl:]]* ]] || has_control=1 # else none of the words needs a look
 	for ((at = 0; at < ${#words[@]}; at++)); do
-		word=${words[at]} name='' letters='' taken='' free='' value=''
+		word=${words[at]} value='' free=''
 		case $word in
 		--)
 			((sends += 2)) # or fewer
@@ -90,27 +93,24 @@ check_line() {
 		--?*)
 			name=${word#--}
 			name=${name%%=*}
-			note_name
-			check_name_of_option "$name" "$word"
-			case $name in
-			silent) is_silent=1 ;;
-			show-error) shows_errors=1 ;;
-			dump-ca-embed | help | manual | version) prints_only=1 ;;
-			esac
-			[[ $FREE_OPTIONS != *" $name "* ]] || free=1
-			check_control "$word"
+			[[ -n ${known[=$name]-} ]] || learn_name
+			value=${known[=$name]}
+			name=${value#*:} free=${value%%:*} value=''
 			if [[ $word == *=* ]]; then # since curl 8.16
 				value=${word#*=}
-			elif [[ $VALUED_OPTIONS == *" $name"* && $PLAIN_OPTIONS != *" $name "* ]]; then # up to 8.5, also the beginning of a name
+			elif [[ $free == *V ]]; then
 				((at += 1))
 				value=${words[at]-}
 			fi
+			free=${free%V}
 			;;
 		-?*)
-			letters=${word#-}
-			check_letters
-			[[ -z $taken || $FREE_LETTERS != *"$taken"* ]] || free=1
-			check_control "$word"
+			name='' taken=${word:1:1} letters=${word:2}
+			[[ $QUICK_LETTERS == *"$taken"* ]] || {
+				letters=${word#-}
+				check_letters
+			}
+			[[ -z $taken || $FREE_LETTERS != *"$taken"* ]] || free=F
 			[[ $taken != K ]] || name=config
 			value=$letters
 			if [[ -n $taken && -z $value ]]; then
@@ -118,19 +118,37 @@ check_line() {
 				value=${words[at]-}
 			fi
 			;;
-		*)
-			check_control "$word"
-			note_value url "$word"
-			continue
-			;;
+		*) name=url value=$word ;;
 		esac
-		check_control "$value"
-		note_value "$name" "$value"
-		if [[ $name == conf* ]]; then
+		if [[ -n $has_control && -z $free ]]; then
+			check_control "$word"
+			check_control "$value"
+		fi
+		case $name in
+		url | variable) note_value "$name" "$value" ;;
+		conf*)
 			check_config "$value"
 			[[ -z $config ]] || words[at]="${words[at]%"$value"}$config"
-		fi
+			;;
+		esac
 	done
+}
+
+# learn_name: checks the option called name; known[] gets F if its value is free, V if it is the next word, and after a colon what
+# curl calls it
+learn_name() {
+	local given=$name name=$name flags=''
+	note_name
+	check_name_of_option "$name" "$word"
+	case $name in
+	silent) is_silent=1 ;;
+	show-error) shows_errors=1 ;;
+	dump-ca-embed | help | manual | version) prints_only=1 ;;
+	esac
+	[[ $FREE_OPTIONS != *" $name "* ]] || flags=F
+	# Up to 8.5, also the beginning of a name.
+	[[ $VALUED_OPTIONS != *" $name"* || $PLAIN_OPTIONS == *" $name "* ]] || flags+=V
+	known[=$given]=$flags:$name
 }
 
 # note_name: makes of name what curl compares, and notes what it means for the whole line
@@ -161,7 +179,7 @@ note_value() {
 
 # check_control TEXT: a value that comes from elsewhere could bring headers of its own
 check_control() {
-	[[ -z $free && ${1//$'\t'/} == *[[:cntrl:]]* ]] || return 0
+	[[ ${1//$'\t'/} == *[[:cntrl:]]* ]] || return 0
 	refuse_curl "a value on the line holds a line break or another control character" "take it out"
 }
 
@@ -311,6 +329,7 @@ find_proxy() {
 	note=$$-$RANDOM$RANDOM$RANDOM
 	find_version
 	open_proxy
+	find_ca_folder
 }
 
 # open_proxy [NEW]: sets where the proxy is; NEW says that it must be another one than so far
@@ -329,7 +348,6 @@ open_proxy() {
 
 # is_proxy_there: whether socket and CA file are there and ours. The folder is held open: where a path leads can be changed.
 is_proxy_there() {
-	find_ca_folder
 	local folder=$proxy_folder line
 	if [[ -d /proc/self/fd ]]; then
 		{ exec {dir}<"$proxy_folder"; } 2>/dev/null || return
