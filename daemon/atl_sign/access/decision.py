@@ -5,7 +5,8 @@ The order is: what is never allowed, the denying rules, the built-in denials, th
 A denial acts if one reading of the request hits it, whatever its letters' case; an allowing rule must hold for every reading.
 """
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,51 +16,64 @@ from atl_sign.base.text import printable
 
 By = Literal["allow", "deny", "built_in", "none"]
 
+
+class _Sorted:
+    """Denying rules, sorted by the first two segments of their paths: of each request only a few are looked at."""
+
+    def __init__(self, *lines: str) -> None:
+        self._by_beginning: dict[tuple[str, ...], list[Rule]] = {}
+        self.rules = tuple(map(parse_rule, lines))
+        for rule in self.rules:
+            for pattern in rule.denied:
+                beginning = itertools.takewhile(lambda glob: len(glob) == 1, pattern.segments[:2])
+                self._by_beginning.setdefault(tuple(glob[0] for glob in beginning), []).append(rule)
+
+    def rules_for(self, folded: Reading) -> Iterator[Rule]:
+        """Give those that may hit *folded*."""
+        for count in range(3):
+            yield from self._by_beginning.get(folded.segments[:count], ())
+
+
 # A method override, other credentials, another user; and all that begins with "oauth_".
 _NEVER_PARAMETERS = frozenset({"_method", "os_username", "os_password", "os_authtype", "user_id", "xoauth_requestor_id"})
 # GraphQL: reads and writes look the same from outside.
-_NEVER = tuple(map(parse_rule, ("* /gateway/api/graphql/**", "* /graphql/**", "* /rest/graphql/**")))
-_BUILT_IN = tuple(
-    map(
-        parse_rule,
-        (
-            # They make credentials, which would outlive the program's own right.
-            "* /rest/pat/**",
-            "* /rest/access-tokens/**",
-            "* /rest/api/*/access-token/**",
-            "* /rest/oauth2/**",
-            "* /plugins/servlet/oauth/**",
-            "* /plugins/servlet/access-tokens/**",
-            "* /plugins/personalaccesstokens/**",
-            "* /rest/auth/**",
-            "* /rest/api/*/user/password/**",
-            "* /rest/api/*/myself/password/**",
-            "* /rest/api/*/users/credentials/**",
-            "* /rest/api/user/*/password/**",
-            "* /rest/ssh/**",
-            "* /rest/gpg/**",
-            "* /rest/keys/**",
-            # They run code in the product, or configure it.
-            "* /rest/plugins/**",
-            "* /rest/scriptrunner/**",
-            "* /rest/applinks*/**",
-            "* /rest/webhooks/**",
-            "* /rest/api/*/projects/*/webhooks/**",
-            "* /rest/api/*/projects/*/repos/*/webhooks/**",
-            "* /rest/api/admin/**",
-            "* /rest/api/*/admin/**",
-            "* /rest/*/hook-scripts/**",
-            "* /rest/api/*/hook-scripts/**",
-            "* /rest/api/*/projects/*/hook-scripts/**",
-            "* /rest/api/*/projects/*/repos/*/hook-scripts/**",
-            "* /admin/**",
-            "* /secure/admin/**",
-            "* /bamboo/admin/**",
-            # The product fetches another address with the user's right.
-            "* /plugins/servlet/applinks/proxy/**",
-            "* /plugins/servlet/gadgets/makeRequest/**",
-        ),
-    )
+_NEVER = _Sorted("* /gateway/api/graphql/**", "* /graphql/**", "* /rest/graphql/**")
+_BUILT_IN = _Sorted(
+    # They make credentials, which would outlive the program's own right.
+    "* /rest/pat/**",
+    "* /rest/access-tokens/**",
+    "* /rest/api/*/access-token/**",
+    "* /rest/oauth2/**",
+    "* /plugins/servlet/oauth/**",
+    "* /plugins/servlet/access-tokens/**",
+    "* /plugins/personalaccesstokens/**",
+    "* /rest/auth/**",
+    "* /rest/api/*/user/password/**",
+    "* /rest/api/*/myself/password/**",
+    "* /rest/api/*/users/credentials/**",
+    "* /rest/api/user/*/password/**",
+    "* /rest/ssh/**",
+    "* /rest/gpg/**",
+    "* /rest/keys/**",
+    # They run code in the product, or configure it.
+    "* /rest/plugins/**",
+    "* /rest/scriptrunner/**",
+    "* /rest/applinks*/**",
+    "* /rest/webhooks/**",
+    "* /rest/api/*/projects/*/webhooks/**",
+    "* /rest/api/*/projects/*/repos/*/webhooks/**",
+    "* /rest/api/admin/**",
+    "* /rest/api/*/admin/**",
+    "* /rest/*/hook-scripts/**",
+    "* /rest/api/*/hook-scripts/**",
+    "* /rest/api/*/projects/*/hook-scripts/**",
+    "* /rest/api/*/projects/*/repos/*/hook-scripts/**",
+    "* /admin/**",
+    "* /secure/admin/**",
+    "* /bamboo/admin/**",
+    # The product fetches another address with the user's right.
+    "* /plugins/servlet/applinks/proxy/**",
+    "* /plugins/servlet/gadgets/makeRequest/**",
 )
 # One POST of a remote procedure call is any method, so only a rule whose path has this segment covers it.
 _NAMED_ONLY = "rpc"
@@ -105,13 +119,13 @@ def decide(rules: Rules, method: str, readings: tuple[Reading, ...]) -> Ruling:
         name = next((name for name in folded.parameters if name in _NEVER_PARAMETERS or name.startswith("oauth_")), None)
         if name is not None:
             return Ruling(False, "built_in", f"no rule can allow the parameter {printable(name[:80])}", reading)
-    found = _find_denial(_NEVER, method, anywhere)
+    found = _find_denial(_NEVER.rules_for, method, anywhere)
     if found is not None:
         return Ruling(False, "built_in", "no rule can allow it", *found)
-    found = _find_denial(rules.deny, method, as_sent)
+    found = _find_denial(lambda _: rules.deny, method, as_sent)
     if found is not None:
         return Ruling(False, "deny", "a rule denies it", *found)
-    found = _find_denial(_BUILT_IN, method, anywhere)
+    found = _find_denial(_BUILT_IN.rules_for, method, anywhere)
     literal = [rule for rule in rules.allow if rule.pattern.is_literal]
     if found is not None and not all(_find_cover(literal, method, reading) for reading in readings):
         return Ruling(False, "built_in", "only a rule that names the path without wildcards allows it", *found)
@@ -131,9 +145,11 @@ def _fold(readings: Iterable[Reading]) -> list[tuple[Reading, Reading]]:
     return [(reading, reading.folded()) for reading in readings]
 
 
-def _find_denial(rules: Sequence[Rule], method: str, readings: Iterable[tuple[Reading, Reading]]) -> tuple[Reading, Rule] | None:
+def _find_denial(
+    rules_for: Callable[[Reading], Iterable[Rule]], method: str, readings: Iterable[tuple[Reading, Reading]]
+) -> tuple[Reading, Rule] | None:
     """Return the first reading that a rule hits, and that rule."""
-    hits = ((reading, rule) for reading, folded in readings for rule in rules if rule.hits(method, folded))
+    hits = ((reading, rule) for reading, folded in readings for rule in rules_for(folded) if rule.hits(method, folded))
     return next(hits, None)
 
 

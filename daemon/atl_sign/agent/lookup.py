@@ -55,9 +55,9 @@ class Lookup:
             raise
 
     def list_links(self, names: Collection[str] | None = None) -> tuple[Link, ...]:
-        """Return every link that can be read, or those of these *names*."""
-        links = self._config.settings().links.by_name.values()
-        return tuple(link for link in links if names is None or link.name in names)
+        """Return every link that can be read, in the same tuple as long as the configuration is the same; or those of *names*."""
+        table = self._config.settings().links
+        return table.links if names is None else tuple(link for link in table.links if link.name in names)
 
     def choose(self, url: Url, name: str | None, among: Collection[str] = ()) -> Covering:
         """Return the link that covers *url*; raises as `LinkTable.choose`, and ConfigBrokenError as `get`."""

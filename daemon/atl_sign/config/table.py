@@ -14,11 +14,12 @@ from atl_sign.config.links import Link, decoded_segments, is_name
 class LinkTable:
     """Every link, found by its name or by the URL it covers; both take the same time for one link and for thousands."""
 
-    __slots__ = ("_by_name", "_by_origin", "_path_length_max")
+    __slots__ = ("_by_name", "_by_origin", "_path_length_max", "links")
 
     def __init__(self, links: Iterable[Link]) -> None:
         """Index *links*; of two with one name the later counts."""
         self._by_name = {link.name: link for link in links}
+        self.links = tuple(self._by_name.values())  # in the order they were given
         self._by_origin: dict[str, dict[str, list[Link]]] = {}
         for link in self._by_name.values():
             self._by_origin.setdefault(link.url.origin, {}).setdefault(link.url.path, []).append(link)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 CHUNK_S = 60.0  # between two chunks, in either direction
-CHUNK_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 17
 _CLOSE_S = 5.0
 
 

@@ -83,19 +83,21 @@ class Connection:
         return await self._await_head(timeout_s)
 
     async def read_body(self) -> AsyncGenerator[bytes]:
-        """Give the answer's body as it comes; raises as `ask` does."""
+        """Give the answer's body as it comes, first b"" if a first piece must be waited for; raises as `ask` does."""
+        has_begun = False
         while True:
-            is_sending = self._sending is not None and not self._sending.done()
-            try:
-                async with asyncio.timeout(STALL_S):
-                    event = await self._next_event()
-            except TimeoutError:
-                if is_sending:  # the provider may wait for the rest of the request; that has its own limit
-                    continue
-                raise
+            event = self._take_event()
+            if event is None and not has_begun:
+                yield b""
+            if isinstance(event, h11.EndOfMessage):
+                return
+            if has_begun:
+                await asyncio.sleep(0)  # what has come already is read without a wait, and others want their turn
+            has_begun = True
+            if event is None:
+                event = await self._await_event()
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
-                await asyncio.sleep(0)  # what has come already is read without a wait, and others want their turn
             elif isinstance(event, h11.EndOfMessage):
                 return
 
@@ -119,7 +121,7 @@ class Connection:
             return False
         self._http.start_next_cycle()
         self.is_used = True
-        return self._stream.is_quiet()
+        return True
 
     def close(self) -> None:
         """Close an idle connection."""
@@ -172,17 +174,32 @@ class Connection:
                 return event
             await asyncio.sleep(0)  # as in `read_body`: a provider may send any number of 1xx
 
-    async def _next_event(self) -> h11.Event:
+    async def _await_event(self) -> h11.Event:
+        """Return the next event of the body."""
         while True:
-            event = self._http.next_event()
-            if event is h11.NEED_DATA:
-                data = await self._stream.receive()
-                self.has_answered = self.has_answered or bool(data)
-                self._http.receive_data(data)
-            elif isinstance(event, h11.Event) and not isinstance(event, h11.ConnectionClosed):
-                return event
-            else:
-                raise h11.RemoteProtocolError("the connection ended before the answer")
+            is_sending = self._sending is not None and not self._sending.done()
+            try:
+                async with asyncio.timeout(STALL_S):
+                    return await self._next_event()
+            except TimeoutError:
+                if not is_sending:  # else the provider may wait for the rest of the request; that has its own limit
+                    raise
+
+    async def _next_event(self) -> h11.Event:
+        while (event := self._take_event()) is None:
+            data = await self._stream.receive()
+            self.has_answered = self.has_answered or bool(data)
+            self._http.receive_data(data)
+        return event
+
+    def _take_event(self) -> h11.Event | None:
+        """Return the next event, None if it has not come yet."""
+        event = self._http.next_event()
+        if event is h11.NEED_DATA:
+            return None
+        if isinstance(event, h11.Event) and not isinstance(event, h11.ConnectionClosed):
+            return event
+        raise h11.RemoteProtocolError("the connection ended before the answer")
 
     async def _send_body(self, body: bytes | AsyncIterator[bytes]) -> None:
         try:
@@ -207,8 +224,7 @@ class Connection:
         if not data:
             return
         try:
-            async with asyncio.timeout(STALL_S):
-                await self._stream.send(data)
+            await self._stream.send(data, STALL_S)
         except OSError as exc:  # a TimeoutError is one
             self._send_failure = exc
             raise _NotTakenError from None

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import h11
-
 from atl_sign.access.caller import Caller
 from atl_sign.access.lease import Lease
 from atl_sign.agent.build import Agent
@@ -22,7 +20,9 @@ from atl_sign.base.errors import (
 from atl_sign.base.lease_errors import LeaseDeniedError
 from atl_sign.base.peer import Peer
 from atl_sign.base.urls import DEFAULT_PORTS
+from atl_sign.config.links import Link
 from atl_sign.proxy import socks
+from atl_sign.proxy.answers import MisframedError
 from atl_sign.proxy.channel import Channel, TlsChannel
 from atl_sign.proxy.following import follow_curl
 from atl_sign.proxy.heads import Framing, Head, parse_head, read_framing
@@ -74,6 +74,8 @@ class Proxy:
         self.tunnels_open = 0
         self._upstreams = upstreams or Upstreams()
         self.relay = Relay(agent, self._upstreams)
+        self._links: tuple[Link, ...] = ()
+        self._origins = Origins()  # of these
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, entry: Entry, peer: Peer | None) -> None:
         """Serve one connection until it ends; its *peer* has been checked. Cancelled, it is cut on both sides."""
@@ -82,7 +84,7 @@ class Proxy:
             hosts: frozenset[bytes] = _hosts_of(writer) if entry.is_port else frozenset()
             await _Visit(self, entry, Caller(peer, entry.lease)).run(channel, hosts)
             await channel.close()
-        except (OSError, TimeoutError, AnswerBrokenError, h11.ProtocolError):  # ssl.SSLError is an OSError
+        except (OSError, TimeoutError, AnswerBrokenError, MisframedError):  # ssl.SSLError is an OSError
             channel.abort()
         except BaseException:
             channel.abort()
@@ -95,7 +97,10 @@ class Proxy:
     def list_origins(self) -> Origins:
         """Return the hosts and ports of every link, and of their gateways."""
         signing = self.agent.signing
-        return list_origins(url for link in signing.links_for(Caller(None)) for url in signing.urls_of(link))
+        links = signing.links_for(Caller(None))
+        if links is not self._links:
+            self._links, self._origins = links, list_origins(url for link in links for url in signing.urls_of(link))
+        return self._origins
 
 
 class _Visit:
@@ -221,7 +226,7 @@ class _Visit:
                 await send(inbound, caller, wanted)
             else:
                 await follow_curl(send, self._proxy.relay, inbound, way, wanted)
-        except (DaemonError, OSError, h11.ProtocolError) as exc:
+        except (DaemonError, OSError, MisframedError) as exc:
             if inbound.has_begun and isinstance(exc, DaemonError):
                 raise AnswerBrokenError from exc
             raise

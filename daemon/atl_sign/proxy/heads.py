@@ -5,16 +5,19 @@ Everything that two servers could read differently is refused and never repaired
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from atl_sign.base.errors import BadRequestError, BadUrlError
-from atl_sign.base.urls import Url, parse_url
+from atl_sign.base.urls import DEFAULT_PORTS, Url, parse_url
 from atl_sign.proxy.refusals import BrowserRefusedError, MalformedError, UpgradeRefusedError
 
 HEAD_BYTES_MAX = 1 << 15
 
 Header = tuple[bytes, bytes]
+Places = Mapping[str, tuple[str, int]]  # host, without the dot that ends a full name, and port; by scheme
 
 # A target may hold bare UTF-8: curl sends it so in a query, and the signature covers it.
 _REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]{1,64}) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])")
@@ -179,19 +182,26 @@ def read_host(head: Head) -> bytes | None:
     return hosts[0]
 
 
-def names_origin(host: bytes, origin: Url) -> bool:
-    """Tell whether *host*, a Host header's value, is that of *origin*; its port may be left out where that is the default one."""
-    try:
-        named = parse_url(f"{origin.scheme}://{host.decode('utf-8')}/")
-    except (BadUrlError, UnicodeDecodeError):
-        return False
-    return (named.host.rstrip("."), named.port) == (origin.host.rstrip("."), origin.port)
+@lru_cache(maxsize=64)
+def read_places(host: bytes, *schemes: str) -> Places:
+    """Return what *host*, a Host header's value, names in each scheme: a port that it leaves out is the default one."""
+    places = {}
+    for scheme in schemes or DEFAULT_PORTS:
+        with suppress(BadUrlError, UnicodeDecodeError):
+            url = parse_url(f"{scheme}://{host.decode('utf-8')}/")
+            places[scheme] = (url.host.rstrip("."), url.port)
+    return places
+
+
+def names_place(places: Places, origin: Url) -> bool:
+    """Tell whether the place of *origin* is the one that its scheme has in *places*."""
+    return places.get(origin.scheme) == (origin.host.rstrip("."), origin.port)
 
 
 def check_origin(head: Head, origin: Url) -> None:
     """Raise MalformedError when the Host header names another host and port than *origin*."""
     host = read_host(head)
-    if host is not None and not names_origin(host, origin):
+    if host is not None and not names_place(read_places(host, origin.scheme), origin):
         raise MalformedError("the Host header names another host than the request goes to", "send the URL's host")
 
 

@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 
 import h11
 
+from atl_sign.proxy.answers import AnswerWriter
 from atl_sign.proxy.channel import Channel
 from atl_sign.proxy.heads import HEAD_BYTES_MAX, Framing, Head, Header
 from atl_sign.proxy.refusals import MalformedError
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CHUNKED_HEAD = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"  # of every request with chunks, to h11
 _LOOK_S = 1.0  # how often it is looked whether the client is still there
 _LINGER_S = 2.0
 _LINGER_BYTES_MAX = 1 << 20
@@ -23,7 +25,7 @@ class Inbound:
     """
     One request, and its answer.
 
-    The head was read by `heads`, which is stricter than h11 and takes what curl sends; h11 reads chunks, and frames the answer.
+    The head was read by `heads`, which is stricter than h11 and takes what curl sends; h11 reads chunks.
     """
 
     def __init__(self, channel: Channel, head: Head, framing: Framing) -> None:
@@ -36,21 +38,14 @@ class Inbound:
         self._channel = channel
         self._is_whole = not framing.has_body
         self._expects_continue = head.expects_continue
-        self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
-        # To h11, every request is one to "/"; a HEAD's answer has no body. It reads chunks, and a length is counted here: that
-        # moves twice as many bytes a second.
-        method = b"HEAD" if head.method == "HEAD" else b"POST"
-        fields = b"Transfer-Encoding: chunked\r\n" if framing.is_chunked else b""
-        fields += b"Connection: close\r\n" if head.wants_close else b""
-        self._parser.receive_data(b"%b / HTTP/1.%d\r\nHost: h\r\n%b\r\n" % (method, not head.is_1_0, fields))
-        self._parser.next_event()
-        if not framing.is_chunked:
-            self._parser.next_event()
+        self._answer = AnswerWriter(is_1_0=head.is_1_0, is_for_head=head.method == "HEAD")
+        self._held = b""  # of the answer: the head goes out with the first piece of the body
+        self._wants_close = head.wants_close
 
     @property
     def may_go_on(self) -> bool:
         """Whether another request can follow on the connection, once the answer has ended."""
-        return self._is_whole and self._parser.our_state is h11.DONE
+        return self._is_whole and self._answer.is_over and not self._wants_close
 
     def make_last(self) -> None:
         """Let no other request follow: what comes next may be part of this one."""
@@ -93,53 +88,66 @@ class Inbound:
             yield data
 
     async def _read_chunks(self) -> AsyncIterator[bytes]:
+        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+        parser.receive_data(_CHUNKED_HEAD)
+        parser.next_event()
         while True:
-            event = self._parser.next_event()
+            event = parser.next_event()
             if event is h11.NEED_DATA:
-                self._parser.receive_data(await self._channel.read())
+                parser.receive_data(await self._channel.read())
             elif isinstance(event, h11.Data):
                 yield bytes(event.data)
             else:  # the end; trailers are dropped
-                self._channel.push_back(self._parser.trailing_data[0])
+                self._channel.push_back(parser.trailing_data[0])
                 return
 
     async def unless_gone(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Return what comes of *work*; raises ConnectionError, and ends it, when nobody is there any more to have that."""
-        task = asyncio.create_task(work, name="proxy-work")
+        # Not in a task of its own: that would take two more turns of the event loop.
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout(None)
+
+        def look() -> None:
+            if self._channel.is_hung_up():
+                limit.reschedule(loop.time())
+            else:
+                timers.append(loop.call_later(_LOOK_S, look))
+
+        timers = [loop.call_later(_LOOK_S, look)]
         try:
-            while not (await asyncio.wait([task], timeout=_LOOK_S))[0]:
-                if self._channel.is_hung_up():
-                    raise ConnectionResetError("the client is gone")
-            return task.result()
+            async with limit:
+                return await work
+        except TimeoutError:
+            if limit.expired():
+                raise ConnectionResetError("the client is gone") from None
+            raise
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait([task])
+            timers[-1].cancel()
 
     async def begin(self, status: int, reason: bytes, headers: Sequence[Header]) -> None:
         """
-        Send the head of the answer; whether the connection goes on is said here.
+        Send the head of the answer, with the first `send`; whether the connection goes on is said here.
 
         Raises:
-            h11.LocalProtocolError: these cannot be sent; nothing was.
+            MisframedError: these cannot be sent; nothing was.
         """
         # No client of today sends a request before the answer to the one before has begun; what does is a line break in a value
         # that a program put into a header, and it would be signed.
         if self._is_whole and await self._channel.has_more():
             self._is_whole = False
-        fields = [*headers, *([] if self._is_whole else [(b"Connection", b"close")])]
-        head = self._parser.send(h11.Response(status_code=status, reason=reason, headers=fields))
+        self._held = self._answer.begin(status, reason, headers, is_last=not self._is_whole or self._wants_close)
         self.has_begun = True
-        await self._channel.write(head)
 
     async def send(self, data: bytes) -> None:
-        """Send *data* of the answer's body; raises h11.LocalProtocolError when that is more than its head says."""
-        if data:
-            await self._channel.write(self._parser.send(h11.Data(data=data)))
+        """Send *data* of the answer's body, b"" for its head at once; raises MisframedError when that is too much."""
+        await self._write(self._answer.write(data) if data else b"")
 
     async def end(self) -> None:
-        """End the answer; raises h11.LocalProtocolError when that is before its head says."""
-        data = self._parser.send(h11.EndOfMessage())
+        """End the answer; raises MisframedError when that is before its head says."""
+        await self._write(self._answer.end())
+
+    async def _write(self, data: bytes) -> None:
+        data, self._held = self._held + data, b""
         if data:
             await self._channel.write(data)
 

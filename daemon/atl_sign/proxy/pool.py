@@ -9,7 +9,7 @@ from atl_sign.proxy.connection import Connection
 from atl_sign.proxy.network import Network, View
 from atl_sign.proxy.next_proxy import find_proxy
 
-KEPT_MAX = 8  # connections without a request, a pool
+KEPT_MAX = 32  # connections without a request, a pool
 KEPT_S = 30.0  # how long; servers close them after 5 s and more
 
 

@@ -29,6 +29,19 @@ async def read_head(channel: Channel) -> bytes | None:
         return None
     if not data:
         return None
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        end = await _read_on(channel, data)
+    if max(end, len(data) if end < 0 else 0) > HEAD_BYTES_MAX:
+        raise HeadTooLargeError(f"the request's head is over {HEAD_BYTES_MAX} bytes", "send fewer or shorter headers")
+    if end < 0:
+        raise MalformedError("a line of the request's head does not end as it should", "end each line with CR and LF")
+    channel.push_back(bytes(data[end + 4 :]))
+    return bytes(data[: end + 4])
+
+
+async def _read_on(channel: Channel, data: bytearray) -> int:
+    """Read into *data* up to the end of the head, and return where that is; below 0 if it will not come."""
     try:
         async with asyncio.timeout(HEAD_S):
             while (end := data.find(b"\r\n\r\n")) < 0 and len(data) <= HEAD_BYTES_MAX and not is_hopeless(data):
@@ -36,14 +49,9 @@ async def read_head(channel: Channel) -> bytes | None:
                 if not more:
                     raise MalformedError("the request ended before it was whole", "send it as a whole")
                 data += more
+            return end
     except TimeoutError:
         raise MalformedError(f"the request's head did not come in within {HEAD_S:g} seconds", "send it as a whole") from None
-    if max(end, len(data) if end < 0 else 0) > HEAD_BYTES_MAX:
-        raise HeadTooLargeError(f"the request's head is over {HEAD_BYTES_MAX} bytes", "send fewer or shorter headers")
-    if end < 0:
-        raise MalformedError("a line of the request's head does not end as it should", "end each line with CR and LF")
-    channel.push_back(bytes(data[end + 4 :]))
-    return bytes(data[: end + 4])
 
 
 async def read_message(channel: Channel, read: Callable[[bytes], tuple[_T, int] | None]) -> _T:

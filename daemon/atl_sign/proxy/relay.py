@@ -6,8 +6,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
-import h11
-
 from atl_sign.access.caller import Caller
 from atl_sign.access.policy import FORM_BYTES_MAX, check_form_length
 from atl_sign.agent.build import Agent
@@ -18,6 +16,7 @@ from atl_sign.base.text import format_lines
 from atl_sign.base.urls import Pairs, Url, parse_pairs, parse_url
 from atl_sign.config.links import Link
 from atl_sign.proxy import translation
+from atl_sign.proxy.answers import MisframedError
 from atl_sign.proxy.explaining import REDIRECTS, Answered, explain_answer, is_refusal
 from atl_sign.proxy.heads import (
     FORM_TYPE,
@@ -165,6 +164,9 @@ class Relay:
         await inbound.answer(200, headers, text)
 
     async def _take_place(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()
+            return
         try:
             async with asyncio.timeout(WAIT_S):
                 await self._places.acquire()
@@ -277,7 +279,7 @@ class Relay:
                 )
             try:
                 await inbound.begin(incoming.status, incoming.reason, headers)
-            except h11.LocalProtocolError:
+            except MisframedError:
                 raise ProviderUnreachableError(
                     "the provider's answer is not HTTP", "check the link's base URL", link=sent.signed.link.name
                 ) from None
@@ -288,7 +290,7 @@ class Relay:
                     if rewriter is not None:
                         await inbound.send(rewriter.end())
                 await inbound.end()
-            except (DaemonError, h11.LocalProtocolError) as exc:
+            except (DaemonError, MisframedError) as exc:
                 raise AnswerBrokenError from exc
         finally:
             await incoming.aclose()

@@ -10,12 +10,13 @@ from atl_sign.access.caller import Caller
 from atl_sign.base.errors import AmbiguousLinkError, BadUrlError, UnknownLinkError
 from atl_sign.base.urls import DEFAULT_PORTS, Url, parse_url
 from atl_sign.config.links import Link
-from atl_sign.proxy.heads import Head, check_origin, check_pages, check_port, names_origin, read_host
+from atl_sign.proxy.heads import Head, check_origin, check_pages, check_port, names_place, read_host, read_places
 from atl_sign.proxy.notes import Note
 from atl_sign.proxy.refusals import MalformedError, OwnCredentialsError, ProxySecretNeededError, SecretNeededError
 
 OWN_PATH = b"/~/"  # below it a lease's entry answers itself
 
+_SEGMENT_END = re.compile(r"[/?#]")
 _PLAIN_HOST = re.compile(rb"[-.:\[\]\w]+")
 
 
@@ -197,11 +198,11 @@ def _find_absolute(target: str, head: Head, way: Way, links: tuple[Link, ...], o
 
 def _find_below_link(target: str, head: Head, way: Way, links: tuple[Link, ...]) -> Wanted | None:
     """Return what *target* means if its first segment is a link's name: nothing is joined, one prefix is put for another."""
-    end = next((place for place, char in enumerate(target[1:], 1) if char in "/?#"), len(target))
-    link = next((link for link in links if link.name == target[1:end]), None)
+    name = _SEGMENT_END.split(target[1:], maxsplit=1)[0]
+    link = next((link for link in links if link.name == name), None)
     if link is None:
         return None
-    rest = target[end:]
+    rest = target[1 + len(name) :]
     text = f"{link.url}{rest}" if link.url.path or rest.startswith("/") else f"{link.url}/{rest}"
     return Wanted(text, link.name, is_below_link=True, here=_list_addresses(link, head, way))
 
@@ -223,15 +224,15 @@ def _find_by_host(target: str, head: Head, links: tuple[Link, ...], origins: Ori
     host = read_host(head)
     if host is None:
         return None
-    own = {Url(link.url.scheme, link.url.host, link.url.port, "/") for link in links}
-    for among in (own, set(origins.urls)):  # gateways too
-        found = [url for url in among if names_origin(host, url)]
+    named = read_places(host)
+    for among in ([link.url for link in links], origins.urls):  # gateways too
+        found = {url.origin for url in among if names_place(named, url)}
         if len(found) > 1:
             raise AmbiguousLinkError(
                 "links at this host differ in scheme or port", "begin the path with a slash and the link's name"
             )
         if found:
-            return Wanted(found[0].origin + target)
+            return Wanted(found.pop() + target)
     return None
 
 

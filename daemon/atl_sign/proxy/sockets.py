@@ -26,8 +26,8 @@ class Stream(Protocol):
     async def receive(self) -> bytes:
         """Return what has come, b"" at the end; being cancelled loses nothing. Raises OSError."""
 
-    async def send(self, data: bytes) -> None:
-        """Send *data*; raises OSError. Bytes that came before can still be received then."""
+    async def send(self, data: bytes, timeout_s: float | None = None) -> None:
+        """Send *data*; raises OSError, TimeoutError if it is not taken in time. Bytes that came before can still be received."""
 
     def send_now(self, data: bytes) -> None:
         """Send *data*, a few bytes, if that can be done without waiting; failures are ignored."""
@@ -54,9 +54,15 @@ class TcpStream:
         """Return what has come."""
         return await self._loop.sock_recv(self._socket, RECEIVE_BYTES)
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes, timeout_s: float | None = None) -> None:
         """Send *data*."""
-        await self._loop.sock_sendall(self._socket, data)
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):  # seldom, and a time-out costs as much as what is above
+            async with asyncio.timeout(timeout_s):
+                await self._loop.sock_sendall(self._socket, memoryview(data)[sent:])
 
     def send_now(self, data: bytes) -> None:
         """Send *data* without waiting."""
@@ -119,6 +125,7 @@ class TlsStream:
         """Return what has come. An end without TLS's own word for it is an error, as for curl: somebody may have cut it off."""
         found: list[bytes] = []
         size = 0
+        has_fed = False
         while size < RECEIVE_BYTES:
             try:
                 if self._failure is not None:
@@ -129,8 +136,10 @@ class TlsStream:
                     break
                 if not self._is_sending:  # else it goes out with that
                     await self._flush()
+                if has_fed:
+                    await asyncio.sleep(0)  # records without data must not hold up others
                 await self._feed()
-                await asyncio.sleep(0)  # records without data must not hold up others
+                has_fed = True
                 continue
             except ssl.SSLZeroReturnError:
                 break
@@ -143,22 +152,30 @@ class TlsStream:
                 break
             found.append(piece)
             size += len(piece)
+            if not (self._incoming.pending or self._tls.pending()):
+                break
         return found[0] if len(found) == 1 else b"".join(found)
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes, timeout_s: float | None = None) -> None:
         """Send *data*."""
         self._is_sending = True
         try:
-            while True:
-                try:
-                    self._tls.write(data)  # all of it: memory takes everything
-                    break
-                except ssl.SSLWantReadError:  # a new handshake in the middle, TLS 1.2: it goes on in `receive`
-                    await self._flush()
-                    await asyncio.sleep(0.01)
-            await self._flush()
+            try:
+                self._tls.write(data)  # all of it: memory takes everything
+            except ssl.SSLWantReadError:  # a new handshake in the middle, TLS 1.2: it goes on in `receive`
+                async with asyncio.timeout(timeout_s):
+                    await self._write_later(data)
+            await self._flush(timeout_s)
         finally:
             self._is_sending = False
+
+    async def _write_later(self, data: bytes) -> None:
+        while True:
+            await self._flush()
+            await asyncio.sleep(0.01)
+            with suppress(ssl.SSLWantReadError):
+                self._tls.write(data)
+                return
 
     def send_now(self, data: bytes) -> None:
         """Send *data* without waiting."""
@@ -181,9 +198,9 @@ class TlsStream:
         """Close it at once."""
         self._below.abort()
 
-    async def _flush(self) -> None:
+    async def _flush(self, timeout_s: float | None = None) -> None:
         if self._outgoing.pending:
-            await self._below.send(self._outgoing.read())
+            await self._below.send(self._outgoing.read(), timeout_s)
 
     async def _feed(self) -> None:
         data = await self._below.receive()

@@ -12,10 +12,11 @@ from atl_sign.proxy.heads import (
     is_hopeless,
     make_answer_headers,
     make_request_headers,
-    names_origin,
+    names_place,
     parse_head,
     read_framing,
     read_host,
+    read_places,
 )
 from atl_sign.proxy.refusals import BrowserRefusedError, MalformedError, UpgradeRefusedError
 
@@ -177,7 +178,7 @@ def test_http_1_0_may_name_no_host() -> None:
 
 @pytest.mark.parametrize("host", ["jira.example.com", "JIRA.example.com", "jira.example.com:443", "jira.example.com."])
 def test_a_host_can_be_written_in_several_ways(host: str) -> None:
-    assert names_origin(host.encode(), ORIGIN)
+    assert names_place(read_places(host.encode()), ORIGIN)
 
 
 @pytest.mark.parametrize(

@@ -360,6 +360,35 @@ def test_a_refusal_of_the_providers_comes_back_unchanged(lab: ProxyLab, provider
     assert len(provider.seen) == 1
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 8", b"Transfer-Encoding: chunked"])
+def test_neither_the_head_nor_a_piece_waits_for_what_follows(lab: ProxyLab, framing: bytes) -> None:
+    """A stream of events may have its first one in an hour; and what has come whole goes out whole."""
+    frame = "%b" if framing.startswith(b"Content") else "4\r\n%b\r\n"
+    go_on = threading.Semaphore(0)
+
+    def drip(connection: socket.socket, seen: Seen) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % framing)
+        for piece in (b"abcd", b"efgh"):
+            go_on.acquire(timeout=10)
+            connection.sendall(frame.encode() % piece)
+        connection.sendall(b"" if framing.startswith(b"Content") else b"0\r\n\r\n")
+
+    with Provider(drip) as provider:
+        lab.add_link("jira", f"{provider.origin}/jira")
+        with connect(lab.open()) as client:
+            client.sendall(b"GET /jira/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            received = [client.recv(65_536)]
+            for _ in range(2):
+                go_on.release()
+                received.append(client.recv(65_536))
+            received.append(read_all(client))
+
+    assert received[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert received[0].endswith(b"\r\n\r\n")
+    assert b"abcd" in received[1]
+    assert b"efgh" in received[2]
+
+
 def test_bytes_move_both_ways_and_hold_back(lab: ProxyLab) -> None:
     """33 MB in and out come out right; a client that does not read stops the provider."""
     block = hashlib.sha256(b"x").digest() * 2048

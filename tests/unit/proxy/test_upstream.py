@@ -798,7 +798,7 @@ def test_a_body_that_streams_has_a_fresh_connection(monkeypatch: pytest.MonkeyPa
 
 
 def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After half a minute, here less; and there are never more than eight."""
+    """After half a minute, here less; and there are never more than 32."""
     monkeypatch.setattr("atl_sign.proxy.pool.KEPT_S", 0.5)
     ended: list[int] = []
 
@@ -809,11 +809,11 @@ def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def work(client: Client) -> None:
         link = make_link(server.url)
-        answers = await asyncio.gather(*(client.send(link) for _ in range(12)))
+        answers = await asyncio.gather(*(client.send(link) for _ in range(36)))
         for answer in answers:
             await answer.aclose()
         await asyncio.to_thread(wait_for, lambda: len(ended) == 4)
-        await asyncio.to_thread(wait_for, lambda: len(ended) == 12)
+        await asyncio.to_thread(wait_for, lambda: len(ended) == 36)
         assert len(client.upstreams._pools) == 0
 
     with Talker(talk) as server:
