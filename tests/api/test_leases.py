@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -389,6 +390,31 @@ def test_a_child_has_no_more_rules_time_or_uses_than_its_parent(leases: Daemon, 
     assert leases.request("DELETE", f"/leases/{lease['id']}").status == 204
     assert leases.request("GET", f"/leases/{child['id']}").json["state"] == "revoked"
     assert not Path(child["sockets"]["sign"]).exists()
+
+
+@pytest.mark.parametrize("kind", ["sign", "http"])
+def test_connections_that_were_closed_a_moment_ago_do_not_count(kind: str, leases: Daemon) -> None:
+    """A program with a new connection for each request was refused, as if all of them were still open; the twin has them open."""
+    lease = open_lease(leases, links=["jira"], entries=["sign", "http"])
+    path = lease["sockets"][kind]
+
+    def connect() -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(10)
+        connection.connect(path)
+        return connection
+
+    for _ in range(10):
+        for _ in range(100):
+            connect().close()
+        assert ask(path, "GET", "/~/lease").status == 200
+
+    held = [connect() for _ in range(64)]
+    with connect() as one_more:
+        assert b"64 connections" in one_more.recv(4096) if kind == "sign" else one_more.recv(4096) == b""
+    for each in held:
+        each.close()
+    assert ask(path, "GET", "/~/lease").status == 200
 
 
 def test_uses_are_exact_at_the_sign_socket(leases: Daemon, sandbox: Sandbox) -> None:

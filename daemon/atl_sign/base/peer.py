@@ -1,6 +1,7 @@
 """The local process at the other end of the socket, as the kernel names it."""
 
 import os
+import select
 import socket
 import struct
 import sys
@@ -43,6 +44,15 @@ def _read_program(pid: int) -> str | None:
         return os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 - with each connection, and Path takes four times as long
     except OSError:  # gone, hidden from us, or another system
         return None
+
+
+def has_hung_up(connection: socket.socket) -> bool:
+    """Tell whether the peer of *connection*, on a Unix socket or TCP, has closed it; that it sends no more does not say so."""
+    if connection.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))
 
 
 def read_loopback_uid(connection: socket.socket) -> int | None:

@@ -1,11 +1,12 @@
 """A client's connection: bytes in and out with a deadline for each, in the clear or in TLS that ends here."""
 
 import asyncio
-import select
 import ssl
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
+
+from atl_sign.base.peer import has_hung_up
 
 CHUNK_S = 60.0  # between two chunks, in either direction
 CHUNK_BYTES = 1 << 17
@@ -61,12 +62,7 @@ class Channel:
 
     def is_hung_up(self) -> bool:
         """Tell whether the client reads nothing more; that it sends nothing more does not say so."""
-        connection = self._writer.get_extra_info("socket")
-        if self._writer.is_closing() or connection.fileno() < 0:
-            return True
-        poll = select.poll()
-        poll.register(connection, 0)
-        return bool(poll.poll(0))
+        return self._writer.is_closing() or has_hung_up(self._writer.get_extra_info("socket"))
 
     async def close(self) -> None:
         """End the connection when all that was written has been sent."""

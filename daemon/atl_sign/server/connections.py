@@ -3,7 +3,6 @@
 import errno
 import logging
 import resource
-import select
 from asyncio import AbstractEventLoop
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +13,7 @@ from atl_sign.access.lease import Lease
 from atl_sign.api.answers import answer_error
 from atl_sign.api.fields import BODY_BYTES_MAX
 from atl_sign.base.errors import BadRequestError
-from atl_sign.base.peer import read_peer
+from atl_sign.base.peer import has_hung_up, read_peer
 
 HEAD_BYTES_MAX = 1 << 15  # the URL to sign travels in the body, so nobody needs more
 REQUEST_S = 10  # from a request's first byte (or the connection's start) to its last
@@ -54,7 +53,7 @@ class Connection(HttpToolsProtocol):
             is_welcome = False
         if not is_welcome:
             transport.abort()
-        elif lease is not None and _count_of(self.connections, lease) > LEASE_CONNECTIONS_MAX:
+        elif lease is not None and _is_crowded(self.connections, lease):
             self._say_last(BadRequestError(f"{LEASE_CONNECTIONS_MAX} connections of the lease are open", "close some of them"))
         elif len(self.connections) > connections_max() and not drop_waiting(self.connections - {self}, 1):
             self._say_last(BadRequestError("too many requests are being answered", "close some connections"))
@@ -151,6 +150,10 @@ class Connection(HttpToolsProtocol):
         """Close the connection at once."""
         self.transport.abort()
 
+    def is_gone(self) -> bool:
+        """Tell whether the connection is closed, by either side."""
+        return bool(self.transport.is_closing()) or self._is_hung_up()
+
     def _say_last(self, error: BadRequestError) -> None:
         """Answer with *error* behind the answers that are under way, and close."""
         if self.transport.is_closing():
@@ -171,9 +174,7 @@ class Connection(HttpToolsProtocol):
 
     def _is_hung_up(self) -> bool:
         """Tell whether the peer has closed its side for reading too; once half of it is closed, nothing else tells."""
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket"), 0)
-        return bool(poll.poll(0))
+        return has_hung_up(self.transport.get_extra_info("socket"))
 
     def _unsupported_upgrade_warning(self) -> None:
         # uvicorn would log advice to install something. The parser is of no use for what follows, so this answer is the last.
@@ -224,10 +225,12 @@ class AcceptFailures:
             _log.warning("no open file is left for another connection (%s): the longest idle are closed", exc)
 
 
-def _count_of(connections: Iterable[Any], lease: Lease) -> int:
-    """Return how many of the *connections* are of *lease*, or of those that were made from the same one."""
-    owners = [each.app_state.get("lease") for each in connections]
-    return sum(owner is not None and owner.outermost is lease.outermost for owner in owners)
+def _is_crowded(connections: Iterable[Any], lease: Lease) -> bool:
+    """Tell whether too many of the *connections* are of *lease*, or of those that were made from the same one."""
+    owners = [(each, each.app_state.get("lease")) for each in connections]
+    own = [each for each, owner in owners if owner is not None and owner.outermost is lease.outermost]
+    # Of connections that were closed a moment ago, the end may not have been seen yet.
+    return len(own) > LEASE_CONNECTIONS_MAX and sum(not each.is_gone() for each in own) > LEASE_CONNECTIONS_MAX
 
 
 def _head_too_large() -> BadRequestError:

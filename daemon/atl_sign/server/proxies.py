@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from atl_sign.access.lease import Lease
 from atl_sign.agent.build import Agent
 from atl_sign.agent.own_proxy import ProxyPlace
-from atl_sign.base.peer import read_loopback_uid, read_peer
+from atl_sign.base.peer import has_hung_up, read_loopback_uid, read_peer
 from atl_sign.server.connections import LEASE_CONNECTIONS_MAX
 from atl_sign.server.listening import bind_own
 
@@ -90,8 +90,7 @@ class Proxies:
             else:  # a lease's port wants its secret; the owner's has none, so that the kernel must say who it is
                 is_welcome = lease is not None or read_loopback_uid(connected) == os.geteuid()
             outermost = lease and lease.outermost  # or leases made from it would be more places
-            count = sum((owner and owner.outermost) is outermost for _, owner in self._streams.values())
-            if not is_welcome or count >= (OWN_CONNECTIONS_MAX if lease is None else LEASE_CONNECTIONS_MAX):
+            if not is_welcome or self._is_crowded(outermost):
                 return
             self._streams[task] = writer, lease
             if self._proxy is None:
@@ -103,6 +102,13 @@ class Proxies:
         finally:
             self._streams.pop(task, None)
             writer.transport.abort()
+
+    def _is_crowded(self, outermost: Lease | None) -> bool:
+        """Tell whether the owner, or the leases within *outermost*, have all the connections that they may have."""
+        limit = OWN_CONNECTIONS_MAX if outermost is None else LEASE_CONNECTIONS_MAX
+        own = [writer for writer, owner in self._streams.values() if (owner and owner.outermost) is outermost]
+        # Of connections that were closed a moment ago, the end may not have been seen yet.
+        return len(own) >= limit and sum(not has_hung_up(each.get_extra_info("socket")) for each in own) >= limit
 
 
 @dataclass(frozen=True, slots=True)
