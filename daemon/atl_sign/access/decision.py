@@ -5,8 +5,7 @@ The order is: what is never allowed, the denying rules, the built-in denials, th
 A denial acts if one reading of the request hits it, whatever its letters' case; an allowing rule must hold for every reading.
 """
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,28 +16,25 @@ from atl_sign.base.text import printable
 By = Literal["allow", "deny", "built_in", "none"]
 
 
-class _Sorted:
-    """Denying rules, sorted by the first two segments of their paths: of each request only a few are looked at."""
+class _Denials:
+    """Denying rules. Only those are looked at whose segments without wildcards are all in the request's path."""
 
     def __init__(self, *lines: str) -> None:
-        self._by_beginning: dict[tuple[str, ...], list[Rule]] = {}
         self.rules = tuple(map(parse_rule, lines))
-        for rule in self.rules:
-            for pattern in rule.denied:
-                beginning = itertools.takewhile(lambda glob: len(glob) == 1, pattern.segments[:2])
-                self._by_beginning.setdefault(tuple(glob[0] for glob in beginning), []).append(rule)
+        paths = [(rule, pattern.segments) for rule in self.rules for pattern in rule.denied]
+        self._plain = [(frozenset(glob[0] for glob in path if len(glob) == 1), rule) for rule, path in paths]
 
-    def rules_for(self, folded: Reading) -> Iterator[Rule]:
-        """Give those that may hit *folded*."""
-        for count in range(3):
-            yield from self._by_beginning.get(folded.segments[:count], ())
+    def rules_for(self, folded: Reading) -> list[Rule]:
+        """Return those that may hit *folded*."""
+        segments = set(folded.segments)
+        return [rule for plain, rule in self._plain if plain <= segments]
 
 
 # A method override, other credentials, another user; and all that begins with "oauth_".
 _NEVER_PARAMETERS = frozenset({"_method", "os_username", "os_password", "os_authtype", "user_id", "xoauth_requestor_id"})
 # GraphQL: reads and writes look the same from outside.
-_NEVER = _Sorted("* /gateway/api/graphql/**", "* /graphql/**", "* /rest/graphql/**")
-_BUILT_IN = _Sorted(
+_NEVER = _Denials("* /gateway/api/graphql/**", "* /graphql/**", "* /rest/graphql/**")
+_BUILT_IN = _Denials(
     # They make credentials, which would outlive the program's own right.
     "* /rest/pat/**",
     "* /rest/access-tokens/**",
@@ -126,18 +122,18 @@ def decide(rules: Rules, method: str, readings: tuple[Reading, ...]) -> Ruling:
     if found is not None:
         return Ruling(False, "deny", "a rule denies it", *found)
     found = _find_denial(_BUILT_IN.rules_for, method, anywhere)
-    literal = [rule for rule in rules.allow if rule.pattern.is_literal]
-    if found is not None and not all(_find_cover(literal, method, reading) for reading in readings):
+    if found is not None and not _is_named(rules.allow, method, readings):
         return Ruling(False, "built_in", "only a rule that names the path without wildcards allows it", *found)
     # Asking a person will stand here.
     allow = rules.allow
     if any(folded.segments[0] == _NAMED_ONLY for _, folded in anywhere):
         allow = tuple(rule for rule in allow if (_NAMED_ONLY,) in rule.denied[0].segments)
-    for reading in readings:
-        if _find_cover(allow, method, reading) is None:
+    covers = [_find_cover(allow, method, reading) for reading in readings]
+    for reading, rule in zip(readings, covers, strict=True):
+        if rule is None:
             reason = "no rule allows it" if reading is readings[0] else "no rule allows it as some servers read it"
             return Ruling(False, "none", reason, reading)
-    return Ruling(True, "allow", "a rule allows it", readings[0], _find_cover(allow, method, readings[0]))
+    return Ruling(True, "allow", "a rule allows it", readings[0], covers[0])
 
 
 def _fold(readings: Iterable[Reading]) -> list[tuple[Reading, Reading]]:
@@ -151,6 +147,12 @@ def _find_denial(
     """Return the first reading that a rule hits, and that rule."""
     hits = ((reading, rule) for reading, folded in readings for rule in rules_for(folded) if rule.hits(method, folded))
     return next(hits, None)
+
+
+def _is_named(rules: Iterable[Rule], method: str, readings: Iterable[Reading]) -> bool:
+    """Tell whether a rule without wildcards allows each reading."""
+    literal = [rule for rule in rules if rule.pattern.is_literal]
+    return all(_find_cover(literal, method, reading) for reading in readings)
 
 
 def _find_cover(rules: Iterable[Rule], method: str, reading: Reading) -> Rule | None:

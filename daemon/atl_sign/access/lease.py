@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -274,10 +274,15 @@ class Lease:
     @contextmanager
     def enter(self) -> Iterator[None]:
         """Have one of the places for requests at the same time, for a `with`; raises LeaseBusyError."""
-        with ExitStack() as places:
+        entered: list[Lease] = []
+        try:
             for each in self.line:  # or leases made from it would be more places
-                places.enter_context(each._have_place())
+                each._take_place()
+                entered.append(each)
             yield
+        finally:
+            for each in entered:
+                each._give_place_back()
 
     def change(self, lifetime_s: float | None, uses: int | None) -> None:
         """Give the lease another lifetime from now, or another number of uses; None leaves one as it is."""
@@ -310,17 +315,15 @@ class Lease:
             self.usage.allowed += 1
             self.usage.last_used_at, self.usage.last_peer = datetime.now(UTC), peer
 
-    @contextmanager
-    def _have_place(self) -> Iterator[None]:
+    def _take_place(self) -> None:
         with self._lock:
             if self._under_way >= REQUESTS_MAX:
                 raise LeaseBusyError(f"{REQUESTS_MAX} requests of the lease are under way", "send fewer at the same time")
             self._under_way += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._under_way -= 1
+
+    def _give_place_back(self) -> None:
+        with self._lock:
+            self._under_way -= 1
 
     def _give_back(self) -> None:
         with self._lock:

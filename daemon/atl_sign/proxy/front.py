@@ -213,7 +213,8 @@ class _Visit:
                 return
             is_inside = way.origin is not None  # then only the link's host can be meant
             links = () if is_inside else self._proxy.agent.signing.links_for(caller)
-            origins = Origins() if is_inside else self._proxy.list_origins()
+            is_for_own = caller.lease is not None and inbound.head.target.startswith(b"/")  # of its own links only
+            origins = Origins() if is_inside or is_for_own else self._proxy.list_origins()
             try:
                 wanted = find_wanted(inbound.head, way, links, origins)
             except UnknownLinkError:
