@@ -1,5 +1,5 @@
 """
-What an authorization server says of itself.
+The metadata of an authorization server.
 
 Source: RFC 8414; OpenID Connect Discovery 1.0; facts oauth2.md section 10.
 """
@@ -29,7 +29,7 @@ class BadMetadataError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What counts of it."""
+    """The part of a server's metadata that counts here."""
 
     issuer: str
     authorize_url: str
@@ -47,7 +47,7 @@ def find_documents(issuer: str) -> tuple[str, str]:
     Return where the document of *issuer* may be: by RFC 8414 §3.1 between host and path, by OpenID Connect behind the path.
 
     Raises:
-        BadUrlError: it is no address, has a query, or is neither https nor on this machine.
+        BadUrlError: it is not an address, has a query, or is neither https nor on this machine.
     """
     url = _parse(issuer)
     if url.query is not None or "#" in issuer:

@@ -1,5 +1,5 @@
 """
-What came back by the redirect: a code for this dance and no other one, or the provider's refusal.
+The redirect at the end of a dance: a code for this dance and no other one, or the provider's refusal.
 
 Source: RFC 6749 §4.1.2, §10.12; RFC 9207; facts oauth2.md section 12.
 """
@@ -25,7 +25,7 @@ class MixedUpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a dance knows of its redirect from the start."""
+    """The properties of its redirect that a dance knows from the start."""
 
     state: Secret
     issuer: str | None  # None when nobody knows it

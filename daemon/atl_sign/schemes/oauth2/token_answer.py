@@ -1,5 +1,5 @@
 """
-What the token endpoint answered: tokens, or what kind of failure.
+The answer of a token endpoint: tokens, or the kind of its failure.
 
 The body decides, not the status: providers differ in that, and a proxy in between has statuses of its own.
 Source: RFC 6749 §5; RFC 8628 §3.5; facts oauth2.md section 11.
@@ -127,7 +127,7 @@ def _read_tokens(fields: Mapping[str, Any]) -> Tokens | Failure:
 
 
 def _read_lifetime(value: object) -> float | None:
-    """Return seconds; None for what is no time that lies ahead, since a token that is given is good for some."""
+    """Return seconds; None for a time that does not lie ahead, since a token that is given is good for some."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
