@@ -1,5 +1,6 @@
 """The .deb and the .rpm in a clean Debian: installed, used, upgraded, removed."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -60,7 +61,9 @@ class Rpm:
         self._rpm(root, "--erase", "atl-sign")
 
     def _rpm(self, root: CleanRoot, *arguments: str | Path) -> None:
-        done = subprocess.run(["rpm", "--root", root.folder, *arguments], capture_output=True, text=True)
+        # Debian's rpm keeps its database in the home folder, which is looked up inside.
+        home = {**os.environ, "HOME": "/root"}
+        done = subprocess.run(["rpm", "--root", root.folder, *arguments], env=home, capture_output=True, text=True)
         said = [line for line in done.stderr.splitlines() if not line.startswith("rpm: ")]  # Debian's rpm warns of itself
         assert (done.returncode, said) == (0, [])
 
