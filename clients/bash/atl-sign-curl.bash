@@ -386,8 +386,10 @@ find_ca_folder() {
 	[[ -z $ca_folder ]] || return 0
 	text=$(
 		unset -v all_proxy ALL_PROXY https_proxy HTTPS_PROXY
-		exec curl -q -sv --max-time 2 --noproxy '*' --unix-socket "${notes_file%/*/*}/$proxy_name.sock" https://localhost/ 2>&1
+		# With the file of the request itself.
+		CURL_CA_BUNDLE=$ca_file curl -q -sv --max-time 2 --noproxy '*' --unix-socket "${notes_file%/*/*}/$proxy_name.sock" https://localhost/ 2>&1
 	) || :
+	[[ $text == *CAfile:* ]] || return 0 # it did not come as far as that
 	ca_folder=-
 	[[ ! $text =~ CApath:\ (/[^$'\t\r\n']*[^$'\t\r\n'/]) ]] || ca_folder=${BASH_REMATCH[1]}
 	[[ ! -O $proxy_folder ]] || { (umask 077 && printf '%s\t%s\t%s\n' "$version" "$ca_folder" "$stamped" >"$stamp"); } 2>/dev/null || :

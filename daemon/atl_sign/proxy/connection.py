@@ -83,11 +83,11 @@ class Connection:
         return await self._await_head(timeout_s)
 
     async def read_body(self) -> AsyncGenerator[bytes]:
-        """Give the answer's body as it comes, first b"" if a first piece must be waited for; raises as `ask` does."""
+        """Give the answer's body as it comes, first b"" if there is no piece yet, or none at all; raises as `ask` does."""
         has_begun = False
         while True:
             event = self._take_event()
-            if event is None and not has_begun:
+            if not has_begun and not isinstance(event, h11.Data):
                 yield b""
             if isinstance(event, h11.EndOfMessage):
                 return

@@ -40,12 +40,12 @@ class Inbound:
         self._expects_continue = head.expects_continue
         self._answer = AnswerWriter(is_1_0=head.is_1_0, is_for_head=head.method == "HEAD")
         self._held = b""  # of the answer: the head goes out with the first piece of the body
-        self._wants_close = head.wants_close
+        self._is_last = head.wants_close  # as the client wants it, or as its answer says: nothing afterwards changes it
 
     @property
     def may_go_on(self) -> bool:
         """Whether another request can follow on the connection, once the answer has ended."""
-        return self._is_whole and self._answer.is_over and not self._wants_close
+        return self._is_whole and self._answer.is_over and not self._is_last
 
     def make_last(self) -> None:
         """Let no other request follow: what comes next may be part of this one."""
@@ -135,7 +135,8 @@ class Inbound:
         # that a program put into a header, and it would be signed.
         if self._is_whole and await self._channel.has_more():
             self._is_whole = False
-        self._held = self._answer.begin(status, reason, headers, is_last=not self._is_whole or self._wants_close)
+        self._is_last = self._is_last or not self._is_whole
+        self._held = self._answer.begin(status, reason, headers, is_last=self._is_last)
         self.has_begun = True
 
     async def send(self, data: bytes) -> None:

@@ -292,6 +292,8 @@ class Relay:
                 await inbound.end()
             except (DaemonError, MisframedError) as exc:
                 raise AnswerBrokenError from exc
+            finally:
+                await inbound.send(b"")  # without a byte of the answer, curl would send a request again
         finally:
             await incoming.aclose()
 

@@ -229,8 +229,10 @@ def _is_crowded(connections: Iterable[Any], lease: Lease) -> bool:
     """Tell whether too many of the *connections* are of *lease*, or of those that were made from the same one."""
     owners = [(each, each.app_state.get("lease")) for each in connections]
     own = [each for each, owner in owners if owner is not None and owner.outermost is lease.outermost]
+    if not LEASE_CONNECTIONS_MAX < len(own) <= 2 * LEASE_CONNECTIONS_MAX:  # those that are closed can have work under way, too
+        return len(own) > LEASE_CONNECTIONS_MAX
     # Of connections that were closed a moment ago, the end may not have been seen yet.
-    return len(own) > LEASE_CONNECTIONS_MAX and sum(not each.is_gone() for each in own) > LEASE_CONNECTIONS_MAX
+    return sum(not each.is_gone() for each in own) > LEASE_CONNECTIONS_MAX
 
 
 def _head_too_large() -> BadRequestError:

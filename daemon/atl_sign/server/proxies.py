@@ -107,8 +107,10 @@ class Proxies:
         """Tell whether the owner, or the leases within *outermost*, have all the connections that they may have."""
         limit = OWN_CONNECTIONS_MAX if outermost is None else LEASE_CONNECTIONS_MAX
         own = [writer for writer, owner in self._streams.values() if (owner and owner.outermost) is outermost]
+        if not limit <= len(own) < 2 * limit:  # those that are closed can have work under way, too
+            return len(own) >= limit
         # Of connections that were closed a moment ago, the end may not have been seen yet.
-        return len(own) >= limit and sum(not has_hung_up(each.get_extra_info("socket")) for each in own) >= limit
+        return sum(not has_hung_up(each.get_extra_info("socket")) for each in own) >= limit
 
 
 @dataclass(frozen=True, slots=True)

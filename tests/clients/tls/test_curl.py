@@ -121,6 +121,8 @@ def test_curl_trusts_the_proxy_for_the_links_host_alone(lab: TlsLab) -> None:
 @server_alone
 def test_curl_reads_one_certificate_if_it_has_the_systems_in_a_folder(lab: TlsLab, tmp_path: Path) -> None:
     """Of a host beside the link, the folder's certificates count as before; a curl with another folder gets all in one file."""
+    # The user's own variable says nothing of the folder.
+    assert ca_file_of(lab.curl("-sSv", lab.who, CURL_CA_BUNDLE="/nonexistent")[2]) == "proxy-own-ca.pem"
     assert ca_file_of(lab.curl("-sSv", lab.who)[2]) == "proxy-own-ca.pem"
     folder = tmp_path / "certificates"
     folder.mkdir()

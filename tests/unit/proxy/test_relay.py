@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -387,6 +388,49 @@ def test_neither_the_head_nor_a_piece_waits_for_what_follows(lab: ProxyLab, fram
     assert received[0].endswith(b"\r\n\r\n")
     assert b"abcd" in received[1]
     assert b"efgh" in received[2]
+
+
+def answer_early(answer: bytes) -> Callable[[socket.socket, Seen], None]:
+    """Return a provider that answers before it reads the request's body, and takes what follows for another request."""
+
+    def talk(connection: socket.socket, seen: Seen) -> None:
+        connection.sendall(answer)
+        left = int(seen.find_all("content-length")[0])
+        while left and (data := connection.recv(left)):
+            left -= len(data)
+
+    return talk
+
+
+@pytest.mark.parametrize("answer", [OK, b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"], ids=["body", "empty"])
+def test_an_early_answer_is_the_last_one(lab: ProxyLab, answer: bytes) -> None:
+    """It comes at once and says close; what follows the body is no other request, though the body has come whole by then."""
+    with Provider(answer_early(answer), OK, reads_body=False) as provider:
+        lab.add_link("jira", f"{provider.origin}/jira")
+        with connect(lab.open()) as client:
+            client.sendall(b"PUT /jira/x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello")
+            received = client.recv(65_536)
+            client.sendall(b"worldDELETE /jira/evil HTTP/1.1\r\nHost: h\r\n\r\n")
+            began_at = time.monotonic()
+            rest = read_all(client)
+
+    assert received.startswith(answer.partition(b"\r\n")[0])
+    assert b"\r\nConnection: close\r\n" in received
+    assert b"HTTP/1.1" not in rest
+    assert time.monotonic() - began_at < 5
+    assert [seen.line for seen in provider.seen] == ["PUT /jira/x HTTP/1.1"]
+
+
+def test_an_answer_that_breaks_at_once_has_a_head(lab: ProxyLab) -> None:
+    """On a kept connection without a byte of an answer, curl would send the POST again."""
+    broken = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n"
+    with Provider(OK, broken) as provider:
+        lab.add_link("jira", f"{provider.origin}/jira")
+        entry = ("-sSi", "-m", "10", "--unix-socket", lab.open())
+        done = curl(*entry, "http://h/jira/a", "--next", *entry, "--json", "{}", "http://h/jira/create")
+
+    assert done.returncode == 18  # the transfer ended too early
+    assert [seen.line for seen in provider.seen] == ["GET /jira/a HTTP/1.1", "POST /jira/create HTTP/1.1"]
 
 
 def test_bytes_move_both_ways_and_hold_back(lab: ProxyLab) -> None:

@@ -12,11 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography import x509
 
+from atl_sign.server import connections
+from atl_sign.server.proxies import Proxies
 from tests.daemon.activation import Activator
 from tests.fork_server import ForkServer
 from tests.lab import DEADLINE_S, Daemon, wait_for
@@ -219,3 +222,27 @@ def test_the_daemon_does_not_leave_while_it_is_needed(idle: tuple[Daemon, Activa
                 assert daemon.request("DELETE", f"/leases/{lease['id']}").status == 204
     wait_for(lambda: activator.statuses == [0], lambda: json.dumps(activator.statuses))
     assert pid_of(daemon) != pid
+
+
+def test_connections_that_are_closed_have_a_bound_of_their_own() -> None:
+    """Their work may go on, such as a tunnel that is being opened, and does not count twice as often as it may."""
+    lease: Any = SimpleNamespace()
+    lease.outermost = lease
+    agent: Any = SimpleNamespace()
+    ours, theirs = socket.socketpair()
+    closed_one, other = socket.socketpair()
+    other.close()
+    gone = SimpleNamespace(get_extra_info=lambda _: closed_one)
+    here = SimpleNamespace(get_extra_info=lambda _: ours)
+    proxies: Any = Proxies(agent)
+
+    for closed, still_open, is_crowded in ((127, 0, False), (128, 0, True), (64, 63, False), (63, 64, True), (0, 63, False)):
+        proxies._streams = {number: (gone if number < closed else here, lease) for number in range(closed + still_open)}
+        assert proxies._is_crowded(lease) == is_crowded, (closed, still_open)
+        assert not proxies._is_crowded(None)
+        kept = [SimpleNamespace(app_state={"lease": lease}, is_gone=lambda: True) for _ in range(closed)]
+        kept += [SimpleNamespace(app_state={"lease": lease}, is_gone=lambda: False) for _ in range(still_open)]
+        one_more = SimpleNamespace(app_state={"lease": lease}, is_gone=lambda: False)
+        assert connections._is_crowded([*kept, one_more], lease) == is_crowded, (closed, still_open)
+    for each in (ours, theirs, closed_one):
+        each.close()
