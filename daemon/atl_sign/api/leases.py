@@ -61,7 +61,7 @@ class LeaseChangeFields(schemas.Fields):
     uses: Count | None = Field(None, description="how many requests are left")
 
 
-class PeerAnswer(BaseModel, defer_build=True):
+class PeerAnswer(BaseModel):
     """A process that used a lease."""
 
     pid: int
@@ -69,7 +69,7 @@ class PeerAnswer(BaseModel, defer_build=True):
     program: str | None
 
 
-class LeaseAnswer(BaseModel, defer_build=True):
+class LeaseAnswer(BaseModel):
     """One lease."""
 
     id: str
@@ -95,14 +95,14 @@ class LeaseAnswer(BaseModel, defer_build=True):
     ca_file: str | None = Field(description="the CA certificates for programs that take the lease as their proxy")
 
 
-class OpenedLeaseAnswer(LeaseAnswer, defer_build=True):
+class OpenedLeaseAnswer(LeaseAnswer):
     """A new lease."""
 
     secret: str | None = Field(description="what programs show at its port; this once and never again")
     env: dict[str, str] = Field(description="variables for programs that are to use it")
 
 
-class LeasesAnswer(BaseModel, defer_build=True):
+class LeasesAnswer(BaseModel):
     """Every lease."""
 
     leases: list[LeaseAnswer]

@@ -10,7 +10,7 @@ from atl_sign.base.errors import BadRequestError
 from atl_sign.base.folders import explain_failure
 
 
-class ProxyAnswer(BaseModel, defer_build=True):
+class ProxyAnswer(BaseModel):
     """Where the proxy is."""
 
     socket: str = Field(description="the path of its Unix socket")

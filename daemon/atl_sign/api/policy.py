@@ -26,7 +26,7 @@ class PolicyFields(schemas.RequestFields):
     deny: Lines = Field([], description="rules and names of presets that deny, in the same form")
 
 
-class PolicyAnswer(BaseModel, defer_build=True):
+class PolicyAnswer(BaseModel):
     """Whether the rules would allow the request, and what decided that."""
 
     decision: Literal["allow", "deny"]

@@ -11,7 +11,7 @@ from atl_sign.api.fields import caller_of
 from atl_sign.base.text import one_line
 
 
-class KeptRefusalAnswer(BaseModel, defer_build=True):
+class KeptRefusalAnswer(BaseModel):
     """One refusal, or several in a row that differ only in their time."""
 
     last_at: schemas.Moment = Field(description="the time of the last one")
@@ -31,7 +31,7 @@ class KeptRefusalAnswer(BaseModel, defer_build=True):
     path: str | None = Field(description="without the query")
 
 
-class RefusalsAnswer(BaseModel, defer_build=True):
+class RefusalsAnswer(BaseModel):
     """The last refusals, the youngest first."""
 
     refusals: list[KeptRefusalAnswer]

@@ -20,8 +20,6 @@ Moment = Annotated[
     PlainSerializer(lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str, when_used="json"),
 ]
 
-_UNUSED = {"defer_build": True}  # a class that only another one is made of: its validator would cost some ms at the start
-
 
 def _only_words(value: object) -> object:
     if isinstance(value, str) and value not in ("true", "false"):
@@ -47,7 +45,7 @@ def make_link_fields(rows: Iterable[Setting]) -> type[Fields]:
             ... if is_needed else None, description=row.asked or row.help or None, examples=[row.example] if row.example else None
         )
         described[row.name] = (row.kind.type if is_needed else row.kind.type | None, told)
-    return create_model("LinkFields", __base__=Fields, __cls_kwargs__=_UNUSED, **described)
+    return create_model("LinkFields", __base__=Fields, **described)
 
 
 class NamedAnswer(BaseModel):
@@ -63,10 +61,10 @@ def make_link_answer(rows: Iterable[Setting]) -> type[NamedAnswer]:
         told = Field(None, description=row.answered or None) if row.schemes else Field(description=row.answered or None)
         is_there = not row.schemes and (row.is_needed or row.default is not None)
         described[row.name] = (row.kind.type if is_there else row.kind.type | None, told)
-    return create_model("NamedLink", __base__=NamedAnswer, __cls_kwargs__=_UNUSED, **described)
+    return create_model("NamedLink", __base__=NamedAnswer, **described)
 
 
-class RequestFields(Fields, defer_build=True):
+class RequestFields(Fields):
     """One request."""
 
     method: str = Field(description="the HTTP method", examples=["GET"])
@@ -81,7 +79,7 @@ class RequestFields(Fields, defer_build=True):
     link: str | None = Field(None, description="the link to use for it, which must cover the URL")
 
 
-class SignFields(RequestFields, defer_build=False):
+class SignFields(RequestFields, defer_build=False):  # the first signature does not wait for it
     """One request that a peer is about to send."""
 
     details: Flag = Field(False, description="as text: a line for each other field, below the header")
@@ -112,7 +110,7 @@ class VerifierFields(Fields):
     )
 
 
-class LinkFields(make_link_fields(LINK_SETTINGS.values()), defer_build=False):  # type: ignore[misc, call-arg]  # mypy knows no base class that is made
+class LinkFields(make_link_fields(LINK_SETTINGS.values())):  # type: ignore[misc]  # mypy knows no base class that is made
     """A link's settings."""
 
 
@@ -215,7 +213,7 @@ class TokenAnswer(BaseModel):
     expires_at: Moment | None = None
 
 
-class LinkAnswer(make_link_answer(LINK_SETTINGS.values()), defer_build=False):  # type: ignore[misc, call-arg]
+class LinkAnswer(make_link_answer(LINK_SETTINGS.values())):  # type: ignore[misc]
     """One link."""
 
     token: TokenAnswer
