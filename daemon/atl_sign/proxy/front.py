@@ -72,6 +72,7 @@ class Proxy:
         self.agent = agent
         self.own_app = own_app
         self.tunnels_open = 0
+        self.tunnels_opening = 0  # connections to any host that are being made
         self._upstreams = upstreams or Upstreams()
         self.relay = Relay(agent, self._upstreams)
         self._links: tuple[Link, ...] = ()
@@ -242,14 +243,18 @@ class _Visit:
 
     async def _open(self, way: Way, host: str, port: int) -> Opened:
         """Return where a connection to *host* and *port* leads; raises as `open_target`, and ProxyBusyError."""
-        if self._proxy.tunnels_open >= TUNNELS_MAX:
+        if self._proxy.tunnels_open + self._proxy.tunnels_opening >= TUNNELS_MAX:
             raise ProxyBusyError(f"{TUNNELS_MAX} tunnels are open", "wait until some of them have ended")
         origins = self._proxy.list_origins()
         if way.note is not None and origins.find(host, port) is None and not way.note.may_leave(host, port):
             # `atl-sign curl` is for links: outside of them only a redirect leads.
             scheme = "http" if port == DEFAULT_PORTS["http"] else "https"
             await self._proxy.agent.signing.admit(way.caller, Asked("GET", f"{scheme}://{host}:{port}/", link=way.link))
-        return await open_target(way, host, port, origins, self._entry.authority, tunnels=self._proxy.agent.tunnels)
+        self._proxy.tunnels_opening += 1
+        try:
+            return await open_target(way, host, port, origins, self._entry.authority, tunnels=self._proxy.agent.tunnels)
+        finally:
+            self._proxy.tunnels_opening -= 1
 
     async def _go_inside(self, channel: Channel, way: Way, opened: Opened, reply: bytes) -> None:
         """Send the *reply* that says that the connection is there, and serve what comes on it."""

@@ -3,12 +3,14 @@
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
 
 from atl_sign.proxy import front, tunnel
 from atl_sign.proxy.certificates import Authority
+from tests.lab import wait_for
 from tests.unit.proxy.front_lab import (
     Echo,
     Provider,
@@ -127,6 +129,23 @@ def test_tunnels_are_counted(lab: ProxyLab, monkeypatch: pytest.MonkeyPatch) -> 
     answer = talk(lab.open(), b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n")
 
     assert code_of(answer) == "proxy_busy"
+
+
+def test_a_tunnel_that_is_being_made_counts_too(lab: ProxyLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a server that takes no connection: the program may be gone long before that is known."""
+    monkeypatch.setattr(front, "TUNNELS_MAX", 1)
+    entry, elsewhere = lab.open(), b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n"
+    assert code_of(talk(entry, elsewhere)) == "provider_unreachable"
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as waiting, connect(entry) as first:
+        place = "{}:{}".format(*full.getsockname())
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+
+        first.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
+
+        wait_for(lambda: code_of(talk(entry, elsewhere)) == "proxy_busy")
 
 
 def test_an_idle_tunnel_ends(lab: ProxyLab, monkeypatch: pytest.MonkeyPatch) -> None:
