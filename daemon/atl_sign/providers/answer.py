@@ -1,7 +1,9 @@
 """One answer of a provider, read to its end."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 
@@ -20,6 +22,15 @@ class Answer:
         return "html" in self.headers.get("Content-Type", "").lower() or self.text.lstrip()[:9].lower().startswith(
             ("<!doctype", "<html")
         )
+
+    @property
+    def json_object(self) -> dict[str, Any] | None:
+        """The JSON object in it; None for any other content."""
+        try:
+            found = json.loads(self.text)
+        except (ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) else None
 
     @property
     def user(self) -> str | None:

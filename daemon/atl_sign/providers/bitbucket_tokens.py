@@ -1,6 +1,5 @@
 """Bitbucket's HTTP access tokens, by signed requests: who is asked for, listed, made and removed (facts section 9)."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -106,7 +105,7 @@ class HttpTokens:
         return self._read(self._send(method, path, None))
 
     def _read(self, answer: Answer) -> Mapping[str, Any]:
-        fields = _parse_object(answer)
+        fields = answer.json_object
         if answer.status not in (200, 201) or fields is None:
             raise self._refused(answer)
         return fields
@@ -140,19 +139,11 @@ def _find_days_max(answer: Answer, asked: int) -> int | None:
 
 def _find_words(answer: Answer) -> str:
     """Return the first message of Bitbucket's `errors`, on one line."""
-    errors = (_parse_object(answer) or {}).get("errors")
+    errors = (answer.json_object or {}).get("errors")
     first = errors[0] if isinstance(errors, list) and errors else None
     told = first.get("message") if isinstance(first, dict) else None
     text = told if isinstance(told, str) else ""
     return printable(" ".join(text.split())[:_TOLD_MAX])
-
-
-def _parse_object(answer: Answer) -> Mapping[str, Any] | None:
-    try:
-        fields = json.loads(answer.text)
-    except (ValueError, RecursionError):
-        return None
-    return fields if isinstance(fields, dict) else None
 
 
 def _parse_slug(value: object, user: str) -> str | None:

@@ -1,6 +1,5 @@
 """Atlassian Cloud: sites and Bitbucket, and the gateways that take what these do not (facts oauth2.md sections 3.1, 5 and 6)."""
 
-import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -82,11 +81,7 @@ def _fetch_json(link: Link, url: Url, path: str) -> tuple[int, dict[str, Any]]:
 
     place = replace(link, url=url)
     answer: Answer = within_deadline(place, lambda: fetch(place, path, {"Accept": "application/json"}, _no_clock))
-    try:
-        found = json.loads(answer.text)
-    except (ValueError, RecursionError):
-        found = None
-    return answer.status, found if isinstance(found, dict) else {}
+    return answer.status, answer.json_object or {}
 
 
 def _no_clock() -> float:

@@ -5,7 +5,6 @@ The body decides, not the status: providers differ in that, and a proxy in betwe
 Source: RFC 6749 §5; RFC 8628 §3.5; facts oauth2.md section 11.
 """
 
-import json
 import math
 import re
 from collections.abc import Collection, Mapping
@@ -71,29 +70,24 @@ def read_token_answer(answer: Answer, asked: Asked, late_code_words: Collection[
         asked: with what tokens were asked for.
         late_code_words: further error codes by which this provider says that a code came too late.
     """
-    fields = _read_object(answer)
+    fields = answer.json_object
     if fields is None:
-        is_passing = answer.is_html or answer.status >= 500 or answer.status in _PASSING_STATUSES
-        return Failure("passing" if is_passing else "request")
+        return Failure("passing" if answer.is_html else _kind_of(answer.status))
     word = fields.get("error")
     if word is not None:
         return _read_failure(answer.status, word, str(fields.get("error_description", "")), asked, late_code_words)
-    if answer.status >= 500 or answer.status in _PASSING_STATUSES:
-        return Failure("passing")
-    return _read_tokens(fields)
+    kind = _kind_of(answer.status)
+    return Failure(kind) if kind == "passing" else _read_tokens(fields)
 
 
-def _read_object(answer: Answer) -> dict[str, Any] | None:
-    try:
-        fields = json.loads(answer.text)
-    except (ValueError, RecursionError):
-        return None
-    return fields if isinstance(fields, dict) else None
+def _kind_of(status: int) -> Kind:
+    """Return the kind of a failure of which the body says nothing."""
+    return "passing" if status >= 500 or status in _PASSING_STATUSES else "request"
 
 
 def _read_failure(status: int, word: object, description: str, asked: Asked, late_code_words: Collection[str]) -> Failure:
     if not isinstance(word, str) or _WORD.fullmatch(word) is None:
-        return Failure("passing" if status >= 500 or status in _PASSING_STATUSES else "request")
+        return Failure(_kind_of(status))
     if asked == "code" and word in late_code_words:
         return Failure("expired", word)
     if asked == "refresh" and (
@@ -103,10 +97,7 @@ def _read_failure(status: int, word: object, description: str, asked: Asked, lat
         return Failure("dead", word)
     if word == "access_denied":  # to a device, the user's own word; else Atlassian Cloud's for a wrong secret
         return Failure("denied" if asked == "device" else "client", word)
-    kind = _KINDS.get(word)
-    if kind is None:
-        kind = "passing" if status >= 500 or status in _PASSING_STATUSES else "request"
-    return Failure(kind, word)
+    return Failure(_KINDS.get(word, _kind_of(status)), word)
 
 
 def _read_tokens(fields: Mapping[str, Any]) -> Tokens | Failure:
