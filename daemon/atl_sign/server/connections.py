@@ -4,8 +4,8 @@ import errno
 import logging
 import resource
 from asyncio import AbstractEventLoop
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -26,6 +26,8 @@ _FILES_KEPT = 64  # for providers, the loopback listeners, the configuration and
 _CHUNK_FACTOR = 6  # a body in chunks of one byte is six times as long: `1 CRLF x CRLF`
 
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # for which asyncio stops accepting for a second
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("atl_sign")
 
@@ -53,7 +55,7 @@ class Connection(HttpToolsProtocol):
             is_welcome = False
         if not is_welcome:
             transport.abort()
-        elif lease is not None and _is_crowded(self.connections, lease):
+        elif lease is not None and _is_crowded(self.connections - {self}, lease):
             self._say_last(BadRequestError(f"{LEASE_CONNECTIONS_MAX} connections of the lease are open", "close some of them"))
         elif len(self.connections) > connections_max() and not drop_waiting(self.connections - {self}, 1):
             self._say_last(BadRequestError("too many requests are being answered", "close some connections"))
@@ -226,13 +228,19 @@ class AcceptFailures:
 
 
 def _is_crowded(connections: Iterable[Any], lease: Lease) -> bool:
-    """Tell whether too many of the *connections* are of *lease*, or of those that were made from the same one."""
+    """Tell whether *lease*, and those that were made from the same one, have all the *connections* that they may have."""
     owners = [(each, each.app_state.get("lease")) for each in connections]
     own = [each for each, owner in owners if owner is not None and owner.outermost is lease.outermost]
-    if not LEASE_CONNECTIONS_MAX < len(own) <= 2 * LEASE_CONNECTIONS_MAX:  # those that are closed can have work under way, too
-        return len(own) > LEASE_CONNECTIONS_MAX
-    # Of connections that were closed a moment ago, the end may not have been seen yet.
-    return sum(not each.is_gone() for each in own) > LEASE_CONNECTIONS_MAX
+    return are_all_taken(own, LEASE_CONNECTIONS_MAX, lambda each: bool(each.is_gone()))
+
+
+def are_all_taken(own: Sequence[_T], limit: int, is_gone: Callable[[_T], bool]) -> bool:
+    """
+    Tell whether *limit* of the connections *own* are open, or twice as many are there at all.
+
+    The daemon may not have seen yet that a connection was closed a moment ago; and its work may still go on.
+    """
+    return len(own) >= limit and (len(own) >= 2 * limit or sum(not is_gone(each) for each in own) >= limit)
 
 
 def _head_too_large() -> BadRequestError:

@@ -17,7 +17,7 @@ from atl_sign.access.lease import Lease
 from atl_sign.agent.build import Agent
 from atl_sign.agent.own_proxy import ProxyPlace
 from atl_sign.base.peer import has_hung_up, read_loopback_uid, read_peer
-from atl_sign.server.connections import LEASE_CONNECTIONS_MAX
+from atl_sign.server.connections import LEASE_CONNECTIONS_MAX, are_all_taken
 from atl_sign.server.listening import bind_own
 
 if TYPE_CHECKING:  # with the first connection to a proxy
@@ -107,10 +107,7 @@ class Proxies:
         """Tell whether the owner, or the leases within *outermost*, have all the connections that they may have."""
         limit = OWN_CONNECTIONS_MAX if outermost is None else LEASE_CONNECTIONS_MAX
         own = [writer for writer, owner in self._streams.values() if (owner and owner.outermost) is outermost]
-        if not limit <= len(own) < 2 * limit:  # those that are closed can have work under way, too
-            return len(own) >= limit
-        # Of connections that were closed a moment ago, the end may not have been seen yet.
-        return sum(not has_hung_up(each.get_extra_info("socket")) for each in own) >= limit
+        return are_all_taken(own, limit, lambda each: has_hung_up(each.get_extra_info("socket")))
 
 
 @dataclass(frozen=True, slots=True)
