@@ -84,22 +84,18 @@ class Connection:
 
     async def read_body(self) -> AsyncGenerator[bytes]:
         """Give the answer's body as it comes, first b"" if there is no piece yet, or none at all; raises as `ask` does."""
-        has_begun = False
-        while True:
-            event = self._take_event()
-            if not has_begun and not isinstance(event, h11.Data):
-                yield b""
-            if isinstance(event, h11.EndOfMessage):
-                return
-            if has_begun:
-                await asyncio.sleep(0)  # what has come already is read without a wait, and others want their turn
-            has_begun = True
+        event = self._take_event()
+        if not isinstance(event, h11.Data):
+            yield b""
+        while not isinstance(event, h11.EndOfMessage):
             if event is None:
                 event = await self._await_event()
+                continue
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                return
+            event = self._take_event()
+            if not isinstance(event, h11.EndOfMessage):
+                await asyncio.sleep(0)  # what has come already is read without a wait, and others want their turn
 
     async def finish(self) -> bool:
         """
