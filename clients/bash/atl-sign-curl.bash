@@ -4,7 +4,7 @@
 # reaches a link's host on its way. docs/decisions/0028-curl-by-proxy.md says why so.
 
 unset -v all at breaks ca ca_file ca_folder caught config depth dir end errors expands file files flags free given has_control has_zero home is_dry_run is_quiet is_silent known letter letters link name note notes_file \
-	number pending prints_only proxy_address proxy_folder proxy_name read_once refused result sends setting shows_errors stamp stamped taken text tries value version word words
+	number pending prints_only proxy_address proxy_folder proxy_name read_once refused result sends setting shows_errors stamp taken text tries value version word words
 
 PROXY_SINCE=7084 # curl 7.84.0 knows SOCKS on a Unix socket
 
@@ -23,7 +23,6 @@ sasl-authzid service-name sigalgs socks4 socks4a socks5 socks5-gssapi-service so
 stderr telnet-option tftp-blksize time-cond tls-max tls13-ciphers tlsauthtype tlspassword tlsuser trace trace-ascii trace-config \
 unix-socket upload-file upload-flags url url-query user user-agent variable vlan-priority write-out "
 VALUED_LETTERS='AbCcDdEeFHKmoPQrTtUuwXxYyz*' # the last one is a slip of curl before 8.6
-QUICK_LETTERS=AbCcDdeFHKmoPQrTtuwXYyz # those of them that are not refused
 PLAIN_OPTIONS=" crlf ftp-ssl-ccc head netrc parallel ssl " # without a value, though names of others begin with them
 # Their values are a body, or are only printed, and may hold line breaks. In all others these would begin another header.
 FREE_OPTIONS=" data data-ascii data-binary data-raw data-urlencode form form-string json url-query variable write-out "
@@ -106,7 +105,7 @@ check_line() {
 			;;
 		-?*)
 			name='' taken=${word:1:1} letters=${word:2}
-			[[ $QUICK_LETTERS == *"$taken"* ]] || {
+			[[ $VALUED_LETTERS == *"$taken"* && -z ${REFUSED_LETTERS[$taken]-} ]] || {
 				letters=${word#-}
 				check_letters
 			}
@@ -373,7 +372,7 @@ find_version() {
 	command=$(type -P curl)
 	stamp=$proxy_folder/curl-version
 	if [[ -O $stamp && $stamp -nt $command ]] && IFS=$'\t' read -r version ca_folder text <"$stamp" && [[ $text == "$command" && $version =~ ^[0-9]+$ ]]; then return; fi
-	ca_folder='' stamped=$command
+	ca_folder=''
 	text=$(exec curl -q --version 2>/dev/null) || refuse_curl "curl cannot be run" "install curl 7.76 or newer"
 	[[ $text =~ ^curl\ ([0-9]+)\.([0-9]+) ]] || refuse_curl "curl does not tell its version" "install curl 7.76 or newer"
 	version=$((10#${BASH_REMATCH[1]} * 1000 + 10#${BASH_REMATCH[2]}))
@@ -392,7 +391,7 @@ find_ca_folder() {
 	[[ $text == *CAfile:* ]] || return 0 # it did not come as far as that
 	ca_folder=-
 	[[ ! $text =~ CApath:\ (/[^$'\t\r\n']*[^$'\t\r\n'/]) ]] || ca_folder=${BASH_REMATCH[1]}
-	[[ ! -O $proxy_folder ]] || { (umask 077 && printf '%s\t%s\t%s\n' "$version" "$ca_folder" "$stamped" >"$stamp"); } 2>/dev/null || :
+	[[ ! -O $proxy_folder ]] || { (umask 077 && printf '%s\t%s\t%s\n' "$version" "$ca_folder" "$(type -P curl)" >"$stamp"); } 2>/dev/null || :
 	open_proxy # which takes the file that is for it
 }
 
