@@ -63,6 +63,6 @@ def _sign_and_send(daemon: Daemon, sandbox: Sandbox, end: float, outcomes: Count
         reply = provider.getresponse()
         reply.read()
         outcomes[reply.status] += 1
-        time.sleep(0.3)  # or the sandbox, which is in this process too, has more than it can answer in time
+        time.sleep(0.05)
     agent.close()
     provider.close()

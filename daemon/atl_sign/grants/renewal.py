@@ -160,7 +160,8 @@ class Renewals:
         # First what can fail without harm: a store that cannot keep the note could not keep the token either.
         if not self._vault.renewed.mark(link, token, is_in_doubt=True):
             return None
-        if not token.is_expired(self._clocks.now_utc()):
+        # By the grant that others sign with: the store keeps whole seconds, and its copy ends up to one earlier.
+        if not attempt.token.is_expired(self._clocks.now_utc()):
             self._drain(link)
         try:
             new = live.renew(token)
