@@ -9,7 +9,8 @@ import pytest
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.keys import Keys
 
-from atl_sign.grants.loopback import CallbackListener, CallbackPage, WrongTokenError
+from atl_sign.grants.loopback import CallbackListener, CallbackPage
+from atl_sign.schemes.base import NoAnswerError, OtherDanceError, RedirectPlace
 from tests.browser.conftest import read_log, read_requests
 from tests.browser.looks import assert_for_everybody, assert_readable, contrast, read_focus
 from tests.lab import wait_for
@@ -40,14 +41,16 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
     """Where a listener shows one kind of page, each time it is asked."""
     kind: str = request.param
 
-    def receive(token: str, verifier: str) -> CallbackPage:
-        if token != TOKEN:
-            raise WrongTokenError
+    def receive(query: str) -> CallbackPage:
+        if not query:
+            raise NoAnswerError
+        if TOKEN not in query:
+            raise OtherDanceError
         if kind == "unforeseen":
             raise RuntimeError
         return PAGES.get(kind, PAGES["granted"])
 
-    listener = CallbackListener(receive, PAGES["failed"])
+    listener = CallbackListener(RedirectPlace(), receive, PAGES["failed"])
     listener.open()
     query = f"oauth_token={TOKEN}&oauth_verifier=x"
     match kind:

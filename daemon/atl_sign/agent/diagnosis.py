@@ -31,7 +31,7 @@ def diagnose_link(link: Link, grants: Grants) -> list[Finding]:
         grants: its credentials.
     """
     findings = _diagnose_consumer(link, grants)
-    if grants.scheme(link).has_client and any(finding.result in ("broken", "skipped") for finding in findings):
+    if grants.scheme(link).needs_key and any(finding.result in ("broken", "skipped") for finding in findings):
         cause = "the provider refuses before it looks at this, or was not reached"
         return [*findings, *skip(GRANT_CHECKS[len(findings) :], cause, link.name)]
     found_of_token = _diagnose_token(link, grants)
@@ -39,7 +39,7 @@ def diagnose_link(link: Link, grants: Grants) -> list[Finding]:
 
 
 def _diagnose_consumer(link: Link, grants: Grants) -> list[Finding]:
-    if not grants.scheme(link).has_client:
+    if not grants.scheme(link).needs_key:
         return skip(GRANT_CHECKS[:3], f"the scheme {link.scheme} has no consumer", link.name)
     known = Finding("link.consumer", "ok", f"the provider knows {link.consumer_key}", link=link.name)
     signed = Finding("link.signature", "ok", "the provider computes the same signature", link=link.name)

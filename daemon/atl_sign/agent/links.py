@@ -116,7 +116,7 @@ class LinkBook:
         del caller
         link = self._lookup.get(name)
         scheme = self._grants.scheme(link)
-        if not scheme.has_client:
+        if not scheme.needs_key:
             raise BadRequestError(
                 f"for the scheme {link.scheme} an administrator enters nothing", f"atl-sign dance {name}", link=name
             )
@@ -156,7 +156,7 @@ class LinkBook:
                 raise LinkExistsError(f"link {name} exists already", f"atl-sign link show {name}; to change it: --replace")
             given = {setting: value for setting, value in fields.items() if value is not None}
             scheme = given.get("scheme", before.scheme if before else SCHEME_DEFAULT)
-            if self._grants.has_client(str(scheme)) and (before is None or before.scheme != scheme):
+            if self._grants.needs_key(str(scheme)) and (before is None or before.scheme != scheme):
                 given.setdefault("consumer_key", default_consumer_key())
             try:
                 link = link_from_fields(name, given, self._config.schemes, before)
@@ -254,7 +254,7 @@ class LinkBook:
 
     def _revoke_page(self, link: Link) -> str:
         """Return the page where the user revokes the token at the provider; asks nobody."""
-        if self._grants.scheme(link).has_client:
+        if self._grants.scheme(link).needs_key:
             return f"{link.url}{REVOKE_PATH}"
         product = self._manifests.find_product(link) if self._manifests.knows(link) else None
         tokens = PERSONAL_TOKENS.get(product.type_id) if product is not None else None

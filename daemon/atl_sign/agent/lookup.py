@@ -85,8 +85,9 @@ class Lookup:
             )  # or the store is asked for another's token
             gateway = self._schemes[link.scheme].gateway(link) if is_meant else None
             grant = self._vault.token(link) if gateway is not None and gateway.origin == url.origin else None
-            if grant is not None and grant.material.base_url is not None:
-                there.append(replace(link, url=parse_base_url(grant.material.base_url)))
+            good_at = None if grant is None else self._schemes[link.scheme].good_at(link, grant)
+            if good_at is not None:
+                there.append(replace(link, url=parse_base_url(good_at)))
         if not there:
             settings.links.choose(url, name)  # which says that there is none
         link = LinkTable(there).choose(url, name, among)

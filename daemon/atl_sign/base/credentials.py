@@ -83,12 +83,19 @@ class Consumer:
     private_key: PrivateKey
 
 
+@dataclass(frozen=True, slots=True)
+class App:
+    """Our registration at a provider: the client of OAuth 2.0 (RFC 6749 §2.2, §2.3.1)."""
+
+    client_id: str  # not a secret
+    secret: Secret | None  # None for a public client
+
+
+Client = Consumer | App
+
+
 class Material(Protocol):
     """The content of one scheme's grant: its tokens, as a frozen value that hides them."""
-
-    @property
-    def base_url(self) -> str | None:
-        """Where it is good, when that is not the link's base URL: an address at a gateway."""
 
     def is_same_as(self, other: "Material") -> bool:
         """Tell whether the provider gave both as one; compares in constant time."""
@@ -133,7 +140,7 @@ class Grant:
 class Credentials:
     """The credentials that authorize one request."""
 
-    client: Consumer | None  # None for a scheme that has none
+    client: Client | None  # None where a header needs none
     grant: Grant | None  # None before the user's consent
 
 

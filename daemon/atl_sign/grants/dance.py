@@ -1,6 +1,5 @@
 """The dance: from the address where the user consents to a grant in the store."""
 
-import hmac
 import secrets
 import threading
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from atl_sign.base.clock import now_s
 from atl_sign.base.credentials import Grant, Secret
@@ -22,7 +21,7 @@ from atl_sign.base.errors import (
 )
 from atl_sign.config.links import Link
 from atl_sign.grants.states import Cancelled, DanceState, Expired, Failed, Granted, Refused, Waiting
-from atl_sign.schemes.base import Consent
+from atl_sign.schemes.base import Consent, NoAnswerError, OtherDanceError, RedirectPlace
 
 if TYPE_CHECKING:  # loaded by the first dance, not by the daemon's start
     from atl_sign.grants.loopback import CallbackListener, CallbackPage
@@ -41,6 +40,12 @@ class Danceable(Protocol):
 
     def begin(self, callback: str) -> Consent:
         """Begin at the provider; raises as `Scheme.begin`."""
+
+    def redirect_place(self) -> RedirectPlace:
+        """Return where the browser is sent after the consent."""
+
+    def read_redirect(self, consent: Consent, query: str) -> Secret:
+        """Return the user's answer in *query*; raises as `Scheme.read_redirect`."""
 
     def redeem(self, consent: Consent, answer: Secret) -> Grant:
         """Return the grant that the user's *answer* stands for; raises as `Scheme.redeem`."""
@@ -117,7 +122,7 @@ class Dance:
         from atl_sign.grants.outcome_pages import make_error_page
 
         failed = InternalError("atl-sign could not finish the sign-in")
-        listener = CallbackListener(self._receive, make_error_page(self.link, failed))
+        listener = CallbackListener(self._live.redirect_place(), self._receive, make_error_page(self.link, failed))
         with self._lock:
             if isinstance(self._state, Waiting):
                 self._listener = listener  # from here on the dance's end closes it
@@ -125,7 +130,7 @@ class Dance:
         try:
             listener.open()
         except BadRequestError as exc:
-            hint = f"type the provider's code instead: atl-sign dance {self.link.name} --oob"
+            hint = exc.hint or f"type the provider's code instead: {self._again} --oob"
             raise BadRequestError(exc.message, hint) from exc
         return listener.url
 
@@ -210,17 +215,37 @@ class Dance:
         """Finish with the whole address that the browser ended on; raises as `finish`, and BadRequestError."""
         self._raise_if_over()
         try:
-            query = parse_qs(urlsplit(url.reveal()).query, keep_blank_values=True)
+            query = urlsplit(url.reveal()).query
         except ValueError:
-            query = {}
-        tokens, verifiers = query.get("oauth_token", []), query.get("oauth_verifier", [])
-        if len(tokens) != 1 or len(verifiers) != 1:
+            query = ""
+        try:
+            answer = self._read(query)
+        except NoAnswerError as exc:
             raise BadRequestError(
-                "this address holds no oauth_token and oauth_verifier", "copy the whole address that the browser ended on"
-            )
-        if not self._is_ours(tokens[0]):
-            raise BadRequestError("this address belongs to another dance", "open the address that this dance printed")
-        return self.finish(Secret(verifiers[0]))
+                f"this address is not the answer: {exc}", "copy the whole address that the browser ended on"
+            ) from None
+        except OtherDanceError:
+            raise BadRequestError("this address belongs to another dance", "open the address that this dance printed") from None
+        except DaemonError as exc:
+            self._end_with(exc)
+            raise
+        return self.finish(answer)
+
+    def _read(self, query: str) -> Secret:
+        """Return the answer in the redirect's *query*; raises as `Scheme.read_redirect`."""
+        consent = self._consent
+        if consent is None:  # it is still being begun, so nothing was sent out that could be answered
+            raise OtherDanceError
+        return self._live.read_redirect(consent, query)
+
+    def _end_with(self, error: DaemonError) -> None:
+        """End with what the browser brought: it comes once, so what would let a typed code wait for another try ends this."""
+        if isinstance(error, DanceRefusedError):
+            self._end(Refused())
+        elif isinstance(error, DanceExpiredError):
+            self._end(Expired())
+        else:
+            self._end(Failed(error))
 
     def cancel(self) -> None:
         """End the dance if it still waits; a token that is being stored then has been stored when this returns."""
@@ -231,20 +256,18 @@ class Dance:
             if is_still:
                 self._keeping.release()
 
-    def _receive(self, token: str, verifier: str) -> "CallbackPage":
-        """Finish with what came to the listener; called in its thread."""
-        from atl_sign.grants.loopback import WrongTokenError
+    def _receive(self, query: str) -> "CallbackPage":
+        """Finish with what came to the listener; called in its thread, and raises NoAnswerError and OtherDanceError."""
         from atl_sign.grants.outcome_pages import make_error_page, make_grant_page
 
-        if isinstance(self.state, Waiting) and not self._is_ours(token):
-            raise WrongTokenError
         try:
-            granted = self.finish(Secret(verifier))
+            self._raise_if_over()
+            granted = self.finish(self._read(query))
+        except (NoAnswerError, OtherDanceError):
+            raise
         except DaemonError as exc:
-            was_over = isinstance(exc, DanceRefusedError) and not isinstance(self.state, Refused)
-            if not isinstance(exc, DanceRefusedError | DanceExpiredError):
-                # The browser comes here once, so what would let a typed code wait for another try ends this dance.
-                self._end(Failed(exc))
+            was_over = isinstance(exc, DanceRefusedError) and not isinstance(self.state, Refused | Waiting)
+            self._end_with(exc)
             return make_error_page(self.link, exc, was_over=was_over)
         except Exception:
             # The verifier may be spent and nobody comes here again: without this the dance would wait until its time is over.
@@ -255,10 +278,6 @@ class Dance:
     @property
     def _again(self) -> str:
         return f"atl-sign dance {self.link.name}"
-
-    def _is_ours(self, token: str) -> bool:
-        key = self._consent.key if self._consent is not None else None
-        return key is not None and hmac.compare_digest(token.encode(errors="replace"), key.reveal().encode())
 
     def _raise_if_over(self) -> None:
         state, again = self.state, self._again

@@ -12,7 +12,7 @@ from atl_sign.custody.vault import Vault
 from atl_sign.grants.renewal import Renewals
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifests
-from atl_sign.schemes.base import Consent, Scheme
+from atl_sign.schemes.base import Consent, RedirectPlace, Scheme
 
 if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first provider is asked
     from atl_sign.providers.who_am_i import CheckResult
@@ -50,9 +50,9 @@ class Grants:
         """Return the scheme of *link*."""
         return self._schemes[link.scheme]
 
-    def has_client(self, scheme: str) -> bool:
+    def needs_key(self, scheme: str) -> bool:
         """Tell whether there is a scheme of this name, and its links have a consumer key."""
-        return scheme in self._schemes and self._schemes[scheme].has_client
+        return scheme in self._schemes and self._schemes[scheme].needs_key
 
     def of(self, link: Link) -> "LiveLink":
         """Return *link* with its live credentials."""
@@ -64,7 +64,7 @@ class Grants:
         grant = self.vault.peek_token(link)
         if grant is None or self.renewals.ask(self.of(link), grant) is not None or grant.is_expired(self.clocks.now_utc()):
             return None
-        if not self.scheme(link).has_client:
+        if not self.scheme(link).needs_key:
             return Credentials(None, grant)
         key = self.vault.peek_key()
         return None if key is None else Credentials(Consumer(link.consumer_key, key), grant)
@@ -98,7 +98,7 @@ class Grants:
 
     def client(self, link: Link) -> Consumer | None:
         """Return the client of *link*, None when its scheme has none; raises KeyMissingError, and as the store does."""
-        if not self.scheme(link).has_client:
+        if not self.scheme(link).needs_key:
             return None
         return Consumer(link.consumer_key, self.vault.need_key())
 
@@ -154,6 +154,14 @@ class LiveLink:
             if manifest is not None:  # it may be a product that does not speak this scheme
                 self._scheme.check_product(self.link, manifest)
             raise
+
+    def redirect_place(self) -> RedirectPlace:
+        """Return where the browser is sent after the consent."""
+        return self._scheme.redirect_place(self.link)
+
+    def read_redirect(self, consent: Consent, query: str) -> Secret:
+        """Return the user's answer in *query*; raises as `Scheme.read_redirect`."""
+        return self._scheme.read_redirect(self.link, consent, query)
 
     def redeem(self, consent: Consent, answer: Secret) -> Grant:
         """Return the grant that the user's *answer* stands for; raises as `Scheme.redeem` and `Grants.client`."""

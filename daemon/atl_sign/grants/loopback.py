@@ -1,29 +1,32 @@
 """
-The loopback edge: one listener on 127.0.0.1 that takes a dance's answer out of the user's browser, once.
+The loopback edge: one listener on this machine that takes a dance's answer out of the user's browser, once.
 
-Any program and any web page on this machine can knock here, so the address holds a random part; a caller without it learns
-nothing and changes nothing. Requests are taken apart by httptools, as those on the daemon's socket are: the standard library's
-http.server bounds each read but not the whole request in size and time, and asks the DNS for its own name.
+Any program and any web page on this machine can knock here. Where the provider lets us choose, the address holds a random part;
+the answer itself is bound to the dance, and a caller without it learns nothing and changes nothing. Requests are taken apart by
+httptools, as those on the daemon's socket are: the standard library's http.server bounds each read but not the whole request in
+size and time, and asks the DNS for its own name.
 """
 
+import errno
 import hmac
 import logging
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from http import HTTPStatus
-from urllib.parse import parse_qs
 
 from atl_sign.base.errors import BadRequestError
 from atl_sign.grants.loopback_page import PAGE_HEADERS, CallbackPage, render_page
+from atl_sign.schemes.base import NoAnswerError, OtherDanceError, RedirectPlace
 
-__all__ = ["CallbackListener", "CallbackPage", "WrongTokenError"]
+__all__ = ["CallbackListener", "CallbackPage"]
 
-ADDRESS = "127.0.0.1"  # not "localhost": that name can lead elsewhere, and to ::1 first
+ADDRESS = "127.0.0.1"
+ADDRESS_6 = "::1"  # where a browser may look for "localhost" first
 CONNECTIONS_MAX = 8  # a browser opens two or three, some of which it never uses
 CONNECTION_S = 10.0  # for a whole request to come in, and for its answer to go out
 CLOSE_WAIT_S = 2.0  # how long `close` waits for an answer that is on its way
@@ -41,7 +44,7 @@ _NOTHING_HERE = CallbackPage(
 )
 _NO_ANSWER = CallbackPage(
     "This response is incomplete",
-    f"The address must contain one oauth_token and one oauth_verifier. {_WAITING}\nOpen the address that your terminal shows.",
+    f"The address does not contain the product's answer. {_WAITING}\nOpen the address that your terminal shows.",
     is_good=False,
 )
 _OTHER_DANCE = CallbackPage(
@@ -55,10 +58,6 @@ _OVER = CallbackPage(
     is_good=False,
     command="atl-sign status",
 )
-
-
-class WrongTokenError(Exception):
-    """The request token that came is not the one that the dance sent out; the listener waits on."""
 
 
 class _UnreadableError(Exception):
@@ -94,17 +93,19 @@ class _Head:
 class CallbackListener:
     """A listener for one dance's answer."""
 
-    def __init__(self, receive: Callable[[str, str], CallbackPage], failed: CallbackPage) -> None:
+    def __init__(self, place: RedirectPlace, receive: Callable[[str], CallbackPage], failed: CallbackPage) -> None:
         """
         Prepare a listener; `open` starts it.
 
         Args:
-            receive: takes the oauth_token and the oauth_verifier that came, and returns the page to show. It runs in one of the
-                listener's threads, one call at a time, and may take as long as it needs: the browser waits. When it has returned
-                (or failed), nothing is received any more. It raises WrongTokenError when the token is not the one sent out.
+            place: where it listens.
+            receive: takes the query that came, and returns the page to show. It runs in one of the listener's threads, one call
+                at a time, and may take as long as it needs: the browser waits. When it has returned (or failed), nothing is
+                received any more. It raises NoAnswerError and OtherDanceError for what is none of the dance.
             failed: the page to show when *receive* raises anything else.
         """
         self.url = ""  # where the provider shall send the browser; known once the listener is open
+        self._place = place
         self._receive = receive
         self._failed = failed
         self._host = b""
@@ -112,28 +113,24 @@ class CallbackListener:
         self._turn = threading.Lock()  # around `receive` and what follows from it: a second browser waits here
         self._is_over = False
         self._closing = threading.Event()
-        self._listener: socket.socket | None = None
-        self._thread: threading.Thread | None = None
+        self._listeners: list[tuple[socket.socket, threading.Thread]] = []
         self._changed = threading.Condition()  # around the next two
         self._reading: dict[socket.socket, None] = {}  # connections that have not said all yet, the oldest first
         self._answering: dict[socket.socket, threading.Thread] = {}
 
     def open(self) -> None:
-        """Listen on a free port; raises BadRequestError when this machine lets us listen on none."""
-        try:
-            listener = socket.create_server((ADDRESS, 0))
-        except OSError as exc:
-            message = f"cannot listen on {ADDRESS} for the browser's answer: {exc.strerror}"
-            raise BadRequestError(message) from exc
-        listener.settimeout(_POLL_S)
-        host = f"{ADDRESS}:{listener.getsockname()[1]}"
-        path = f"/callback/{secrets.token_urlsafe(16)}"
+        """Listen; raises BadRequestError when this machine does not let us listen there."""
+        sockets = _listen(self._place)
+        host = f"{self._place.host}:{sockets[0].getsockname()[1]}"
+        path = self._place.path or f"/callback/{secrets.token_urlsafe(16)}"
         self.url = f"http://{host}{path}"
         self._host = host.encode()
         self._path = path.encode()
-        self._listener = listener
-        self._thread = threading.Thread(target=self._accept, args=(listener,), name="callback-listener", daemon=True)
-        self._thread.start()
+        for listener in sockets:
+            listener.settimeout(_POLL_S)
+            thread = threading.Thread(target=self._accept, args=(listener,), name="callback-listener", daemon=True)
+            self._listeners.append((listener, thread))
+            thread.start()
 
     def close(self) -> None:
         """
@@ -143,9 +140,10 @@ class CallbackListener:
         more than once and from within `receive`, whose own answer it doesn't wait for.
         """
         self._closing.set()
-        if self._listener is not None and self._thread is not None:
-            _cut(self._listener)  # wakes the thread in `accept` on Linux; elsewhere it looks up by itself
-            self._thread.join()
+        for listener, _ in self._listeners:
+            _cut(listener)  # wakes the thread in `accept` on Linux; elsewhere it looks up by itself
+        for _, thread in self._listeners:
+            thread.join()
         with self._changed:
             while self._reading:
                 _cut(self._reading.popitem()[0])
@@ -207,19 +205,16 @@ class CallbackListener:
             return HTTPStatus.NOT_FOUND, _NOTHING_HERE
         if head.method != b"GET":  # a HEAD, by a link checker say, must not use the verifier up
             return HTTPStatus.METHOD_NOT_ALLOWED, _NOTHING_HERE
-        try:
-            fields = parse_qs(query.decode("ascii"), keep_blank_values=True, max_num_fields=32)
-        except ValueError:
-            fields = {}
-        tokens, verifiers = fields.get("oauth_token", []), fields.get("oauth_verifier", [])
-        if len(tokens) != 1 or len(verifiers) != 1 or not all(tokens + verifiers):
+        if not query.isascii():
             return HTTPStatus.BAD_REQUEST, _NO_ANSWER
         with self._turn:
             if self._is_over:
                 return HTTPStatus.GONE, _OVER
             try:
-                page = self._receive(tokens[0], verifiers[0])
-            except WrongTokenError:
+                page = self._receive(query.decode("ascii"))
+            except NoAnswerError:
+                return HTTPStatus.BAD_REQUEST, _NO_ANSWER
+            except OtherDanceError:
                 return HTTPStatus.BAD_REQUEST, _OTHER_DANCE
             except Exception as exc:
                 # The verifier may be spent, so this was the one use. The error's text could hold it: only the kind is logged.
@@ -228,6 +223,37 @@ class CallbackListener:
                 return HTTPStatus.INTERNAL_SERVER_ERROR, self._failed
             self._is_over = True
         return HTTPStatus.OK, page
+
+
+def _listen(place: RedirectPlace) -> list[socket.socket]:
+    """Return the sockets that *place* needs, the first one on 127.0.0.1; raises BadRequestError."""
+    sockets: list[socket.socket] = []
+    try:
+        sockets.append(socket.create_server((ADDRESS, place.port)))
+        if place.host == "localhost":
+            with _suppress_absent_family():
+                port = sockets[0].getsockname()[1]
+                sockets.append(socket.create_server((ADDRESS_6, port), family=socket.AF_INET6))
+    except OSError as exc:
+        for each in sockets:
+            each.close()
+        if exc.errno == errno.EADDRINUSE:
+            raise BadRequestError(
+                f"another program listens on port {place.port}, where the browser is to bring the answer",
+                "end that program or dance, and try again; or give the link another redirect port, and register the new address",
+            ) from exc
+        raise BadRequestError(f"cannot listen on {ADDRESS} for the browser's answer: {exc.strerror}") from exc
+    return sockets
+
+
+@contextmanager
+def _suppress_absent_family() -> Iterator[None]:
+    """Go on without IPv6 on a machine that has none."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise
 
 
 def _read_head(connection: socket.socket) -> _Head:

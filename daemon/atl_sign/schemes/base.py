@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from atl_sign.base.credentials import Consumer, Credentials, Grant, Secret
+from atl_sign.base.credentials import Client, Credentials, Grant, Secret
 from atl_sign.base.errors import DaemonError
 from atl_sign.base.request import Request
 from atl_sign.base.urls import Url
@@ -18,12 +18,38 @@ from atl_sign.providers.products import Product
 Uses = Literal["one", "many"]
 
 
+class NoAnswerError(Exception):
+    """A redirect holds no answer that can be read; the dance waits on."""
+
+
+class OtherDanceError(Exception):
+    """A redirect belongs to another dance, or is made up: nothing of it counts, and the dance waits on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place where a link's grant is kept, and what it was given for; links with the same place share one grant."""
+
+    name: str  # of the store's items: the link's, or one that no link can have
+    url: str
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedirectPlace:
+    """The address on this machine that the browser is sent to after the consent: `http://HOST:PORT/PATH`."""
+
+    host: Literal["127.0.0.1", "localhost"] = "127.0.0.1"
+    port: int = 0  # 0: any free one
+    path: str | None = None  # None: one that nobody can guess
+
+
 @dataclass(frozen=True, slots=True)
 class Consent:
     """A dance that has begun: where the user consents, and what the scheme needs to know at its end."""
 
     authorize_url: str
-    key: Secret | None = None  # what the redirect must carry: the request token
+    key: Secret | None = None  # what the redirect must carry: the request token, the state
     secret: Secret | None = None
 
 
@@ -51,7 +77,8 @@ class Scheme(Protocol):
     settings: ClassVar[tuple[Setting, ...]]  # what a link of this scheme says beside its URL and its network
     name: ClassVar[str]  # a link's `scheme`, and that of /sign
     uses: ClassVar[Uses]  # how many requests one header is good for
-    has_client: ClassVar[bool]  # whether it needs the consumer's key
+    needs_key: ClassVar[bool]  # whether a header needs the consumer's key
+    needs_app: ClassVar[bool]  # whether a dance and a renewal need the link's app, of which the store has the secret
     is_pasted: ClassVar[bool]  # whether the user pastes a dance's answer: there is no redirect and no code
     covers_form: ClassVar[bool]  # whether a form must be known before the header is
     can_rotate: ClassVar[bool]  # whether products replace a token of it by a new one when asked with the old one
@@ -73,8 +100,14 @@ class Scheme(Protocol):
         Raises ProviderRefusedError when it has none.
         """
 
+    def place(self, link: Link) -> Place:
+        """Return where the grant of *link* is kept, and what it is given for."""
+
     def gateway(self, link: Link) -> Url | None:
         """Return the address of the gateway where a grant of *link* may be good instead; None when there is none."""
+
+    def good_at(self, link: Link, grant: Grant) -> str | None:
+        """Return where *grant* is good, when that is not at the base URL of *link*: an address at a gateway."""
 
     def send_to(self, link: Link, credentials: Credentials, url: Url) -> Url:
         """
@@ -86,7 +119,7 @@ class Scheme(Protocol):
             url: below the link's base URL, or already where the grant is good.
         """
 
-    def begin(self, link: Link, client: Consumer | None, callback: str, clocks: Clocks) -> Consent:
+    def begin(self, link: Link, client: Client | None, callback: str, clocks: Clocks) -> Consent:
         """
         Begin a dance.
 
@@ -101,7 +134,20 @@ class Scheme(Protocol):
             ProviderUnreachableError: no answer in time.
         """
 
-    def redeem(self, link: Link, client: Consumer | None, consent: Consent, answer: Secret, clocks: Clocks) -> Grant:
+    def redirect_place(self, link: Link) -> RedirectPlace:
+        """Return where a browser is sent after the consent on *link*."""
+
+    def read_redirect(self, link: Link, consent: Consent, query: str) -> Secret:
+        """
+        Return the user's answer in *query*, that of the address that the browser was sent to.
+
+        Raises:
+            NoAnswerError, OtherDanceError: it is none of this dance.
+            DanceRefusedError: the user refused.
+            ProviderRefusedError: the provider ends the dance.
+        """
+
+    def redeem(self, link: Link, client: Client | None, consent: Consent, answer: Secret, clocks: Clocks) -> Grant:
         """
         Return the grant that the user's *answer* stands for.
 
@@ -145,6 +191,11 @@ class Scheme(Protocol):
         """Return what the provider's answer refuses, None when it takes the authorization; may ask the provider once more."""
 
 
+def own_place(link: Link) -> Place:
+    """Return the place of a grant that *link* shares with no other."""
+    return Place(link.name, str(link.url), link.client)
+
+
 def change_scheme(link: Link, scheme: str) -> str:
     """Return the command that gives *link* another *scheme*, which may be followed by options."""
     return f"atl-sign link add {link.name} {link.url} --replace --scheme {scheme}"
@@ -154,5 +205,5 @@ def change_scheme(link: Link, scheme: str) -> str:
 class HasBaseString(Protocol):
     """A scheme that signs, so that one can see what it would sign."""
 
-    def base_string(self, request: Request, client: Consumer | None, moment: int) -> str:
+    def base_string(self, request: Request, client: Client | None, moment: int) -> str:
         """Return what `authorize` would sign for *request*, with token and nonce struck out; raises as `authorize`."""

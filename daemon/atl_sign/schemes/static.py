@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from atl_sign.base.credentials import Consumer, Credentials, Grant, Material, Secret
+from atl_sign.base.credentials import Client, Credentials, Grant, Material, Secret
 from atl_sign.base.errors import BadRequestError, DaemonError, DanceNeededError, ProviderRefusedError
 from atl_sign.base.request import Request
 from atl_sign.base.urls import Url
@@ -30,7 +30,7 @@ from atl_sign.providers.personal_tokens import (
     tokens_page,
 )
 from atl_sign.providers.products import Product, find_product
-from atl_sign.schemes.base import Consent, Refusal, Sent, Uses, change_scheme
+from atl_sign.schemes.base import Consent, NoAnswerError, Place, RedirectPlace, Refusal, Sent, Uses, change_scheme, own_place
 from atl_sign.schemes.fields import Fields, dump_known, load_known
 
 _TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
@@ -69,7 +69,8 @@ class Static:
     name: ClassVar[str]
     settings: ClassVar[tuple[Setting, ...]]
     uses: ClassVar[Uses] = "many"
-    has_client: ClassVar[bool] = False
+    needs_key: ClassVar[bool] = False
+    needs_app: ClassVar[bool] = False
     is_pasted: ClassVar[bool] = True
     covers_form: ClassVar[bool] = False
     can_rotate: ClassVar[bool] = False
@@ -83,17 +84,26 @@ class Static:
     def _header(self, token: StaticToken) -> Secret:
         """Return the header's value with *token*."""
 
+    def place(self, link: Link) -> Place:
+        """See `Scheme.place`."""
+        return own_place(link)
+
     def gateway(self, link: Link) -> Url | None:
         """See `Scheme.gateway`."""
         del link
         return None
+
+    def good_at(self, link: Link, grant: Grant) -> str | None:
+        """See `Scheme.good_at`."""
+        del link
+        return static_token_of(Credentials(None, grant)).base_url
 
     def send_to(self, link: Link, credentials: Credentials, url: Url) -> Url:
         """See `Scheme.send_to`."""
         del link, credentials
         return url
 
-    def begin(self, link: Link, client: Consumer | None, callback: str, clocks: Clocks) -> Consent:
+    def begin(self, link: Link, client: Client | None, callback: str, clocks: Clocks) -> Consent:
         """See `Scheme.begin`: no request but those for what the product is."""
         del client, callback, clocks
         manifest = fetch_manifest(link)
@@ -144,7 +154,17 @@ class Static:
         bystander = explain_bystander(link, answer)
         return Refusal(bystander or not_taken(link))
 
-    def redeem(self, link: Link, client: Consumer | None, consent: Consent, answer: Secret, clocks: Clocks) -> Grant:
+    def redirect_place(self, link: Link) -> RedirectPlace:
+        """See `Scheme.redirect_place`; nobody asks."""
+        del link
+        return RedirectPlace()
+
+    def read_redirect(self, link: Link, consent: Consent, query: str) -> Secret:
+        """See `Scheme.read_redirect`: no browser is sent anywhere."""
+        del link, consent, query
+        raise NoAnswerError("a token is pasted, and not an address")
+
+    def redeem(self, link: Link, client: Client | None, consent: Consent, answer: Secret, clocks: Clocks) -> Grant:
         """See `Scheme.redeem`; *answer* is the token, which the product's who-am-I proves."""
         del client, consent
         text = answer.reveal().strip()

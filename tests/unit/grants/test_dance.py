@@ -26,11 +26,10 @@ from atl_sign.config.links import Link
 from atl_sign.grants import loopback as callback
 from atl_sign.grants.dance import Dance
 from atl_sign.grants.dances import WAITING_MAX, Dances
-from atl_sign.grants.loopback import WrongTokenError
 from atl_sign.grants.states import Cancelled, Expired, Failed, Granted, Refused, Waiting
 from atl_sign.providers.clocks import Clocks
 from atl_sign.sandbox import Sandbox
-from atl_sign.schemes.base import Consent
+from atl_sign.schemes.base import Consent, OtherDanceError, RedirectPlace
 from atl_sign.schemes.oauth1.scheme import OAuth1
 from tests.lab import wait_for
 from tests.unit.provider_lab import CONSUMER_KEY, everything_shown, make_consumer, make_link, private_key, token_of
@@ -75,6 +74,12 @@ class Site:
 
     def begin(self, callback: str) -> Consent:
         return OAuth1().begin(self.link, make_consumer(self.link.consumer_key), callback, self.clocks)
+
+    def redirect_place(self) -> RedirectPlace:
+        return OAuth1().redirect_place(self.link)
+
+    def read_redirect(self, consent: Consent, query: str) -> Secret:
+        return OAuth1().read_redirect(self.link, consent, query)
 
     def redeem(self, consent: Consent, answer: Secret) -> Grant:
         return OAuth1().redeem(self.link, make_consumer(self.link.consumer_key), consent, answer, self.clocks)
@@ -188,7 +193,7 @@ def test_a_user_that_is_not_known_is_none(dances: Dances) -> None:
         link = make_link(server.url, "tools")
         dance = dances.begin(Site(link, lambda _: None, lambda _: None), "loopback")
 
-        page = dance._receive("canary-request", "code")
+        page = dance._receive("oauth_token=canary-request&oauth_verifier=code")
 
     assert page.is_good
     assert page.message == f"atl-sign can now sign requests to {server.url}."
@@ -256,7 +261,7 @@ def test_a_dance_that_takes_too_long_ends_expired(jira: Sandbox, kept: Kept) -> 
     assert error.message == "the dance with tools has expired"
     assert error.hint == "atl-sign dance tools"
     assert not kept.tokens
-    page = dance._receive("any", code)  # a browser that was in the door
+    page = dance._receive(f"oauth_token=any&oauth_verifier={code}")  # a browser that was in the door
     assert page.title == "Sign-in to tools has expired"
     assert page.command == "atl-sign dance tools"
     assert not page.is_good
@@ -374,7 +379,7 @@ def test_another_answer_than_a_token_is_told(dances: Dances, kept: Kept, answer:
             error = refusal(ProviderRefusedError, lambda: dance.finish(Secret("abc123")))
             assert word(dance) == "waiting"
         else:
-            page = dance._receive("canary-request", "abc123")
+            page = dance._receive("oauth_token=canary-request&oauth_verifier=abc123")
             assert not page.is_good
             assert words in page.message
             assert isinstance(dance.state, Failed)
@@ -392,7 +397,7 @@ def test_a_page_without_a_hint_has_none() -> None:
     with RawServer(BEGUN, reply(urlencode(ACCESS_TOKEN))) as server:
         kept = Kept()
         kept.failure = StoreUnavailableError("the store is gone")
-        page = begin(Dances(), server.url, kept, "loopback")._receive("canary-request", "abc123")
+        page = begin(Dances(), server.url, kept, "loopback")._receive("oauth_token=canary-request&oauth_verifier=abc123")
 
     assert page.message == "the store is gone."
 
@@ -496,7 +501,7 @@ def test_a_cancelled_dance_takes_nothing_more(jira: Sandbox, dances: Dances, kep
     assert error.message == "the dance with tools was cancelled"
     if callback == "loopback":
         wait_for(lambda: not is_listening(answer))
-        page = dance._receive("any", "abc123")
+        page = dance._receive("oauth_token=any&oauth_verifier=abc123")
         assert page.title == "This sign-in is already over"
         assert page.command == "atl-sign dance tools"
     assert not kept.tokens
@@ -607,8 +612,8 @@ def test_another_dances_answer_is_refused_and_the_dance_waits_on(jira: Sandbox, 
 
     error = refusal(BadRequestError, lambda: mine.finish_by_url(Secret(address)))
     assert error.message == "this address belongs to another dance"
-    with pytest.raises(WrongTokenError):
-        mine._receive("another", "abc123")
+    with pytest.raises(OtherDanceError):
+        mine._receive("oauth_token=another&oauth_verifier=abc123")
     my_page = jira.approve("jira", mine.authorize_url).partition("?")[0]
     status, _ = visit(f"{my_page}?{urlsplit(address).query}")
 

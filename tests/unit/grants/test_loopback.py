@@ -17,10 +17,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import BadRequestError
 from atl_sign.grants import loopback as callback
-from atl_sign.grants.loopback import CallbackListener, CallbackPage, WrongTokenError
+from atl_sign.grants.loopback import CallbackListener, CallbackPage
 from atl_sign.grants.loopback_page import render_page
+from atl_sign.schemes.base import Consent, RedirectPlace
+from atl_sign.schemes.oauth1.scheme import OAuth1
+from tests.unit.provider_lab import make_link
 
 TOKEN = "canary-request-token"
 VERIFIER = "canary-verifier"
@@ -46,12 +50,11 @@ class Dance:
         self.received: list[tuple[str, str]] = []
         self.error: Exception | None = None
         self.on_receive: Callable[[], object] = lambda: None
-        self.listener = CallbackListener(self.receive, FAILED)
+        self.listener = CallbackListener(RedirectPlace(), self.receive, FAILED)
 
-    def receive(self, token: str, verifier: str) -> CallbackPage:
-        if token != TOKEN:
-            raise WrongTokenError
-        self.received.append((token, verifier))
+    def receive(self, query: str) -> CallbackPage:
+        answer = OAuth1().read_redirect(make_link("http://h.example"), Consent("", Secret(TOKEN)), query)
+        self.received.append((TOKEN, answer.reveal()))
         self.on_receive()
         if self.error is not None:
             raise self.error
@@ -388,7 +391,7 @@ def test_no_port_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callback, "ADDRESS", "192.0.2.1")  # TEST-NET-1: no interface has it
 
     with pytest.raises(BadRequestError, match=r"cannot listen on 192\.0\.2\.1"):
-        CallbackListener(lambda *_: GRANTED, FAILED).open()
+        CallbackListener(RedirectPlace(), lambda _: GRANTED, FAILED).open()
 
 
 def test_listener_is_on_the_loopback_alone(dance: Dance) -> None:
@@ -504,19 +507,18 @@ def test_closed_listener_frees_its_port(dance: Dance) -> None:
     """After close nobody listens there, whoever was silent is cut off, and closing again does nothing."""
     with dance.connect() as silent:
         wait_until(lambda: len(dance.listener._reading) == 1)
-        port, thread = dance.port, dance.listener._thread
+        port, (_, thread) = dance.port, dance.listener._listeners[0]
         dance.listener.close()
         dance.listener.close()
 
         assert silent.recv(1) == b""
     assert refuses_connections(port)
-    assert thread is not None
     assert not thread.is_alive()
 
 
 def test_listener_that_never_opened_closes() -> None:
     """A dance that fails before it listens may close all the same."""
-    listener = CallbackListener(lambda *_: GRANTED, FAILED)
+    listener = CallbackListener(RedirectPlace(), lambda _: GRANTED, FAILED)
 
     listener.close()
 
@@ -678,3 +680,65 @@ def test_page_is_plain_html_that_loads_nothing() -> None:
     assert icon.startswith("data:image/svg+xml,%3Csvg")
     assert "url(" not in html
     assert "@import" not in html
+
+
+# A place that the provider knows beforehand
+
+
+def test_localhost_is_both_stacks() -> None:
+    """Browsers look for the name at ::1 first; the Host header is the name, and the answer counts once."""
+    port = free_port()
+    received: list[str] = []
+
+    def receive(query: str) -> CallbackPage:
+        received.append(query)
+        return GRANTED
+
+    listener = CallbackListener(RedirectPlace("localhost", port, "/callback/h.example"), receive, FAILED)
+    listener.open()
+    try:
+        assert listener.url == f"http://localhost:{port}/callback/h.example"
+        for address, host, status in (
+            ("::1", f"127.0.0.1:{port}", 400),
+            ("127.0.0.1", f"localhost:{port}", 200),
+            ("::1", f"localhost:{port}", 410),
+        ):
+            with socket.create_connection((address, port), 5) as connection:
+                connection.sendall(f"GET /callback/h.example?code=x HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                assert connection.recv(100).startswith(f"HTTP/1.1 {status} ".encode())
+    finally:
+        listener.close()
+    assert received == ["code=x"]
+    assert refuses_connections(port)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_taken_port_is_refused_by_name(address: str) -> None:
+    """On either stack: who listens on the other one would get the code."""
+    port = free_port()
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = CallbackListener(RedirectPlace("localhost", port, "/"), lambda _: GRANTED, FAILED)
+    with (
+        socket.create_server((address, port), family=family),
+        pytest.raises(BadRequestError, match=f"another program listens on port {port}") as caught,
+    ):
+        listener.open()
+
+    assert "register the new address" in (caught.value.hint or "")
+    listener.open()  # nothing of it was left behind
+    listener.close()
+
+
+def test_a_machine_without_ipv6_listens_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nobody at ::1 then."""
+    monkeypatch.setattr(callback, "ADDRESS_6", "2001:db8::1")  # for documentation: no interface has it
+    listener = CallbackListener(RedirectPlace("localhost", free_port(), "/"), lambda _: GRANTED, FAILED)
+
+    listener.open()
+    listener.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

@@ -112,8 +112,6 @@ class SchemeContract:
 class Stranger:
     """The material of a scheme that nobody knows."""
 
-    base_url = None
-
     def is_same_as(self, other: object) -> bool:
         return False
 

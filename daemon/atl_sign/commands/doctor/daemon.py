@@ -183,7 +183,7 @@ def _check_secrets(path: Path, status: Mapping[str, Any], links: Collection[Link
         yield Finding("store", "broken", f"{store} is {state}" + (f": {error['message']}" if is_stores else ""), hint)
     if key is None:
         yield Finding("key", "skipped", "the daemon did not answer in time")
-    elif error.get("code") == "key_missing" and links and not any(SCHEMES[link.scheme].has_client for link in links):
+    elif error.get("code") == "key_missing" and links and not any(SCHEMES[link.scheme].needs_key for link in links):
         yield Finding("key", "skipped", "no link needs one")
     elif error.get("code") == "key_missing":
         verdict = "broken" if links else "warning"

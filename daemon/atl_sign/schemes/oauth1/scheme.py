@@ -4,9 +4,10 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 from atl_sign.base.clock import from_seconds, to_seconds
-from atl_sign.base.credentials import Consumer, Credentials, Grant, Secret
+from atl_sign.base.credentials import Client, Consumer, Credentials, Grant, Secret
 from atl_sign.base.errors import (
     BadRequestError,
     DaemonError,
@@ -22,7 +23,18 @@ from atl_sign.config.setting import Setting
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifest
 from atl_sign.providers.products import Product, find_product
-from atl_sign.schemes.base import Consent, Refusal, Sent, Uses, change_scheme
+from atl_sign.schemes.base import (
+    Consent,
+    NoAnswerError,
+    OtherDanceError,
+    Place,
+    RedirectPlace,
+    Refusal,
+    Sent,
+    Uses,
+    change_scheme,
+    own_place,
+)
 from atl_sign.schemes.fields import Fields, dump_known, load_known
 from atl_sign.schemes.oauth1.problems import TOKEN_IS_DEAD, explain_problem, parse_clock_offset, parse_problem
 from atl_sign.schemes.oauth1.settings import SETTINGS
@@ -32,6 +44,8 @@ from atl_sign.schemes.oauth1.tokens import AccessToken, RequestToken, access_tok
 DENIED = "denied"  # the verifier that stands for the user's No (facts section 1.4)
 VERIFIER_CHARS_MAX = 255  # Atlassian's have 6
 
+_FIELDS_MAX = 32  # of a redirect's query
+
 
 class OAuth1:
     """OAuth 1.0a with RSA-SHA1 (RFC 5849), over an application link."""
@@ -39,7 +53,8 @@ class OAuth1:
     name: ClassVar[str] = "oauth1"
     settings: ClassVar[tuple[Setting, ...]] = SETTINGS
     uses: ClassVar[Uses] = "one"
-    has_client: ClassVar[bool] = True
+    needs_key: ClassVar[bool] = True
+    needs_app: ClassVar[bool] = False
     is_pasted: ClassVar[bool] = False
     covers_form: ClassVar[bool] = True
     can_rotate: ClassVar[bool] = False
@@ -56,9 +71,18 @@ class OAuth1:
             raise ProviderRefusedError(message, change_scheme(link, "basic --user EMAIL"), link=link.name)
         return find_product(manifest.type_id)
 
+    def place(self, link: Link) -> Place:
+        """See `Scheme.place`."""
+        return own_place(link)
+
     def gateway(self, link: Link) -> Url | None:
         """See `Scheme.gateway`."""
         del link
+        return None
+
+    def good_at(self, link: Link, grant: Grant) -> str | None:
+        """See `Scheme.good_at`."""
+        del link, grant
         return None
 
     def send_to(self, link: Link, credentials: Credentials, url: Url) -> Url:
@@ -66,12 +90,12 @@ class OAuth1:
         del link, credentials
         return url
 
-    def base_string(self, request: Request, client: Consumer | None, moment: int) -> str:
+    def base_string(self, request: Request, client: Client | None, moment: int) -> str:
         """Return the signature base string for *request*, with token and nonce struck out; raises as `authorize`."""
         token = AccessToken(Secret("TOKEN"), Secret(""))
         return signature_base_string(request, _consumer(client), token, nonce="NONCE", timestamp=moment)
 
-    def begin(self, link: Link, client: Consumer | None, callback: str, clocks: Clocks) -> Consent:
+    def begin(self, link: Link, client: Client | None, callback: str, clocks: Clocks) -> Consent:
         """See `Scheme.begin`; raises as `Legs.fetch_request_token`."""
         from atl_sign.schemes.oauth1.legs import Legs
 
@@ -79,7 +103,27 @@ class OAuth1:
         token = legs.fetch_request_token(callback)
         return Consent(legs.authorize_url(token), token.key, token.secret)
 
-    def redeem(self, link: Link, client: Consumer | None, consent: Consent, answer: Secret, clocks: Clocks) -> Grant:
+    def redirect_place(self, link: Link) -> RedirectPlace:
+        """See `Scheme.redirect_place`: the products take any."""
+        del link
+        return RedirectPlace()
+
+    def read_redirect(self, link: Link, consent: Consent, query: str) -> Secret:
+        """See `Scheme.read_redirect`; the answer is the verifier."""
+        del link
+        try:
+            fields = parse_qs(query, keep_blank_values=True, max_num_fields=_FIELDS_MAX)
+        except ValueError:
+            fields = {}
+        tokens, verifiers = fields.get("oauth_token", []), fields.get("oauth_verifier", [])
+        if len(tokens) != 1 or len(verifiers) != 1 or not all(tokens + verifiers):
+            raise NoAnswerError("it does not contain one oauth_token and one oauth_verifier")
+        ours = "" if consent.key is None else consent.key.reveal()
+        if not hmac.compare_digest(tokens[0].encode(errors="replace"), ours.encode()):
+            raise OtherDanceError("its oauth_token is of another dance")
+        return Secret(verifiers[0])
+
+    def redeem(self, link: Link, client: Client | None, consent: Consent, answer: Secret, clocks: Clocks) -> Grant:
         """See `Scheme.redeem`; *answer* is the verifier."""
         from atl_sign.schemes.oauth1.legs import Legs
 
@@ -164,8 +208,8 @@ class OAuth1:
         return refusal
 
 
-def _consumer(client: Consumer | None) -> Consumer:
-    assert client is not None  # noqa: S101 - `has_client`: who has the credentials has the key
+def _consumer(client: Client | None) -> Consumer:
+    assert isinstance(client, Consumer)  # noqa: S101 - `needs_key`: who has the credentials has the key
     return client
 
 

@@ -26,10 +26,6 @@ class AccessToken:
     session_handle: Secret | None = None  # lets the daemon renew the token; a new one comes with each renewal
     session_expires_at: datetime | None = None  # aware, UTC; the end of the right to renew
 
-    @property
-    def base_url(self) -> None:
-        """Good at the link itself."""
-
     def is_same_as(self, other: Material) -> bool:
         """See `Material.is_same_as`."""
         return isinstance(other, AccessToken) and hmac.compare_digest(self.key.reveal().encode(), other.key.reveal().encode())

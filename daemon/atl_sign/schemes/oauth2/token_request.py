@@ -9,18 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote_plus, urlencode
 
-from atl_sign.base.credentials import Secret
+from atl_sign.base.credentials import App, Secret
 from atl_sign.schemes.oauth2.metadata import ClientAuth
 
 _DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """Our registration at a provider: the client of OAuth 2.0."""
-
-    client_id: str
-    secret: Secret | None  # None for a public client
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from oauthlib.oauth2 import WebApplicationClient
 from requests import Request
 from requests.auth import HTTPBasicAuth
 
-from atl_sign.base.credentials import Secret
+from atl_sign.base.credentials import App, Secret
 from atl_sign.schemes.oauth2.metadata import ClientAuth
-from atl_sign.schemes.oauth2.token_request import App, TokenRequest, TokenRequests
+from atl_sign.schemes.oauth2.token_request import TokenRequest, TokenRequests
 
 # RFC 6749 §2.3.1, §4.1.3, §6; RFC 7009 §2.1; RFC 8628 §3.4.
 CLIENT_ID, SECRET = "s6BhdRkqt3", "gX1fBat3bV"
