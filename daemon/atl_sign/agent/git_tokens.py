@@ -110,7 +110,7 @@ class GitTokens:
             except DaemonError as exc:
                 _log.warning("link %s: the token for git is not revoked: %s", link.name, exc.message)
         finally:
-            self._vault.forget_git_record(link.name)
+            self._vault.forget_git_record(link)
         state: RevokeState = "left" if left else "revoked" if names else "none"
         return state, tuple(sorted(left))
 

@@ -21,6 +21,7 @@ from atl_sign.config.link_command import format_link_command
 from atl_sign.config.link_fields import link_from_fields
 from atl_sign.config.links import SCHEME_DEFAULT, Link, parse_base_url
 from atl_sign.config.settings import ConfigProblem
+from atl_sign.custody.items import owner_of, place_of
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.live import Grants
 from atl_sign.providers.cloud import TOKENS_PAGE
@@ -170,13 +171,13 @@ class LinkBook:
     def _forget_other(self, before: Link, link: Link) -> list[str]:
         """Forget what belongs to another address or consumer than that of *link*, and return what to warn of."""
         warnings: list[str] = []
-        if (before.url, before.scheme, before.client) != (link.url, link.scheme, link.client):
+        if before.url != link.url or owner_of(before) != owner_of(link):
             self._dances.cancel_all(link.name)
             try:
                 _, left = self._git_tokens.revoke(before)
                 if left:
                     warnings.append(f"at the old address a token for git is still good, revoke it there: {', '.join(left)}")
-                self._vault.forget_token(link.name)
+                self._forget_grant(before)
             except DaemonError as exc:  # harmless: the vault gives the old grant to no other address
                 warnings.append(f"the token of the old address is still in the store: {exc.message}")
         return warnings
@@ -207,6 +208,14 @@ class LinkBook:
                 hint = exc.hint
         return ProbeReport(self._lookup.report(link), is_new, manifest, tuple(warnings), hint)
 
+    def _forget_grant(self, link: Link) -> None:
+        """Forget the grant of *link*, and its app's secret, unless another link shares them; raises as the store does."""
+        place = place_of(link)
+        if not any(each.name != link.name and place_of(each) == place for each in self._config.settings().links.links):
+            self._vault.forget_token(link)
+            if self._grants.scheme(link).needs_app:
+                self._vault.forget_app(link)
+
     def make_default(self, caller: Caller, name: str) -> LinkReport:
         """Make the link called *name* the default among those with its base URL; raises as `Lookup.get`, and as the file does."""
         with self._records.entry("link", caller, name), self._changing:
@@ -232,7 +241,7 @@ class LinkBook:
             try:
                 _, left = self._git_tokens.revoke(link)
             finally:  # even if the store does not answer: it is out of memory, and the answer says that the store has it
-                self._vault.forget_token(name)
+                self._forget_grant(link)
             self._config.remove_link(name)
             return left
 
@@ -249,7 +258,7 @@ class LinkBook:
                 elif self._vault.git_record(link) is not None:
                     fate = "kept"
             finally:
-                self._vault.forget_token(name)
+                self._vault.forget_token(link)
             return LogoutReport(self._revoke_page(link), fate, left)
 
     def _revoke_page(self, link: Link) -> str:

@@ -117,7 +117,7 @@ class Tokens:
             if old is not None:
                 live.keep(old)
             else:
-                self._grants.vault.forget_token(link.name)
+                self._grants.vault.forget_token(link)
             raise
         left = None if old is None else discard(link, tokens, session.send, new, old)
         return Rotation(link, new.user, new.expires_at, left, tokens_page(link, tokens))

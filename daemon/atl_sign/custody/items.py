@@ -18,6 +18,8 @@ from atl_sign.base.errors import StoreNewerError, StoreUnavailableError
 from atl_sign.config.links import Link
 from atl_sign.custody.keys.software import RsaPrivateKey, load_private_key
 from atl_sign.providers.products import is_user_name
+from atl_sign.schemes.base import Place
+from atl_sign.schemes.registry import SCHEMES
 
 KEY_ITEM = "consumer-key"
 VERSION = 2
@@ -31,7 +33,7 @@ _T = TypeVar("_T")
 
 
 def token_item(name: str) -> str:
-    """Return the name of the item with the access token of the link called *name*."""
+    """Return the name of the item with the access token at the place called *name*."""
     return f"token:{name}"
 
 
@@ -40,9 +42,20 @@ def git_item(name: str) -> str:
     return f"git:{name}"
 
 
-def items_of_link(name: str) -> list[str]:
-    """Return the name of every item that the store may hold for the link called *name*; beside them there is only `KEY_ITEM`."""
-    return [token_item(name), git_item(name)]
+def items_of_link(link: Link | str) -> list[str]:
+    """Return the name of every item that the store may hold for *link*, or for the one of which only the name can be read."""
+    name, place = (link, link) if isinstance(link, str) else (link.name, place_of(link).name)
+    return [token_item(place), app_item(place), git_item(name)]
+
+
+def app_item(name: str) -> str:
+    """Return the name of the item with the secret of the app at the place called *name*."""
+    return f"app:{name}"
+
+
+def place_of(link: Link) -> Place:
+    """Return where the grant of *link* is kept, and what it is given for."""
+    return SCHEMES[link.scheme].place(link)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +69,8 @@ class Owner:
 
 def owner_of(link: Link) -> Owner:
     """Return what a grant is given for that the user consents to on *link* now."""
-    return Owner(link.scheme, str(link.url), link.client)
+    place = place_of(link)
+    return Owner(link.scheme, place.url, place.client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +82,7 @@ class Kept(Generic[_T]):
 
     def of(self, link: Link) -> _T | None:
         """Return the value if it was given for *link* as that is now."""
-        owner = self.owner
-        is_its = owner.scheme == link.scheme and owner.url == str(link.url) and owner.client == link.client
-        return self.value if is_its else None
+        return self.value if self.owner == owner_of(link) else None
 
 
 class Payload(Protocol):
@@ -143,7 +155,9 @@ class _Json(Generic[_T]):
         raise NotImplementedError
 
     def _refuse(self, name: str) -> Parsed[_T]:
-        remedy = "atl-sign key new --replace" if name == KEY_ITEM else f"atl-sign dance {name.partition(':')[2]}"
+        kind, _, link = name.partition(":")
+        remedies = {KEY_ITEM: "atl-sign key new --replace", "app": f"atl-sign link secret {link}"}
+        remedy = remedies.get(kind, f"atl-sign dance {link}")
         raise StoreUnavailableError(f"the item {name} of the store is not what was written there", remedy)
 
 
@@ -168,6 +182,17 @@ class TokenCodec(_Json[Kept[Grant]]):
     def _load(self, item: Mapping[str, Any]) -> Kept[Grant]:
         owner = _load_owner(item)
         return Kept(owner, self.payloads[owner.scheme].load(item["grant"]))
+
+
+class AppCodec(_Json[Kept[Secret]]):
+    """The secret of a link's app."""
+
+    def format(self, value: Kept[Secret]) -> Secret:
+        """See `Codec.format`."""
+        return _format({**_dump_owner(value.owner), "secret": value.value.reveal()})
+
+    def _load(self, item: Mapping[str, Any]) -> Kept[Secret]:
+        return Kept(_load_owner(item), Secret(str(item["secret"])))
 
 
 class GitCodec(_Json[Kept[GitRecord]]):

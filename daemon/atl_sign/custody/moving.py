@@ -16,6 +16,7 @@ from atl_sign.base.errors import (
 )
 from atl_sign.base.findings import Warned
 from atl_sign.config.file import ConfigFile
+from atl_sign.config.links import Link
 from atl_sign.custody.items import KEY_ITEM, items_of_link
 from atl_sign.custody.move_note import MoveNote, MoveNotes
 from atl_sign.custody.stores.base import Store
@@ -202,7 +203,9 @@ class StoreMover:
         # A link that the configuration spells wrongly has a token too.
         parts = [each.part for each in settings.problems if not each.is_harmless]
         broken = [part.removeprefix("links.") for part in parts if part.startswith("links.")]
-        return [KEY_ITEM, *(item for link in [*settings.links.by_name, *broken] for item in items_of_link(link))]
+        links: list[Link | str] = [*settings.links.links, *broken]
+        items = (item for link in links for item in items_of_link(link))
+        return list(dict.fromkeys([KEY_ITEM, *items]))  # links can share a grant
 
 
 def _remove_items(store: Store, names: Iterable[str]) -> tuple[str, ...]:

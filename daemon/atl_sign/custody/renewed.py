@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from atl_sign.base.credentials import Grant
 from atl_sign.base.errors import DaemonError, StoreConflictError
 from atl_sign.config.links import Link
-from atl_sign.custody.items import Kept, owner_of, token_item
+from atl_sign.custody.items import Kept, owner_of, place_of, token_item
 from atl_sign.custody.shelf import TRIES, Desk, Shelf
 
 
@@ -30,14 +30,14 @@ class RenewedTokens:
         """Renew what is in *tokens*."""
         self._desk = desk
         self._tokens = tokens
-        self._unsaved: dict[str, _Unsaved] = {}  # by link; there is no other copy, so a lock keeps them, though not for signing
+        self._unsaved: dict[str, _Unsaved] = {}  # by place; there is no other copy, so a lock keeps them, though not for signing
 
     def __len__(self) -> int:
         """Return how many are not in the store yet."""
         return len(self._unsaved)
 
     def load(self, name: str) -> Kept[Grant] | None:
-        """Return the token of the link called *name* from memory, else from the store; raises as `Shelf.load`."""
+        """Return the token at the place called *name* from memory, else from the store; raises as `Shelf.load`."""
         item = token_item(name)
         with self._desk.lock:
             if item not in self._tokens and name in self._unsaved:
@@ -55,11 +55,12 @@ class RenewedTokens:
         None when that is another token, or none: it is what the next caller gets, and *token* is nobody's any more.
         Waits up to *timeout_s* for another daemon's renewal. Raises as the store does.
         """
-        with self._desk.neighbours.alone(link.name, timeout_s):
+        name = place_of(link).name
+        with self._desk.neighbours.alone(name, timeout_s):
             with self._desk.lock:
-                self._try_to_save(link.name)
-                unsaved = self._unsaved.get(link.name)
-                kept = self._tokens.reload(token_item(link.name)) if unsaved is None else unsaved.kept
+                self._try_to_save(name)
+                unsaved = self._unsaved.get(name)
+                kept = self._tokens.reload(token_item(name)) if unsaved is None else unsaved.kept
                 same = kept.value if kept is not None and kept.value.is_same_as(token) else None
             yield same
 
@@ -70,7 +71,7 @@ class RenewedTokens:
         After a crash the note is what tells a token that the provider has replaced from one that the user has revoked.
         Returns False, and notes nothing, when the token was forgotten or replaced meanwhile, by this daemon or another one.
         """
-        item = token_item(link.name)
+        item = token_item(place_of(link).name)
         noted = Kept(owner_of(link), replace(token, is_in_doubt=is_in_doubt))
         with self._desk.lock:
             for _ in range(TRIES):
@@ -91,14 +92,14 @@ class RenewedTokens:
         *old* is void by now, so *new* is used even while the store cannot keep it: `save` does that.
         After a lock it is not used before the unlock, but `save` still stores it.
         """
-        item = token_item(link.name)
+        item = token_item(place_of(link).name)
         with self._desk.lock:
             # Else there was a lock, a change by another daemon, or a logout that the store refused: saving finds out which.
             is_read = item in self._tokens
             if is_read and not self._keeps(link, old):
                 return False
             unsaved = _Unsaved(Kept(owner_of(link), new), old, self._tokens.version(item))
-            self._unsaved[link.name] = unsaved
+            self._unsaved[place_of(link).name] = unsaved
             if is_read:
                 self._tokens.hold(item, unsaved.kept)
             return True
@@ -110,9 +111,10 @@ class RenewedTokens:
         A lock of ours does not stand in the way. Raises as the store does.
         """
         with self._desk.lock:
-            unsaved = self._unsaved.get(link.name)
+            name = place_of(link).name
+            unsaved = self._unsaved.get(name)
             if unsaved is not None and unsaved.kept.value is token:
-                self._save(link.name, unsaved)
+                self._save(name, unsaved)
 
     def save_all(self) -> None:
         """Write to the store what it takes; the rest stays, and is tried again."""
@@ -120,11 +122,11 @@ class RenewedTokens:
             self._try_to_save(name)
 
     def drop(self, name: str) -> None:
-        """Forget the token that was not saved yet of the link called *name*: it was forgotten, or another one took its place."""
+        """Forget the token that was not saved yet at the place called *name*: it was forgotten, or another one took its place."""
         self._unsaved.pop(name, None)
 
     def _keeps(self, link: Link, token: Grant) -> bool:
-        kept = self._tokens.peek(token_item(link.name))
+        kept = self._tokens.peek(token_item(place_of(link).name))
         return kept is not None and kept.value.is_same_as(token)  # another object, when it was read anew
 
     def _try_to_save(self, name: str) -> None:

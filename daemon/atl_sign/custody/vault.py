@@ -1,13 +1,25 @@
 """Key and grants as the rest of the daemon has them: read once and kept, and no other daemon's newer one is overwritten."""
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from atl_sign.base.credentials import GitRecord, Grant, Passphrase, StoreState
+from atl_sign.base.credentials import GitRecord, Grant, Passphrase, Secret, StoreState
 from atl_sign.base.errors import KeyMissingError, StoreConflictError
 from atl_sign.config.links import Link
 from atl_sign.custody.copying import copy_items
-from atl_sign.custody.items import KEY_ITEM, GitCodec, Kept, KeyCodec, TokenCodec, git_item, owner_of, token_item
+from atl_sign.custody.items import (
+    KEY_ITEM,
+    AppCodec,
+    GitCodec,
+    Kept,
+    KeyCodec,
+    TokenCodec,
+    app_item,
+    git_item,
+    owner_of,
+    place_of,
+    token_item,
+)
 from atl_sign.custody.keys.base import Signer
 from atl_sign.custody.keys.software import RsaPrivateKey
 from atl_sign.custody.neighbours import Neighbours
@@ -33,6 +45,7 @@ class Vault:
         self._desk = Desk(store, neighbours or Neighbours(None))
         self._keys = Shelf(self._desk, KeyCodec(SCHEMES))
         self._tokens = Shelf(self._desk, TokenCodec(SCHEMES))
+        self._apps = Shelf(self._desk, AppCodec(SCHEMES))
         self._git_records = Shelf(self._desk, GitCodec(SCHEMES))
         self.renewed = RenewedTokens(self._desk, self._tokens)
 
@@ -55,12 +68,12 @@ class Vault:
         if link is None:
             self._desk.read(KEY_ITEM)
         else:
-            self._tokens.find_replaceable(token_item(link.name))
+            self._tokens.find_replaceable(token_item(place_of(link).name))
 
     @property
     def is_unread(self) -> bool:
         """Tell whether nothing was read from the store yet, or written to it."""
-        return self._keys.is_empty and self._tokens.is_empty and self._git_records.is_empty and not self.has_unsaved
+        return all(shelf.is_empty for shelf in self._shelves) and not self.has_unsaved
 
     @property
     def is_locked(self) -> bool:
@@ -84,7 +97,7 @@ class Vault:
         return store.survives_restart() or (self._holds_nothing() and store.state() != "ready")
 
     def _holds_nothing(self) -> bool:
-        return not (self._keys.values() or self._tokens.values() or self._git_records.values() or self.has_unsaved)
+        return not (any(shelf.values() for shelf in self._shelves) or self.has_unsaved)
 
     def lock(self) -> None:
         """
@@ -184,7 +197,7 @@ class Vault:
 
     def peek_token(self, link: Link) -> Grant | None:
         """Return the access token of *link* if it is in memory."""
-        kept = self._tokens.peek(token_item(link.name))
+        kept = self._tokens.peek(token_item(place_of(link).name))
         return None if kept is None else kept.of(link)
 
     def token(self, link: Link) -> Grant | None:
@@ -194,32 +207,48 @@ class Vault:
         A token of a link whose base URL or consumer key has changed since counts as none: it belongs to another grant.
         """
         self.notice_changes()
-        kept = self.renewed.load(link.name)
+        kept = self.renewed.load(place_of(link).name)
         return None if kept is None else kept.of(link)
 
     def put_token(self, link: Link, token: Grant) -> None:
         """Keep *token* for *link* in place of the one before; returns when the store has it, and raises as `Shelf.put`."""
         with self._desk.lock:
-            self._tokens.put(token_item(link.name), Kept(owner_of(link), token))
-            self.renewed.drop(link.name)
+            self._tokens.put(token_item(place_of(link).name), Kept(owner_of(link), token))
+            self.renewed.drop(place_of(link).name)
 
     def name_user(self, link: Link, token: Grant, user: str) -> None:
         """Add the name of its *user* to *token* of *link*, unless it was forgotten or replaced meanwhile."""
         with self._desk.lock:
-            kept = self._tokens.peek(token_item(link.name))
+            kept = self._tokens.peek(token_item(place_of(link).name))
             if kept is not None and kept.value is token:
-                self._replace(self._tokens, token_item(link.name), Kept(kept.owner, token.with_user(user)))
+                self._replace(self._tokens, token_item(place_of(link).name), Kept(kept.owner, token.with_user(user)))
 
-    def forget_token(self, name: str) -> None:
+    def forget_token(self, link: Link) -> None:
         """
-        Take the token of the link called *name* out of memory and store; a missing one is fine.
+        Take the token of *link* out of memory and store; a missing one is fine.
 
         Raises as `Shelf.delete`. Then the token is gone only from memory, and the next caller gets the store's error:
         nothing is signed with it while a keyring is locked, and it is there again when the keyring is.
         """
         with self._desk.lock:
+            name = place_of(link).name
             self._tokens.delete(token_item(name))
             self.renewed.drop(name)
+
+    def app_secret(self, link: Link) -> Secret | None:
+        """Return the secret of the app of *link*, or None; raises as `key`. One of another app or address counts as none."""
+        self.notice_changes()
+        with self._desk.lock:
+            kept = self._apps.load(app_item(place_of(link).name))
+        return None if kept is None else kept.of(link)
+
+    def put_app_secret(self, link: Link, secret: Secret) -> None:
+        """Keep *secret* for the app of *link* in place of the one before; raises as `Shelf.put`, and then that one stays."""
+        self._apps.put(app_item(place_of(link).name), Kept(owner_of(link), secret))
+
+    def forget_app(self, link: Link) -> None:
+        """Take the secret of the app of *link* out of memory and store, as `forget_token`."""
+        self._apps.delete(app_item(place_of(link).name))
 
     def peek_git_record(self, link: Link) -> GitRecord | None:
         """Return what is known of the tokens for git of *link* if it is in memory."""
@@ -244,13 +273,13 @@ class Vault:
                 return False
             return self._replace(self._git_records, git_item(link.name), Kept(owner_of(link), after))
 
-    def forget_git_record(self, name: str) -> None:
+    def forget_git_record(self, link: Link) -> None:
         """
-        Take what is known of the tokens for git of the link called *name* out of memory and store; as `forget_token`.
+        Take what is known of the tokens for git of *link* out of memory and store; as `forget_token`.
 
         The item that the store keeps all the same has the names of tokens that are still valid at the provider.
         """
-        self._git_records.delete(git_item(name))
+        self._git_records.delete(git_item(link.name))
 
     def _replace(self, shelf: Shelf[_T], item: str, value: _T) -> bool:
         """Keep *value* over what was read; False, and it is read again, when another daemon has changed the item since."""
@@ -263,5 +292,9 @@ class Vault:
         return True
 
     def _clear(self) -> None:
-        for shelf in (self._keys, self._tokens, self._git_records):
+        for shelf in self._shelves:
             shelf.clear()
+
+    @property
+    def _shelves(self) -> tuple[Shelf[Any], ...]:
+        return self._keys, self._tokens, self._apps, self._git_records

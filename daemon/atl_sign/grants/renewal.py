@@ -27,6 +27,7 @@ from atl_sign.base.errors import (
     ProviderUnreachableError,
 )
 from atl_sign.config.links import Link
+from atl_sign.custody.items import place_of
 from atl_sign.custody.vault import Vault
 from atl_sign.providers.clocks import Clocks
 
@@ -73,12 +74,12 @@ class Renewals:
         self._on_end = on_end
         self._clocks = clocks
         self._lock = threading.Lock()
-        self._attempts: dict[str, _Attempt] = {}  # by link, the last one each
-        self._signed_at: dict[str, float] = {}  # by link, by the monotonic clock
+        self._attempts: dict[str, _Attempt] = {}  # by place, the last one each
+        self._signed_at: dict[str, float] = {}  # by place, by the monotonic clock
 
     def note_signature(self, link: Link) -> None:
         """Note that a header with the link's token is on its way now."""
-        self._signed_at[link.name] = time.monotonic()
+        self._signed_at[place_of(link).name] = time.monotonic()
 
     def ask(self, live: Renewable, token: Grant) -> "Future[None] | None":
         """
@@ -95,8 +96,9 @@ class Renewals:
         if not token.wants_renewal(self._clocks.now_utc()):
             return None
         link = live.link
+        name = place_of(link).name
         with self._lock:
-            last = self._attempts.get(link.name)
+            last = self._attempts.get(name)
             if last is not None and not last.token.is_same_as(token):
                 last = None
             if last is not None and not last.done.done():
@@ -107,7 +109,7 @@ class Renewals:
                 if not token.is_expired(self._clocks.now_utc()):
                     return None
             attempt = _Attempt(token, token.is_in_doubt or (last is not None and last.is_in_doubt))
-            self._attempts[link.name] = attempt
+            self._attempts[name] = attempt
         # Not a thread of the pool: signers wait for it, and could fill that.
         threading.Thread(target=self._run, args=(live, attempt), name=f"renew-{link.name}", daemon=True).start()
         return attempt.done
@@ -180,7 +182,7 @@ class Renewals:
 
     def _drain(self, link: Link) -> None:
         """Wait until the headers that hold the old token have arrived; while an attempt is under way nobody signs with it."""
-        while (left_s := self._signed_at.get(link.name, -DRAIN_S) + DRAIN_S - time.monotonic()) > 0:
+        while (left_s := self._signed_at.get(place_of(link).name, -DRAIN_S) + DRAIN_S - time.monotonic()) > 0:
             time.sleep(left_s)
 
     def _fail(self, link: Link, attempt: _Attempt, error: DaemonError) -> None:

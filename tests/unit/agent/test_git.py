@@ -12,7 +12,7 @@ from atl_sign.agent.git_tokens import GitTokens
 from atl_sign.base.credentials import Grant, Secret
 from atl_sign.base.errors import DanceNeededError, ProviderRefusedError, ProviderUnreachableError, StoreLockedError
 from atl_sign.config.links import Link
-from atl_sign.custody.items import git_item, items_of_link
+from atl_sign.custody.items import git_item
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.live import Grants
@@ -99,7 +99,7 @@ class Lab:
     def access(self, grant: Grant | None) -> None:
         self._access = grant
         if grant is None:
-            self.vault.forget_token(self.link.name)
+            self.vault.forget_token(self.link)
         else:
             self.vault.put_token(self.link, grant)
 
@@ -362,7 +362,7 @@ def test_logged_out_while_it_is_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) 
 
     def log_out_first(session: Session, method: str, *arguments: Any) -> Any:
         if method == "PUT":
-            lab.vault.forget_git_record(lab.link.name)
+            lab.vault.forget_git_record(lab.link)
         return send(session, method, *arguments)
 
     monkeypatch.setattr(Session, "send", log_out_first)
@@ -446,7 +446,7 @@ def test_a_link_with_another_address_has_no_token(lab: Lab) -> None:
 )
 def test_an_item_that_cannot_be_read_counts_as_none(text: str, lab: Lab) -> None:
     """A token can be made again."""
-    lab.store.write(items_of_link("bitbucket")[1], Secret(text))
+    lab.store.write(git_item("bitbucket"), Secret(text))
 
     assert get(lab)
 

@@ -193,12 +193,12 @@ def test_what_a_lock_kept_from_being_forgotten_can_be_forgotten_after_it(lab: La
     lab.keeper.lock(CALLER)
     for forget in (lab.vault.forget_token, lab.vault.forget_git_record):
         with pytest.raises(StoreLockedError):
-            forget("jira")
+            forget(LINK)
     lab.keeper.unlock(CALLER)
     assert lab.vault.token(LINK) is not None
 
     for forget in (lab.vault.forget_token, lab.vault.forget_git_record):
-        forget("jira")
+        forget(LINK)
 
     assert lab.vault.token(LINK) is None
     assert lab.vault.git_record(LINK) is None
@@ -342,7 +342,7 @@ def test_a_move_takes_everything_and_keeps_the_comments(lab: Lab) -> None:
 
 def test_every_item_of_a_link_is_named() -> None:
     """What the vault writes for a link, and the key."""
-    assert items_of_link("a") == ["token:a", "git:a"]
+    assert items_of_link("a") == ["token:a", "app:a", "git:a"]
 
 
 class CrashError(BaseException):
@@ -385,7 +385,7 @@ def restart(lab: Lab) -> None:
     lab.start()
 
 
-POINTS = range(36)  # of a crash; the last one comes after the end
+POINTS = range(40)  # of a crash; the last one comes after the end
 
 
 @pytest.mark.parametrize("at", POINTS)
@@ -411,7 +411,7 @@ def test_after_a_crash_the_same_move_or_one_back_can_be_made(lab: Lab, at: int, 
     restart(lab)
     changed = make_grant(key="changed")
     lab.vault.put_token(LINK, changed)
-    lab.vault.forget_git_record("jira")
+    lab.vault.forget_git_record(LINK)
     wanted = dict(lab.named().texts)
     assert wanted.keys() == {"consumer-key", "token:jira", "token:broken"}
 

@@ -17,7 +17,7 @@ from tests.unit.provider_lab import everything_shown, make_grant, make_link, tok
 from tests.vectors import private_key, private_pem
 
 LINK = make_link("https://h/jira", "tools")
-TOKEN, GIT = items_of_link("tools")
+TOKEN, _, GIT = items_of_link("tools")
 
 # As commit a4f6816 wrote them, which knew version 1 alone.
 TOKEN_V1 = (
@@ -195,10 +195,10 @@ def test_what_a_newer_atl_sign_wrote_is_left_alone(item: object) -> None:
         "dance begins": lambda: vault.check_store(LINK),
         "dance ends": lambda: vault.put_token(LINK, make_grant()),
         "renewal": lambda: vault.renewed.renewing(LINK, make_grant(), 0).__enter__(),
-        "logout": lambda: vault.forget_token("tools"),
+        "logout": lambda: vault.forget_token(LINK),
         "git": lambda: vault.git_record(LINK),
         "git token": lambda: vault.replace_git_record(LINK, None, GitRecord(None)),
-        "git logout": lambda: vault.forget_git_record("tools"),
+        "git logout": lambda: vault.forget_git_record(LINK),
         "key": vault.key,
         "key new": lambda: vault.put_key(private_key()),
     }

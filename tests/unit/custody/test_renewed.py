@@ -134,7 +134,7 @@ def test_a_dance_that_comes_just_before_the_write_wins(world: World) -> None:
 def test_a_logout_at_another_daemon_wins(world: World) -> None:
     """The renewed token does not come back."""
     world.renew()
-    world.other.forget_token(LINK.name)
+    world.other.forget_token(LINK)
 
     world.one.renewed.save(LINK, NEW)
 

@@ -256,8 +256,8 @@ def test_a_forgotten_token_is_gone_from_both(store: CountingStore, vault: Vault)
     vault.put_token(LINK, FULL)
     vault.put_token(other, FULL)
 
-    vault.forget_token("tools")
-    vault.forget_token("tools")
+    vault.forget_token(LINK)
+    vault.forget_token(LINK)
 
     assert vault.token(LINK) is None
     assert Vault(store).token(LINK) is None
@@ -292,13 +292,13 @@ def test_a_logout_that_the_store_refused_is_none_once_the_store_answers(store: C
     store.failure = StoreLockedError("the keyring is locked")
 
     with pytest.raises(StoreLockedError):
-        vault.forget_token("tools")
+        vault.forget_token(LINK)
 
     with pytest.raises(StoreLockedError):
         vault.token(LINK)
     store.failure = None
     assert shown(vault.token(LINK)) == shown(FULL)
-    vault.forget_token("tools")
+    vault.forget_token(LINK)
     assert vault.token(LINK) is None
     assert Vault(store).token(LINK) is None
 
@@ -312,7 +312,7 @@ def test_a_refused_logout_costs_no_renewed_token(store: CountingStore, vault: Va
 
     assert not is_renewed_first or vault.renewed.renew(LINK, FULL, new)
     with pytest.raises(StoreLockedError):
-        vault.forget_token("tools")
+        vault.forget_token(LINK)
     assert is_renewed_first or vault.renewed.renew(LINK, FULL, new)
 
     assert shown(vault.token(LINK)) == shown(new)
@@ -332,7 +332,7 @@ def test_a_name_that_comes_late_brings_no_token_back(store: CountingStore, vault
 
     vault.name_user(LINK, token, "bob")
     assert vault.token(LINK) is named
-    vault.forget_token("tools")
+    vault.forget_token(LINK)
     vault.name_user(LINK, named, "bob")
     assert vault.token(LINK) is None
     assert Vault(store).token(LINK) is None

@@ -731,7 +731,7 @@ def test_a_refusal_can_be_read_by_every_tool(lab: ProxyLab, provider: Provider) 
 
 def test_a_link_without_a_token_says_what_to_do(lab: ProxyLab, provider: Provider) -> None:
     lab.add_link("jira", f"{provider.origin}/jira")
-    lab.vault.forget_token("jira")
+    lab.vault.forget_token(lab.config.settings().links.get("jira"))
 
     answer = curl("-i", "--unix-socket", lab.open(), "http://localhost/jira/x").stdout
 
