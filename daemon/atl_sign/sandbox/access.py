@@ -5,6 +5,7 @@ from base64 import b64decode
 from urllib.parse import urlsplit
 
 from atl_sign.sandbox.call import Call, RefusalError
+from atl_sign.sandbox.oauth2.shapes import is_jwt
 from atl_sign.sandbox.parameters import parse_authorization
 from atl_sign.sandbox.problems import OAuthProblemError
 from atl_sign.sandbox.verify import OAuthMessage, make_base_uri, verify
@@ -13,6 +14,8 @@ from atl_sign.sandbox.wire import FORM, Answer, make_text
 SESSION_COOKIE = "JSESSIONID"
 # These verify by themselves: a request token is not an access token.
 _OWN_CHECKS = ("/plugins/servlet/oauth/request-token", "/plugins/servlet/oauth/access-token")
+# These read only the form: neither a password nor the marks of a forged request.
+_OAUTH2_CALL = re.compile(r"/rest/oauth2/[^/]+/(?:token|revoke)")
 _UNFILTERED_AGENTS = ("WebDAVFS/", "Microsoft-WebDAV-MiniRedir/")
 _BROWSER = re.compile(r"\b(?:Mozilla|Opera)/")
 _XSRF_TYPES = ("", FORM, "multipart/form-data", "text/plain")
@@ -32,7 +35,7 @@ def identify(call: Call) -> None:
         RefusalError: a password or token that is wrong, or a user who may not log in.
         ServerThrowsError: the real server would throw while it checks the signature.
     """
-    if _take_session(call):
+    if _is_oauth2_call(call) or _take_session(call):
         return
     agent = call.request.header("user-agent") or ""
     if call.path not in _OWN_CHECKS and not agent.startswith(_UNFILTERED_AGENTS):
@@ -79,7 +82,7 @@ def check_signature(call: Call, message: OAuthMessage) -> None:
 def refuse_xsrf(call: Call) -> Answer | None:
     """Return the XSRF filter's 403, or None when the request may pass. Only a POST to REST is filtered."""
     request = call.request
-    if request.method != "POST" or not call.path.startswith("/rest/"):
+    if request.method != "POST" or not call.path.startswith("/rest/") or _is_oauth2_call(call):
         return None
     is_foreign = _BROWSER.search(request.header("user-agent") or "") is not None and not _has_own_origin(call)
     lacks_token = request.media_type in _XSRF_TYPES and (request.header("x-atlassian-token") or "").lower() not in (
@@ -87,6 +90,16 @@ def refuse_xsrf(call: Call) -> Answer | None:
         "nocheck",
     )
     return make_text("XSRF check failed", 403) if is_foreign or lacks_token else None
+
+
+def check_scope(call: Call) -> None:
+    """Return if the caller's OAuth 2.0 token, if there is one, has the scope that the call needs; raises RefusalError (403)."""
+    kind = call.site.product.oauth2
+    if call.grant is None or kind is None:
+        return
+    if kind.find_missing_scope(call.request.method, call.path, call.grant.scopes) is not None:
+        call.verdict = "scope missing"
+        raise RefusalError(403, "You are not permitted to perform this operation.")
 
 
 def find_session(call: Call) -> str | None:
@@ -146,15 +159,16 @@ def _accepts_token_as_password(call: Call) -> bool:
 
 def _take_bearer(call: Call, secret: str) -> None:
     product = call.site.product
-    if not product.has_tokens:  # a version without tokens does not know the scheme
+    if not product.has_tokens and not product.has_oauth2:  # such a version does not know the scheme
         return
     if product.confines_tokens and _is_outside_rest(call):
         call.verdict = "bearer outside REST"
         raise LoginNeededError
-    if not take_token(call, secret):
-        call.verdict = "wrong token"
-        if not product.tokens.is_ignored_when_wrong:
-            raise RefusalError(401, "The token is not valid.")
+    if take_grant(call, secret) or (product.has_tokens and take_token(call, secret)):
+        return
+    call.verdict = "wrong token"
+    if not is_ignored_when_wrong(call, secret):
+        raise RefusalError(401, "The token is not valid.")
 
 
 def take_token(call: Call, secret: str) -> bool:
@@ -165,6 +179,25 @@ def take_token(call: Call, secret: str) -> bool:
         return False
     call.user, call.token, call.verdict = user, token, "bearer"
     return True
+
+
+def take_grant(call: Call, value: str) -> bool:
+    """Set the call's user and grant if *value* is a living OAuth 2.0 token of a user who may log in; returns whether it is."""
+    token = call.site.oauth2.take_bearer(value) if call.site.oauth2 is not None else None
+    user = call.state.find_user(token.grant.user) if token is not None else None
+    if user is None:
+        return False
+    call.user, call.grant, call.verdict = user, token, "oauth2"
+    return True
+
+
+def is_ignored_when_wrong(call: Call, secret: str) -> bool:
+    """Tell whether a wrong token makes the caller anonymous: always when it could be one of OAuth 2.0."""
+    return call.site.product.tokens.is_ignored_when_wrong or (call.site.oauth2 is not None and is_jwt(secret))
+
+
+def _is_oauth2_call(call: Call) -> bool:
+    return call.site.oauth2 is not None and _OAUTH2_CALL.fullmatch(call.path) is not None
 
 
 def _is_outside_rest(call: Call) -> bool:

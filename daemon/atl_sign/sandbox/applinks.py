@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from html import escape
 
 from atl_sign.sandbox.call import Call, RefusalError, text_field
+from atl_sign.sandbox.external_apps import add_application, make_section
 from atl_sign.sandbox.keys import parse_public_key
 from atl_sign.sandbox.oauth import is_valid_callback
 from atl_sign.sandbox.pages import make_alert, make_button, make_card, make_field, make_form, make_link, make_status
@@ -21,7 +22,7 @@ def show_links(call: Call) -> Answer:
 
 
 def change_links(call: Call) -> Answer:
-    """Take the page's form: add a link with its consumer, or delete one."""
+    """Take a form of the page: add a link with its consumer or an external application, or delete one."""
     refusal = _refuse(call)
     if refusal is not None:
         return refusal
@@ -32,6 +33,14 @@ def change_links(call: Call) -> Answer:
         if delete in call.state.links:
             call.state.remove_link(delete)
         return _links_page(call, {}, done="The link was deleted.")
+    server = call.site.oauth2
+    application = call.request.parameter("deleteApplication")
+    if server is not None and application is not None:
+        server.remove_app(application)
+        return _links_page(call, {}, done="The application was deleted.")
+    if server is not None and call.request.parameter("applicationName") is not None:
+        added = add_application(call, server, call.local(PAGE_PATH))
+        return added if isinstance(added, Answer) else _links_page(call, {}, application_alert=added)
     fields = {name: call.request.parameter(name) or "" for name in ("key", "consumerName", "publicKey", "callback")}
     try:
         _add_by_form(call, fields)
@@ -144,7 +153,7 @@ def _add_by_form(call: Call, fields: Mapping[str, str]) -> None:
         raise
 
 
-def _links_page(call: Call, fields: Mapping[str, str], *, alert: str = "", done: str = "") -> Answer:
+def _links_page(call: Call, fields: Mapping[str, str], *, alert: str = "", done: str = "", application_alert: str = "") -> Answer:
     cards = "".join(_link_card(call, link) for link in call.state.links.values())
     inputs = make_field(
         "Consumer key", "key", value=fields.get("key", ""), note="Exactly as the consumer sends it", extra="autofocus"
@@ -162,7 +171,11 @@ def _links_page(call: Call, fields: Mapping[str, str], *, alert: str = "", done:
     form = make_form(call.local(PAGE_PATH), inputs, make_button("Create incoming link", is_main=True), xsrf_fields(call))
     new = f"{make_alert(alert)}{make_status(done)}<h2>New incoming link (OAuth 1.0a)</h2>{form}"
     links = f"<h2>Links</h2>{cards or '<p>There are none yet.</p>'}"
-    return frame(call).make("Application links", new, links, user=user_name(call), status=400 if alert else 200)
+    sections = [new, links]
+    if call.site.oauth2 is not None:
+        sections.append(make_section(call, call.site.oauth2, call.local(PAGE_PATH), application_alert))
+    status = 400 if alert or application_alert else 200
+    return frame(call).make("Application links", *sections, user=user_name(call), status=status)
 
 
 def _link_card(call: Call, link: ApplicationLink) -> str:

@@ -5,6 +5,7 @@ from typing import Any, cast
 from atl_sign.sandbox.bamboo_data import BambooData, Build, Plan
 from atl_sign.sandbox.bamboo_tokens import BAMBOO_TOKENS
 from atl_sign.sandbox.call import Call, Product, RefusalError, cut_page, make_routes, show_running, text_field
+from atl_sign.sandbox.oauth2.data_center import BAMBOO_OAUTH2
 from atl_sign.sandbox.wire import Answer, make_json
 
 
@@ -222,4 +223,5 @@ BAMBOO = Product(
     make_data=BambooData,
     make_error=make_error,
     tokens=BAMBOO_TOKENS,
+    oauth2=BAMBOO_OAUTH2,
 )

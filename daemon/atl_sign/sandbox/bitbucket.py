@@ -5,6 +5,7 @@ from typing import Any, cast
 from atl_sign.sandbox.bitbucket_data import BitbucketData, Project, Repository
 from atl_sign.sandbox.bitbucket_tokens import BITBUCKET_TOKENS, make_slug
 from atl_sign.sandbox.call import Call, Product, RefusalError, cut_page, make_routes, show_running
+from atl_sign.sandbox.oauth2.data_center import BITBUCKET_OAUTH2
 from atl_sign.sandbox.state import User
 from atl_sign.sandbox.wire import Answer, make_json, make_text
 
@@ -108,7 +109,7 @@ def _data(call: Call) -> BitbucketData:
 
 
 def _is_visible(call: Call, item: Project | Repository) -> bool:
-    return call.user is not None or item.is_public
+    return item.is_public or (call.user is not None and call.has_scope("REPO_READ"))
 
 
 def _find_project(call: Call) -> Project:
@@ -117,6 +118,8 @@ def _find_project(call: Call) -> Project:
             return project
     if call.user is None:  # to nobody Bitbucket does not say what exists
         raise RefusalError(401, "You are not permitted to access this resource")
+    if not call.has_scope("REPO_READ"):
+        raise RefusalError(403, "You are not permitted to access this resource")
     raise RefusalError(404, f"Project {call.groups['project']} does not exist.")
 
 
@@ -204,4 +207,5 @@ BITBUCKET = Product(
     make_error=make_error,
     tokens=BITBUCKET_TOKENS,
     tells_user=True,
+    oauth2=BITBUCKET_OAUTH2,
 )

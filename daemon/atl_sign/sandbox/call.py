@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from atl_sign.sandbox.oauth2.data_center import ProductOAuth2
+from atl_sign.sandbox.oauth2.records import AccessToken
+from atl_sign.sandbox.oauth2.scopes import include
+from atl_sign.sandbox.oauth2.server import OAuth2Server
 from atl_sign.sandbox.problems import RefusalForm
 from atl_sign.sandbox.state import Session, SiteState, User
 from atl_sign.sandbox.tokens import PersonalToken
@@ -73,11 +77,17 @@ class Product:
     anonymous_name: str | None = None  # what X-AUSERNAME says when nobody is logged in; None: the header is left out
     tells_user: bool = False  # whether answers carry X-AUSERNAME
     has_oauth: bool = True  # whether it has application links and OAuth 1.0a
+    oauth2: ProductOAuth2 | None = None
 
     @property
     def version_numbers(self) -> tuple[int, ...]:
         """The version for comparing."""
         return tuple(int(number) for number in self.version.split("."))
+
+    @property
+    def has_oauth2(self) -> bool:
+        """Whether this version has OAuth 2.0."""
+        return self.oauth2 is not None and self.version_numbers >= self.oauth2.since
 
     @property
     def has_tokens(self) -> bool:
@@ -91,7 +101,7 @@ class Product:
 
     @property
     def confines_tokens(self) -> bool:
-        """Whether personal access tokens work below /rest and /scm only."""
+        """Whether tokens of any kind work below /rest and /scm only."""
         version, firsts = self.version_numbers, self.tokens.confined_since
         is_fixed = any(version[:2] == first[:2] and version >= first for first in firsts)
         return is_fixed or (firsts != () and version >= firsts[-1])
@@ -108,6 +118,7 @@ class Site:
     signed_base: bytes | None = None  # the base URL that signatures are checked against; None: the one that the caller used
     refusals: RefusalForm = "both"
     data: Any = None
+    oauth2: OAuth2Server | None = None
 
 
 @dataclass
@@ -121,7 +132,8 @@ class Call:
     user: User | None = None  # None: anonymous
     session: Session | None = None
     token: PersonalToken | None = None  # the personal access token that the caller is known by
-    verdict: str = "anonymous"  # how the caller was known (anonymous, session, basic, bearer, signed), or why not
+    grant: AccessToken | None = None  # the OAuth 2.0 token that the caller is known by
+    verdict: str = "anonymous"  # how the caller was known (anonymous, session, basic, bearer, oauth2, signed), or why not
 
     @property
     def state(self) -> SiteState:
@@ -145,6 +157,12 @@ class Call:
         """Return if the caller's token, if there is one, has one of the permissions *names*; raises RefusalError (403)."""
         if self.token is not None and not set(names).intersection(self.token.permissions):
             raise RefusalError(403, f"The access token lacks the permission {names[0]}.")
+
+    def has_scope(self, name: str) -> bool:
+        """Tell whether the caller may do what the OAuth 2.0 scope *name* is for; without such a token always."""
+        if self.grant is None or self.site.oauth2 is None:
+            return True
+        return name in include(self.site.oauth2.flavour.scopes, self.grant.scopes)
 
     def read_json(self) -> dict[str, Any]:
         """Return the body's JSON object; raises RefusalError (415 or 400) when it is something else."""

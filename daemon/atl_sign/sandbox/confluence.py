@@ -6,6 +6,7 @@ from urllib.parse import quote, urlencode
 from atl_sign.sandbox.call import Call, Product, RefusalError, cut_page, make_routes, show_running, text_field
 from atl_sign.sandbox.confluence_data import ConfluenceData, Page
 from atl_sign.sandbox.multipart import Upload, read_uploads
+from atl_sign.sandbox.oauth2.data_center import CONFLUENCE_OAUTH2
 from atl_sign.sandbox.pats import make_pat_kind
 from atl_sign.sandbox.wire import Answer, make_json
 
@@ -196,4 +197,5 @@ CONFLUENCE = Product(
     make_data=ConfluenceData,
     make_error=make_error,
     tokens=make_pat_kind((7, 9), "/plugins/personalaccesstokens/usertokens.action"),
+    oauth2=CONFLUENCE_OAUTH2,
 )

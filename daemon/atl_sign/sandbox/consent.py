@@ -78,6 +78,11 @@ def revoke_grant(call: Call) -> Answer:
         return frame(call).make("Log in first", f"<p>Only a logged-in user can revoke a token.</p>{login}", status=401)
     if not check_xsrf_token(call):
         return refuse_form(call)
+    if call.site.oauth2 is not None and call.request.parameter("grant") is not None:
+        for grant in call.site.oauth2.grants:
+            if (grant.id, grant.user) == (call.request.parameter("grant"), call.user.name):
+                grant.has_ended = True
+        return _grants_page(call, "The access was revoked.")
     key = call.request.parameter("token")
     if not key:
         content = f"<p>The form does not name a token. {_revoke_there(call)}</p>"
@@ -145,7 +150,7 @@ def _problem_page(call: Call, error: OAuthProblemError) -> Answer:
 
 def _grants_page(call: Call, done: str) -> Answer:
     grants = [token for token in call.state.access_tokens.values() if call.user is not None and token.user == call.user.name]
-    cards = "".join(_grant_card(call, token) for token in grants)
+    cards = "".join(_grant_card(call, token) for token in grants) + _oauth2_cards(call)
     content = f"{make_status(done)}<p>These applications can act as you here.</p>{cards or '<p>There are none.</p>'}"
     return frame(call).make("OAuth access tokens", content, user=user_name(call))
 
@@ -156,6 +161,17 @@ def _grant_card(call: Call, token: AccessToken) -> str:
     dates = f"allowed {_date(token.created_at)}, ends {_date(token.expires_at)}"
     form = make_form(call.local(_GRANTS_PATH), "", make_button("Revoke"), {"token": token.key, **xsrf_fields(call)})
     return make_card(name, (f"consumer key {token.consumer_key}", dates), form)
+
+
+def _oauth2_cards(call: Call) -> str:
+    """The grants of OAuth 2.0, a card each."""
+    cards = ""
+    for grant in call.site.oauth2.grants if call.site.oauth2 is not None else ():
+        if grant.user == user_name(call) and not grant.has_ended:
+            lines = (f"client ID {grant.app.client_id}", f"allowed {_date(grant.created_at)}, {', '.join(grant.scopes)}")
+            form = make_form(call.local(_GRANTS_PATH), "", make_button("Revoke"), {"grant": grant.id, **xsrf_fields(call)})
+            cards += make_card(grant.app.name, lines, form)
+    return cards
 
 
 def _date(seconds: float) -> str:

@@ -4,7 +4,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from typing import cast
 
-from atl_sign.sandbox.access import take_token
+from atl_sign.sandbox.access import is_ignored_when_wrong, take_grant, take_token
 from atl_sign.sandbox.bitbucket_data import BitbucketData, Project, Repository
 from atl_sign.sandbox.call import Call
 from atl_sign.sandbox.git_backend import GitRefusalError, Repositories, find_target, make_environment
@@ -37,6 +37,9 @@ def admit(call: Call, repositories: Repositories) -> Mapping[str, str]:
         raise _unauthorized(call)  # to nobody Bitbucket does not say what exists
     if found is None:
         raise GitRefusalError(make_text("Repository not found\nThe requested repository does not exist.\n", 404))
+    if not call.has_scope("REPO_WRITE" if target.is_write else "REPO_READ" if not found[1].is_public else "PUBLIC_REPOS"):
+        call.verdict = "scope missing"
+        raise GitRefusalError(make_text("Insufficient permissions\nThe access token lacks a scope.\n", 403))
     if call.token is not None and not (_CAN_WRITE if target.is_write else _CAN_READ).intersection(call.token.permissions):
         raise GitRefusalError(
             make_text(f"Insufficient permissions\nThe access token lacks REPO_{'WRITE' if target.is_write else 'READ'}.\n", 403)
@@ -50,6 +53,7 @@ def _identify(call: Call) -> None:
     """
     Set the call's user and token.
 
+    An OAuth 2.0 token works as a bearer, and as a password beside any name; a dead bearer counts as none.
     Neither a session nor an OAuth 1.0a signature counts here: a caller with nothing else is anonymous.
 
     Raises:
@@ -57,9 +61,13 @@ def _identify(call: Call) -> None:
     """
     scheme, _, credentials = (call.request.header("authorization") or "").partition(" ")
     has_tokens = call.site.product.has_tokens
-    if scheme == "Bearer" and has_tokens:
-        if not take_token(call, credentials.strip()):
+    if scheme == "Bearer" and (has_tokens or call.site.oauth2 is not None):
+        secret = credentials.strip()
+        if take_grant(call, secret) or (has_tokens and take_token(call, secret)):
+            return
+        if not is_ignored_when_wrong(call, secret):
             raise _unauthorized(call, "wrong token")
+        call.verdict = "wrong token"
         return
     if scheme.lower() != "basic":
         if scheme.lower() == "oauth":
@@ -69,6 +77,8 @@ def _identify(call: Call) -> None:
         name, _, password = b64decode(credentials, validate=True).decode().partition(":")
     except ValueError:
         raise _unauthorized(call, "wrong password") from None
+    if take_grant(call, password):
+        return
     if has_tokens and take_token(call, password) and call.user is not None and call.user.name == name:
         call.verdict = "basic token"  # a personal token needs its owner's name beside it
         return

@@ -7,6 +7,7 @@ from atl_sign.sandbox.call import Call, Product, RefusalError, cut_page, make_ro
 from atl_sign.sandbox.jira_data import FIELDS, PRIORITIES, TYPES, Issue, JiraData, SearchableIssue
 from atl_sign.sandbox.jql import JqlError, Query, parse_jql
 from atl_sign.sandbox.multipart import read_uploads
+from atl_sign.sandbox.oauth2.data_center import JIRA_OAUTH2
 from atl_sign.sandbox.pats import make_pat_kind
 from atl_sign.sandbox.state import User
 from atl_sign.sandbox.wire import Answer, make_json
@@ -287,4 +288,5 @@ JIRA = Product(
     tokens=make_pat_kind((8, 14), "/secure/ViewPersonalAccessTokens.jspa"),
     anonymous_name="anonymous",
     tells_user=True,
+    oauth2=JIRA_OAUTH2,
 )

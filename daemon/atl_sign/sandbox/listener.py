@@ -55,13 +55,13 @@ class Listener(socketserver.ThreadingTCPServer):
         self.find_streaming = find_streaming
         self.format_date = format_date
         self._open: set[socket.socket] = set()
-        self._has_ended = False
+        self._has_ended = threading.Event()
 
     def serve(self) -> None:
         """Take connections until `end`. Not `serve_forever`, which would poll."""
         while True:
             connection, address = self.get_request()
-            if self._has_ended:
+            if self._has_ended.is_set():
                 connection.close()
                 return
             self._open.add(connection)
@@ -69,9 +69,13 @@ class Listener(socketserver.ThreadingTCPServer):
 
     def end(self) -> None:
         """Make `serve` return; for another thread to call."""
-        self._has_ended = True
+        self._has_ended.set()
         with suppress(OSError):  # the thread has been woken by somebody else
             socket.create_connection((str(self.server_address[0]), self.server_address[1]), timeout=1).close()
+
+    def wait(self, delay_s: float) -> None:
+        """Return after *delay_s*, or when the listener ends."""
+        self._has_ended.wait(delay_s)
 
     def close(self) -> None:
         """End every open connection, wait for their threads, and close the port; after `serve` has returned."""
@@ -159,6 +163,10 @@ class _Connection(socketserver.StreamRequestHandler):
             self._drain()
             return False
         found = self.server.answer_request(request)
+        if found.delay_s > 0:
+            self.server.wait(found.delay_s)
+        if found.is_lost:
+            return False
         closes = not request.keeps_alive
         self.wfile.write(format_answer(found, self.server.format_date(), is_head=request.method == "HEAD", closes=closes))
         return not closes

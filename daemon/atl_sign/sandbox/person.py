@@ -8,6 +8,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 _REDIRECTS_MAX = 5
 _TIMEOUT_S = 10.0
+_CONSENT_FIELDS = {"oauth_token", "client_id"}  # by one of them a page is known that asks for consent
 
 
 class ApproveError(Exception):
@@ -76,13 +77,15 @@ class Person:
         Log in, and press Allow or Deny.
 
         Returns:
-            The address that the browser would be sent to; for an oob dance the code, or "denied".
+            The address that the browser would be sent to; for an oob dance the code, or "denied". "" when a page ends it.
 
         Raises:
             ApproveError: the pages say no.
         """
-        url, page = self._open(authorize_url)
-        if page.action is None or "oauth_token" not in page.hidden:
+        url, reply, page = self._open(authorize_url)
+        if reply.location is not None:  # sent away without being asked
+            return reply.location
+        if page.action is None or not page.hidden.keys() & _CONSENT_FIELDS:
             raise ApproveError(page.heading)
         button = {"deny": "Deny"} if deny else {"approve": "Allow"}
         reply = self._send("POST", urljoin(url, page.action), {**page.hidden, **button})
@@ -93,6 +96,24 @@ class Person:
             raise ApproveError(page.heading)
         return page.code or ("denied" if deny else "")
 
+    def enter_device_code(self, page_url: str, user_code: str, *, deny: bool) -> None:
+        """
+        Log in, enter *user_code* on the page for devices, and press Allow or Deny.
+
+        Raises:
+            ApproveError: the pages say no, for example because the code is unknown.
+        """
+        url, _, page = self._open(page_url)
+        if page.action is None:
+            raise ApproveError(page.heading)
+        page = _read(self._send("POST", urljoin(url, page.action), {**page.hidden, "user_code": user_code}))
+        if page.action is None or "user_code" not in page.hidden:
+            raise ApproveError(page.alert or page.heading)
+        button = {"deny": "Deny"} if deny else {"approve": "Allow"}
+        reply = self._send("POST", urljoin(url, page.action), {**page.hidden, **button})
+        if reply.status != 200:
+            raise ApproveError(_read(reply).heading)
+
     def make_token(self, page_url: str, fields: Mapping[str, str]) -> str:
         """
         Log in, fill in the form of a token page, and return the token that the next page shows.
@@ -100,7 +121,7 @@ class Person:
         Raises:
             ApproveError: the pages say no.
         """
-        url, page = self._open(page_url)
+        url, _, page = self._open(page_url)
         if page.action is None or "atl_token" not in page.hidden:
             raise ApproveError(page.heading)
         form = {"atl_token": page.hidden["atl_token"], **page.ticked, **fields}
@@ -109,20 +130,21 @@ class Person:
             raise ApproveError(page.alert or page.heading)
         return page.code
 
-    def _open(self, wanted: str) -> tuple[str, _Page]:
-        """Return the page at *wanted* and its address, after a login when there is one on the way."""
+    def _open(self, wanted: str) -> tuple[str, _Reply, _Page]:
+        """Return the answer at *wanted*, its address and its page, after a login when there is one on the way."""
         url, reply = self._follow("GET", wanted)
         page = _read(reply)
         if "os_destination" in page.hidden:
             fields = {**page.hidden, "os_username": self._name, "os_password": self._password}
             url, reply = self._follow("POST", urljoin(url, page.action), fields)
             page = _read(reply)
-        return url, page
+        return url, reply, page
 
     def _follow(self, method: str, url: str, fields: dict[str, str] | None = None) -> tuple[str, _Reply]:
+        """Send a request and follow redirects, up to one that leads to another host."""
         for _ in range(_REDIRECTS_MAX):
             reply = self._send(method, url, fields)
-            if reply.location is None:
+            if reply.location is None or urlsplit(urljoin(url, reply.location))[:2] != urlsplit(url)[:2]:
                 return url, reply
             method, url, fields = "GET", urljoin(url, reply.location), None
         raise ApproveError("too many redirects")

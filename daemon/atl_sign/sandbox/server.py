@@ -19,6 +19,8 @@ from atl_sign.sandbox.git_backend import GitRefusalError, Repositories, run_back
 from atl_sign.sandbox.jira import JIRA
 from atl_sign.sandbox.keys import parse_public_key
 from atl_sign.sandbox.listener import ServedPort, StreamingHandler
+from atl_sign.sandbox.oauth2.records import App
+from atl_sign.sandbox.oauth2.server import OAuth2Server
 from atl_sign.sandbox.pages import BAD_PATH_PAGE
 from atl_sign.sandbox.parameters import is_bad_path
 from atl_sign.sandbox.person import Person
@@ -92,7 +94,10 @@ class Sandbox:
             )
             state = SiteState(self._now, token_life_s, request_token_life_s, tokens)
             path = f"/{name}" if context_path is None else context_path.rstrip("/")
-            sites[name] = Site(product, state, path, "", refusals=refusals, data=product.make_data())
+            oauth2 = None
+            if product.oauth2 is not None and product.has_oauth2:
+                oauth2 = OAuth2Server(product.oauth2.flavour, self._now)
+            sites[name] = Site(product, state, path, "", refusals=refusals, data=product.make_data(), oauth2=oauth2)
         self.state = SandboxState(sites)
         self._repositories = Repositories()
         self._served = ServedPort(port, self._answer, lambda: formatdate(self.clock(), usegmt=True), self._find_streaming)
@@ -141,6 +146,41 @@ class Sandbox:
             for link in [link for link in state.links.values() if link.consumer is not None and link.consumer.key == key]:
                 state.remove_link(link.id)
             state.set_consumer(state.add_link(name, "http://generic.example", "http://generic.example"), consumer)
+
+    def oauth2(self, product: str) -> OAuth2Server:
+        """Return the OAuth 2.0 server of *product*, with its knobs; raises ValueError when this version has none."""
+        site = self.state.sites[product]
+        if site.oauth2 is None:
+            raise ValueError(f"{site.product.title} {site.product.version} has no OAuth 2.0")
+        return site.oauth2
+
+    def register_app(
+        self,
+        product: str,
+        *,
+        redirect_uris: Sequence[str],
+        scopes: Sequence[str] = (),
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        name: str = "atl-sign",
+    ) -> App:
+        """
+        Register an external application for OAuth 2.0, as an administrator would.
+
+        Args:
+            product: "bamboo", "jira", "confluence" or "bitbucket".
+            redirect_uris: https addresses, or http://localhost:PORT with a path.
+            scopes: the most that it may ask for; none for no limit.
+            client_id: instead of a new one; an application that has it already goes first, with its tokens.
+            client_secret: instead of a new one.
+            name: what users see.
+
+        Raises:
+            ValueError: the product would not take it, or has no OAuth 2.0.
+        """
+        server = self.oauth2(product)
+        with self._lock:
+            return server.register_app(redirect_uris, scopes, name=name, client_id=client_id, client_secret=client_secret)
 
     def make_token(
         self,

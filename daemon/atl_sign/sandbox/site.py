@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 
 from atl_sign.sandbox import access, applinks, consent, oauth, people, token_page
 from atl_sign.sandbox.call import Call, Product, RefusalError, Route, Site, find_route, make_routes
+from atl_sign.sandbox.oauth2.routes import make_oauth2_routes
 from atl_sign.sandbox.parameters import ServerThrowsError
 from atl_sign.sandbox.problems import OAuthProblemError, make_challenge, make_problem_answer
 from atl_sign.sandbox.wire import ANSWER_HEAD_BYTES_MAX, Answer, Request, head_bytes, make_text
@@ -52,6 +53,8 @@ def list_routes(product: Product) -> tuple[Route, ...]:
     if product.has_tokens:
         own += make_routes(("GET", page, token_page.show_tokens), ("POST", page, token_page.change_tokens))
         own += product.tokens.routes
+    if product.oauth2 is not None and product.has_oauth2:
+        own += make_oauth2_routes(product.oauth2.flavour.endpoints)
     return own + product.routes
 
 
@@ -77,7 +80,10 @@ def _dispatch(call: Call) -> Answer:
         refusal = access.refuse_xsrf(call)
         if refusal is not None:
             call.verdict = "xsrf"
-        return refusal or find_route(call, list_routes(call.site.product)).handler(call)
+            return refusal
+        route = find_route(call, list_routes(call.site.product))
+        access.check_scope(call)
+        return route.handler(call)
     except ServerThrowsError as exc:
         call.verdict = "thrown"
         return make_text(f"Internal Server Error: {exc}", 500).with_headers(

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, BinaryIO
@@ -93,10 +93,12 @@ class Answer:
     status: int
     body: bytes = b""
     headers: Pairs = ()
+    delay_s: float = 0.0  # it goes out so much later
+    is_lost: bool = False  # whether the connection ends instead
 
     def with_headers(self, *headers: tuple[str, str]) -> "Answer":
         """Return the same answer with *headers* added."""
-        return Answer(self.status, self.body, self.headers + headers)
+        return replace(self, headers=self.headers + headers)
 
     def has_header(self, name: str) -> bool:
         """Tell whether there is a header called *name*, in any case."""
