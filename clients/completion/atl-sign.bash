@@ -77,7 +77,7 @@ _atl_sign_alias() {
 
 _atl_sign_has_value() {
 	case $command:$1 in
-	link:--scheme | link:--consumer-key | link:--signing-url | link:--user | link:--gateway | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
+	link:--scheme | link:--consumer-key | link:--signing-url | link:--flavour | link:--client-id | link:--account | link:--issuer | link:--scopes | link:--redirect-port | link:--gateway | link:--authorize-url | link:--token-url | link:--device-url | link:--revoke-url | link:--who-url | link:--who-field | link:--client-auth | link:--user | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
 	key:--bits) ;;
 	dance:--expires) ;;
 	token:--days | token:--from) ;;
@@ -95,16 +95,16 @@ _atl_sign_has_value() {
 _atl_sign_options() {
 	case $command:$verb in
 	setup:*) _atl_sign_offer --help ;;
-	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --replace --json --help ;;
+	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --user --ca-bundle --client-cert --proxy --timeout --git --git-days --replace --json --help ;;
 	link:*) _atl_sign_offer --json --help ;;
 	key:new) _atl_sign_offer --bits --replace --json --help ;;
 	key:*) _atl_sign_offer --json --help ;;
-	dance:*) _atl_sign_offer --oob --no-browser --expires --json --help ;;
+	dance:*) _atl_sign_offer --oob --device --no-browser --expires --json --help ;;
 	check:*) _atl_sign_offer --json --help ;;
 	token:rotate) _atl_sign_offer --days --json --help ;;
 	token:make) _atl_sign_offer --from --days --json --help ;;
 	token:*) _atl_sign_offer --json --help ;;
-	logout:*) _atl_sign_offer --keep-git-token --json --help ;;
+	logout:*) _atl_sign_offer --keep-grant --keep-git-token --json --help ;;
 	git:*) _atl_sign_offer --json --help ;;
 	header:*) _atl_sign_offer --form --link --json --help ;;
 	lease:new) _atl_sign_offer --link --allow --deny --read-only --for --uses --sign --port --peers --tunnel --allow-reusable --name --purpose --env --docker --json --help ;;
@@ -139,7 +139,9 @@ _atl_sign_options() {
 _atl_sign_value() {
 	local current=$2 index
 	case $command:$1 in
-	link:--scheme) _atl_sign_offer oauth1 bearer basic ;;
+	link:--scheme) _atl_sign_offer oauth1 oauth2 bearer basic ;;
+	link:--flavour) _atl_sign_offer datacenter atlassian-cloud bitbucket-cloud github github-enterprise gitlab generic ;;
+	link:--client-auth) _atl_sign_offer basic body none ;;
 	link:--ca-bundle) _atl_sign_files ;;
 	link:--client-cert) _atl_sign_files ;;
 	link:--git) _atl_sign_offer read write ;;
@@ -169,10 +171,11 @@ _atl_sign_value() {
 _atl_sign_argument() {
 	case $command:$place:$verb in
 	setup:0:) _atl_sign_links "$1" ;;
-	link:0:) _atl_sign_offer add list show remove setup default ;;
+	link:0:) _atl_sign_offer add list show remove setup secret default ;;
 	link:1:show) _atl_sign_links "$1" ;;
 	link:1:remove) _atl_sign_links "$1" ;;
 	link:1:setup) _atl_sign_links "$1" ;;
+	link:1:secret) _atl_sign_links "$1" ;;
 	link:1:default) _atl_sign_links "$1" ;;
 	key:0:) _atl_sign_offer new ;;
 	dance:0:) _atl_sign_links "$1" ;;

@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --scheme --consumer-key --signing-url --user --gateway --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --user --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -175,12 +175,25 @@ complete -c atl-sign -n '__atl_sign_at setup 0' -a '(__atl_sign_links)'
 
 complete -c atl-sign -n '__atl_sign_at link' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at link' -l json -d 'print the daemon\'s JSON answer, errors too'
-complete -c atl-sign -n '__atl_sign_at link 0' -a add -d 'register a link, make the consumer\'s key if there is none, and print what an administrator enters in the product'
-complete -c atl-sign -n '__atl_sign_at link any add' -x -l scheme -a 'oauth1 bearer basic' -d 'how requests are authorized'
+complete -c atl-sign -n '__atl_sign_at link 0' -a add -d 'register a link, make the consumer\'s key if there is none, and print what is entered at the provider'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l scheme -a 'oauth1 oauth2 bearer basic' -d 'how requests are authorized'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l consumer-key -d 'the name that the product knows you by (default: the daemon\'s)'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l signing-url -d 'the base URL that the product behind its proxy believes it has'
-complete -c atl-sign -n '__atl_sign_at link any add' -x -l user -d 'the user who belongs to the token: at Atlassian Cloud the account\'s e-mail address'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l flavour -a 'datacenter atlassian-cloud bitbucket-cloud github github-enterprise gitlab generic' -d 'the provider\'s OAuth 2.0: datacenter, atlassian-cloud, bitbucket-cloud, github, github-enterprise, gitlab, generic (default: found by URL)'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l client-id -d 'the id of the app that was registered for you; its secret follows with link secret'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l account -d 'the only user who may consent, as the provider names them (default: anybody)'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l issuer -d 'the authorization server\'s own name for itself, whose metadata say the rest'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l scopes -d 'the rights to ask for, with blanks between them: "READ" (default: the flavour\'s)'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l redirect-port -d 'the port on this machine in the registered redirect address (default: 47813)'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l gateway -d 'the host of REST calls at Atlassian Cloud: for scoped tokens (default: https://api.atlassian.com), or Bitbucket\'s'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l authorize-url -d 'where the user consents, instead of what flavour or metadata say'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l token-url -d 'where tokens are requested, instead of what flavour or metadata say'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l device-url -d 'where a device flow begins, instead of what flavour or metadata say'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l revoke-url -d 'where tokens are revoked, instead of what flavour or metadata say'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l who-url -d 'answers who the user is, as a JSON object'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l who-field -d 'the field of that answer with the user\'s name (default: sub)'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l client-auth -a 'basic body none' -d 'how the secret is sent to the token endpoint (default: as flavour or metadata say)'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l user -d 'the user who belongs to the token: at Atlassian Cloud the account\'s e-mail address'
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l ca-bundle -d 'PEM file of the certificate authorities to trust for this link'
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l client-cert -d 'PEM file of certificate and key for TLS client authentication'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l proxy -d 'proxy for the daemon\'s own requests'
@@ -193,8 +206,10 @@ complete -c atl-sign -n '__atl_sign_at link 0' -a show -d 'print the settings of
 complete -c atl-sign -n '__atl_sign_at link 1 show' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at link 0' -a remove -d 'forget the link and its token'
 complete -c atl-sign -n '__atl_sign_at link 1 remove' -a '(__atl_sign_links)'
-complete -c atl-sign -n '__atl_sign_at link 0' -a setup -d 'print again what an administrator enters'
+complete -c atl-sign -n '__atl_sign_at link 0' -a setup -d 'print again what is entered at the provider'
 complete -c atl-sign -n '__atl_sign_at link 1 setup' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at link 0' -a secret -d 'keep the secret of the link\'s app, which is read from standard input and not shown'
+complete -c atl-sign -n '__atl_sign_at link 1 secret' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at link 0' -a default -d 'make this link the default among those with its base URL'
 complete -c atl-sign -n '__atl_sign_at link 1 default' -a '(__atl_sign_links)'
 
@@ -207,6 +222,7 @@ complete -c atl-sign -n '__atl_sign_at key any new' -l replace -d 'replace the e
 complete -c atl-sign -n '__atl_sign_at dance' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at dance' -l json -d 'print the daemon\'s JSON answer, errors too'
 complete -c atl-sign -n '__atl_sign_at dance' -l oob -d 'let the product show a code that you type here; the default over SSH and without a browser'
+complete -c atl-sign -n '__atl_sign_at dance' -l device -d 'show a code that you enter on any device, for a provider that supports it'
 complete -c atl-sign -n '__atl_sign_at dance' -l no-browser -d 'print the address, open nothing, and wait until you have opened it on this machine'
 complete -c atl-sign -n '__atl_sign_at dance' -x -l expires -d 'the last day of a token that you paste, for products that do not report it'
 complete -c atl-sign -n '__atl_sign_at dance 0' -a '(__atl_sign_links)'
@@ -227,6 +243,7 @@ complete -c atl-sign -n '__atl_sign_at token 1 make' -a '(__atl_sign_links)'
 
 complete -c atl-sign -n '__atl_sign_at logout' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at logout' -l json -d 'print the daemon\'s JSON answer, errors too'
+complete -c atl-sign -n '__atl_sign_at logout' -l keep-grant -d 'do not ask the provider to revoke the token'
 complete -c atl-sign -n '__atl_sign_at logout' -l keep-git-token -d 'leave git its token, which is valid until it expires'
 complete -c atl-sign -n '__atl_sign_at logout 0' -a '(__atl_sign_links)'
 

@@ -12,6 +12,8 @@ from atl_sign.sandbox import Sandbox
 from atl_sign.sandbox.problems import RefusalForm
 from tests.lab import DEADLINE_S, Daemon, wait_for
 
+GRANTED = {"state": "granted", "user": "alice", "instead_of": None, "error": None}
+
 
 def visit(url: str) -> tuple[int, str]:
     """Do the browser's last step."""
@@ -60,7 +62,7 @@ def test_loopback_allow(linked: Daemon, sandbox: Sandbox) -> None:
     assert status == 200
     assert "Signed in to jira" in page
     assert "alice" in page
-    assert replies[0].json == {"state": "granted", "user": "alice", "error": None}
+    assert replies[0].json == GRANTED
     assert linked.request("GET", f"/dance/{begun['id']}", text=True).text == "state: granted\nuser: alice\n"
     link = linked.request("GET", "/links/jira").json
     assert link["token"]["state"] == "active"
@@ -91,7 +93,7 @@ def test_loopback_takes_no_other_token(linked: Daemon, sandbox: Sandbox) -> None
     assert visit(mixed)[0] == 400
     assert linked.request("GET", f"/dance/{begun['id']}").json["state"] == "waiting"
     assert visit(address)[0] == 200
-    assert linked.request("GET", f"/dance/{begun['id']}").json == {"state": "granted", "user": "alice", "error": None}
+    assert linked.request("GET", f"/dance/{begun['id']}").json == GRANTED
 
 
 def test_oob_by_code(linked: Daemon, sandbox: Sandbox) -> None:
@@ -106,7 +108,7 @@ def test_oob_by_code(linked: Daemon, sandbox: Sandbox) -> None:
     assert "token_rejected" in wrong.message
     assert linked.request("GET", path).json["state"] == "waiting"
 
-    assert linked.request("POST", path, {"verifier": f" {code}\n"}).json == {"state": "granted", "user": "alice", "error": None}
+    assert linked.request("POST", path, {"verifier": f" {code}\n"}).json == GRANTED
     again = linked.request("POST", path, {"verifier": code})
     assert (again.status, again.code) == (409, "dance_refused")
 

@@ -85,7 +85,7 @@ def test_a_personal_access_token(product: str, own: Sandbox, daemon: Daemon) -> 
     assert begun.json["authorize_url"] == base + PAGES[product]
     granted = daemon.request("POST", f"/dance/{begun.json['id']}", {"secret": f"{token.secret}\n"})
 
-    assert granted.json == {"state": "granted", "user": "alice", "error": None}
+    assert granted.json == {"state": "granted", "user": "alice", "instead_of": None, "error": None}
     signed = sign(daemon, base + WHO[product])
     assert signed["authorization"] == f"Bearer {token.secret}"
     assert (signed["scheme"], signed["uses"], "url" in signed) == ("bearer", "many", False)
@@ -259,7 +259,7 @@ def test_bitbucket_cloud(cloud: Cloud, daemon: Daemon) -> None:
 
     granted = paste(daemon, "bb", token.secret)
 
-    assert granted.json == {"state": "granted", "user": "alice", "error": None}
+    assert granted.json == {"state": "granted", "user": "alice", "instead_of": None, "error": None}
     signed = sign(daemon, f"{api}/2.0/repositories/acme")
     assert (signed["link"], signed["uses"], "url" in signed) == ("bb", "many", False)
     assert send(f"{api}/2.0/repositories/acme", signed["authorization"]) == 200

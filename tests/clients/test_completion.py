@@ -199,7 +199,7 @@ def options_of(command: str) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("atl-sign link ", {"add", "list", "show", "remove", "setup", "default"}),
+        ("atl-sign link ", {"add", "list", "show", "remove", "setup", "secret", "default"}),
         ("atl-sign li", {"link"}),
         ("atl-sign service ", {"install", "uninstall", "status"}),
         ("atl-sign link show ", {"bamboo", "jira"}),

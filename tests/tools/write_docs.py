@@ -45,6 +45,7 @@ _AUTHORIZE_URL = re.compile(r'http://[^\s"]+/oauth/authorize\?oauth_token=[^\s"]
 _VARYING = re.compile(
     r"(?<=oauth_nonce=)\W*\w+|(?<=oauth_timestamp=)\W*\d+|(?<=oauth_token=)\W*\w+|(?<=oauth_signature=)\W*[\w%]+"
     r'|(?<="id": ")[\w-]+|(?<=^id: )[\w-]+|(?<="pid": )\d+|(?<=^pid: )\d+|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ'
+    r"|(?<=^redirect_url: http://127.0.0.1:)\d+/callback/[\w-]+"
     r'|(?<="uptime_s": )\d+|(?<=^uptime_s: )\d+'
     r'|(?<="clock_offset_s": )-?[\d.]+|(?<=^clock_offset_s: )-?[\d.]+'
     r"|(?<=/leases/)[0-9a-f]{8}(?:/[0-9a-f]{8})?|^[0-9a-f]{8}(?=  )|(?<=^parent: )[0-9a-f]{8}"

@@ -88,7 +88,10 @@ def make_agent(
         records.note(decision)
 
     clocks = Clocks(clock)
-    grants = Grants(vault, SCHEMES, clocks, Manifests(), record_renewal)
+    manifests = Manifests(lambda link: SCHEMES[link.scheme].describe(link))
+    grants = Grants(
+        vault, SCHEMES, clocks, manifests, on_renewal=record_renewal, list_links=lambda: config.settings().links.links
+    )
     lookup = Lookup(config, vault, clocks, SCHEMES)
     git_tokens = GitTokens(grants)
     signing = Signing(lookup, grants, records)

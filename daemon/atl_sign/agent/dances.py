@@ -55,6 +55,8 @@ class Dancing:
     def finish(self, caller: Caller, dance_id: str, answer: Secret, expires_at: datetime | None = None) -> Dance:
         """Finish the dance; arguments and errors are those of `Dance.finish`, and UnknownDanceError."""
         dance = self.show(caller, dance_id)
+        if dance.callback == "device":
+            raise BadRequestError("this dance is answered on the provider's page", "enter the code there, and wait")
         dance.finish(answer, expires_at)
         return dance
 

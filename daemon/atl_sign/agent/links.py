@@ -1,9 +1,11 @@
 """The user's links: added, changed, shown and removed, each with its token's state and what its product says of itself."""
 
+import logging
 import re
 import socket
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from shlex import quote
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +14,7 @@ from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
 from atl_sign.agent.git_tokens import GitTokens
 from atl_sign.agent.lookup import LinkReport, Lookup
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, LinkExistsError, ProviderRefusedError
 from atl_sign.base.machine import short_host_name, user_name
 from atl_sign.base.urls import Url
@@ -24,15 +27,20 @@ from atl_sign.config.settings import ConfigProblem
 from atl_sign.custody.items import owner_of, place_of
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.live import Grants
-from atl_sign.providers.cloud import TOKENS_PAGE
 from atl_sign.providers.manifest import Manifest, find_above
-from atl_sign.providers.personal_tokens import PERSONAL_TOKENS, tokens_page
-from atl_sign.providers.products import REVOKE_PATH, Product, find_product
+from atl_sign.providers.products import Product
+from atl_sign.schemes.oauth2.flavours import find_flavour
+from atl_sign.schemes.oauth2.scheme import OAuth2
+from atl_sign.schemes.oauth2.settings import GENERIC
 
 if TYPE_CHECKING:  # two of its lines in three are words: when an administrator asks
-    from atl_sign.schemes.oauth1.setup import ApplinkForm
+    from atl_sign.schemes.setup import SetupForm
 
 GitFate = Literal["none", "revoked", "kept", "left"]
+
+_log = logging.getLogger("atl_sign")
+
+_SECRET = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,7 @@ class ProbeReport:
     is_new: bool
     manifest: Manifest | None
     warnings: tuple[str, ...]
+    found: str | None = None  # what was found out for a new link, and why
     hint: str | None = None  # what to do when no product answered: the command with the right base URL, where that is known
 
 
@@ -53,6 +62,8 @@ class LogoutReport:
     revoke_url: str  # the page where the user revokes the access token at the provider
     git_fate: GitFate  # of the token for git
     git_left: tuple[str, ...]  # the names of tokens for git that are at the provider still
+    is_revoked: bool = False  # the provider says that it has revoked the access token
+    others: tuple[str, ...] = ()  # links that shared the grant, and are logged out too
 
 
 class LinkBook:
@@ -105,18 +116,23 @@ class LinkBook:
         product = self._manifests.find_product(self._lookup.get(name))
         return None if product is None else product.type_id
 
-    def show_setup(self, caller: Caller, name: str) -> "tuple[Link, Product | None, ApplinkForm]":
+    def show_setup(self, caller: Caller, name: str) -> "tuple[Link, Product | None, SetupForm]":
         """
-        Return what an administrator enters for the link.
+        Return what somebody enters at the provider for the link.
 
         Raises as `Lookup.get` and `Scheme.check_product`, BadRequestError for a scheme that has nothing to enter, and
         KeyMissingError.
         """
-        from atl_sign.schemes.oauth1.setup import make_form
+        from atl_sign.schemes.oauth1.setup import make_form as make_applink_form
+        from atl_sign.schemes.oauth2.setup import make_form as make_app_form
 
         del caller
         link = self._lookup.get(name)
         scheme = self._grants.scheme(link)
+        if scheme.needs_app:
+            manifest = self._manifests.find(link)
+            product = scheme.check_product(link, manifest) if manifest is not None else None
+            return link, product, make_app_form(link, product, self._grants.sharing(link))
         if not scheme.needs_key:
             raise BadRequestError(
                 f"for the scheme {link.scheme} an administrator enters nothing", f"atl-sign dance {name}", link=name
@@ -125,7 +141,7 @@ class LinkBook:
         manifest = self._manifests.find(link)
         product = scheme.check_product(link, manifest) if manifest is not None else None
         consumer_name = f"atl-sign of {user_name()} on {socket.gethostname()}"
-        return link, product, make_form(link, product, key.public_pem(), consumer_name, owner_name())
+        return link, product, make_applink_form(link, product, key.public_pem(), consumer_name, owner_name())
 
     def put(self, caller: Caller, name: str, fields: Mapping[str, object], *, only_new: bool = False) -> ProbeReport:
         """
@@ -142,12 +158,33 @@ class LinkBook:
             BadFieldsError, BadUrlError, ConfigBrokenError, ConfigUnwritableError: nothing was changed.
         """
         with self._records.entry("link", caller, name):
-            link, before = self._write(name, fields, only_new=only_new)
+            link, before, found = self._write(name, fields, only_new=only_new)
             warnings = self._forget_other(before, link) if before is not None else []
-            return self._probe(link, before is None, warnings)
+            return replace(self._probe(link, before is None, warnings), found=found or None)
 
-    def _write(self, name: str, fields: Mapping[str, object], *, only_new: bool) -> tuple[Link, Link | None]:
-        """Write the link, and return it with the one before."""
+    def put_secret(self, caller: Caller, name: str, secret: Secret) -> None:
+        """
+        Keep the secret of the link's app in the store; raises as `Lookup.get` and as the store does.
+
+        Raises:
+            BadRequestError: a link of its scheme has no app, or this cannot be a secret.
+            AppMissingError: the link has no app yet.
+        """
+        with self._records.entry("link", caller, name):
+            link = self._lookup.get(name)
+            if not self._grants.scheme(link).needs_app:
+                raise BadRequestError(f"a link of the scheme {link.scheme} has no app", f"atl-sign dance {name}", link=name)
+            if not _SECRET.fullmatch(secret.reveal()):
+                raise BadRequestError(
+                    "this is not a secret: it has 1 to 4096 printable ASCII characters, without blanks",
+                    "copy it again",
+                    link=name,
+                )
+            self._grants.client(link)  # else the secret would belong to no app
+            self._vault.put_app_secret(link, secret)
+
+    def _write(self, name: str, fields: Mapping[str, object], *, only_new: bool) -> tuple[Link, Link | None, str]:
+        """Write the link, and return it with the one before, and what was found out for it."""
         with self._changing:  # of two that add one name at once, with only_new, one is refused
             settings = self._config.settings()
             before = settings.links.by_name.get(name)
@@ -156,17 +193,41 @@ class LinkBook:
             if only_new and before is not None:
                 raise LinkExistsError(f"link {name} exists already", f"atl-sign link show {name}; to change it: --replace")
             given = {setting: value for setting, value in fields.items() if value is not None}
-            scheme = given.get("scheme", before.scheme if before else SCHEME_DEFAULT)
-            if self._grants.needs_key(str(scheme)) and (before is None or before.scheme != scheme):
-                given.setdefault("consumer_key", default_consumer_key())
+            scheme = given.setdefault("scheme", before.scheme if before else self._guess_scheme(given))
             try:
+                found = ""
+                if before is None or before.scheme != scheme:
+                    found = self._complete(name, given)
                 link = link_from_fields(name, given, self._config.schemes, before)
             except BadUrlError as exc:
                 raise _suggest_base_url(exc, name, given["url"]) from None
             if "default" not in given and before is not None and before.url == link.url:
                 link = replace(link, default=before.default)
             self._config.put_link(link)
-        return link, before
+        return link, before, found
+
+    def _guess_scheme(self, given: Mapping[str, object]) -> str:
+        """Return the scheme of a new link: one that has all the settings that are *given*, or that its address tells."""
+        schemes = self._config.schemes
+        own = {row.name for rows in schemes.values() for row in rows}
+        fitting = [name for name, rows in schemes.items() if own & given.keys() <= {row.name for row in rows}]
+        with suppress(BadUrlError):  # which is said later
+            if find_flavour(parse_base_url(str(given.get("url")))) is not None and OAuth2.name in fitting:
+                return OAuth2.name
+        return fitting[0] if fitting else SCHEME_DEFAULT
+
+    def _complete(self, name: str, given: dict[str, object]) -> str:
+        """Add to *given* what a new link of its scheme gets if nobody names it, and return why, for people."""
+        scheme = str(given["scheme"])
+        if self._grants.needs_key(scheme):
+            given.setdefault("consumer_key", default_consumer_key())
+        elif self._grants.needs_app(scheme) and "flavour" not in given:
+            from atl_sign.schemes.oauth2.finding import find_for
+
+            added, why = find_for(link_from_fields(name, {**given, "flavour": GENERIC}, self._config.schemes))
+            given.update(added)
+            return f"flavour {added['flavour']}: {why}"
+        return ""
 
     def _forget_other(self, before: Link, link: Link) -> list[str]:
         """Forget what belongs to another address or consumer than that of *link*, and return what to warn of."""
@@ -206,7 +267,7 @@ class LinkBook:
             except ProviderRefusedError as exc:
                 warnings.append(exc.message)
                 hint = exc.hint
-        return ProbeReport(self._lookup.report(link), is_new, manifest, tuple(warnings), hint)
+        return ProbeReport(self._lookup.report(link), is_new, manifest, tuple(warnings), hint=hint)
 
     def _forget_grant(self, link: Link) -> None:
         """Forget the grant of *link*, and its app's secret, unless another link shares them; raises as the store does."""
@@ -245,8 +306,12 @@ class LinkBook:
             self._config.remove_link(name)
             return left
 
-    def log_out(self, caller: Caller, name: str, *, keep_git_token: bool = False) -> LogoutReport:
-        """Forget the link's token and, unless *keep_git_token*, the one for git, which goes at the provider too."""
+    def log_out(self, caller: Caller, name: str, *, keep_git_token: bool = False, keep_grant: bool = False) -> LogoutReport:
+        """
+        Forget the link's token and, unless *keep_git_token*, the one for git, which goes at the provider too.
+
+        Unless *keep_grant*, the provider is asked to revoke the token. Of links that share a grant all are logged out.
+        """
         with self._records.entry("logout", caller, name):
             link = self._lookup.get(name)
             self._dances.cancel_all(name)
@@ -257,19 +322,27 @@ class LinkBook:
                     fate, left = self._git_tokens.revoke(link)
                 elif self._vault.git_record(link) is not None:
                     fate = "kept"
+                is_revoked = False if keep_grant else self._revoke(link)
             finally:
                 self._vault.forget_token(link)
-            return LogoutReport(self._revoke_page(link), fate, left)
+            others = tuple(each.name for each in self._grants.sharing(link) if each.name != name)
+            return LogoutReport(self._revoke_page(link), fate, left, is_revoked=is_revoked, others=others)
+
+    def _revoke(self, link: Link) -> bool:
+        """Have the provider revoke the grant of *link*, and tell whether it has; one that cannot be asked keeps nothing here."""
+        try:
+            grant = self._vault.token(link)
+            if grant is None:
+                return False
+            return self._grants.scheme(link).revoke(link, self._grants.client(link), grant)
+        except DaemonError as exc:
+            _log.warning("link %s: the provider did not revoke the token: %s", link.name, exc.message)
+            return False
 
     def _revoke_page(self, link: Link) -> str:
         """Return the page where the user revokes the token at the provider; asks nobody."""
-        if self._grants.scheme(link).needs_key:
-            return f"{link.url}{REVOKE_PATH}"
         product = self._manifests.find_product(link) if self._manifests.knows(link) else None
-        tokens = PERSONAL_TOKENS.get(product.type_id) if product is not None else None
-        if tokens is not None:
-            return tokens_page(link, tokens)
-        return str(link.url) if product is None else TOKENS_PAGE
+        return self._grants.scheme(link).revoke_page(link, product)
 
     def _find_base_url(self, link: Link) -> Url | None:
         """Return the address above that of *link* where a product says who it is; None when there is none, or no host."""
@@ -303,7 +376,7 @@ def owner_name() -> str:
 
 def _warn_of_manifest(link: Link, manifest: Manifest) -> list[str]:
     warnings = []
-    if find_product(manifest.type_id) is None:
+    if manifest.product is None:
         warnings.append(f"the product there calls itself {manifest.type_id}, which atl-sign does not know")
     seen = link.signing_url or link.url
     if manifest.url and not manifest.is_at(seen):

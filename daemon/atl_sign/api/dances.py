@@ -33,6 +33,9 @@ def add_dances(app: FastAPI, agent: Agent) -> None:
             state=dance.state.word,
             expires_at=dance.expires_at,
             wait_s=int(dance.lifetime_s),
+            redirect_url=dance.redirect_url,
+            user_code=dance.device.user_code if dance.device is not None else None,
+            whole_url=dance.device.whole_url if dance.device is not None else None,
         )
         return answer_with(request, begun, status=201)
 
@@ -88,5 +91,6 @@ def _describe_dance(dance: Dance) -> schemas.DanceAnswer:
     return schemas.DanceAnswer(
         state=state.word,
         user=state.user if isinstance(state, Granted) else None,
+        instead_of=state.instead_of if isinstance(state, Granted) else None,
         error=schemas.ErrorDetail(code=error.code, message=error.message, hint=error.hint, link=error.link) if error else None,
     )

@@ -11,6 +11,7 @@ from atl_sign.api import schemas
 from atl_sign.api.answers import answer_with, documented, wants_text
 from atl_sign.api.fields import caller_of, fields_of
 from atl_sign.api.status import describe_token
+from atl_sign.base.credentials import Secret
 from atl_sign.base.text import format_table
 from atl_sign.config.link_fields import link_to_fields
 
@@ -54,6 +55,7 @@ def add_links(app: FastAPI, agent: Agent) -> None:
             version=manifest.version if manifest else None,
             base_url=manifest.url if manifest else None,
             warnings=list(probed.warnings),
+            found=probed.found,
             hint=probed.hint,
         )
         return answer_with(request, answer, status=201 if probed.is_new else 200)
@@ -64,9 +66,19 @@ def add_links(app: FastAPI, agent: Agent) -> None:
         words = [f"removed link {name}", *_tell_git_left(left)]
         return answer_with(request, schemas.RemovedAnswer(removed=name, git_left=list(left)), words)
 
+    @app.put(
+        "/links/{name}/secret",
+        **documented(app, "Keep the secret of a link's app", schemas.KeptAnswer, body=schemas.SecretFields),
+    )
+    def put_secret(
+        request: Request, name: str, fields: Annotated[schemas.SecretFields, Depends(fields_of(schemas.SecretFields))]
+    ) -> Response:
+        agent.links.put_secret(caller_of(request), name, Secret(fields.secret.get_secret_value().strip()))
+        return answer_with(request, schemas.KeptAnswer(link=name), [f"kept the secret of the app of link {name}"])
+
     @app.get("/links/{name}/setup", **documented(app, "Get the fields that an administrator enters", schemas.SetupAnswer))
     def show_setup(request: Request, name: str) -> Response:
-        from atl_sign.schemes.oauth1.setup import format_form
+        from atl_sign.schemes.setup import format_form
 
         link, product, form = agent.links.show_setup(caller_of(request), name)
         answer = schemas.SetupAnswer(
@@ -89,15 +101,25 @@ def add_links(app: FastAPI, agent: Agent) -> None:
         return answer_with(request, _describe_link(report), lines)
 
     @app.delete("/links/{name}/token", **documented(app, "Log out", schemas.LogoutAnswer))
-    def log_out(request: Request, name: str, keep_git_token: bool = False) -> Response:
-        report = agent.links.log_out(caller_of(request), name, keep_git_token=keep_git_token)
-        lines = [f"forgot the token of link {name}", f"to revoke it at the provider too: {report.revoke_url}"]
+    def log_out(request: Request, name: str, keep_git_token: bool = False, keep_grant: bool = False) -> Response:
+        report = agent.links.log_out(caller_of(request), name, keep_git_token=keep_git_token, keep_grant=keep_grant)
+        forgot = f"forgot the token of link {name}"
+        if report.is_revoked:
+            lines = [f"{forgot}, and revoked it at the provider"]
+        else:
+            lines = [forgot, f"to revoke it at the provider too: {report.revoke_url}"]
+        lines += [f"link {other} shared it, and is logged out too" for other in report.others]
         if report.git_fate == "revoked":
             lines.append("revoked the token for git at the provider")
         elif report.git_fate == "kept":
             lines.append("kept the token for git, which stays good until it ends")
         answer = schemas.LogoutAnswer(
-            link=name, revoke_url=report.revoke_url, git_token=report.git_fate, git_left=list(report.git_left)
+            link=name,
+            revoke_url=report.revoke_url,
+            is_revoked=report.is_revoked,
+            others=list(report.others),
+            git_token=report.git_fate,
+            git_left=list(report.git_left),
         )
         return answer_with(request, answer, [*lines, *_tell_git_left(report.git_left)])
 

@@ -92,8 +92,9 @@ class DanceFields(Fields):
     link: str
     callback: CallbackKind = Field(
         "loopback",
-        description="how the answer comes back: to a listener on 127.0.0.1, or by the user's hand; always `paste` for a link "
-        "of the schemes bearer and basic, whatever is asked for",
+        description="how the answer comes back: to a listener on this machine, by the user's hand, or (`device`) without any, "
+        "after the user has entered a code on another device; always `paste` for a link of the schemes bearer and basic, "
+        "whatever is asked for",
     )
 
 
@@ -112,6 +113,12 @@ class VerifierFields(Fields):
 
 class LinkFields(make_link_fields(LINK_SETTINGS.values())):  # type: ignore[misc]  # mypy knows no base class that is made
     """A link's settings."""
+
+
+class SecretFields(Fields):
+    """The secret of a link's app."""
+
+    secret: SecretStr = Field(min_length=1, max_length=4096, description="as the provider showed it when the app was registered")
 
 
 class UnlockFields(Fields):
@@ -195,6 +202,9 @@ class DanceBegun(BaseModel):
     state: DanceWord
     expires_at: Moment
     wait_s: int = Field(description="how many seconds the user has")
+    redirect_url: str | None = Field(None, description="for `loopback`: the address that the provider sends the browser to")
+    user_code: str | None = Field(None, description="for `device`: the code to enter at `authorize_url`, on any device")
+    whole_url: str | None = Field(None, description="for `device`: the page with the code in its address, if there is one")
 
 
 class DanceAnswer(BaseModel):
@@ -202,6 +212,7 @@ class DanceAnswer(BaseModel):
 
     state: DanceWord
     user: str | None = None
+    instead_of: str | None = Field(None, description="the user before, if the consent is another one's")
     error: ErrorDetail | None = Field(None, description="why it ended without a token")
 
 
@@ -235,9 +246,16 @@ class ProbedLinkAnswer(LinkAnswer):
     version: str | None
     base_url: str | None = Field(description="the base URL that the product is configured with")
     warnings: list[str]
+    found: str | None = Field(None, description="what was found out for a new link, and why: the flavour of OAuth 2.0")
     hint: str | None = Field(
         description="what to do if no product answered; the command with the right base URL if that is known"
     )
+
+
+class KeptAnswer(BaseModel):
+    """The secret is in the store."""
+
+    link: str
 
 
 class ProblemAnswer(BaseModel):
@@ -277,10 +295,12 @@ class SetupAnswer(BaseModel):
 
 
 class LogoutAnswer(BaseModel):
-    """The token is forgotten here; at the provider the user revokes it."""
+    """The token is forgotten here; unless the provider has revoked it, the user revokes it there."""
 
     link: str
     revoke_url: str
+    is_revoked: bool = Field(False, description="whether the provider has revoked it")
+    others: list[str] = Field([], description="the links that shared the grant, and are logged out too")
     git_token: GitFate = Field(
         description=(
             "git's token: there was none; it was revoked at the provider too; it was kept as asked; "

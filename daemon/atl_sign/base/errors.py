@@ -156,6 +156,13 @@ class KeyMissingError(DaemonError):
     status = 409
 
 
+class AppMissingError(DaemonError):
+    """The link's app, with which it asks for OAuth 2.0 tokens, has no id or no secret yet."""
+
+    code = "app_missing"
+    status = 409
+
+
 class ConfigBrokenError(DaemonError):
     """The part of the configuration file that this answer needs cannot be read."""
 
@@ -266,11 +273,23 @@ class ProviderRefusedError(DaemonError):
         link: str | None = None,
         problem: str | None = None,
         is_absent: bool = False,
+        ends_grant: bool = False,
     ) -> None:
-        """Take the provider's own `oauth_problem` word as *problem*, when it gave one; *is_absent* for a 404."""
+        """
+        Say what the provider refused.
+
+        Args:
+            message: as in `AtlSignError`.
+            hint: as in `AtlSignError`.
+            link: as in `DaemonError`.
+            problem: the provider's own word for it, when it gave one.
+            is_absent: it answered 404.
+            ends_grant: it will give no other token in place of the one that it was shown.
+        """
         super().__init__(message, hint, link=link)
         self.problem = problem
         self.is_absent = is_absent
+        self.ends_grant = ends_grant
 
 
 class ProviderUnreachableError(DaemonError):

@@ -18,19 +18,23 @@ from atl_sign.base.errors import (
     DanceExpiredError,
     DanceRefusedError,
     InternalError,
+    ProviderBusyError,
+    ProviderUnreachableError,
 )
 from atl_sign.config.links import Link
 from atl_sign.grants.states import Cancelled, DanceState, Expired, Failed, Granted, Refused, Waiting
-from atl_sign.schemes.base import Consent, NoAnswerError, OtherDanceError, RedirectPlace
+from atl_sign.schemes.base import Consent, DeviceCode, NoAnswerError, OtherDanceError, PendingError, RedirectPlace
 
 if TYPE_CHECKING:  # loaded by the first dance, not by the daemon's start
     from atl_sign.grants.loopback import CallbackListener, CallbackPage
 
 DANCE_LIFETIME_S = 600.0  # the provider's request token lives as long (facts section 2)
 SWAP_WAIT_S = 1.0  # how long a second answer to a dance waits for the first; then it is refused
+SLOWER_S = 7.0  # after slow_down: the 5 s of RFC 8628 §3.5, and some more (facts oauth2.md section 8.3)
+POLL_S_MAX = 60.0  # between two questions to a provider that does not answer
 CANCEL_WAIT_S = 5.0  # how long a cancellation waits for a token that is being stored
 
-CallbackKind = Literal["loopback", "oob", "paste"]
+CallbackKind = Literal["loopback", "oob", "paste", "device"]
 
 
 class Danceable(Protocol):
@@ -49,6 +53,9 @@ class Danceable(Protocol):
 
     def redeem(self, consent: Consent, answer: Secret) -> Grant:
         """Return the grant that the user's *answer* stands for; raises as `Scheme.redeem`."""
+
+    def find_user(self) -> str | None:
+        """Return the user of the grant that is in the store now."""
 
     def keep(self, grant: Grant) -> None:
         """Store *grant* in place of the one before; raises as the store does."""
@@ -73,7 +80,8 @@ class Dance:
 
         Args:
             live: whom with; begins it, redeems the user's answer, and keeps the grant.
-            callback: how the answer comes back: to a listener on 127.0.0.1, or by the user's hand (oob: a code, paste: a token).
+            callback: how the answer comes back: to a listener on this machine; by the user's hand (oob: a code, paste: a token);
+                device: by asking whether the user has entered a code at another one.
             on_end: called once with the state in which the dance ends.
             lifetime_s: how long the user may take.
         """
@@ -83,11 +91,14 @@ class Dance:
         self.expires_at = datetime.now(UTC) + timedelta(seconds=lifetime_s)
         self.lifetime_s = lifetime_s
         self.authorize_url = ""
+        self.redirect_url: str | None = None  # where the listener is
+        self.device: DeviceCode | None = None
         self.settled: Future[None] = Future()  # done when the state will not change any more
         self._live = live
         self._on_end = on_end
         self._is_naming = False  # the token is stored, and the user's name is asked for
         self._ends_at = now_s() + lifetime_s
+        self._is_over = threading.Event()
         self._lock = threading.Lock()  # around the state
         self._swapping = threading.Lock()  # around the last leg: a verifier is good for one swap
         self._keeping = threading.RLock()  # around storing the token: the dance ends before that or after it, not meanwhile
@@ -107,15 +118,46 @@ class Dance:
             ProviderRefusedError, ProviderUnreachableError: the provider does not begin one.
         """
         try:
-            callback_url = self._open_listener() if self.callback == "loopback" else "oob"
-            consent = self._live.begin(callback_url)
+            callback = "device" if self.callback == "device" else "oob"
+            if self.callback == "loopback":
+                callback = self.redirect_url = self._open_listener()
+            consent = self._live.begin(callback)
         except BaseException:
             self._end(Cancelled())
             raise
         self._raise_if_over()
         self.authorize_url = consent.authorize_url
         self._consent = consent
+        if consent.device is not None:
+            self._shorten(consent.device.lifetime_s)
+            self.device = consent.device
+            threading.Thread(target=self._poll, args=(consent, consent.device), name="device-poll", daemon=True).start()
         self._timer.start()
+
+    def _shorten(self, lifetime_s: float) -> None:
+        """Let the dance end earlier: the provider's code does."""
+        self.lifetime_s = min(self.lifetime_s, lifetime_s)
+        self.expires_at = datetime.now(UTC) + timedelta(seconds=self.lifetime_s)
+        self._ends_at = now_s() + self.lifetime_s
+        self._timer = threading.Timer(self.lifetime_s, self._expire)
+        self._timer.daemon = True
+
+    def _poll(self, consent: Consent, device: DeviceCode) -> None:
+        """Ask until the user has answered at the other device (RFC 8628 §3.5)."""
+        assert consent.key is not None  # noqa: S101 - the device's code
+        pause_s = device.interval_s
+        while not self._is_over.wait(pause_s):
+            try:
+                self.finish(consent.key)
+            except PendingError as exc:
+                pause_s += SLOWER_S if exc.is_slower else 0.0
+            except (ProviderUnreachableError, ProviderBusyError) as exc:
+                pause_s = max(min(2 * pause_s, POLL_S_MAX), exc.retry_after_s or 0.0)
+            except DaemonError as exc:
+                self._end_with(exc)
+            except Exception:
+                self._end(Failed(InternalError("the dance failed", f"begin again: {self._again}")))
+                raise
 
     def _open_listener(self) -> str:
         from atl_sign.grants.loopback import CallbackListener
@@ -191,6 +233,7 @@ class Dance:
             with self._keeping:
                 self._raise_if_over()  # cancelled meanwhile: nobody wants the grant any more
                 try:
+                    before = self._live.find_user()
                     self._live.keep(grant)
                 except DaemonError as exc:
                     self._end(Failed(exc))
@@ -199,12 +242,13 @@ class Dance:
                 self._end(Granted(None))
         finally:
             self._swapping.release()
-        return self._name(grant)
+        return self._name(grant, before)
 
-    def _name(self, grant: Grant) -> Granted:
+    def _name(self, grant: Grant, before: str | None) -> Granted:
         """Complete the state with the user's name; nothing that happens meanwhile can take the grant back here."""
         try:
-            granted = Granted(self._live.learn_user(grant))
+            user = self._live.learn_user(grant)
+            granted = Granted(user, before if user != before else None)
             self._state = granted
         finally:
             self._is_naming = False
@@ -310,6 +354,7 @@ class Dance:
             self._state = state
             listener, self._listener = self._listener, None
             self._consent = None
+        self._is_over.set()
         self._timer.cancel()
         self._on_end(state)
         if not self._is_naming:

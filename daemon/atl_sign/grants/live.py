@@ -1,13 +1,15 @@
 """One link's live credentials: what its requests, its dance and its renewal are authorized with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from atl_sign.base.credentials import Consumer, Credentials, Grant, Secret
-from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError
+from atl_sign.base.credentials import App, Client, Consumer, Credentials, Grant, Secret
+from atl_sign.base.errors import AppMissingError, DaemonError, DanceNeededError, ProviderRefusedError
 from atl_sign.config.links import Link
+from atl_sign.custody.items import place_of
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.renewal import Renewals
 from atl_sign.providers.clocks import Clocks
@@ -28,7 +30,9 @@ class Grants:
         schemes: Mapping[str, Scheme],
         clocks: Clocks,
         manifests: Manifests,
+        *,
         on_renewal: Callable[[Link, str], None],
+        list_links: Callable[[], Iterable[Link]] = tuple,
     ) -> None:
         """
         Keep grants alive.
@@ -39,12 +43,14 @@ class Grants:
             clocks: the providers' clocks.
             manifests: what the products are.
             on_renewal: called after each attempt at a renewal: the link, and "ok" or an error's code.
+            list_links: returns every link that there is.
         """
         self.vault = vault
         self.clocks = clocks
         self.manifests = manifests
         self.renewals = Renewals(vault, on_renewal, clocks)
         self._schemes = schemes
+        self._list_links = list_links
 
     def scheme(self, link: Link) -> Scheme:
         """Return the scheme of *link*."""
@@ -53,6 +59,10 @@ class Grants:
     def needs_key(self, scheme: str) -> bool:
         """Tell whether there is a scheme of this name, and its links have a consumer key."""
         return scheme in self._schemes and self._schemes[scheme].needs_key
+
+    def needs_app(self, scheme: str) -> bool:
+        """Tell whether there is a scheme of this name, and its links have an app."""
+        return scheme in self._schemes and self._schemes[scheme].needs_app
 
     def of(self, link: Link) -> "LiveLink":
         """Return *link* with its live credentials."""
@@ -83,7 +93,8 @@ class Grants:
             ProviderRefusedError, ProviderUnreachableError: the grant has expired and was not renewed.
             StoreLockedError, StoreUnavailableError: the store does not give it.
         """
-        client = self.client(link)
+        scheme = self.scheme(link)
+        client = self.client(link) if scheme.needs_key else None
         grant = self.vault.token(link)
         renewal = self.renewals.ask(self.of(link), grant) if grant is not None else None
         if renewal is not None:
@@ -96,11 +107,29 @@ class Grants:
             raise DanceNeededError(f"the access token of link {link.name} has expired", hint)
         return Credentials(client, grant)
 
-    def client(self, link: Link) -> Consumer | None:
-        """Return the client of *link*, None when its scheme has none; raises KeyMissingError, and as the store does."""
-        if not self.scheme(link).needs_key:
+    def client(self, link: Link) -> Client | None:
+        """
+        Return the client of *link*, None when its scheme has none.
+
+        Raises:
+            KeyMissingError, AppMissingError: it is not whole.
+            StoreLockedError, StoreUnavailableError: the store does not give its secret.
+        """
+        scheme = self.scheme(link)
+        if scheme.needs_key:
+            return Consumer(link.consumer_key, self.vault.need_key())
+        if not scheme.needs_app:
             return None
-        return Consumer(link.consumer_key, self.vault.need_key())
+        client_id = link.own.get("client_id")
+        if client_id is None:
+            hint = f"register one: atl-sign link setup {link.name}"
+            raise AppMissingError("the id of its app is missing", hint, link=link.name)
+        return App(client_id, self.vault.app_secret(link))
+
+    def sharing(self, link: Link) -> list[Link]:
+        """Return the links that share the grant of *link*, and itself."""
+        place = place_of(link)
+        return [link, *(each for each in self._list_links() if each.name != link.name and place_of(each) == place)]
 
 
 class LiveLink:
@@ -148,7 +177,8 @@ class LiveLink:
     def begin(self, callback: str) -> Consent:
         """Begin a dance; raises as `Scheme.begin` and `Grants.client`, and as `Scheme.check_product` where that says more."""
         try:
-            return self._scheme.begin(self.link, self._grants.client(self.link), callback, self.clocks)
+            client, sharing = self._grants.client(self.link), self._grants.sharing(self.link)
+            return self._scheme.begin(self.link, client, callback, self.clocks, sharing)
         except ProviderRefusedError as exc:
             manifest = self._grants.manifests.find(self.link) if exc.is_absent else None
             if manifest is not None:  # it may be a product that does not speak this scheme
@@ -165,7 +195,25 @@ class LiveLink:
 
     def redeem(self, consent: Consent, answer: Secret) -> Grant:
         """Return the grant that the user's *answer* stands for; raises as `Scheme.redeem` and `Grants.client`."""
-        return self._scheme.redeem(self.link, self._grants.client(self.link), consent, answer, self.clocks)
+        grant = self._scheme.redeem(self.link, self._grants.client(self.link), consent, answer, self.clocks)
+        account = self.link.own.get("account")
+        if account is not None:
+            user = grant.user or self._ask_user(grant)
+            if user is None or user.casefold() != account.casefold():
+                raise ProviderRefusedError(
+                    f"{user or 'nobody knows who'} consented, but the link is for {account}",
+                    f"log out at the provider, then: atl-sign dance {self.link.name}",
+                    link=self.link.name,
+                )
+            return grant.with_user(user)
+        return grant
+
+    def find_user(self) -> str | None:
+        """Return the user of the grant that is in the store now, if it is known."""
+        with suppress(DaemonError):
+            grant = self._grants.vault.token(self.link)
+            return None if grant is None else grant.user
+        return None
 
     def keep(self, grant: Grant) -> None:
         """Store *grant* in place of the one before; raises as the store does."""
@@ -175,13 +223,21 @@ class LiveLink:
         """Return the name of the user of *grant*, which is kept, and keep the name; None when the provider does not say."""
         if grant.user is not None:
             return grant.user
-        from atl_sign.providers.who_am_i import learn_user
-
-        session = self.open_session(Credentials(self._grants.client(self.link), grant))
-        user = learn_user(session.send, self._grants.manifests.find_product(self.link))
+        user = self._ask_user(grant)
         if user is not None:
             self._grants.vault.name_user(self.link, grant, user)
         return user
+
+    def _ask_user(self, grant: Grant) -> str | None:
+        from atl_sign.providers.who_am_i import learn_user
+
+        session = self.open_session(Credentials(self._grants.client(self.link), grant))
+        return learn_user(session.send, self._grants.manifests.find_product(self.link))
+
+    @property
+    def old_dies_at_once(self) -> bool:
+        """Whether the provider voids what a renewal replaces as it answers."""
+        return self._scheme.old_dies_at_once(self.link)
 
     def renew(self, grant: Grant) -> Grant:
         """Return another grant of the same user in place of *grant*; raises as `Scheme.renew` and `Grants.client`."""

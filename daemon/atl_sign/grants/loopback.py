@@ -101,7 +101,7 @@ class CallbackListener:
             place: where it listens.
             receive: takes the query that came, and returns the page to show. It runs in one of the listener's threads, one call
                 at a time, and may take as long as it needs: the browser waits. When it has returned (or failed), nothing is
-                received any more. It raises NoAnswerError and OtherDanceError for what is none of the dance.
+                received any more. It raises NoAnswerError and OtherDanceError for what does not belong to the dance.
             failed: the page to show when *receive* raises anything else.
         """
         self.url = ""  # where the provider shall send the browser; known once the listener is open

@@ -46,6 +46,10 @@ class Renewable(Protocol):
 
     link: Link
 
+    @property
+    def old_dies_at_once(self) -> bool:
+        """Whether the provider voids the old one as it answers."""
+
     def renew(self, grant: Grant) -> Grant:
         """Return another grant of the same user; raises as `Scheme.renew`, and as the store does."""
 
@@ -163,13 +167,13 @@ class Renewals:
         if not self._vault.renewed.mark(link, token, is_in_doubt=True):
             return None
         # By the grant that others sign with: the store keeps whole seconds, and its copy ends up to one earlier.
-        if not attempt.token.is_expired(self._clocks.now_utc()):
+        if live.old_dies_at_once and not attempt.token.is_expired(self._clocks.now_utc()):
             self._drain(link)
         try:
             new = live.renew(token)
         except ProviderRefusedError as exc:
             if exc.problem is not None:
-                if exc.problem != "token_rejected" or not attempt.is_in_doubt:
+                if not exc.ends_grant or not attempt.is_in_doubt:
                     self._take_note_back(link, token)
                 raise
             attempt.is_in_doubt = True  # a page from a proxy, or half an answer
@@ -190,13 +194,14 @@ class Renewals:
         _log.warning("link %s: its token was not renewed: %s", link.name, error.message)
         self._on_end(link, error.code)
         problem = error.problem if isinstance(error, ProviderRefusedError) else None
+        ends_grant = isinstance(error, ProviderRefusedError) and error.ends_grant
         is_expired = attempt.token.is_expired(self._clocks.now_utc())
         wait_s = RETRY_EXPIRED_S if is_expired and problem is None else RETRY_S
         if error.retry_after_s is not None:
             wait_s = max(wait_s, min(error.retry_after_s, RETRY_S_MAX))
         attempt.again_at = time.monotonic() + wait_s
-        if problem == "token_rejected" or is_expired:
-            attempt.done.set_exception(_explain(link, problem, error, is_in_doubt=attempt.is_in_doubt))
+        if ends_grant or is_expired:
+            attempt.done.set_exception(_explain(link, error, is_in_doubt=attempt.is_in_doubt))
         else:
             attempt.done.set_result(None)
 
@@ -213,14 +218,15 @@ class Renewals:
         return True
 
 
-def _explain(link: Link, problem: str | None, error: DaemonError, *, is_in_doubt: bool) -> DaemonError:
+def _explain(link: Link, error: DaemonError, *, is_in_doubt: bool) -> DaemonError:
     """Return what a renewal that came to nothing means for those who want a signature."""
-    if problem not in ("token_rejected", "permission_denied"):
+    if not isinstance(error, ProviderRefusedError) or not (error.ends_grant or error.problem == "permission_denied"):
         return error
-    if problem == "permission_denied":
+    again = f"atl-sign dance {link.name}"
+    if not error.ends_grant:
         words = "has expired, and the provider no longer renews it (permission_denied)"
     elif is_in_doubt:
         words = "was lost in a renewal that was cut off: the provider has replaced it, and the answer did not reach the store"
     else:
-        words = "is no longer known to the provider: it was revoked, or the application link was created again (token_rejected)"
-    return DanceNeededError(f"the access token of link {link.name} {words}", f"atl-sign dance {link.name}")
+        return DanceNeededError(error.reason, again, link=link.name)
+    return DanceNeededError(f"the access token of link {link.name} {words}", again)

@@ -21,6 +21,7 @@ class Granted:
 
     word: ClassVar[DanceWord] = "granted"
     user: str | None  # as the provider names the user; None when it did not say
+    instead_of: str | None = None  # the user of the grant before, when that was another one
 
 
 @dataclass(frozen=True, slots=True)

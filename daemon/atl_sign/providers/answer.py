@@ -26,14 +26,19 @@ class Answer:
     @property
     def json_object(self) -> dict[str, Any] | None:
         """The JSON object in it; None for any other content."""
-        try:
-            found = json.loads(self.text)
-        except (ValueError, RecursionError):
-            return None
-        return found if isinstance(found, dict) else None
+        return json_object(self.text)
 
     @property
     def user(self) -> str | None:
         """The user that X-AUSERNAME (percent-encoded) names; None when it is absent or says anonymous."""
         name = unquote(self.headers.get("X-AUSERNAME", ""))
         return name if name and name != "anonymous" else None
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that *text* is; None for anything else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,5 +1,6 @@
 """A product's manifest: what it says of itself to anybody (facts section 7)."""
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +28,19 @@ class Manifest:
     cloud_id: str | None = None  # of a site of Atlassian Cloud
     api: Url | None = None  # where a Bitbucket Cloud has its REST interface
 
+    own_product: Product | None = None  # of a provider that is not one of Atlassian's
+
+    @property
+    def product(self) -> Product | None:
+        """The product, when it is known."""
+        return self.own_product or find_product(self.type_id)
+
+    @property
+    def version_numbers(self) -> tuple[int, ...]:
+        """The version for comparing; a great one for a text that is not numbers."""
+        found = re.match(r"\d{1,6}(\.\d{1,6})*", self.version)
+        return tuple(map(int, found[0].split("."))) if found else (10**6,)
+
     @property
     def is_cloud(self) -> bool:
         """Whether it is Atlassian's own, rather than a server that somebody runs."""
@@ -43,12 +57,16 @@ class Manifest:
 class Manifests:
     """The manifests that were fetched since the start, by base URL."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, describe: Callable[[Link], Manifest | None] = lambda _: None) -> None:
+        """Begin with none; *describe* tells what the provider of a link is when nobody needs to ask it."""
+        self._describe = describe
         self._manifests: dict[Url, Manifest] = {}
 
     def fetch(self, link: Link) -> Manifest:
         """Ask the product of *link* who it is, and remember the answer; raises as `fetch_manifest`."""
+        described = self._describe(link)
+        if described is not None:
+            return described
         manifest = fetch_manifest(link)
         self._manifests[link.url] = manifest
         return manifest
@@ -56,18 +74,18 @@ class Manifests:
     def find_product(self, link: Link) -> Product | None:
         """Return the product of *link* when its manifest is known or can be had."""
         manifest = self.find(link)
-        return None if manifest is None else find_product(manifest.type_id)
+        return None if manifest is None else manifest.product
 
     def find(self, link: Link) -> Manifest | None:
         """Return what the product of *link* says of itself, when that is known or can be had."""
         if not self.knows(link):
             with suppress(DaemonError):
                 self.fetch(link)
-        return self._manifests.get(link.url)
+        return self._describe(link) or self._manifests.get(link.url)
 
     def knows(self, link: Link) -> bool:
         """Tell whether the product of *link* is known without asking it."""
-        return link.url in self._manifests
+        return link.url in self._manifests or self._describe(link) is not None
 
 
 def fetch_manifest(link: Link) -> Manifest:

@@ -1,8 +1,9 @@
 """The differences of the four products: who am I, where a link is registered, where a grant is taken back (facts 1.2, 5, 7)."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from atl_sign.providers.answer import json_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +24,15 @@ REVOKE_PATH = "/plugins/servlet/oauth/users/access-tokens"  # where users see an
 MANIFEST_PATH = "/rest/applinks/1.0/manifest"
 
 
-def _json_user(text: str, field: str) -> str | None:
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    user = answer.get(field) if isinstance(answer, dict) else None
+def json_user(text: str, field: str) -> str | None:
+    """Return the user's name in *field* of the JSON object *text*; None when it has none that can be shown."""
+    user = (json_object(text) or {}).get(field)
     return user if isinstance(user, str) and is_user_name(user) else None
 
 
 def _parse_confluence_user(text: str) -> str | None:
     # Confluence may answer 200 with type "anonymous" (facts section 7).
-    return _json_user(text, "username") if _json_user(text, "type") == "known" else None
+    return json_user(text, "username") if json_user(text, "type") == "known" else None
 
 
 def _parse_plain_user(text: str) -> str | None:
@@ -51,7 +49,7 @@ PRODUCTS = {
             "Bamboo",
             "cog > Overview > Application links",
             "/rest/api/latest/currentUser",
-            lambda text: _json_user(text, "name"),
+            lambda text: json_user(text, "name"),
             "9.0",
         ),
         Product(
@@ -59,7 +57,7 @@ PRODUCTS = {
             "Jira",
             "Administration > Applications > Application links",
             "/rest/api/2/myself",
-            lambda text: _json_user(text, "name"),
+            lambda text: json_user(text, "name"),
             "8.21",
         ),
         Product(
@@ -84,11 +82,11 @@ PRODUCTS = {
 
 def _parse_cloud_user(text: str) -> str | None:
     # Atlassian shows an address only where the user's profile does.
-    return next((user for field in ("emailAddress", "email", "displayName") if (user := _json_user(text, field))), None)
+    return next((user for field in ("emailAddress", "email", "displayName") if (user := json_user(text, field))), None)
 
 
 def _parse_cloud_confluence_user(text: str) -> str | None:
-    return _parse_cloud_user(text) if _json_user(text, "type") == "known" else None
+    return _parse_cloud_user(text) if json_user(text, "type") == "known" else None
 
 
 # They have no application links: only their names, and who-am-I.
@@ -102,7 +100,7 @@ CLOUD_PRODUCTS = {
             "Bitbucket Cloud",
             "",
             "/2.0/user",
-            lambda text: _json_user(text, "username") or _json_user(text, "nickname"),
+            lambda text: json_user(text, "username") or json_user(text, "nickname"),
             "",
             git_user="x-bitbucket-api-token-auth",  # facts oauth2.md section 5
         ),

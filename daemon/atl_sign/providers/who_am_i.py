@@ -8,10 +8,11 @@ from atl_sign.config.links import Link
 from atl_sign.providers.answer import Answer
 from atl_sign.providers.clocks import OFFSET_MAX_S, Clocks
 from atl_sign.providers.manifest import Manifest
-from atl_sign.providers.products import PRODUCTS, Product, find_product, is_user_name
+from atl_sign.providers.products import PRODUCTS, Product, is_user_name
 from atl_sign.providers.unexpected import explain_bystander, unexpected_answer
 
-# Sends an authorized request: method in upper case, path below the base URL, and what goes out as JSON or None.
+# Sends an authorized request: method in upper case, path below the base URL or an address where the grant is good, and what goes
+# out as JSON or None.
 Send = Callable[[str, str, object], Answer]
 
 CLOCK_WARNING_S = 60.0
@@ -47,7 +48,7 @@ def check_link(link: Link, send: Send, clocks: Clocks, manifest: Manifest, anony
         ProviderRefusedError: another refusal, an anonymous answer, a login page, a redirect.
         ProviderUnreachableError: no answer in time.
     """
-    product = find_product(manifest.type_id)
+    product = manifest.product
     if product is None:
         raise ProviderRefusedError(
             f"the product there calls itself {manifest.type_id}", f"known are {', '.join(PRODUCTS)}", link=link.name

@@ -1,6 +1,6 @@
 """The seam for authentication schemes (RFC 9110 §11): how requests are authorized, how a grant is got and kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -24,6 +24,25 @@ class NoAnswerError(Exception):
 
 class OtherDanceError(Exception):
     """A redirect belongs to another dance, or is made up: nothing of it counts, and the dance waits on."""
+
+
+class PendingError(Exception):
+    """The user has not answered yet at the other device; ask again after a while, and more slowly from now on if it says so."""
+
+    def __init__(self, *, is_slower: bool = False) -> None:
+        """Wait."""
+        super().__init__()
+        self.is_slower = is_slower
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCode:
+    """The code that the user enters at another device (RFC 8628 §3.2)."""
+
+    user_code: str
+    whole_url: str | None  # the page with the code in its address; for a QR code
+    interval_s: float  # between two questions whether it was entered
+    lifetime_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,8 @@ class Consent:
     authorize_url: str
     key: Secret | None = None  # what the redirect must carry: the request token, the state
     secret: Secret | None = None
+    own: object = None  # what else this scheme needs to know
+    device: "DeviceCode | None" = None  # of a dance whose user answers at another device
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +140,23 @@ class Scheme(Protocol):
             url: below the link's base URL, or already where the grant is good.
         """
 
-    def begin(self, link: Link, client: Client | None, callback: str, clocks: Clocks) -> Consent:
+    def describe(self, link: Link) -> Manifest | None:
+        """Return what the provider of *link* is, when its settings say it; None: the provider is asked."""
+
+    def begin(self, link: Link, client: Client | None, callback: str, clocks: Clocks, sharing: Sequence[Link] = ()) -> Consent:
         """
         Begin a dance.
 
         Args:
             link: whom with.
             client: None for a scheme that has none.
-            callback: "oob", or the absolute address where the browser is sent afterwards.
+            callback: "oob", "device", or the absolute address where the browser is sent afterwards.
             clocks: the providers' clocks.
+            sharing: the links with the same place as *link*, and itself.
 
         Raises:
+            AppMissingError: the client is not whole.
+            BadRequestError: there is no such callback here.
             ProviderRefusedError: the provider does not begin one.
             ProviderUnreachableError: no answer in time.
         """
@@ -142,7 +169,7 @@ class Scheme(Protocol):
         Return the user's answer in *query*, that of the address that the browser was sent to.
 
         Raises:
-            NoAnswerError, OtherDanceError: it is none of this dance.
+            NoAnswerError, OtherDanceError: this dance has no such answer.
             DanceRefusedError: the user refused.
             ProviderRefusedError: the provider ends the dance.
         """
@@ -153,6 +180,7 @@ class Scheme(Protocol):
 
         Raises:
             BadRequestError: this cannot be an answer; the dance waits on.
+            PendingError: the user has not answered at the other device.
             DanceRefusedError: the user refused.
             DanceExpiredError: the consent's time is over.
             ProviderRefusedError: the provider does not take the answer; the dance waits on for another one.
@@ -167,6 +195,15 @@ class Scheme(Protocol):
             ProviderRefusedError: the grant is as it was when `problem` has the provider's word.
             ProviderUnreachableError: no answer in time; whether the grant still holds is not known.
         """
+
+    def old_dies_at_once(self, link: Link) -> bool:
+        """Tell whether the provider of *link* voids what a renewal replaces as it answers, also for requests on their way."""
+
+    def revoke(self, link: Link, client: Client | None, grant: Grant) -> bool:
+        """Have the provider end *grant*, and tell whether it has; raises ProviderUnreachableError and ProviderRefusedError."""
+
+    def revoke_page(self, link: Link, product: Product | None) -> str:
+        """Return the page where the user ends the grant of *link* at *product*, which is None when nobody knows it."""
 
     def dump(self, grant: Grant) -> Mapping[str, str | int | None]:
         """Return everything in *grant*, its secrets as text, for the store."""

@@ -7,13 +7,14 @@ from typing import ClassVar
 from atl_sign.base.credentials import Credentials, Grant, Secret
 from atl_sign.base.errors import ProviderRefusedError
 from atl_sign.base.urls import Url
-from atl_sign.config.links import Link, parse_base_url
+from atl_sign.config.links import Link
 from atl_sign.config.setting import Setting, Text
 from atl_sign.providers.clocks import Clocks
-from atl_sign.providers.cloud import check_gateway_path, gateway_base, gateway_of
+from atl_sign.providers.cloud import gateway_base, gateway_of
 from atl_sign.providers.manifest import Manifest
 from atl_sign.providers.products import Product
 from atl_sign.schemes.base import change_scheme
+from atl_sign.schemes.gateway import GATEWAY, send_by_gateway
 from atl_sign.schemes.static import Static, StaticToken, static_token_of
 
 USER = Setting(
@@ -25,15 +26,6 @@ USER = Setting(
     help="the user who belongs to the token: at Atlassian Cloud the account's e-mail address",
     asked="the user who belongs to the token; at Atlassian Cloud the account's e-mail address; left out: unchanged",
     docs="the user who belongs to the token, without a colon; at Atlassian Cloud the account's e-mail address",
-)
-GATEWAY = Setting(
-    "gateway",
-    Text(r"https?://[^/?#@\s]+", "is not of the form https://host"),
-    option="--gateway URL",
-    help="the host of REST calls at Atlassian Cloud: for scoped tokens (default: https://api.atlassian.com), or Bitbucket's",
-    asked="Atlassian Cloud's gateway for scoped tokens, or Bitbucket Cloud's REST host; Atlassian's own when left out",
-    docs="Atlassian Cloud's gateway, `https://host`, where scoped API tokens are valid; for Bitbucket Cloud the host of its REST "
-    "interface. `https://api.atlassian.com` and `https://api.bitbucket.org` by default",
 )
 
 
@@ -53,12 +45,7 @@ class Basic(Static):
 
     def send_to(self, link: Link, credentials: Credentials, url: Url) -> Url:
         """See `Scheme.send_to`."""
-        base_url = static_token_of(credentials).base_url
-        if base_url is None or url.origin != link.url.origin:
-            return url
-        base = parse_base_url(base_url)
-        check_gateway_path(link, base, url)
-        return replace(base, path=base.path + url.path[len(link.url.path) :], query=url.query)
+        return send_by_gateway(link, static_token_of(credentials).base_url, url)
 
     def _check_product(self, link: Link, manifest: Manifest, product: Product) -> None:
         if not manifest.is_cloud and product.type_id != "bitbucket":  # facts section 7

@@ -54,7 +54,7 @@ class Session:
 
         Args:
             method: in upper case.
-            path: with its query; escaped.
+            path: with its query; escaped. Or the whole address of another place where the grant is good.
             body: goes out as JSON, which takes no part in a signature; None for no body.
 
         Raises:
@@ -76,7 +76,7 @@ class Session:
         content = None if body is None else json.dumps(body).encode()
 
         def ask() -> tuple[Answer, Sent]:
-            url = parse_url(f"{link.url}{path}")
+            url = parse_url(f"{link.url}{path}" if path.startswith("/") else path)
             target = self._scheme.send_to(link, self._credentials, url)
             request = Request(method, link.as_signed(url))
             authorization = self._scheme.authorize(request, self._credentials, self._clocks.moment(link))

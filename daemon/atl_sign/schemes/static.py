@@ -7,7 +7,7 @@ One header is good for any number of requests, until the token ends.
 import hmac
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -103,9 +103,14 @@ class Static:
         del link, credentials
         return url
 
-    def begin(self, link: Link, client: Client | None, callback: str, clocks: Clocks) -> Consent:
+    def describe(self, link: Link) -> Manifest | None:
+        """See `Scheme.describe`."""
+        del link
+        return None
+
+    def begin(self, link: Link, client: Client | None, callback: str, clocks: Clocks, sharing: Sequence[Link] = ()) -> Consent:
         """See `Scheme.begin`: no request but those for what the product is."""
-        del client, callback, clocks
+        del client, callback, clocks, sharing
         manifest = fetch_manifest(link)
         self.check_product(link, manifest)
         tokens = tokens_of(manifest)
@@ -115,6 +120,23 @@ class Static:
         """Nobody asks for it: such a token cannot be renewed."""
         del credentials, clocks
         raise DanceNeededError(f"the token of link {link.name} cannot be renewed", f"atl-sign dance {link.name}")
+
+    def old_dies_at_once(self, link: Link) -> bool:
+        """See `Scheme.old_dies_at_once`; nothing replaces it."""
+        del link
+        return False
+
+    def revoke(self, link: Link, client: Client | None, grant: Grant) -> bool:
+        """See `Scheme.revoke`: only the user can (facts oauth2.md sections 6 and 7)."""
+        del link, client, grant
+        return False
+
+    def revoke_page(self, link: Link, product: Product | None) -> str:
+        """See `Scheme.revoke_page`."""
+        tokens = PERSONAL_TOKENS.get(product.type_id) if product is not None else None
+        if tokens is not None:
+            return tokens_page(link, tokens)
+        return str(link.url) if product is None else cloud.TOKENS_PAGE
 
     def dump(self, grant: Grant) -> Fields:
         """See `Scheme.dump`."""

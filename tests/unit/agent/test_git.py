@@ -86,7 +86,7 @@ class Lab:
     def restart(self) -> GitTokens:
         """As after a kill: what is not in the store is gone."""
         self.vault = Vault(self.store)
-        self.grants = Grants(self.vault, SCHEMES, Clocks(self.clock), Manifests(), lambda link, outcome: None)
+        self.grants = Grants(self.vault, SCHEMES, Clocks(self.clock), Manifests(), on_renewal=lambda link, outcome: None)
         self.tokens = GitTokens(self.grants)
         return self.tokens
 

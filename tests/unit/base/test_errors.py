@@ -23,6 +23,7 @@ CONTRACT = {
     "dance_expired": 409,
     "key_exists": 409,
     "key_missing": 409,
+    "app_missing": 409,
     "config_broken": 503,
     "config_unwritable": 503,
     "store_locked": 423,

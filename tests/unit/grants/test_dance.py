@@ -75,6 +75,9 @@ class Site:
     def begin(self, callback: str) -> Consent:
         return OAuth1().begin(self.link, make_consumer(self.link.consumer_key), callback, self.clocks)
 
+    def find_user(self) -> str | None:
+        return None
+
     def redirect_place(self) -> RedirectPlace:
         return OAuth1().redirect_place(self.link)
 

@@ -35,7 +35,7 @@ def grant(secret: str, user: str | None) -> Grant:
 def test_a_refused_grant_is_replaced_by_another_of_the_same_user(kept: Grant | None, is_taken: bool) -> None:
     """A request of alice's is not sent as bob, who has danced meanwhile."""
     vault = Vault(MemoryStore())
-    live = Grants(vault, SCHEMES, Clocks(), Manifests(), lambda link, outcome: None).of(LINK)
+    live = Grants(vault, SCHEMES, Clocks(), Manifests(), on_renewal=lambda link, outcome: None).of(LINK)
     if kept is not None:
         vault.put_token(LINK, kept)
 

@@ -105,7 +105,11 @@ class SchemeContract:
     def link(self, scheme: Scheme) -> Link:
         from atl_sign.config.link_fields import link_from_fields
 
-        needed: dict[str, Any] = {"oauth1": {"consumer_key": "k"}, "basic": {"user": "alice"}}.get(scheme.name, {})
+        needed: dict[str, Any] = {
+            "oauth1": {"consumer_key": "k"},
+            "oauth2": {"flavour": "datacenter"},
+            "basic": {"user": "alice"},
+        }.get(scheme.name, {})
         return link_from_fields("jira", {"url": "https://h.example/jira", "scheme": scheme.name, **needed}, SCHEME_SETTINGS)
 
 

@@ -1,6 +1,7 @@
 """The schemes, each by the one contract."""
 
 import base64
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,8 @@ from atl_sign.schemes.base import Scheme
 from atl_sign.schemes.basic import Basic
 from atl_sign.schemes.oauth1.scheme import OAuth1
 from atl_sign.schemes.oauth1.tokens import AccessToken
+from atl_sign.schemes.oauth2.scheme import OAuth2
+from atl_sign.schemes.oauth2.tokens import OAuth2Tokens, make_grant
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from atl_sign.schemes.static import Bearer, StaticToken
 from tests.unit.provider_lab import make_consumer
@@ -34,6 +37,51 @@ class TestOAuth1(SchemeContract):
     @pytest.fixture
     def client(self) -> Consumer | None:
         return make_consumer()
+
+
+class TestOAuth2(SchemeContract):
+    """An access token, and the refresh token beside it."""
+
+    @pytest.fixture
+    def scheme(self) -> Scheme:
+        return OAuth2()
+
+    @pytest.fixture
+    def grant(self) -> Grant:
+        secret = Secret(CANARY)
+        tokens = OAuth2Tokens(secret, secret, secret, ("READ", "WRITE"), "http://localhost:1/x", {"https://s.example": "id"})
+        return Grant(tokens, user="alice", expires_at=ENDS, renew_at=ENDS, is_in_doubt=True)
+
+    def test_the_header(self, scheme: Scheme, grant: Grant) -> None:
+        """RFC 6750 §2.1."""
+        header = scheme.authorize(Request("GET", parse_url(URL)), Credentials(None, grant), 0)
+
+        assert header.reveal() == f"Bearer {CANARY}"
+
+    def test_a_grant_without_a_refresh_token_comes_back(self, scheme: Scheme) -> None:
+        """GitHub's OAuth apps give none, and name no end."""
+        grant = Grant(OAuth2Tokens(Secret(CANARY)))
+
+        again = scheme.load(scheme.dump(grant))
+
+        assert again == Grant(again.material)
+        assert not again.may_renew(ENDS)
+
+    @pytest.mark.parametrize(
+        ("life_s", "renewed_after_s"), [(3600, 3240), (7200, 6480), (300, 240), (28_800, 25_920), (60, 30), (2, 1)]
+    )
+    def test_a_grant_is_renewed_a_tenth_and_a_minute_ahead(self, life_s: float, renewed_after_s: float) -> None:
+        """Facts oauth2.md section 12; of a short life, in its middle."""
+        grant = make_grant(OAuth2Tokens(Secret(CANARY)), life_s, ENDS)
+
+        assert grant.expires_at == ENDS + timedelta(seconds=life_s)
+        assert grant.renew_at == ENDS + timedelta(seconds=renewed_after_s)
+
+    @pytest.mark.parametrize("sites", ["[]", "null", "{", 5])
+    def test_sites_that_are_none_are_refused(self, scheme: Scheme, grant: Grant, sites: object) -> None:
+        """The twin of a grant that comes back: a spoilt item is not read as half a grant."""
+        with pytest.raises((TypeError, ValueError)):
+            scheme.load({**scheme.dump(grant), "sites": sites})
 
 
 class TestBearer(SchemeContract):

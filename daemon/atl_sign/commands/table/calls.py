@@ -24,7 +24,7 @@ LINK_COMMAND = Command(
     "letters, digits, dots, dashes and underscores. Requests to addresses under the base URL are signed with the link's token.",
     (
         Form(
-            "register a link, make the consumer's key if there is none, and print what an administrator enters in the product",
+            "register a link, make the consumer's key if there is none, and print what is entered at the provider",
             "add",
             arguments=(Argument("NAME"), Argument("URL")),
             options=(
@@ -37,7 +37,14 @@ LINK_COMMAND = Command(
         Form("print every link and the state of its token: `none`, `active` or `expired`", "list", ("ls",)),
         Form("print the settings of one link", "show", arguments=(LINK,)),
         Form("forget the link and its token", "remove", ("rm",), (LINK,)),
-        Form("print again what an administrator enters", "setup", arguments=(LINK,)),
+        Form("print again what is entered at the provider", "setup", arguments=(LINK,)),
+        Form(
+            "keep the secret of the link's app, which is read from standard input and not shown",
+            "secret",
+            arguments=(LINK,),
+            more="At a terminal the command asks for it; if nothing comes on standard input, the program that `SSH_ASKPASS` "
+            "names asks, or pinentry. Never write a secret on a command line.",
+        ),
         Form("make this link the default among those with its base URL", "default", arguments=(LINK,)),
     ),
     examples=("atl-sign link add bamboo https://bamboo.example.com",),
@@ -75,6 +82,13 @@ DANCE = Command(
             arguments=(LINK,),
             options=(
                 Option("--oob", "let the product show a code that you type here; the default over SSH and without a browser"),
+                Option(
+                    "--device",
+                    "show a code that you enter on any device, for a provider that supports it",
+                    more="GitHub, GitLab and servers of the flavour generic do. It needs no browser on this machine, and at "
+                    "GitHub no secret.",
+                    excludes="--oob",
+                ),
                 Option("--no-browser", "print the address, open nothing, and wait until you have opened it on this machine"),
                 Option("--expires", "the last day of a token that you paste, for products that do not report it", "DATE"),
             ),
@@ -119,13 +133,16 @@ TOKEN = Command(
 LOGOUT = Command(
     "logout",
     "forget the token",
-    "Deletes the link's token from the store, and prints the page where you revoke it in the product. It also revokes the token "
-    "that was made there for git.",
+    "Deletes the link's token from the store, and has the provider revoke it, or prints the page where you do that. It "
+    "also revokes the token that was made there for git.",
     (
         Form(
             "forget the token",
             arguments=(LINK,),
-            options=(Option("--keep-git-token", "leave git its token, which is valid until it expires"),),
+            options=(
+                Option("--keep-grant", "do not ask the provider to revoke the token"),
+                Option("--keep-git-token", "leave git its token, which is valid until it expires"),
+            ),
         ),
     ),
     more="Only revoking makes a copied token useless.",

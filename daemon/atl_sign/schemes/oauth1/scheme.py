@@ -2,7 +2,7 @@
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
@@ -22,7 +22,7 @@ from atl_sign.config.links import Link
 from atl_sign.config.setting import Setting
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifest
-from atl_sign.providers.products import Product, find_product
+from atl_sign.providers.products import REVOKE_PATH, Product, find_product
 from atl_sign.schemes.base import (
     Consent,
     NoAnswerError,
@@ -95,10 +95,17 @@ class OAuth1:
         token = AccessToken(Secret("TOKEN"), Secret(""))
         return signature_base_string(request, _consumer(client), token, nonce="NONCE", timestamp=moment)
 
-    def begin(self, link: Link, client: Client | None, callback: str, clocks: Clocks) -> Consent:
+    def describe(self, link: Link) -> Manifest | None:
+        """See `Scheme.describe`."""
+        del link
+        return None
+
+    def begin(self, link: Link, client: Client | None, callback: str, clocks: Clocks, sharing: Sequence[Link] = ()) -> Consent:
         """See `Scheme.begin`; raises as `Legs.fetch_request_token`."""
         from atl_sign.schemes.oauth1.legs import Legs
 
+        del sharing
+        _refuse_device(link, callback)
         legs = Legs(link, _consumer(client), clocks)
         token = legs.fetch_request_token(callback)
         return Consent(legs.authorize_url(token), token.key, token.secret)
@@ -151,7 +158,32 @@ class OAuth1:
 
         token = access_token_of(credentials)
         assert token is not None  # noqa: S101 - only a grant is renewed
-        return Legs(link, _consumer(credentials.client), clocks).renew_access_token(token)
+        try:
+            return Legs(link, _consumer(credentials.client), clocks).renew_access_token(token)
+        except ProviderRefusedError as exc:
+            if exc.problem != "token_rejected":
+                raise
+            words = (
+                "its access token is no longer known to the provider: it was revoked, or the application link was created again"
+            )
+            raise ProviderRefusedError(
+                f"{words} (token_rejected)", f"atl-sign dance {link.name}", link=link.name, problem=exc.problem, ends_grant=True
+            ) from exc
+
+    def old_dies_at_once(self, link: Link) -> bool:
+        """See `Scheme.old_dies_at_once` (facts section 2)."""
+        del link
+        return True
+
+    def revoke(self, link: Link, client: Client | None, grant: Grant) -> bool:
+        """See `Scheme.revoke`: only the user can (facts section 5)."""
+        del link, client, grant
+        return False
+
+    def revoke_page(self, link: Link, product: Product | None) -> str:
+        """See `Scheme.revoke_page`."""
+        del product
+        return f"{link.url}{REVOKE_PATH}"
 
     def dump(self, grant: Grant) -> Fields:
         """See `Scheme.dump`."""
@@ -211,6 +243,11 @@ class OAuth1:
 def _consumer(client: Client | None) -> Consumer:
     assert isinstance(client, Consumer)  # noqa: S101 - `needs_key`: who has the credentials has the key
     return client
+
+
+def _refuse_device(link: Link, callback: str) -> None:
+    if callback == "device":
+        raise BadRequestError("OAuth 1.0a has no device flow", f"atl-sign dance {link.name} --oob", link=link.name)
 
 
 def _is_verifier(text: str) -> bool:

@@ -18,34 +18,42 @@ Redirects = Literal["exact", "any_port"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flavour:
-    """One flavour. In addresses, `{base}` stands for the link's base URL, `{origin}` for its scheme, host and port."""
+    """
+    One flavour.
+
+    In addresses, `{base}` stands for the link's base URL, `{origin}` for its scheme, host and port, `{host}` for host and port,
+    `{server}` for where the authorization server is, and `{api}` for the second host.
+    """
 
     name: str  # a link's `flavour`
     title: str  # for people
+    server: str = "{origin}"  # unless the link has an `issuer`
+    issuer: str | None = None  # what it calls itself, where that is known
     authorize: str
     token: str
     device: str | None = None
     revoke: str | None = None
-    metadata: str | None = None  # of the server, where it is not at the place of RFC 8414
+    deletes: str | None = None  # GitHub's own way to revoke: the address of its API
     client_auth: ClientAuth = "body"
     needs_secret: bool = True  # in a device flow, none is needed anywhere
     redirects: Redirects = "exact"
     redirect_host: Literal["localhost", "127.0.0.1"] = "localhost"
     scopes: tuple[str, ...] = ()  # that are asked for if the user names none
+    scopes_by_product: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))  # where they differ
     added_scopes: tuple[str, ...] = ()  # that are always asked for besides
     extra: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # further parameters of the consent's address
     late_code_words: frozenset[str] = frozenset()  # see `read_token_answer`
-    rotates: bool = True  # a refresh token is good for one refresh
-    leeway_s: float = 0.0  # for which one that was used is taken once more
+    old_dies_at_once: bool = True  # with a refresh, the access token before it
+    leeway_s: float = 0.0  # for which a used refresh token is taken once more
     repeats_redirect: bool = False  # a refresh names the dance's redirect address again
+    shares_grant: bool = False  # one app and one account have one grant, however many dances there were
+    api: str | None = None  # a second host, with the REST calls, unless the link has a `gateway`
+    translates: bool = False  # whether calls below the link's base URL go to that host
     who: str | None = None  # the address that tells who one is; None: as the product has it for every scheme
     who_field: str = ""  # in its JSON: the user's name
     git_user: str | None = None  # beside a token for a password; None: there is no git, or any name will do
-    grants_page: str | None = None  # where the user ends a grant
-
-    def address(self, template: str, base: Url) -> str:
-        """Return the address that *template* is for a link with the base URL *base*."""
-        return template.format(base=str(base).rstrip("/"), origin=base.origin)
+    grants_page: str  # where the user ends a grant
+    makes_apps: str  # the page where an app is registered
 
 
 _GITHUB_SCOPES = ("repo", "read:user")
@@ -53,75 +61,94 @@ _GITHUB_SCOPES = ("repo", "read:user")
 DATACENTER = Flavour(
     name="datacenter",
     title="Atlassian Data Center",
-    authorize="{base}/rest/oauth2/latest/authorize",
-    token="{base}/rest/oauth2/latest/token",  # noqa: S106 - an address
-    revoke="{base}/rest/oauth2/latest/revoke",
-    metadata="{base}/rest/oauth2/latest/.well-known/oauth-authorization-server",
+    server="{base}",
+    authorize="{server}/rest/oauth2/latest/authorize",
+    token="{server}/rest/oauth2/latest/token",  # noqa: S106 - an address
+    revoke="{server}/rest/oauth2/latest/revoke",
     scopes=("WRITE",),
+    scopes_by_product=MappingProxyType({"bitbucket": ("REPO_WRITE",), "bamboo": ("USER",)}),
     late_code_words=frozenset({"invalid_request"}),
     grants_page="{base}/plugins/servlet/oauth/users/access-tokens",
+    makes_apps="{base}/plugins/servlet/applinks/listApplicationLinks",
 )
 _CLOUD = Flavour(
     name="atlassian-cloud",
     title="Atlassian Cloud",
-    authorize="https://auth.atlassian.com/authorize",
-    token="https://auth.atlassian.com/oauth/token",  # noqa: S106 - an address
-    revoke="https://auth.atlassian.com/oauth/revoke",
-    scopes=("read:jira-work", "read:jira-user", "write:jira-work", "read:me"),
-    added_scopes=("offline_access",),
+    server="https://auth.atlassian.com",
+    issuer="https://auth.atlassian.com",
+    authorize="{server}/authorize",
+    token="{server}/oauth/token",  # noqa: S106 - an address
+    revoke="{server}/oauth/revoke",
+    scopes=("read:jira-work", "read:jira-user", "write:jira-work"),
+    added_scopes=("read:me", "offline_access"),
     extra=MappingProxyType({"audience": "api.atlassian.com", "prompt": "consent"}),
+    old_dies_at_once=False,
     leeway_s=600.0,
-    who="https://api.atlassian.com/me",
+    shares_grant=True,
+    api="https://api.atlassian.com",
+    translates=True,
+    who="{api}/me",
     who_field="email",
     grants_page="https://id.atlassian.com/manage-profile/apps",
+    makes_apps="https://developer.atlassian.com/console/myapps",
 )
 _BITBUCKET_CLOUD = Flavour(
     name="bitbucket-cloud",
     title="Bitbucket Cloud",
-    authorize="https://bitbucket.org/site/oauth2/authorize",
-    token="https://bitbucket.org/site/oauth2/access_token",  # noqa: S106 - an address
+    authorize="{server}/site/oauth2/authorize",
+    token="{server}/site/oauth2/access_token",  # noqa: S106 - an address
     client_auth="basic",
     scopes=("account", "repository:write", "pullrequest:write"),
+    old_dies_at_once=False,
     leeway_s=600.0,
-    who="https://api.bitbucket.org/2.0/user",
+    api="https://api.{host}",
+    translates=True,
+    who="{api}/2.0/user",
     who_field="username",
     git_user="x-token-auth",
-    grants_page="https://bitbucket.org/account/settings/app-authorizations/",
+    grants_page="{origin}/account/settings/app-authorizations/",
+    makes_apps="{origin}/WORKSPACE/workspace/settings/oauth-consumers/new",
 )
 _GITHUB = Flavour(
     name="github",
     title="GitHub",
-    authorize="https://github.com/login/oauth/authorize",
-    token="https://github.com/login/oauth/access_token",  # noqa: S106 - an address
-    device="https://github.com/login/device/code",
+    authorize="{server}/login/oauth/authorize",
+    token="{server}/login/oauth/access_token",  # noqa: S106 - an address
+    device="{server}/login/device/code",
+    deletes="{api}",
     redirects="any_port",
     redirect_host="127.0.0.1",
     scopes=_GITHUB_SCOPES,
-    who="https://api.github.com/user",
+    api="https://api.{host}",
+    who="{api}/user",
     who_field="login",
     git_user="x-access-token",
-    grants_page="https://github.com/settings/applications",
+    grants_page="{origin}/settings/applications",
+    makes_apps="{origin}/settings/applications/new",
 )
 _GITHUB_ENTERPRISE = Flavour(
     name="github-enterprise",
     title="GitHub Enterprise Server",
-    authorize="{origin}/login/oauth/authorize",
-    token="{origin}/login/oauth/access_token",  # noqa: S106 - an address
-    device="{origin}/login/device/code",
+    authorize="{server}/login/oauth/authorize",
+    token="{server}/login/oauth/access_token",  # noqa: S106 - an address
+    device="{server}/login/device/code",
+    deletes="{origin}/api/v3",
     redirects="any_port",
     scopes=_GITHUB_SCOPES,
     who="{origin}/api/v3/user",
     who_field="login",
     git_user="x-access-token",
     grants_page="{origin}/settings/applications",
+    makes_apps="{origin}/settings/applications/new",
 )
 _GITLAB = Flavour(
     name="gitlab",
     title="GitLab",
-    authorize="{base}/oauth/authorize",
-    token="{base}/oauth/token",  # noqa: S106 - an address
-    device="{base}/oauth/authorize_device",
-    revoke="{base}/oauth/revoke",
+    server="{base}",
+    authorize="{server}/oauth/authorize",
+    token="{server}/oauth/token",  # noqa: S106 - an address
+    device="{server}/oauth/authorize_device",
+    revoke="{server}/oauth/revoke",
     needs_secret=False,
     redirects="any_port",
     redirect_host="127.0.0.1",
@@ -131,6 +158,7 @@ _GITLAB = Flavour(
     who_field="username",
     git_user="oauth2",
     grants_page="{base}/-/user_settings/applications",
+    makes_apps="{base}/-/user_settings/applications",
 )
 
 FLAVOURS: Mapping[str, Flavour] = MappingProxyType(
@@ -143,7 +171,7 @@ _BY_HOST = {
     "github.com": _GITHUB,
     "gitlab.com": _GITLAB,
 }
-_BY_HOST_END = {".atlassian.net": _CLOUD, ".jira.com": _CLOUD}
+_BY_HOST_END = {".atlassian.net": _CLOUD, ".jira.com": _CLOUD, ".ghe.com": _GITHUB}
 
 
 def find_flavour(base: Url) -> Flavour | None:

@@ -49,7 +49,7 @@ def find_documents(issuer: str) -> tuple[str, str]:
     Raises:
         BadUrlError: it is not an address, has a query, or is neither https nor on this machine.
     """
-    url = _parse(issuer)
+    url = parse_server_address(issuer)
     if url.query is not None or "#" in issuer:
         raise BadUrlError("an issuer has neither a query nor a fragment", "write it as the provider's documentation has it")
     path = url.path.rstrip("/")
@@ -109,7 +109,7 @@ def _address(fields: Mapping[str, Any], name: str) -> str | None:
     try:
         if not isinstance(value, str) or "#" in value:  # RFC 6749 §3.1, §3.2
             raise BadMetadataError(f"its {name} is not an address")
-        _parse(value)
+        parse_server_address(value)
     except BadUrlError as exc:
         raise BadMetadataError(f"its {name} cannot be used: {exc.message}") from None
     return value
@@ -124,7 +124,8 @@ def _texts(fields: Mapping[str, Any], name: str) -> list[str] | None:
     return value
 
 
-def _parse(text: str) -> Url:
+def parse_server_address(text: str) -> Url:
+    """Return *text*, an address of an authorization server, taken apart; raises BadUrlError unless it is https or loopback."""
     url = parse_url(text)
     if url.scheme != "https" and not is_loopback(url.host):
         raise BadUrlError("it is neither https nor on this machine", "a client secret goes there: write https")

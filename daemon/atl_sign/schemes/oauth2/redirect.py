@@ -18,6 +18,11 @@ CODE_CHARS_MAX = 4_096
 class ForeignRedirectError(Exception):
     """The redirect does not belong to this dance, so nothing of it counts, and the dance waits on; its text says why."""
 
+    def __init__(self, words: str, *, is_empty: bool = False) -> None:
+        """Say why; *is_empty*: it has nothing that an answer has."""
+        super().__init__(words)
+        self.is_empty = is_empty
+
 
 class MixedUpError(Exception):
     """The redirect comes from another server than the one that was asked: the dance ends, and no code is sent anywhere."""
@@ -52,7 +57,9 @@ def read_redirect(query: str, expected: Expected) -> Secret | Refused:
     try:
         fields = _read_once(parse_pairs(query, "query"))
     except BadUrlError:
-        raise ForeignRedirectError("it cannot be read") from None
+        raise ForeignRedirectError("it cannot be read", is_empty=True) from None
+    if not fields.keys() & {"code", "error", "state"}:
+        raise ForeignRedirectError("it has neither code nor state", is_empty=True)
     if not hmac.compare_digest(fields.get("state", "").encode(), expected.state.reveal().encode()):
         raise ForeignRedirectError("its state is of another dance")
     _check_issuer(fields.get("iss"), expected)

@@ -85,8 +85,14 @@ def _kind_of(status: int) -> Kind:
     return "passing" if status >= 500 or status in _PASSING_STATUSES else "request"
 
 
+def read_word(value: object) -> str | None:
+    """Return *value*, an error code that a server chose, when it is one that can be shown."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
+
+
 def _read_failure(status: int, word: object, description: str, asked: Asked, late_code_words: Collection[str]) -> Failure:
-    if not isinstance(word, str) or _WORD.fullmatch(word) is None:
+    word = read_word(word)
+    if word is None:
         return Failure(_kind_of(status))
     if asked == "code" and word in late_code_words:
         return Failure("expired", word)

@@ -1,10 +1,11 @@
 """
 The requests to a token endpoint and to a revocation endpoint: form-encoded, with the client's own credentials.
 
-Source: RFC 6749 §2.3.1, §4.1.3, §6; RFC 7009 §2.1; RFC 7636 §4.5; RFC 8628 §3.4.
+Source: RFC 6749 §2.3.1, §4.1.3, §6; RFC 7009 §2.1; RFC 7636 §4.5; RFC 8628 §3.1, §3.4.
 """
 
 from base64 import b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote_plus, urlencode
@@ -46,6 +47,11 @@ class TokenRequests:
         """Return the request for new tokens; *redirect_uri* for a provider that wants it again (GitLab)."""
         repeated = {} if redirect_uri is None else {"redirect_uri": redirect_uri}
         return self._make({"grant_type": "refresh_token", "refresh_token": refresh_token.reveal(), **repeated})
+
+    def for_device_code(self, scopes: Iterable[str]) -> TokenRequest:
+        """Return the request that begins a device flow; the client shows who it is there, too (RFC 8628 §3.1)."""
+        named = " ".join(scopes)
+        return self._make({"scope": named} if named else {})
 
     def for_device(self, device_code: Secret) -> TokenRequest:
         """Return the question whether the user has entered the device's code."""

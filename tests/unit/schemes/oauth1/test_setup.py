@@ -4,7 +4,8 @@ import pytest
 
 from atl_sign.base.text import to_text
 from atl_sign.providers.products import PRODUCTS, Product
-from atl_sign.schemes.oauth1.setup import format_form, make_form
+from atl_sign.schemes.oauth1.setup import make_form
+from atl_sign.schemes.setup import format_form
 from tests.unit.provider_lab import make_link, private_key
 
 URL = "https://example.com/jira"

@@ -5,15 +5,19 @@ import re
 import pytest
 
 from atl_sign.base.urls import parse_url
+from atl_sign.config.link_fields import link_from_fields
 from atl_sign.schemes.oauth2.flavours import FLAVOURS, Flavour, find_flavour
+from atl_sign.schemes.oauth2.server import address as address_of
+from atl_sign.schemes.registry import SCHEME_SETTINGS
 
 BASE = parse_url("https://h.example:8443/context")
-ADDRESSES = ("authorize", "token", "device", "revoke", "metadata", "who", "grants_page")
+ADDRESSES = ("authorize", "token", "device", "revoke", "deletes", "who", "grants_page", "makes_apps")
 
 
-def address(flavour: str, name: str, base: str = "https://h.example/context") -> str:
-    template = getattr(FLAVOURS[flavour], name)
-    return FLAVOURS[flavour].address(template, parse_url(base))
+def address(flavour: str, name: str, base: str = "https://h.example/context", **settings: object) -> str:
+    fields = {"url": base, "scheme": "oauth2", "flavour": flavour, **settings}
+    template: str = getattr(FLAVOURS[flavour], name)
+    return address_of(link_from_fields("x", fields, SCHEME_SETTINGS), template)
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS.values(), ids=FLAVOURS)
@@ -22,7 +26,7 @@ def test_every_address_is_https_and_whole(flavour: Flavour, name: str) -> None:
     template = getattr(flavour, name)
     if template is None:
         return
-    made = flavour.address(template, BASE)
+    made = address(flavour.name, name, str(BASE))
 
     assert parse_url(made).scheme == "https"
     assert "{" not in made
@@ -44,11 +48,14 @@ def test_the_addresses_are_those_of_the_documentation() -> None:
     base = "https://h.example/context/rest/oauth2/latest"
     assert address("datacenter", "authorize") == f"{base}/authorize"
     assert address("datacenter", "token", "https://h.example") == "https://h.example/rest/oauth2/latest/token"
-    assert address("datacenter", "metadata") == f"{base}/.well-known/oauth-authorization-server"
     assert address("atlassian-cloud", "token") == "https://auth.atlassian.com/oauth/token"
-    assert address("bitbucket-cloud", "token") == "https://bitbucket.org/site/oauth2/access_token"
-    assert address("github", "device") == "https://github.com/login/device/code"
+    assert address("bitbucket-cloud", "token", "https://bitbucket.org") == "https://bitbucket.org/site/oauth2/access_token"
+    assert address("github", "device", "https://github.com/team") == "https://github.com/login/device/code"
     assert address("github-enterprise", "who", "https://git.corp.example/team/repo") == "https://git.corp.example/api/v3/user"
+    assert address("github", "who", "https://github.com/team") == "https://api.github.com/user"
+    assert address("github", "who", "https://acme.ghe.com") == "https://api.acme.ghe.com/user"
+    assert address("bitbucket-cloud", "who", "https://bitbucket.org") == "https://api.bitbucket.org/2.0/user"
+    assert address("atlassian-cloud", "who") == "https://api.atlassian.com/me"
     assert address("gitlab", "device") == "https://h.example/context/oauth/authorize_device"
 
 
@@ -67,7 +74,11 @@ def test_what_differs_between_them_is_in_the_rows() -> None:
         "github-enterprise": "x-access-token",
         "gitlab": "oauth2",
     }
-    assert FLAVOURS["atlassian-cloud"].added_scopes == ("offline_access",)
+    assert FLAVOURS["atlassian-cloud"].added_scopes == ("read:me", "offline_access")
+    assert {each.name for each in rows if not each.old_dies_at_once} == {"atlassian-cloud", "bitbucket-cloud"}
+    assert {each.name for each in rows if each.shares_grant} == {"atlassian-cloud"}
+    assert {each.name for each in rows if each.translates} == {"atlassian-cloud", "bitbucket-cloud"}
+    assert {each.name for each in rows if each.revoke is None and each.deletes is None} == {"bitbucket-cloud"}
     assert dict(FLAVOURS["atlassian-cloud"].extra) == {"audience": "api.atlassian.com", "prompt": "consent"}
     assert FLAVOURS["datacenter"].late_code_words == {"invalid_request"}
     assert FLAVOURS["gitlab"].repeats_redirect
@@ -97,3 +108,11 @@ def test_an_address_tells_the_flavour(url: str, expected: str | None) -> None:
     found = find_flavour(parse_url(url))
 
     assert (None if found is None else found.name) == expected
+
+
+def test_a_link_can_name_another_server_and_another_second_host() -> None:
+    """As it must to be tried against anything but the provider itself."""
+    cloud = {"base": "https://acme.atlassian.net/wiki", "issuer": "http://127.0.0.1:8/", "gateway": "http://127.0.0.1:9"}
+
+    assert address("atlassian-cloud", "token", **cloud) == "http://127.0.0.1:8/oauth/token"
+    assert address("atlassian-cloud", "who", **cloud) == "http://127.0.0.1:9/me"

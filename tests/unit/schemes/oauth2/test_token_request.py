@@ -50,6 +50,10 @@ def test_the_examples_of_the_standards_are_made() -> None:
     assert revocation.body.reveal() == "token=45ghiukldjahdnhzdauz&token_type_hint=refresh_token"
     device = requests_of("none", None, "1406020730").for_device(Secret(DEVICE_CODE))
     assert authorization_of(device) is None
+    begun = requests_of("none", None, "1406020730").for_device_code(["example_scope"])
+    assert authorization_of(begun) is None
+    assert begun.body.reveal() == "scope=example_scope&client_id=1406020730"
+    assert authorization_of(requests_of("basic").for_device_code([])) == BASIC
     assert device.body.reveal() == (
         f"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code={DEVICE_CODE}&client_id=1406020730"
     )
