@@ -1,8 +1,16 @@
-"""Property tests that come out the same on every machine: the same examples, no time limit for one of them, no memory."""
+"""
+Property tests with the same result on every machine: the same examples, no time limit for one of them, no memory.
+
+Also the OAuth 2.0 servers that others wrote, started once for all tests.
+"""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
+
+from tests.interop.oauth2_servers import AuthlibServer, ForeignServer, OidcProvider
 
 # INTEROP_RANDOM=1 searches elsewhere than CI does; INTEROP_EXAMPLES=10000 searches longer.
 settings.register_profile(
@@ -12,3 +20,24 @@ settings.register_profile(
     deadline=None,
     database=None,
 )
+
+
+@pytest.fixture(scope="session")
+def oidc_provider() -> Iterator[OidcProvider]:
+    """The npm package oidc-provider, with long lifetimes; `with OidcProvider(access_s=3)` starts one with others."""
+    with OidcProvider() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def authlib_server() -> Iterator[AuthlibServer]:
+    """Authlib's server, with long lifetimes; `with AuthlibServer(access_s=3)` starts one with others."""
+    with AuthlibServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["oidc_provider", "authlib_server"])
+def server(request: pytest.FixtureRequest) -> ForeignServer:
+    """Each of the two."""
+    started: ForeignServer = request.getfixturevalue(request.param)
+    return started
