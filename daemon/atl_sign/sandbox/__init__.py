@@ -6,7 +6,8 @@ Apart from the rest of the package: it imports nothing of it and verifies by cod
 in every test. docs/sandbox.md has what it imitates and what it does not.
 """
 
-from atl_sign.sandbox.cloud.server import HOSTS, Cloud
+from atl_sign.sandbox.cloud.hosts import HOSTS
+from atl_sign.sandbox.cloud.server import Cloud
 from atl_sign.sandbox.person import ApproveError
 from atl_sign.sandbox.received import Received, SandboxState
 from atl_sign.sandbox.server import PRODUCTS, Sandbox

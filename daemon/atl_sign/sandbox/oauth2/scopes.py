@@ -37,7 +37,8 @@ def read_scopes(rule: ScopeRule, app: App | None, text: str | None) -> tuple[str
         return asked
     if not asked:
         return app.scopes if rule.default == "app" else ()
-    if app.scopes and not set(asked) <= include(rule, app.scopes):
+    # The scope that brings a refresh token is not one of those that an app is registered for.
+    if app.scopes and not set(asked) - {rule.offline} <= include(rule, app.scopes):
         raise ScopeError("The requested scope exceeds what the application may have.")
     return asked
 
