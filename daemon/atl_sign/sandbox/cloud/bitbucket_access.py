@@ -2,8 +2,8 @@
 
 from atl_sign.sandbox.call import Call, Route
 from atl_sign.sandbox.cloud.gate import accept, find_caller, has_scope, is_email, read_basic
-from atl_sign.sandbox.cloud.three_legged import take_bearer, take_grant
 from atl_sign.sandbox.git_backend import GitRefusalError
+from atl_sign.sandbox.oauth2.bearers import take_bearer, take_grant
 from atl_sign.sandbox.oauth2.scopes import include
 from atl_sign.sandbox.state import User
 from atl_sign.sandbox.wire import Answer, make_json, make_text

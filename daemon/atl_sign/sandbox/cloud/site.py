@@ -8,7 +8,8 @@ from atl_sign.sandbox.call import Call, RefusalError, find_route
 from atl_sign.sandbox.cloud.confluence import CONFLUENCE_ROUTES
 from atl_sign.sandbox.cloud.gate import accept, find_caller, has_scope, is_email, make_site_error, make_unauthorized
 from atl_sign.sandbox.cloud.jira import JIRA_ROUTES
-from atl_sign.sandbox.cloud.three_legged import ME_PATH, RESOURCES_PATH, CloudSite, answer_about_token, take_bearer
+from atl_sign.sandbox.cloud.three_legged import ME_PATH, RESOURCES_PATH, CloudSite, answer_about_token
+from atl_sign.sandbox.oauth2.bearers import take_bearer
 from atl_sign.sandbox.wire import Answer, make_json
 
 TENANT_INFO = "/_edge/tenant_info"

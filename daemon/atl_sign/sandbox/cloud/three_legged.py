@@ -1,4 +1,4 @@
-"""Apps at the gateway: which bearers it takes, the sites that they may reach, and who they act for (facts oauth2 section 3)."""
+"""Apps at the gateway: the sites that they may reach, and who they act for (facts oauth2 section 3)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from atl_sign.sandbox.call import Call, RefusalError
 from atl_sign.sandbox.cloud.gate import account_id, make_unauthorized
 from atl_sign.sandbox.cloud.site_data import SiteData
+from atl_sign.sandbox.oauth2.bearers import take_bearer
 from atl_sign.sandbox.wire import Answer, make_json
 
 RESOURCES_PATH = "/oauth/token/accessible-resources"
@@ -20,30 +21,6 @@ class CloudSite:
     name: str
     url: str  # "" for the sandbox's own site
     data: SiteData = field(default_factory=SiteData)
-
-
-def take_bearer(call: Call) -> bool:
-    """Set the call's user and grant if it brings a living token; returns whether it does, and the verdict says why not."""
-    scheme, _, value = (call.request.header("authorization") or "").partition(" ")
-    return scheme.lower() == "bearer" and take_grant(call, value.strip())
-
-
-def take_grant(call: Call, value: str) -> bool:
-    """Set the call's user and grant if *value* is a living token; returns whether it is, and the verdict says why not."""
-    server = call.site.oauth2
-    if server is None:
-        return False
-    known, token = server.find_access(value), server.take_bearer(value)
-    user = call.state.find_user(token.grant.user) if token is not None else None
-    if user is not None:
-        call.user, call.grant, call.verdict = user, token, "oauth2"
-    elif server.faults.ignores_bearers:
-        call.verdict = "bearer ignored"
-    elif known is None:
-        call.verdict = "bearer refused"
-    else:
-        call.verdict = "expired token" if server.has_expired(known) and not known.has_ended else "wrong token"
-    return user is not None
 
 
 def answer_about_token(call: Call, sites: Mapping[str, CloudSite]) -> Answer:

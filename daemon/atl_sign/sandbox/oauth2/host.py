@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from atl_sign.sandbox import people
 from atl_sign.sandbox.access import take_session
@@ -22,11 +22,20 @@ def make_host_routes(product: Product) -> tuple[Route, ...]:
     return own + (make_oauth2_routes(product.oauth2.flavour.endpoints) if product.oauth2 is not None else ())
 
 
-def answer_host(call: Call, routes: Sequence[Route]) -> Answer:
-    """Answer *call* by *routes*; the caller is known by his session, and by nothing else."""
+def answer_host(call: Call, routes: Sequence[Route], identify: Callable[[Call], Answer | None] | None = None) -> Answer:
+    """
+    Answer *call* by *routes*.
+
+    Args:
+        call: by anybody.
+        routes: all that the host has.
+        identify: sets the call's user, or returns a refusal; without it a session decides who calls, and nothing else.
+    """
     try:
-        take_session(call)
-        return find_route(call, routes).handler(call)
+        refusal = identify(call) if identify is not None else None
+        if identify is None:
+            take_session(call)
+        return refusal or find_route(call, routes).handler(call)
     except RefusalError as exc:
         return call.site.product.make_error(exc.status, exc.message).with_headers(*exc.headers)
     except Exception:  # the outermost handler: a fault of the sandbox must not look like an answer of the provider
