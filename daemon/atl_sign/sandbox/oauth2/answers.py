@@ -57,7 +57,7 @@ def make_fault(server: OAuth2Server, fault: TokenFault) -> Answer:
     if fault == "shape":
         return make_json([{"token": "in a list"}])
     if fault == "redirect":
-        return make_redirect("/elsewhere")
+        return make_redirect(server.faults.redirect_to)
     if fault == "hang up":
         return Answer(200, is_lost=True)
     status = int(fault)
