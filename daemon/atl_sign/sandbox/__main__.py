@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from atl_sign.sandbox.cloud.server import HOSTS, Cloud
+from atl_sign.sandbox.cloud.hosts import HOSTS
+from atl_sign.sandbox.cloud.server import Cloud
 from atl_sign.sandbox.problems import REFUSAL_FORMS
 from atl_sign.sandbox.server import PRODUCTS, Sandbox
 from atl_sign.sandbox.state import REQUEST_TOKEN_LIFE_S, TOKEN_LIFE_S
@@ -86,7 +87,7 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cloud",
         action="store_true",
-        help="also a Cloud site, its gateway, account pages and Bitbucket Cloud, on the five ports after --port",
+        help="also a Cloud site, its gateway, account pages and Bitbucket Cloud, on the six ports after --port",
     )
     parser.add_argument("--context-path", metavar="PATH", help="instead of /PRODUCT, with a single --product; / for none")
     parser.add_argument("--base-url", metavar="URL", help="the configured base URL, when it is to differ from the real address")

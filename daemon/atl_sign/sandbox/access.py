@@ -35,7 +35,7 @@ def identify(call: Call) -> None:
         RefusalError: a password or token that is wrong, or a user who may not log in.
         ServerThrowsError: the real server would throw while it checks the signature.
     """
-    if _is_oauth2_call(call) or _take_session(call):
+    if _is_oauth2_call(call) or take_session(call):
         return
     agent = call.request.header("user-agent") or ""
     if call.path not in _OWN_CHECKS and not agent.startswith(_UNFILTERED_AGENTS):
@@ -111,7 +111,7 @@ def find_session(call: Call) -> str | None:
     return None
 
 
-def _take_session(call: Call) -> bool:
+def take_session(call: Call) -> bool:
     session = call.state.sessions.get(find_session(call) or "")
     user = call.state.find_user(session.user) if session is not None else None
     if session is None or user is None:

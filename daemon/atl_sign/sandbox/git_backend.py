@@ -81,6 +81,11 @@ def find_target(call: Call, prefix: str = "") -> GitTarget:
     return GitTarget(match["owner"], match["slug"], match["rest"], service)
 
 
+def is_git_path(path: str) -> bool:
+    """Tell whether *path*, decoded, is an address of git's protocol."""
+    return _TARGET.fullmatch(path) is not None
+
+
 def make_environment(call: Call, target: GitTarget, folder: Path, path: str) -> dict[str, str]:
     """
     Return the environment for `git http-backend`.

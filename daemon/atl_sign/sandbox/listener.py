@@ -73,9 +73,9 @@ class Listener(socketserver.ThreadingTCPServer):
         with suppress(OSError):  # the thread has been woken by somebody else
             socket.create_connection((str(self.server_address[0]), self.server_address[1]), timeout=1).close()
 
-    def wait(self, delay_s: float) -> None:
-        """Return after *delay_s*, or when the listener ends."""
-        self._has_ended.wait(delay_s)
+    def wait(self, delay_s: float) -> bool:
+        """Return after *delay_s*, or when the listener ends; tells whether it has ended."""
+        return self._has_ended.wait(delay_s)
 
     def close(self) -> None:
         """End every open connection, wait for their threads, and close the port; after `serve` has returned."""
@@ -163,9 +163,8 @@ class _Connection(socketserver.StreamRequestHandler):
             self._drain()
             return False
         found = self.server.answer_request(request)
-        if found.delay_s > 0:
-            self.server.wait(found.delay_s)
-        if found.is_lost:
+        has_ended = found.delay_s > 0 and self.server.wait(found.delay_s)
+        if found.is_lost or has_ended:
             return False
         closes = not request.keeps_alive
         self.wfile.write(format_answer(found, self.server.format_date(), is_head=request.method == "HEAD", closes=closes))

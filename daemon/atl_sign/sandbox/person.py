@@ -88,13 +88,14 @@ class Person:
         if page.action is None or not page.hidden.keys() & _CONSENT_FIELDS:
             raise ApproveError(page.heading)
         button = {"deny": "Deny"} if deny else {"approve": "Allow"}
+        is_oob = "oauth_token" in page.hidden
         reply = self._send("POST", urljoin(url, page.action), {**page.hidden, **button})
         if reply.location is not None:
             return reply.location
         page = _read(reply)
         if reply.status != 200:
             raise ApproveError(page.heading)
-        return page.code or ("denied" if deny else "")
+        return page.code or ("denied" if deny and is_oob else "")
 
     def enter_device_code(self, page_url: str, user_code: str, *, deny: bool) -> None:
         """

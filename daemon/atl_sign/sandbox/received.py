@@ -18,6 +18,12 @@ class Received:
     user: str | None
     status: int
 
+    def __repr__(self) -> str:
+        """Show everything but the query: some servers read secrets from there."""
+        path, _, query = self.target.decode("latin-1").partition("?")
+        line = f"{self.method} {path}{'?…' if query else ''}"
+        return f"<Received {self.product}: {line} by {self.user}: {self.verdict}, {self.status}>"
+
 
 @dataclass(slots=True)
 class RequestLog:

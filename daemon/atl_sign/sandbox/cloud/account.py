@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from atl_sign.sandbox.call import Product, TokenKind
-from atl_sign.sandbox.cloud.bitbucket import API_ROUTES, WRITE, make_error
+from atl_sign.sandbox.cloud.bitbucket import API_ROUTES
+from atl_sign.sandbox.cloud.bitbucket_access import WRITE, make_error
 from atl_sign.sandbox.cloud.confluence import CONFLUENCE_ROUTES
 from atl_sign.sandbox.cloud.jira import JIRA_ROUTES
 from atl_sign.sandbox.state import User, make_users

@@ -4,18 +4,20 @@ from typing import Any, cast
 
 from atl_sign.sandbox.bitbucket_data import BitbucketData, Project, Repository
 from atl_sign.sandbox.call import Call, RefusalError, find_route
-from atl_sign.sandbox.cloud.gate import accept, account_id, find_caller, has_scope, is_email, make_scoped_routes, read_basic
+from atl_sign.sandbox.cloud.bitbucket_access import (
+    READ,
+    REFUSED,
+    SCOPE_MISSING,
+    identify,
+    identify_git,
+    lacks_git_scope,
+    refuse_scope,
+    unauthorized,
+    user_name,
+)
+from atl_sign.sandbox.cloud.gate import account_id, make_scoped_routes
 from atl_sign.sandbox.git_backend import GitRefusalError, Repositories, find_target, make_environment
-from atl_sign.sandbox.state import User
 from atl_sign.sandbox.wire import Answer, make_json, make_text
-
-CHALLENGE = 'Basic realm="Bitbucket.org HTTP"'
-GIT_USER = "x-bitbucket-api-token-auth"  # stands for the user of any API token
-READ, WRITE = "read:repository:bitbucket", "write:repository:bitbucket"  # neither implies the other
-REFUSED = "Token is invalid, expired, or not supported for this endpoint."
-SCOPE_MISSING = "Your credentials lack one or more required privilege scopes."
-
-_APP_PASSWORD = "ATBB"  # noqa: S105 - what an app password began with
 
 
 def make_workspace() -> BitbucketData:
@@ -25,27 +27,13 @@ def make_workspace() -> BitbucketData:
     return BitbucketData([Project("ACME", 1, "Acme", [shop, docs])])
 
 
-def user_name(user: User) -> str:
-    """Return the Bitbucket user name of *user*, which is neither the e-mail address nor the full name."""
-    return user.email.partition("@")[0]
-
-
 def answer_api(call: Call) -> Answer:
-    """Answer at api.bitbucket.org: a scoped token beside its owner's e-mail address, and nothing else but anonymous readers."""
-    token = find_caller(call, is_email)
-    if token is not None and not token.permissions:
-        call.verdict, token = "token without scopes", None
-    if token is not None:
-        accept(call, token)
-    elif call.verdict != "anonymous":
-        return make_error(401, REFUSED)
+    """Answer at api.bitbucket.org: to a consumer's token, a scoped API token beside its owner's e-mail, and anonymous readers."""
+    refusal = identify(call)
+    if refusal is not None:
+        return refusal
     route = find_route(call, API_ROUTES)
-    if not has_scope(call, route):
-        call.verdict = "scope missing"
-        granted = sorted(call.token.permissions) if call.token is not None else []
-        detail = {"required": list(route.scopes), "granted": granted}
-        return make_json({"type": "error", "error": {"message": SCOPE_MISSING, "detail": detail}}, 403)
-    return route.handler(call)
+    return refuse_scope(call, route) or route.handler(call)
 
 
 def admit(call: Call, repositories: Repositories) -> dict[str, str]:
@@ -56,14 +44,13 @@ def admit(call: Call, repositories: Repositories) -> dict[str, str]:
         GitRefusalError: it is not there, or not for this caller.
     """
     target = find_target(call)
-    _identify_git(call)
+    identify_git(call)
     found = _find(call, target.owner, target.slug)
     if call.user is None and (found is None or target.is_write or not found[1].is_public):
-        raise _unauthorized()
+        raise unauthorized()
     if found is None:
         raise GitRefusalError(make_text("Repository not found\n", 404))
-    needed = WRITE if target.is_write else READ
-    if call.token is not None and needed not in call.token.permissions:
+    if lacks_git_scope(call, is_write=target.is_write, is_public=found[1].is_public):
         call.verdict = "scope missing"
         raise GitRefusalError(make_text(f"{SCOPE_MISSING}\n", 403))
     folder = repositories.prepare(*found)
@@ -105,30 +92,6 @@ def show_repository(call: Call) -> Answer:
     if found is None or (call.user is None and not found[1].is_public):
         raise RefusalError(404, "Repository not found")
     return make_json(_describe(call, *found))
-
-
-def make_error(status: int, message: str) -> Answer:
-    """Return a refusal in Bitbucket Cloud's shape."""
-    return make_json({"type": "error", "error": {"message": message}}, status)
-
-
-def _identify_git(call: Call) -> None:
-    """Set the call's user; raises GitRefusalError: 410 for an app password, 401 for everything else that is wrong."""
-    basic = read_basic(call)
-    if basic is not None and basic[1].startswith(_APP_PASSWORD):
-        call.verdict = "app password"
-        raise GitRefusalError(make_text("App passwords have been removed.\n", 410))
-    token = find_caller(call, lambda name, user: name in (GIT_USER, user_name(user)))
-    if token is not None and not token.permissions:
-        call.verdict, token = "token without scopes", None
-    if token is not None:
-        accept(call, token)
-    elif call.verdict != "anonymous":
-        raise _unauthorized()
-
-
-def _unauthorized() -> GitRefusalError:
-    return GitRefusalError(make_text("Authentication failed\n", 401).with_headers(("WWW-Authenticate", CHALLENGE)))
 
 
 def _data(call: Call) -> BitbucketData:

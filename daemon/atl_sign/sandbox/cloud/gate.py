@@ -67,6 +67,8 @@ def is_email(name: str, user: User) -> bool:
 
 def has_scope(call: Call, route: Route) -> bool:
     """Tell whether the call's token may use *route*: it is a classic one, or has one of the scopes."""
+    if call.grant is not None:
+        return bool(set(route.scopes).intersection(call.grant.scopes))
     token = call.token
     return token is None or not token.permissions or bool(set(route.scopes).intersection(token.permissions))
 

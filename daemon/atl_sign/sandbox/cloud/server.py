@@ -1,4 +1,4 @@
-"""Atlassian Cloud itself: five hosts, each on a port of its own."""
+"""Atlassian Cloud itself: six hosts, each on a port of its own."""
 
 import sys
 import threading
@@ -6,48 +6,46 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from email.utils import formatdate
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Any, Self
 
-from atl_sign.sandbox.call import Call, RefusalError, Site
-from atl_sign.sandbox.cloud.account import ACCOUNT, SCOPES, TOKEN_PAGE, make_accounts
-from atl_sign.sandbox.cloud.bitbucket import admit, answer_api, make_error, make_workspace
+from atl_sign.sandbox.call import Call, RefusalError, Route
+from atl_sign.sandbox.cloud.account import SCOPES, TOKEN_PAGE
+from atl_sign.sandbox.cloud.bitbucket import admit, answer_api
+from atl_sign.sandbox.cloud.bitbucket_access import make_error
+from atl_sign.sandbox.cloud.consumers import BackEnd
 from atl_sign.sandbox.cloud.gate import make_site_error
+from atl_sign.sandbox.cloud.hosts import HOSTS, AppServer, Host, make_cloud_state
 from atl_sign.sandbox.cloud.site import answer_gateway, answer_site
-from atl_sign.sandbox.cloud.site_data import SiteData
+from atl_sign.sandbox.cloud.three_legged import CloudSite
 from atl_sign.sandbox.git_backend import GitRefusalError, Repositories, run_backend
 from atl_sign.sandbox.listener import ServedPort, StreamingHandler
+from atl_sign.sandbox.oauth2.host import answer_host, make_host_routes
+from atl_sign.sandbox.oauth2.records import App
+from atl_sign.sandbox.oauth2.server import OAuth2Server
 from atl_sign.sandbox.pages import BAD_PATH_PAGE
 from atl_sign.sandbox.parameters import is_bad_path
 from atl_sign.sandbox.person import Person
-from atl_sign.sandbox.received import Received, RequestLog
+from atl_sign.sandbox.received import Received
 from atl_sign.sandbox.site import answer, decode_path
-from atl_sign.sandbox.state import SiteState
-from atl_sign.sandbox.tokens import DAY_S, PersonalToken, TokenStore
+from atl_sign.sandbox.tokens import DAY_S, PersonalToken
 from atl_sign.sandbox.wire import Answer, Request, StreamedAnswer, make_text
 
-Host = Literal["site", "gateway", "account", "bitbucket", "bitbucket-api"]
-HOSTS: tuple[Host, ...] = get_args(Host)
 _LINKS_LEAD_TO: dict[Host, Host] = {"gateway": "site", "bitbucket-api": "bitbucket"}  # from what these hosts answer
-PREFIX = "ATATT3xFfGF0"
-SECRET_BYTES = 120  # real tokens are that long too, though nobody should rely on it
-
-
-@dataclass(slots=True)
-class CloudState(RequestLog):
-    """The requests that Atlassian Cloud has received and its memory, for tests to read."""
-
-    accounts: SiteState  # users by e-mail address, and their API tokens
-    site: SiteData
-    cloud_id: str
 
 
 class Cloud:
     """A Cloud site, its gateway, the account pages and Bitbucket Cloud, on 127.0.0.1; also a context manager."""
 
-    def __init__(self, *, port: int = 0, clock: Callable[[], float] = time.time, takes_classic_at_gateway: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        clock: Callable[[], float] = time.time,
+        takes_classic_at_gateway: bool = True,
+        bitbucket_back_end: BackEnd = "new",
+    ) -> None:
         """
         Prepare the hosts; `start` serves them.
 
@@ -55,9 +53,10 @@ class Cloud:
             port: the first host's; the others follow. 0 for any free ones, which `start` keeps when it is called again.
             clock: the servers' clock, in seconds since 1970; may be replaced later.
             takes_classic_at_gateway: whether a token without scopes works at the gateway too.
+            bitbucket_back_end: "new", whose refresh tokens rotate, or "old".
 
         Raises:
-            ValueError: there are not enough ports after *port*.
+            ValueError: there are not enough ports after *port*, or no such back end.
         """
         if port + len(HOSTS) > 65_536:
             raise ValueError(f"there are no {len(HOSTS)} ports from {port} on")
@@ -65,12 +64,10 @@ class Cloud:
         self._takes_classic = takes_classic_at_gateway
         self._lock = threading.Lock()
         self._repositories = Repositories()
-        accounts = SiteState(self._now, tokens=TokenStore(PREFIX, must_expire=True, random_bytes=SECRET_BYTES))
-        accounts.users = make_accounts()
-        self.state = CloudState(accounts, SiteData(), str(uuid.uuid4()))
-        data = {"site": self.state.site, "gateway": self.state.site, "account": None}
-        workspace = make_workspace()
-        self._sites = {host: Site(ACCOUNT, accounts, "", "", data=data.get(host, workspace)) for host in HOSTS}
+        self.state, self._sites = make_cloud_state(self._now, bitbucket_back_end)
+        self._routes: dict[Host, tuple[Route, ...]] = {
+            host: make_host_routes(self._sites[host].product) for host in self.state.oauth2
+        }
         self._ports = {host: self._make_port(host, port + number if port else 0) for number, host in enumerate(HOSTS)}
 
     def start(self) -> Self:
@@ -104,6 +101,50 @@ class Cloud:
     def cloud_id(self) -> str:
         """The site's id, as `/_edge/tenant_info` tells it."""
         return self.state.cloud_id
+
+    def oauth2(self, server: AppServer) -> OAuth2Server:
+        """Return the OAuth 2.0 server of "auth" or "bitbucket", with its knobs."""
+        return self.state.oauth2[server]
+
+    def register_app(self, server: AppServer, *, redirect_uris: Sequence[str], scopes: Sequence[str], **others: Any) -> App:
+        """
+        Register an app, as a developer would.
+
+        Args:
+            server: "auth" for an app of Jira and Confluence, "bitbucket" for an OAuth consumer.
+            redirect_uris: its callback URLs; a real app has one.
+            scopes: all that it may ask for; `offline_access` needs no place among them.
+            others: client_id, client_secret, name, as `Sandbox.register_app` has them.
+
+        Raises:
+            ValueError: there is no such scope.
+        """
+        with self._lock:
+            return self.oauth2(server).register_app(redirect_uris, scopes, **others)
+
+    def approve(self, authorize_url: str, user: str = "alice", *, deny: bool = False) -> str:
+        """
+        Log in as *user* and press Allow (or Deny) on the page at *authorize_url*, over HTTP.
+
+        Args:
+            authorize_url: at "auth" or "bitbucket".
+            user: an e-mail address, or the part before the @.
+            deny: press Deny.
+
+        Returns:
+            The address that the browser would be sent to; "" when a page ends it.
+
+        Raises:
+            ApproveError: the pages do not lead there.
+        """
+        name = user if "@" in user else f"{user}@example.com"
+        return Person(name, self.state.accounts.users[name].password).decide(authorize_url, deny=deny)
+
+    def add_site(self, name: str, url: str) -> str:
+        """Let the accounts have one more site, which only apps and the gateway know; returns its cloud id."""
+        site = CloudSite(str(uuid.uuid4()), name, url)
+        self.state.sites[site.id] = site
+        return site.id
 
     def make_token(
         self,
@@ -155,9 +196,14 @@ class Cloud:
 
     def _make_port(self, host: Host, port: int) -> ServedPort:
         def find_git(request: Request) -> StreamingHandler | None:
-            return self._answer_git if host == "bitbucket" and not is_bad_path(request.path) else None
+            is_for_git = host == "bitbucket" and not is_bad_path(request.path) and not self._is_page(host, request)
+            return self._answer_git if is_for_git else None
 
         return ServedPort(port, lambda request: self._answer(host, request), self._format_date, find_git)
+
+    def _is_page(self, host: Host, request: Request) -> bool:
+        path = decode_path(request.path)
+        return any(route.pattern.fullmatch(path) for route in self._routes[host])
 
     def _format_date(self) -> str:
         return formatdate(self.clock(), usegmt=True)
@@ -177,10 +223,12 @@ class Cloud:
 
     def _dispatch(self, host: Host, call: Call) -> Answer:
         try:
+            if host in self._routes:
+                return answer_host(call, self._routes[host])
             if host == "bitbucket-api":
                 return answer_api(call)
             if host == "gateway":
-                return answer_gateway(call, self.cloud_id, takes_classic=self._takes_classic)
+                return answer_gateway(call, self.state.sites, takes_classic=self._takes_classic)
             return answer_site(call, self.cloud_id)
         except RefusalError as exc:
             make = make_error if host == "bitbucket-api" else make_site_error

@@ -1,5 +1,6 @@
 """The answers of the token endpoint: tokens, refusals and nonsense, as the flavour's server writes them."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -31,7 +32,7 @@ def format_issued(server: OAuth2Server, issued: Issued, request: Request) -> Ans
         fields["created_at"] = int(access.created_at)
     if "state" in rule.extra:
         fields["state"] = "authorization_code"
-    return _write(server, fields, 200, request)
+    return write_fields(server, fields, 200, request)
 
 
 def format_refusal(server: OAuth2Server, case: str, request: Request, **more: Any) -> Answer:
@@ -41,7 +42,7 @@ def format_refusal(server: OAuth2Server, case: str, request: Request, **more: An
     if error.fields is not None:
         return make_json(error.fields, status)
     fields = {"error": error.error, "error_description": error.description, "error_uri": error.uri, **more}
-    found = _write(server, {name: value for name, value in fields.items() if value != ""}, status, request)
+    found = write_fields(server, {name: value for name, value in fields.items() if value != ""}, status, request)
     challenge = server.flavour.answer.challenge
     if challenge is not None:
         words = f'{challenge}, error="{error.error}", error_description="{error.description}"'
@@ -56,7 +57,7 @@ def make_fault(server: OAuth2Server, fault: TokenFault) -> Answer:
     if fault == "shape":
         return make_json([{"token": "in a list"}])
     if fault == "redirect":
-        return make_redirect("/elsewhere")
+        return make_redirect(server.faults.redirect_to)
     if fault == "hang up":
         return Answer(200, is_lost=True)
     status = int(fault)
@@ -66,7 +67,8 @@ def make_fault(server: OAuth2Server, fault: TokenFault) -> Answer:
     return found
 
 
-def _write(server: OAuth2Server, fields: dict[str, Any], status: int, request: Request) -> Answer:
+def write_fields(server: OAuth2Server, fields: Mapping[str, Any], status: int, request: Request) -> Answer:
+    """Return *fields* in the form that the server gives to this caller."""
     if server.flavour.answer.is_form and "json" not in (request.header("accept") or ""):
         found = make_text(urlencode(fields), status, FORM)
     else:

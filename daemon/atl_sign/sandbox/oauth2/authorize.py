@@ -98,7 +98,7 @@ def _find_redirect(server: OAuth2Server, app: App, parameter: Callable[[str], st
         if flavour.redirect_is_optional and app.redirect_uris:
             return app.redirect_uris[0], None
         raise PageError("wrong redirect", "The request names no redirect URL.")
-    if any(is_match(flavour.redirects, registered, given) for registered in app.redirect_uris):
+    if any(is_match(server.redirect_rule(app), registered, given) for registered in app.redirect_uris):
         if not is_well_formed(given):
             raise PageError("malformed redirect", "The redirect URL cannot be opened.", flavour.malformed_redirect_status)
         return given, given

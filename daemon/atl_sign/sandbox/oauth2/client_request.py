@@ -16,10 +16,11 @@ from atl_sign.sandbox.wire import FORM, Request
 class ClientRefusalError(Exception):
     """The request is refused; *case* is one of `flavour.RFC_ERRORS`, or the server's own."""
 
-    def __init__(self, case: str) -> None:
-        """Refuse because of *case*."""
+    def __init__(self, case: str, **fields: object) -> None:
+        """Refuse because of *case*; *fields* come along with it."""
         super().__init__(case)
         self.case = case
+        self.fields = fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from html import escape
 
 from atl_sign.sandbox.call import Call
-from atl_sign.sandbox.oauth2.answers import format_refusal
+from atl_sign.sandbox.oauth2.answers import format_refusal, write_fields
 from atl_sign.sandbox.oauth2.client_request import ClientRefusalError, ClientRequest, authenticate, read_client_request
 from atl_sign.sandbox.oauth2.flavour import DeviceRule
 from atl_sign.sandbox.oauth2.pages import describe_scopes, find_server, show_decided
@@ -13,7 +13,7 @@ from atl_sign.sandbox.oauth2.server import OAuth2Server
 from atl_sign.sandbox.oauth2.shapes import make_word
 from atl_sign.sandbox.pages import make_alert, make_button, make_field, make_form
 from atl_sign.sandbox.people import check_xsrf_token, frame, refuse_form, send_to_login, user_name, xsrf_fields
-from atl_sign.sandbox.wire import Answer, make_json
+from atl_sign.sandbox.wire import Answer
 
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 §6.1: no vowels, so that no code is a word
 _SLOWER_S = 5.0
@@ -25,7 +25,7 @@ def answer_device(call: Call) -> Answer:
     rule = _rule(server)
     try:
         request = read_client_request(server.flavour, call.request)
-        app = authenticate(server, request, is_secret_optional=True)
+        app = authenticate(server, request, is_secret_optional=server.flavour.device_needs_no_secret)
         if not app.has_device_flow:
             raise ClientRefusalError("device flow disabled")
         try:
@@ -40,7 +40,7 @@ def answer_device(call: Call) -> Answer:
     server.device_codes[code.value] = code
     call.verdict = "device code"
     uri = call.link_to(server.flavour.endpoints.device_page or "")
-    fields = {
+    fields: dict[str, object] = {
         "device_code": code.value,
         "user_code": user_code,
         "verification_uri": uri,
@@ -49,7 +49,7 @@ def answer_device(call: Call) -> Answer:
     }
     if rule.has_complete_uri:
         fields["verification_uri_complete"] = f"{uri}?user_code={user_code}"
-    return make_json(fields)
+    return write_fields(server, fields, 200, call.request)
 
 
 def show_device(call: Call) -> Answer:
@@ -77,7 +77,7 @@ def decide_device(call: Call) -> Answer:
 
 def exchange_device_code(server: OAuth2Server, request: ClientRequest) -> Issued:
     """Return the tokens of an approved device flow; raises ClientRefusalError as long as it is not."""
-    app = authenticate(server, request, is_secret_optional=True)
+    app = authenticate(server, request, is_secret_optional=server.flavour.device_needs_no_secret)
     code, now = server.device_codes.get(request.require("device_code")), server.clock()
     if code is None or code.app is not app:
         raise ClientRefusalError("unknown device code")
@@ -87,7 +87,7 @@ def exchange_device_code(server: OAuth2Server, request: ClientRequest) -> Issued
     code.polled_at = now
     if is_early and (_rule(server).checks_rate_first or code.decision is None):
         code.interval_s += _SLOWER_S
-        raise ClientRefusalError("slow down")
+        raise ClientRefusalError("slow down", **({"interval": round(code.interval_s)} if _rule(server).tells_interval else {}))
     if code.decision is None:
         raise ClientRefusalError("authorization pending")
     del server.device_codes[code.value]

@@ -1,6 +1,6 @@
 """Misbehaviour of a server, which a test switches on and off while it runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 # The token endpoint answers an HTML page, JSON of another shape, a redirect or an error status instead of working, ends the
@@ -16,7 +16,8 @@ class Faults:
     token: TokenFault | None = None
     times: int | None = None  # for how many requests `token` lasts; None: until it is changed
     retry_after: str | None = "7"  # comes with 429 and 503
-    delay_s: float = 0.0  # the token endpoint answers so much later
+    redirect_to: str = "/elsewhere"
+    delay_s: float = 0.0  # the token endpoint answers so much later, and has done its work before
     errors_with_200: bool = False
     omits_expires_in: bool = False
     expires_in: object = None  # instead of the usual number: text, negative, huge
@@ -42,8 +43,5 @@ class Faults:
 
     def clear(self) -> None:
         """Behave again."""
-        for name, value in zip(self.__slots__, Faults()._values(), strict=True):
-            setattr(self, name, value)
-
-    def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
+        for each in fields(self):
+            setattr(self, each.name, each.default)

@@ -67,6 +67,7 @@ class TokenRule:
     refresh: TokenShape | None  # None: there are no refresh tokens
     expires: bool = True
     has_scopes: bool = True  # whether its users grant scopes at all
+    redirects: RedirectRule | None = None  # other than the server's
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class ScopeRule:
     is_needed: bool = False  # whether a request must name some; otherwise `default` counts
     default: Literal["app", "none"] = "app"  # those of a request that names none: all of the app's, or none
     ignores_unknown: bool = False
+    normalizes: bool = False  # whether scopes that others include are dropped
     offline: str | None = None  # the scope that brings a refresh token; None: there always is one
 
 
@@ -117,6 +119,7 @@ class DeviceRule:
     has_complete_uri: bool = True
     has_refresh: bool = True
     checks_rate_first: bool = True  # whether a poll that comes too early fails even when the user has approved
+    tells_interval: bool = False  # whether slow_down comes with the new interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +136,7 @@ class Flavour:
     registration: RegistrationRule = "any"
     client_auth: tuple[ClientAuthentication, ...] = ("body",)
     bodies: tuple[Body, ...] = ("form",)
+    usual_grant_type: str | None = None  # of a request that names none
     # Lives.
     access_token_life_s: float = 3_600.0
     refresh_token_life_s: float | None = None
@@ -163,5 +167,5 @@ class Flavour:
     sends_iss: bool = False  # RFC 9207
     # The rest.
     device: DeviceRule | None = None
-    device_needs_no_secret: bool = False  # whether refresh tokens of the device flow work without the secret, too
+    device_needs_no_secret: bool = False  # whether the device flow and its refresh tokens work without the secret
     tokens_max: int | None = None  # of one user, app and set of scopes; then the oldest dies

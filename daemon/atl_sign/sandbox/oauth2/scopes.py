@@ -26,6 +26,8 @@ def read_scopes(rule: ScopeRule, app: App | None, text: str | None) -> tuple[str
     asked = tuple(dict.fromkeys(scope for scope in re.split(f"[{re.escape(rule.separators)}]", text or "") if scope))
     if rule.ignores_unknown:
         asked = tuple(scope for scope in asked if scope in rule.implied)
+    if rule.normalizes:
+        asked = normalize(rule, asked)
     if rule.is_needed and not asked:
         raise ScopeError("No scope was requested.")
     if rule.is_single and len(asked) > 1:
@@ -37,7 +39,8 @@ def read_scopes(rule: ScopeRule, app: App | None, text: str | None) -> tuple[str
         return asked
     if not asked:
         return app.scopes if rule.default == "app" else ()
-    if app.scopes and not set(asked) <= include(rule, app.scopes):
+    # The scope that brings a refresh token is not one of those that an app is registered for.
+    if app.scopes and not set(asked) - {rule.offline} <= include(rule, app.scopes):
         raise ScopeError("The requested scope exceeds what the application may have.")
     return asked
 

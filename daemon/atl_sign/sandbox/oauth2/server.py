@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from atl_sign.sandbox.oauth2.faults import Faults
-from atl_sign.sandbox.oauth2.flavour import Flavour, TokenShape
+from atl_sign.sandbox.oauth2.flavour import Flavour, RedirectRule, TokenShape
 from atl_sign.sandbox.oauth2.records import AccessToken, App, Code, DeviceCode, Grant, Issued, RefreshToken
 from atl_sign.sandbox.oauth2.redirects import check_registration
 from atl_sign.sandbox.oauth2.scopes import read_scopes
@@ -54,6 +54,7 @@ class OAuth2Server:
         client_id: str | None = None,
         client_secret: str | None = None,
         is_public: bool = False,
+        has_device_flow: bool = True,
     ) -> App:
         """
         Register an app; one with the same client id goes first, with its tokens.
@@ -72,7 +73,7 @@ class OAuth2Server:
         if unknown:
             raise ValueError(f"no scope {unknown[0]}")
         secret = None if is_public else client_secret or make_word(64, _HEX)
-        app = App(client_id or make_word(32, _HEX), secret, name, tuple(redirect_uris), tuple(scopes), kind)
+        app = App(client_id or make_word(32, _HEX), secret, name, tuple(redirect_uris), tuple(scopes), kind, has_device_flow)
         self.remove_app(app.client_id)
         self.apps[app.client_id] = app
         return app
@@ -89,6 +90,10 @@ class OAuth2Server:
         if app is not None and not self.flavour.kinds[app.kind].has_scopes:
             return ()
         return read_scopes(self.flavour.scopes, app, text)
+
+    def redirect_rule(self, app: App) -> RedirectRule:
+        """Return how redirect URIs of *app* are compared."""
+        return self.flavour.kinds[app.kind].redirects or self.flavour.redirects
 
     def consent(self, app: App, user: str, scopes: tuple[str, ...]) -> Grant:
         """Note that *user* lets *app* have *scopes*: a new grant, or at some servers the old one, widened."""

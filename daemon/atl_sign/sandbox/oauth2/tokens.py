@@ -28,14 +28,14 @@ def answer_token(call: Call) -> Answer:
 def _answer(call: Call, server: OAuth2Server) -> Answer:
     try:
         request = read_client_request(server.flavour, call.request)
-        grant_type = request.require("grant_type")
+        grant_type = request.fields.get("grant_type") or server.flavour.usual_grant_type or request.require("grant_type")
         grant = _GRANTS.get(grant_type)
         if grant is None or (grant is exchange_device_code and server.flavour.device is None):
             raise ClientRefusalError("unsupported grant type")
         issued = grant(server, request)
     except ClientRefusalError as exc:
         call.verdict = exc.case
-        return format_refusal(server, exc.case, call.request)
+        return format_refusal(server, exc.case, call.request, **exc.fields)
     call.verdict = {"authorization_code": "code exchanged", "refresh_token": "refreshed"}.get(grant_type, "device approved")
     call.user = call.state.find_user(issued.access.grant.user)
     return format_issued(server, issued, call.request)
@@ -51,7 +51,7 @@ def _exchange_code(server: OAuth2Server, request: ClientRequest) -> Issued:
     _check_code(server, request, code)
     app = authenticate(server, request)
     if code.redirect_uri is not None and not any(
-        is_match(flavour.redirects, uri, code.redirect_uri) for uri in app.redirect_uris
+        is_match(server.redirect_rule(app), uri, code.redirect_uri) for uri in app.redirect_uris
     ):
         raise ClientRefusalError("unregistered redirect")
     code.is_used = True
