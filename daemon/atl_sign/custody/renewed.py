@@ -87,9 +87,9 @@ class RenewedTokens:
 
     def renew(self, link: Link, old: Grant, new: Grant) -> bool:
         """
-        Take *new* for *link* in place of *old*, only in memory; False when *old* was forgotten or replaced meanwhile.
+        Take *new* for *link* in place of *old*; False when *old* was forgotten or replaced meanwhile.
 
-        *old* is void by now, so *new* is used even while the store cannot keep it: `save` does that.
+        Nobody gets it before `save` has stored it, or has found that the store cannot keep it: *old* is void by now.
         After a lock it is not used before the unlock, but `save` still stores it.
         """
         item = token_item(place_of(link).name)
@@ -98,23 +98,25 @@ class RenewedTokens:
             is_read = item in self._tokens
             if is_read and not self._keeps(link, old):
                 return False
-            unsaved = _Unsaved(Kept(owner_of(link), new), old, self._tokens.version(item))
-            self._unsaved[place_of(link).name] = unsaved
-            if is_read:
-                self._tokens.hold(item, unsaved.kept)
+            self._unsaved[place_of(link).name] = _Unsaved(Kept(owner_of(link), new), old, self._tokens.version(item))
             return True
 
     def save(self, link: Link, token: Grant) -> None:
         """
-        Write *token*, which came from a renewal, to the store, unless that has it or has something newer.
+        Write *token*, which came from a renewal, to the store, unless that has it or has something newer; from now on it is used.
 
-        A lock of ours does not stand in the way. Raises as the store does.
+        A lock of ours does not stand in the way. Raises as the store does, and then the token is used all the same.
         """
         with self._desk.lock:
             name = place_of(link).name
             unsaved = self._unsaved.get(name)
-            if unsaved is not None and unsaved.kept.value is token:
+            if unsaved is None or unsaved.kept.value is not token:
+                return
+            try:
                 self._save(name, unsaved)
+            finally:
+                if name in self._unsaved:
+                    self._use(name, unsaved)
 
     def save_all(self) -> None:
         """Write to the store what it takes; the rest stays, and is tried again."""
@@ -139,6 +141,7 @@ class RenewedTokens:
         for tries_left in reversed(range(TRIES)):
             try:
                 self._tokens.write(item, unsaved.kept, unsaved.version)
+                self._use(name, unsaved)
                 break
             except StoreConflictError:
                 if not tries_left:
@@ -146,6 +149,11 @@ class RenewedTokens:
                 if not self._still_has_the_old_one(item, unsaved):
                     break  # ours is there already, or a newer one, or there was a logout
         del self._unsaved[name]
+
+    def _use(self, name: str, unsaved: _Unsaved) -> None:
+        """Give it to those who ask from now on, unless a lock or another daemon's change came: then it is read anew."""
+        if token_item(name) in self._tokens:
+            self._tokens.hold(token_item(name), unsaved.kept)
 
     def _still_has_the_old_one(self, item: str, unsaved: _Unsaved) -> bool:
         """Take what the store has now, unless that is the old token, perhaps with its user's name."""

@@ -2,7 +2,8 @@
 A grant's renewal: one for any number of signers, and none of them fails by it.
 
 The provider voids the old token as it answers, and the answer can be lost.
-So the renewal is noted in the store before it is asked for, and the new token is used even while the store cannot keep it.
+So the renewal is noted in the store before it is asked for, and the new token is stored before it is used; while the store cannot
+keep it, it is used all the same.
 
 Source: facts section 2.
 """

@@ -97,6 +97,25 @@ def test_a_late_retry_stores_the_renewed_token(world: World) -> None:
     assert not world.one.has_unsaved
 
 
+def test_nobody_gets_the_renewed_token_before_the_store_has_it(world: World) -> None:
+    """A crash in that moment would leave a token in use that no start finds; a store that fails keeps nobody waiting."""
+    seen = []
+
+    def look() -> None:
+        token = world.one.peek_token(LINK)
+        seen.append(token is not None and token.is_same_as(OLD))
+
+    assert world.one.renewed.renew(LINK, OLD, NEW)
+    world.store.before_write = look
+
+    world.one.renewed.save(LINK, NEW)
+
+    assert seen == [True]
+    token = world.one.peek_token(LINK)
+    assert token is not None
+    assert token.is_same_as(NEW)
+
+
 def test_a_late_retry_does_not_overwrite_another_daemons_dance(world: World) -> None:
     """The user consented there after the renewal: that grant stays, and both daemons go on with it."""
     world.renew()
