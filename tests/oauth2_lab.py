@@ -1,7 +1,10 @@
 """OAuth 2.0 links of a daemon: added, given their app, and danced with over real sockets, as a user would."""
 
 import http.client
+import random
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +13,16 @@ from tests.lab import Daemon, Reply
 
 Approve = Callable[[str], str]  # the consent's address → the address that the browser is sent to
 
-PORT = 47_813  # of the redirect address, where the provider compares it exactly
+
+def _find_port() -> int:
+    """Return a port below those that the system gives out, which is free now, and another one in each process of the tests."""
+    for port in random.Random().sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise RuntimeError("no port is free")
+
+
+PORT = _find_port()  # of the redirect address, where the provider compares it exactly
 
 
 def redirect_of(url: str, port: int = PORT, host: str = "localhost") -> str:
@@ -20,7 +32,7 @@ def redirect_of(url: str, port: int = PORT, host: str = "localhost") -> str:
 
 def put_link(daemon: Daemon, name: str, url: str, **settings: object) -> Reply:
     """Add a link of OAuth 2.0."""
-    reply = daemon.request("PUT", f"/links/{name}", {"url": url, "scheme": "oauth2", **settings})
+    reply = daemon.request("PUT", f"/links/{name}", {"url": url, "scheme": "oauth2", "redirect_port": PORT, **settings})
     assert reply.status in (200, 201), reply.text
     return reply
 

@@ -1,0 +1,118 @@
+"""OAuth 2.0 links of every flavour but Data Center's, over the real socket."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from atl_sign.sandbox import Cloud, Forge
+from tests.lab import Daemon
+from tests.oauth2_lab import begin, dance, give_app, put_link, redirect_of, send, sign
+
+JIRA = ["read:jira-work", "read:jira-user", "write:jira-work"]
+CONFLUENCE = ["read:confluence-content.all", "read:confluence-space.summary", "read:confluence-user", "search:confluence",
+              "write:confluence-content"]  # fmt: skip
+MYSELF = "/rest/api/3/myself"
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    with Cloud() as started:
+        yield started
+
+
+def add_cloud(daemon: Daemon, cloud: Cloud, name: str = "cloud", path: str = "", **settings: object) -> str:
+    """Add a link to the site's Jira, or to what is at *path*; returns its base URL."""
+    url = cloud.url("site") + path
+    put_link(daemon, name, url, flavour="atlassian-cloud", issuer=cloud.url("auth"), gateway=cloud.url("gateway"), **settings)
+    return url
+
+
+def add_cloud_app(daemon: Daemon, cloud: Cloud, *names: str, scopes: list[str] | None = None) -> None:
+    redirect = redirect_of(cloud.url("auth"))
+    app = cloud.register_app("auth", redirect_uris=[redirect], scopes=[*(scopes or JIRA), "read:me"])
+    for name in names or ("cloud",):
+        give_app(daemon, name, app)
+
+
+def test_a_cloud_site(cloud: Cloud, daemon: Daemon) -> None:
+    """Asked for at the site, answered by the gateway; who am I, check, and the gateway's own address."""
+    url = add_cloud(daemon, cloud)
+    add_cloud_app(daemon, cloud)
+
+    state = dance(daemon, "cloud", cloud.approve)
+
+    assert (state["state"], state["user"]) == ("granted", "alice@example.com"), state
+    signed = sign(daemon, url + MYSELF).json
+    there = f"{cloud.url('gateway')}/ex/jira/{cloud.cloud_id}{MYSELF}"
+    assert signed["url"] == there
+    status, text = send(there, signed["authorization"])
+    assert status == 200
+    assert "alice@example.com" in text
+    assert send(url + MYSELF, signed["authorization"])[0] == 401  # the site takes no such token
+    assert sign(daemon, there).json["link"] == "cloud"
+    checked = daemon.request("POST", "/links/cloud/check")
+    assert checked.json["user"] == "alice@example.com", checked.text
+    refused = sign(daemon, f"{url}/browse/WEB-1")
+    assert refused.code == "bad_url"
+    assert "/browse/WEB-1" in refused.message
+
+
+def test_bitbucket_cloud(cloud: Cloud, daemon: Daemon) -> None:
+    """One link for both hosts."""
+    url = cloud.url("bitbucket")
+    put_link(daemon, "bb", url, flavour="bitbucket-cloud", gateway=cloud.url("bitbucket-api"))
+    scopes = ["account", "repository:write", "pullrequest:write"]
+    give_app(daemon, "bb", cloud.register_app("bitbucket", redirect_uris=[redirect_of(url)], scopes=scopes))
+
+    state = dance(daemon, "bb", cloud.approve)
+
+    assert (state["state"], state["user"]) == ("granted", "alice"), state
+    who = f"{cloud.url('bitbucket-api')}/2.0/user"
+    status, text = send(who, sign(daemon, who).json["authorization"])
+    assert (status, '"username": "alice"' in text) == (200, True)
+    assert sign(daemon, f"{url}/2.0/user").json["url"] == who
+    assert daemon.request("POST", "/links/bb/check").json["user"] == "alice"
+
+
+@pytest.mark.parametrize("kind", ["github", "github-enterprise", "gitlab", "generic"])
+def test_a_forge(kind: str, daemon: Daemon) -> None:
+    """By the browser: header, who am I, check."""
+    with Forge(kind) as forge:  # type: ignore[arg-type]
+        url = forge.url("site")
+        settings = {"gateway": forge.url("api")} if kind == "github" else {}
+        if kind == "generic":
+            settings = {
+                "issuer": url,
+                "who_url": f"{url}/userinfo",
+                "who_field": "preferred_username",
+                "scopes": "openid profile",
+            }
+        put_link(daemon, "forge", url, flavour=kind, **settings)
+        host = "localhost" if kind == "github-enterprise" else "127.0.0.1"
+        redirect = redirect_of(url, host=host)
+        app = forge.register_app(redirect_uris=[redirect])
+        give_app(daemon, "forge", app)
+
+        state = dance(daemon, "forge", forge.approve)
+
+        assert (state["state"], state["user"]) == ("granted", "alice"), state
+        checked = daemon.request("POST", "/links/forge/check")
+        assert checked.json["user"] == "alice", checked.text
+
+
+@pytest.mark.parametrize("kind", ["github", "github-enterprise", "gitlab", "generic"])
+def test_a_device(kind: str, daemon: Daemon) -> None:
+    """The code is entered elsewhere; the daemon asks until it is."""
+    with Forge(kind) as forge:  # type: ignore[arg-type]
+        url = forge.url("site")
+        settings = {"gateway": forge.url("api")} if kind == "github" else {}
+        if kind == "generic":
+            settings = {"issuer": url}
+        put_link(daemon, "forge", url, flavour=kind, **settings)
+        give_app(daemon, "forge", forge.register_app(redirect_uris=[redirect_of(url)]))
+
+        begun = begin(daemon, "forge", "device")
+        forge.enter_device_code(begun["user_code"])
+
+        state = daemon.request("GET", f"/dance/{begun['id']}?wait=30").json
+        assert state["state"] == "granted", state
