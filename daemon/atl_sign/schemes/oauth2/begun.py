@@ -6,6 +6,7 @@ from atl_sign.base.errors import DaemonError, DanceRefusedError, ProviderRefused
 from atl_sign.config.links import Link
 from atl_sign.schemes.base import Consent
 from atl_sign.schemes.oauth2.server import Server
+from atl_sign.schemes.oauth2.token_answer import read_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +39,5 @@ def refusal_of(link: Link, word: str) -> DaemonError:
         "server_error": ("the provider failed", again),
     }
     message, hint = known.get(word, ("the provider refuses this consent", again))
-    shown = f" ({word})" if word.isascii() and word.isprintable() and len(word) <= 64 else ""
-    return ProviderRefusedError(f"{message}{shown}", hint, link=link.name, problem=word if shown else None)
+    problem = read_word(word)
+    return ProviderRefusedError(f"{message} ({problem})" if problem else message, hint, link=link.name, problem=problem)
