@@ -1,7 +1,8 @@
 """A dance of OAuth 2.0 between its two ends: what was begun, and what the browser may bring back instead of a code."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import DaemonError, DanceRefusedError, ProviderRefusedError
 from atl_sign.config.links import Link
 from atl_sign.schemes.base import Consent
@@ -15,6 +16,7 @@ class Begun:
 
     server: Server  # the only one that the code is sent to (RFC 9700 §4.4)
     redirect_uri: str | None = None  # None in a device flow
+    codes: list[Secret] = field(default_factory=list)  # that a redirect to this dance has brought
 
 
 def begun_of(consent: Consent) -> Begun:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from atl_sign.base.credentials import App, Credentials, Grant, Secret
 from atl_sign.base.errors import (
+    BadRequestError,
     DaemonError,
     DanceExpiredError,
     DanceRefusedError,
@@ -45,6 +46,10 @@ def redeem(link: Link, app: App, consent: Consent, answer: Secret, clocks: Clock
     requests = TokenRequests(app, begun.server.client_auth)
     if begun.redirect_uri is None:
         request = requests.for_device(answer)
+    elif not any(code is answer for code in begun.codes):  # by identity: a typed one is another object
+        raise BadRequestError(
+            "a code alone does not show which sign-in it belongs to", "paste the whole address that the browser ended on"
+        )
     else:
         assert consent.secret is not None  # noqa: S101 - `begin` sets it
         request = requests.for_code(answer, begun.redirect_uri, consent.secret)
