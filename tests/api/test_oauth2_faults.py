@@ -1,6 +1,5 @@
 """Token endpoints that misbehave while a code is exchanged: what the dance, the page and the next dance make of it."""
 
-import json
 import socket
 import time
 from collections.abc import Iterator
@@ -14,26 +13,16 @@ from tests.strange_server import (
     ACCESS,
     CLIENT_ID,
     CODE,
-    HTML,
-    JSON,
-    PAGE,
-    REFRESH,
     SECRET,
-    TOKENS,
     Asked,
-    Script,
     StrangeServer,
-    as_json,
     back_from,
-    refusal,
-    reset,
     sent_by,
     settings_of,
     tokens,
 )
+from tests.token_answers import FAILURES, ODDITIES
 from tests.unit.raw_server import reply
-
-AGAIN = "atl-sign dance app"
 
 
 class Lab:
@@ -79,67 +68,17 @@ def lab(daemon: Daemon) -> Iterator[Lab]:
         yield made
 
 
-def after_half(data: bytes) -> Script:
-    """Send the first half of an answer, and hang up."""
-    return lambda connection, asked: connection.sendall(data[: -len(data) // 3])
-
-
-DEEP = "[" * 5_000 + "]" * 5_000
-# What the token endpoint says instead of giving tokens; the error's code; words of its message or hint.
-FAILURES: dict[str, tuple[bytes | Script, str, str]] = {
-    "html 200": (reply(PAGE, 200, HTML), "provider_busy", "gives no token at the moment"),
-    "html 200 as json": (reply(PAGE, 200, JSON), "provider_busy", "gives no token at the moment"),
-    "html 502": (reply(PAGE, 502, HTML), "provider_unreachable", "a gateway in front of it answered"),
-    "html 401": (reply(PAGE, 401, HTML), "provider_refused", "a proxy or firewall in front of the product"),
-    "array": (as_json([TOKENS]), "provider_refused", "did not answer with tokens"),
-    "number": (as_json(5), "provider_refused", "did not answer with tokens"),
-    "nested": (as_json({"data": TOKENS}), "provider_refused", "did not answer with tokens"),
-    "deep": (reply(DEEP, 200, JSON), "provider_refused", "did not answer with tokens"),
-    "empty": (reply("", 200, JSON), "provider_refused", "did not answer with tokens"),
-    "form": (reply(f"access_token={ACCESS}&token_type=bearer"), "provider_refused", "did not answer with tokens"),
-    "no access token": (tokens(access_token=...), "provider_refused", "did not answer with tokens"),
-    "access token is a number": (tokens(access_token=5), "provider_refused", "did not answer with tokens"),
-    "access token is a list": (tokens(access_token=[ACCESS]), "provider_refused", "did not answer with tokens"),
-    "access token with a newline": (tokens(access_token=f"{ACCESS}\r\nX-Evil: 1"), "provider_refused", "did not answer with"),
-    "refresh token with a newline": (tokens(refresh_token=f"{REFRESH}\n"), "provider_refused", "did not answer with tokens"),
-    "token type mac": (tokens(token_type="mac"), "provider_refused", "did not answer with tokens"),
-    "200 with an error": (refusal("invalid_grant", 200), "provider_refused", "does not take this code (invalid_grant)"),
-    "tokens and an error": (tokens(error="invalid_grant"), "provider_refused", "does not take this code (invalid_grant)"),
-    "400 invalid_grant": (refusal("invalid_grant"), "provider_refused", "does not take this code (invalid_grant)"),
-    "400 invalid_request": (refusal("invalid_request"), "provider_refused", "did not answer with tokens (invalid_request)"),
-    "400 an unknown error": (refusal("out_of_paper"), "provider_refused", "did not answer with tokens (out_of_paper)"),
-    "400 an error to shout": (refusal("<b>\u001b[31m"), "provider_refused", "did not answer with tokens"),
-    "400 an error that is none": (as_json({"error": {"code": 5}}, 400), "provider_refused", "did not answer with tokens"),
-    "401 invalid_client": (refusal("invalid_client", 401), "provider_refused", "atl-sign link secret app"),
-    "401 of Cloud": (refusal("access_denied", 401), "provider_refused", "atl-sign link secret app"),
-    "403": (as_json({"message": "Forbidden"}, 403), "provider_refused", "did not answer with tokens"),
-    "408": (reply("", 408), "provider_busy", "gives no token at the moment (status 408)"),
-    "429": (as_json({"message": "slow"}, 429, **{"Retry-After": "7"}), "provider_busy", "try again in 7 s"),
-    "500": (as_json({"errors": ["x"], "fieldErrors": {}}, 500), "provider_busy", "gives no token at the moment (status 500)"),
-    "503": (reply(PAGE, 503, {**HTML, "Retry-After": "9"}), "provider_busy", "try again in 9 s"),
-    "temporarily_unavailable": (refusal("temporarily_unavailable"), "provider_busy", "gives no token at the moment"),
-    # Words of the device flow (RFC 8628 §3.5), which nobody has begun.
-    "authorization_pending": (refusal("authorization_pending"), "provider_refused", "(authorization_pending)"),
-    "slow_down": (refusal("slow_down"), "provider_refused", "(slow_down)"),
-    "reset": (reset, "provider_unreachable", "the connection broke"),
-    "half an answer": (after_half(tokens()), "provider_unreachable", "the connection broke"),
-    "no http": (b"\x16\x03\x01 canary\r\n\r\n", "provider_unreachable", "does not speak HTTP"),
-    "5 MB": (tokens(padding="x" * 5_000_000), "provider_unreachable", "larger than any real one"),
-    "5 MB of page": (reply(PAGE + "x" * 5_000_000, 200, HTML), "provider_unreachable", "larger than any real one"),
-}
-
-
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_code_is_sent_once_whatever_comes_back(name: str, lab: Lab) -> None:
     """RFC 6749 §4.1.2: one that is seen twice ends what came of it. The dance ends, and the next one finds nothing amiss."""
-    answer, code, words = FAILURES[name]
-    lab.server.answer("/token", answer, tokens())
+    failure = FAILURES[name]
+    lab.server.answer("/token", failure.answer, tokens())
 
     state, page = lab.dance()
 
     assert state["state"] == "failed", state
-    assert state["error"]["code"] == code
-    assert words in f"{state['error']['message']}\n{state['error']['hint']}"
+    assert state["error"]["code"] == failure.code
+    assert failure.words in f"{state['error']['message']}\n{state['error']['hint']}"
     assert "Sign-in to app failed" in page
     assert len(lab.server.asked("/token")) == 1
     assert lab.token()["state"] == "none"
@@ -150,50 +89,16 @@ def test_a_code_is_sent_once_whatever_comes_back(name: str, lab: Lab) -> None:
     assert lab.sign().json["authorization"] == f"Bearer {ACCESS}"
 
 
-# Answers that are odd, and good.
-ODDITIES: dict[str, tuple[bytes, bool]] = {  # and whether the end of the access token is known
-    "byte order mark": (reply(b"\xef\xbb\xbf" + json.dumps(TOKENS).encode(), 200, JSON), True),
-    "utf-16": (reply(json.dumps(TOKENS).encode("utf-16"), 200, {"Content-Type": "application/json; charset=utf-16"}), True),
-    "wrong charset": (reply(json.dumps(TOKENS), 200, {"Content-Type": "application/json; charset=shift_jis"}), True),
-    "unknown charset": (reply(json.dumps(TOKENS), 200, {"Content-Type": "application/json; charset=x-nobody-knows"}), True),
-    "as text": (reply(json.dumps(TOKENS)), True),
-    "as a page": (reply(json.dumps(TOKENS), 200, {"Content-Type": "text/html"}), True),
-    # RFC 8259 §4: what is done with a name that is there twice is anybody's guess; most take the last one.
-    "duplicate keys": (reply(json.dumps(TOKENS).replace("{", '{"access_token": "first", ', 1), 200, JSON), True),
-    "status 400": (as_json(TOKENS, 400), True),  # the body decides (facts oauth2.md section 11)
-    "status 201": (as_json(TOKENS, 201), True),
-    "BEARER": (tokens(token_type="BEARER"), True),  # RFC 6749 §5.1: in any case
-    "no token type": (tokens(token_type=...), True),
-    "error is null": (tokens(error=None), True),
-    "expires_in as text": (tokens(expires_in="3600"), True),
-    "expires_in is a fraction": (tokens(expires_in=3600.5), True),
-    "expires_in is huge": (tokens(expires_in=10**12), True),
-    "expires_in is more than any number": (tokens(expires_in=10**400), True),
-    "expires_in is infinite": (tokens(expires_in=float("inf")), False),
-    "expires_in is NaN": (tokens(expires_in=float("nan")), False),
-    "expires_in is negative": (tokens(expires_in=-3600), False),
-    "expires_in is 0": (tokens(expires_in=0), False),
-    "expires_in is a word": (tokens(expires_in="soon"), False),
-    "expires_in is a list": (tokens(expires_in=[3600]), False),
-    "no expires_in": (tokens(expires_in=...), False),
-    "no refresh token": (tokens(refresh_token=...), True),
-    "refresh token is null": (tokens(refresh_token=None), True),
-    "scope is a list": (tokens(scope=["read"]), True),
-    "scope is a number": (tokens(scope=5), True),
-}
-
-
 @pytest.mark.parametrize("name", ODDITIES)
 def test_an_odd_answer_with_tokens_is_taken(name: str, lab: Lab) -> None:
     """Nobody's sign-in fails for a field that says less than it might."""
-    answer, is_end_known = ODDITIES[name]
-    lab.server.answer("/token", answer)
+    lab.server.answer("/token", ODDITIES[name].answer)
 
     state, _ = lab.dance()
 
     assert state["state"] == "granted", state
     assert lab.sign().json["authorization"] == f"Bearer {ACCESS}"
-    assert (lab.token()["expires_at"] is not None) is is_end_known
+    assert (lab.token()["expires_at"] is not None) is ODDITIES[name].is_end_known
     assert lab.token()["state"] == "active"
     assert len(lab.server.asked("/token")) == 1
 
@@ -272,15 +177,15 @@ def test_nobody_at_the_token_endpoint(lab: Lab) -> None:
 @pytest.mark.parametrize("name", ["reset", "500", "array", "429"])
 def test_an_address_that_is_pasted_twice_sends_its_code_once(name: str, lab: Lab) -> None:
     """The user tries again what failed: only another dance brings another code."""
-    answer, code, _ = FAILURES[name]
-    lab.server.answer("/token", answer, tokens())
+    failure = FAILURES[name]
+    lab.server.answer("/token", failure.answer, tokens())
     begun = begin(lab.daemon, "app", "oob")
     path, fields = f"/dance/{begun['id']}", {"redirect_url": back_from(begun["authorize_url"])}
 
     first = lab.daemon.request("POST", path, fields)
     second = lab.daemon.request("POST", path, fields)
 
-    assert (first.code, second.code) == (code, code)
+    assert (first.code, second.code) == (failure.code, failure.code)
     assert len(lab.server.asked("/token")) == 1
     assert lab.daemon.request("GET", path).json["state"] == "failed"
     lab.shown += [first.text, second.text]
