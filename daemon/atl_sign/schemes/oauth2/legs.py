@@ -48,7 +48,7 @@ def redeem(link: Link, app: App, consent: Consent, answer: Secret, clocks: Clock
         request = requests.for_device(answer)
     elif not any(code is answer for code in begun.codes):  # by identity: a typed one is another object
         raise BadRequestError(
-            "a code alone does not show which sign-in it belongs to", "paste the whole address that the browser ended on"
+            "only the address of a code shows which sign-in it belongs to", "paste the whole address that the browser ended on"
         )
     else:
         assert consent.secret is not None  # noqa: S101 - `begin` sets it
