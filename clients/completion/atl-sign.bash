@@ -87,7 +87,7 @@ _atl_sign_has_value() {
 	run:--link | run:--allow | run:--deny | run:--for | run:--uses | run:--tool) ;;
 	log:--link | log:--lease | log:--since) ;;
 	serve:--key-fd) ;;
-	sandbox:--port | sandbox:--product | sandbox:--product-version | sandbox:--context-path | sandbox:--base-url | sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life | sandbox:--token-days-max | sandbox:--refusals) ;;
+	sandbox:--port | sandbox:--product | sandbox:--product-version | sandbox:--context-path | sandbox:--base-url | sandbox:--clock-offset | sandbox:--token-life | sandbox:--oauth2-token-life | sandbox:--request-token-life | sandbox:--token-days-max | sandbox:--refusals) ;;
 	*) return 1 ;;
 	esac
 }
@@ -130,7 +130,7 @@ _atl_sign_options() {
 	service:status) _atl_sign_offer --json --help ;;
 	service:*) _atl_sign_offer --help ;;
 	demo:*) _atl_sign_offer --no-browser --help ;;
-	sandbox:*) _atl_sign_offer --port --product --product-version --cloud --scoped-only --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life --token-days-max --tokens-must-expire --no-signed-tokens --refusals --help ;;
+	sandbox:*) _atl_sign_offer --port --product --product-version --cloud --scoped-only --forges --app --context-path --base-url --behind-proxy --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --tokens-must-expire --no-signed-tokens --refusals --help ;;
 	help:*) _atl_sign_offer --help ;;
 	esac
 }
