@@ -77,7 +77,7 @@ _atl_sign_alias() {
 
 _atl_sign_has_value() {
 	case $command:$1 in
-	link:--scheme | link:--consumer-key | link:--signing-url | link:--flavour | link:--client-id | link:--account | link:--issuer | link:--scopes | link:--redirect-port | link:--gateway | link:--authorize-url | link:--token-url | link:--device-url | link:--revoke-url | link:--who-url | link:--who-field | link:--client-auth | link:--user | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
+	link:--scheme | link:--consumer-key | link:--signing-url | link:--flavour | link:--client-id | link:--account | link:--issuer | link:--scopes | link:--redirect-port | link:--gateway | link:--authorize-url | link:--token-url | link:--device-url | link:--revoke-url | link:--who-url | link:--who-field | link:--client-auth | link:--git-minutes | link:--user | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
 	key:--bits) ;;
 	dance:--expires) ;;
 	token:--days | token:--from) ;;
@@ -95,7 +95,7 @@ _atl_sign_has_value() {
 _atl_sign_options() {
 	case $command:$verb in
 	setup:*) _atl_sign_offer --help ;;
-	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --user --ca-bundle --client-cert --proxy --timeout --git --git-days --replace --json --help ;;
+	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --replace --json --help ;;
 	link:*) _atl_sign_offer --json --help ;;
 	key:new) _atl_sign_offer --bits --replace --json --help ;;
 	key:*) _atl_sign_offer --json --help ;;

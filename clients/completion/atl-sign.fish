@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --user --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -193,6 +193,7 @@ complete -c atl-sign -n '__atl_sign_at link any add' -x -l revoke-url -d 'where 
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l who-url -d 'answers who the user is, as a JSON object'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l who-field -d 'the field of that answer with the user\'s name (default: sub)'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l client-auth -a 'basic body none' -d 'how the secret is sent to the token endpoint (default: as flavour or metadata say)'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l git-minutes -d 'how long a token that git gets must be good for at least, 1 to 120 (default: 15)'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l user -d 'the user who belongs to the token: at Atlassian Cloud the account\'s e-mail address'
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l ca-bundle -d 'PEM file of the certificate authorities to trust for this link'
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l client-cert -d 'PEM file of certificate and key for TLS client authentication'
