@@ -77,7 +77,7 @@ _atl_sign_alias() {
 
 _atl_sign_has_value() {
 	case $command:$1 in
-	link:--scheme | link:--consumer-key | link:--signing-url | link:--flavour | link:--client-id | link:--account | link:--issuer | link:--scopes | link:--redirect-port | link:--gateway | link:--authorize-url | link:--token-url | link:--device-url | link:--revoke-url | link:--who-url | link:--who-field | link:--client-auth | link:--user | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
+	link:--scheme | link:--consumer-key | link:--signing-url | link:--flavour | link:--client-id | link:--account | link:--issuer | link:--scopes | link:--redirect-port | link:--gateway | link:--authorize-url | link:--token-url | link:--device-url | link:--revoke-url | link:--who-url | link:--who-field | link:--client-auth | link:--git-minutes | link:--user | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
 	key:--bits) ;;
 	dance:--expires) ;;
 	token:--days | token:--from) ;;
@@ -87,7 +87,7 @@ _atl_sign_has_value() {
 	run:--link | run:--allow | run:--deny | run:--for | run:--uses | run:--tool) ;;
 	log:--link | log:--lease | log:--since) ;;
 	serve:--key-fd) ;;
-	sandbox:--port | sandbox:--product | sandbox:--product-version | sandbox:--context-path | sandbox:--base-url | sandbox:--clock-offset | sandbox:--token-life | sandbox:--request-token-life | sandbox:--token-days-max | sandbox:--refusals) ;;
+	sandbox:--port | sandbox:--product | sandbox:--product-version | sandbox:--context-path | sandbox:--base-url | sandbox:--clock-offset | sandbox:--token-life | sandbox:--oauth2-token-life | sandbox:--request-token-life | sandbox:--token-days-max | sandbox:--refusals) ;;
 	*) return 1 ;;
 	esac
 }
@@ -95,7 +95,7 @@ _atl_sign_has_value() {
 _atl_sign_options() {
 	case $command:$verb in
 	setup:*) _atl_sign_offer --help ;;
-	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --user --ca-bundle --client-cert --proxy --timeout --git --git-days --replace --json --help ;;
+	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --replace --json --help ;;
 	link:*) _atl_sign_offer --json --help ;;
 	key:new) _atl_sign_offer --bits --replace --json --help ;;
 	key:*) _atl_sign_offer --json --help ;;
@@ -130,7 +130,7 @@ _atl_sign_options() {
 	service:status) _atl_sign_offer --json --help ;;
 	service:*) _atl_sign_offer --help ;;
 	demo:*) _atl_sign_offer --no-browser --help ;;
-	sandbox:*) _atl_sign_offer --port --product --product-version --cloud --scoped-only --context-path --base-url --behind-proxy --clock-offset --token-life --request-token-life --token-days-max --tokens-must-expire --no-signed-tokens --refusals --help ;;
+	sandbox:*) _atl_sign_offer --port --product --product-version --cloud --scoped-only --forges --app --context-path --base-url --behind-proxy --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --tokens-must-expire --no-signed-tokens --refusals --help ;;
 	help:*) _atl_sign_offer --help ;;
 	esac
 }

@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --user --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -193,6 +193,7 @@ complete -c atl-sign -n '__atl_sign_at link any add' -x -l revoke-url -d 'where 
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l who-url -d 'answers who the user is, as a JSON object'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l who-field -d 'the field of that answer with the user\'s name (default: sub)'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l client-auth -a 'basic body none' -d 'how the secret is sent to the token endpoint (default: as flavour or metadata say)'
+complete -c atl-sign -n '__atl_sign_at link any add' -x -l git-minutes -d 'how long a token that git gets must be good for at least, 1 to 120 (default: 15)'
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l user -d 'the user who belongs to the token: at Atlassian Cloud the account\'s e-mail address'
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l ca-bundle -d 'PEM file of the certificate authorities to trust for this link'
 complete -c atl-sign -n '__atl_sign_at link any add' -rF -l client-cert -d 'PEM file of certificate and key for TLS client authentication'
@@ -376,13 +377,16 @@ complete -c atl-sign -n '__atl_sign_at sandbox' -s h -l help -d 'print what the 
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l port -d 'port to listen on; 0, the default, is any free one'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product -a 'bamboo jira confluence bitbucket' -d 'product to play; all four without it'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l product-version -d 'another version of a product, such as jira=8.13.0, which has no personal access tokens'
-complete -c atl-sign -n '__atl_sign_at sandbox' -l cloud -d 'play Atlassian Cloud too: a site, its gateway, account pages, Bitbucket Cloud, on the five ports after --port'
+complete -c atl-sign -n '__atl_sign_at sandbox' -l cloud -d 'play Atlassian Cloud too: a site, its gateway, account pages, Bitbucket Cloud, on the six ports after --port'
 complete -c atl-sign -n '__atl_sign_at sandbox' -l scoped-only -d 'with --cloud: the gateway refuses API tokens without scopes'
+complete -c atl-sign -n '__atl_sign_at sandbox' -l forges -d 'play GitHub, GitHub Enterprise, GitLab and a generic OAuth 2.0 provider too, on the five ports after those of --cloud'
+complete -c atl-sign -n '__atl_sign_at sandbox' -F -l app -d 'register an app at each OAuth 2.0 server and print its client ID, secret and redirect URL'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l context-path -d 'instead of /PRODUCT, with a single --product; / for none'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l base-url -d 'the configured base URL, when it is to differ from the real address'
 complete -c atl-sign -n '__atl_sign_at sandbox' -l behind-proxy -d 'check signatures against --base-url, as behind a badly set-up proxy'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l clock-offset -d 'how far the sandbox\'s clock is ahead'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-life -d 'life of an access token'
+complete -c atl-sign -n '__atl_sign_at sandbox' -x -l oauth2-token-life -d 'life of an access token of OAuth 2.0, at every server'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l request-token-life -d 'life of a request token'
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l token-days-max -d 'for how long at most a user may ask for a personal access token'
 complete -c atl-sign -n '__atl_sign_at sandbox' -l tokens-must-expire -d 'refuse a personal access token without an end, as an administrator can demand it'

@@ -6,7 +6,7 @@ import pytest
 
 from atl_sign.sandbox import Sandbox
 from tests.lab import Daemon
-from tests.oauth2_lab import dance, give_app, put_link, redirect_of, send, sign
+from tests.oauth2_lab import begin, dance, give_app, put_link, redirect_of, send, sign, visit
 
 WHO = {
     "jira": "/rest/api/2/myself",
@@ -57,3 +57,85 @@ def test_from_the_address_to_the_products_answer(product: str, own: Sandbox, dae
     token = daemon.request("GET", f"/links/{product}").json["token"]
     assert token["state"] == "active"
     assert token["expires_at"] is not None
+
+
+def test_a_lease_may_send_but_gets_no_header(own: Sandbox, daemon: Daemon) -> None:
+    """A bearer header can be used again, so that the entry `sign` must be allowed by name."""
+    add(daemon, own)
+    dance(daemon, "jira", lambda address: own.approve("jira", address))
+    lease = {"links": ["jira"], "allow": ["read"]}
+
+    refused = daemon.request("POST", "/leases", {**lease, "entries": ["sign"]})
+    assert (refused.status, refused.code) == (400, "bad_request")
+    assert "allow_reusable" in (refused.hint or "")
+    opened = daemon.request("POST", "/leases", {**lease, "entries": ["http", "sign"], "allow_reusable": True})
+    assert opened.status == 201, opened.text
+    assert daemon.request("POST", "/leases", {**lease, "entries": ["http"]}).status == 201
+
+
+def test_logout_revokes(own: Sandbox, daemon: Daemon) -> None:
+    """At the provider, unless it is to keep the grant; the app's secret stays, so that another dance works."""
+    url = add(daemon, own)
+    for keeps in (True, False):
+        dance(daemon, "jira", lambda address: own.approve("jira", address))
+        header = sign(daemon, url + WHO["jira"]).json["authorization"]
+        assert send(url + WHO["jira"], header)[0] == 200
+
+        answer = daemon.request("DELETE", f"/links/jira/token{'?keep_grant=true' if keeps else ''}").json
+
+        assert answer["is_revoked"] == (not keeps)
+        assert (send(url + WHO["jira"], header)[0] == 200) == keeps
+        assert sign(daemon, url + WHO["jira"]).code == "dance_needed"
+
+
+def test_another_user_than_before_is_told(own: Sandbox, daemon: Daemon) -> None:
+    """The browser may be signed in as somebody else; the same user is not worth a word."""
+    add(daemon, own)
+    seen = []
+    for user in ("alice", "alice", "bob"):
+        state = dance(daemon, "jira", lambda address, user=user: own.approve("jira", address, user))  # type: ignore[misc]
+        seen.append((state["user"], state["instead_of"]))
+
+    assert seen == [("alice", None), ("alice", None), ("bob", "alice")]
+
+
+def test_a_link_for_one_account_takes_no_other(own: Sandbox, daemon: Daemon) -> None:
+    """The consent of another user is not kept."""
+    url = own.base_url("jira")
+    put_link(daemon, "jira", url, account="Bob")
+    give_app(daemon, "jira", own.register_app("jira", redirect_uris=[redirect_of(url)]))
+    begun = begin(daemon, "jira")
+
+    _, page = visit(own.approve("jira", begun["authorize_url"]))
+
+    assert "alice consented, but the link is for Bob" in page
+    assert daemon.request("GET", f"/dance/{begun['id']}").json["error"]["code"] == "provider_refused"
+    assert sign(daemon, url + WHO["jira"]).code == "dance_needed"
+    state = dance(daemon, "jira", lambda address: own.approve("jira", address, "bob"))
+    assert (state["state"], state["user"]) == ("granted", "bob")
+
+
+@pytest.mark.parametrize("product", WHO)
+def test_a_version_without_oauth_2_is_named(product: str, daemon: Daemon) -> None:
+    """With the first one that has it, and the scheme that works there."""
+    versions = {"jira": "8.21.0", "confluence": "7.16.1", "bitbucket": "7.19.4", "bamboo": "9.0.4"}
+    since = {"jira": "8.22", "confluence": "7.17", "bitbucket": "7.20", "bamboo": "9.1"}
+    with Sandbox(versions=versions) as sandbox:
+        url = sandbox.base_url(product)
+        added = put_link(daemon, product, url, client_id="x")
+
+        (warning,) = added.json["warnings"]
+        assert f"{versions[product]} has no OAuth 2.0; the first version with it is {since[product]}" in warning
+        assert added.json["hint"] == f"atl-sign link add {product} {url} --replace --scheme oauth1"
+
+
+def test_a_bitbucket_that_confines_tokens(daemon: Daemon) -> None:
+    """There a bearer is good below /rest and /scm alone, who-am-I included (facts section 2)."""
+    with Sandbox(["bitbucket"], versions={"bitbucket": "9.4.0"}) as sandbox:
+        url = add(daemon, sandbox, "bitbucket")
+
+        state = dance(daemon, "bitbucket", lambda address: sandbox.approve("bitbucket", address))
+
+        assert (state["state"], state["user"]) == ("granted", "alice"), state
+        assert daemon.request("POST", "/links/bitbucket/check").json["user"] == "alice"
+        assert send(f"{url}/plugins/servlet/applinks/whoami", sign(daemon, f"{url}/x").json["authorization"])[0] == 302

@@ -116,3 +116,54 @@ def test_a_device(kind: str, daemon: Daemon) -> None:
 
         state = daemon.request("GET", f"/dance/{begun['id']}?wait=30").json
         assert state["state"] == "granted", state
+
+
+def test_two_cloud_links_share_one_grant(cloud: Cloud, daemon: Daemon) -> None:
+    """One dance, with the scopes of both; one refresh; a removed link leaves it, and a logout ends it for both."""
+    jira, wiki = add_cloud(daemon, cloud), add_cloud(daemon, cloud, "wiki", "/wiki")
+    add_cloud_app(daemon, cloud, "cloud", "wiki", scopes=[*JIRA, *CONFLUENCE])
+    begun = begin(daemon, "cloud")
+    asked = begun["authorize_url"].partition("scope=")[2].partition("&")[0].split("%20")
+    assert {each.replace("%3A", ":") for each in asked} == {*JIRA, *CONFLUENCE, "read:me", "offline_access"}
+    daemon.request("DELETE", f"/dance/{begun['id']}")
+
+    dance(daemon, "cloud", cloud.approve)
+
+    current = "/rest/api/user/current"
+    signed = sign(daemon, wiki + current).json
+    assert signed["url"] == f"{cloud.url('gateway')}/ex/confluence/{cloud.cloud_id}/wiki{current}"
+    assert send(signed["url"], signed["authorization"])[0] == 200
+    assert daemon.request("POST", "/links/wiki/check").json["user"]
+    add_cloud(daemon, cloud, "third", account="bob@example.com")
+    add_cloud_app(daemon, cloud, "third")
+    daemon.request("POST", "/links/cloud/default")
+    assert sign(daemon, wiki + current).json["authorization"] == sign(daemon, jira + MYSELF).json["authorization"]
+    assert daemon.request("DELETE", "/links/third").status == 200
+    assert daemon.request("DELETE", "/links/wiki").status == 200
+    assert sign(daemon, jira + MYSELF).status == 200
+    add_cloud(daemon, cloud, "wiki", "/wiki")
+    give = daemon.request("GET", "/links/cloud").json
+    assert daemon.request("PUT", "/links/wiki", {**_settings(daemon, "wiki"), "client_id": give["client_id"]}).status == 200
+    assert sign(daemon, wiki + current).status == 200
+
+    answer = daemon.request("DELETE", "/links/cloud/token").json
+
+    assert answer["others"] == ["wiki"]
+    assert sign(daemon, wiki + current).code == "dance_needed"
+
+
+def _settings(daemon: Daemon, name: str) -> dict[str, object]:
+    link = daemon.request("GET", f"/links/{name}").json
+    return {key: value for key, value in link.items() if key not in ("name", "token") and value is not None}
+
+
+def test_a_missing_scope_is_named(cloud: Cloud, daemon: Daemon) -> None:
+    """The gateway says only that one does not match; the daemon names the one that the call probably wants."""
+    add_cloud(daemon, cloud, scopes="read:jira-work")
+    add_cloud_app(daemon, cloud)
+    dance(daemon, "cloud", cloud.approve)
+
+    checked = daemon.request("POST", "/links/cloud/check")
+
+    assert checked.code == "provider_refused"
+    assert "lacks a scope for this (status 401); it probably wants: read:jira-user" in checked.message

@@ -192,7 +192,7 @@ def options_of(command: str) -> set[str]:
     line = [sys.executable, "-m", "atl_sign.commands.cli", command, "--help"] if is_daemons else [str(ATL_SIGN), "help", command]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     text = subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
 
 
 @pytest.mark.parametrize("shell", SHELLS)

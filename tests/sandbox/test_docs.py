@@ -2,16 +2,22 @@
 
 import re
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from atl_sign.sandbox import HOSTS, PRODUCTS, Sandbox
+from atl_sign.sandbox import FORGES, HOSTS, PRODUCTS, Faults, Sandbox
 from atl_sign.sandbox.__main__ import main
 from atl_sign.sandbox.cloud.account import SCOPES
 from atl_sign.sandbox.cloud.bitbucket import API_ROUTES
 from atl_sign.sandbox.cloud.confluence import CONFLUENCE_ROUTES
+from atl_sign.sandbox.cloud.hosts import make_cloud_state
 from atl_sign.sandbox.cloud.jira import JIRA_ROUTES
+from atl_sign.sandbox.forge.server import KINDS
+from atl_sign.sandbox.oauth2.faults import TOKEN_FAULTS
+from atl_sign.sandbox.oauth2.routes import make_oauth2_routes
+from atl_sign.sandbox.oauth2.server import OAuth2Server
 from atl_sign.sandbox.problems import STATUSES
 from atl_sign.sandbox.site import list_routes
 from tests.sandbox.consumer import KeyPair
@@ -39,6 +45,12 @@ LOGIN_PATHS = {product.login_path for product in PRODUCTS.values()}
 
 
 CLOUD_ROUTES = JIRA_ROUTES + CONFLUENCE_ROUTES + API_ROUTES
+SERVERS = [
+    *make_cloud_state(lambda: 0.0, "new")[0].oauth2.values(),
+    *(OAuth2Server(kind.flavour, lambda: 0.0) for kind in KINDS.values()),
+]
+OAUTH2_ROUTES = [route for server in SERVERS for route in make_oauth2_routes(server.flavour.endpoints)]
+FORGE_ROUTES = [route for kind in KINDS.values() for route in kind.api_routes]
 PRODUCT_ROUTES = [route for product in PRODUCTS.values() for route in list_routes(product)]
 
 
@@ -54,6 +66,27 @@ def test_every_route_is_named(path: str) -> None:
 def test_every_scope_and_host_of_cloud_is_named(name: str) -> None:
     """As it is spelled."""
     assert f"`{name}`" in DOCS
+
+
+@pytest.mark.parametrize("path", sorted({route.path for route in (*OAUTH2_ROUTES, *FORGE_ROUTES)}))
+def test_every_address_of_oauth2_is_named(path: str) -> None:
+    """With its method, in one of the lists of addresses; GitLab's two documents are named together."""
+    assert f" {path}`" in DOCS or path.startswith("/.well-known/")
+
+
+@pytest.mark.parametrize("name", [*vars(SERVERS[0]), *(each.name for each in fields(Faults)), *TOKEN_FAULTS])
+def test_every_knob_and_fault_is_named(name: str) -> None:
+    """Those that a test turns; what a server remembers stays out."""
+    inner = {"flavour", "clock", "apps", "grants", "codes", "device_codes", "refresh_tokens", "_access_tokens"}
+
+    assert name in inner or f"`{name}`" in DOCS or f'`"{name}"`' in DOCS
+
+
+@pytest.mark.parametrize("kind", FORGES)
+def test_every_forge_is_named(kind: str) -> None:
+    """With both of its addresses."""
+    assert f"`{kind}-site`" in DOCS
+    assert f"`{kind}-api`" in DOCS
 
 
 @pytest.mark.parametrize("problem", STATUSES)
@@ -113,4 +146,4 @@ def test_examples_print_what_they_are_said_to() -> None:
             wanted = expected.replace(DOCS_ORIGIN.replace(":", "%3A").replace("/", "%2F"), DOCS_ORIGIN)
             assert CHANGING.sub("", printed).strip() == CHANGING.sub("", wanted).strip()
 
-    assert len(examples) == 9
+    assert len(examples) == 10

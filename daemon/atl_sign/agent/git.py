@@ -16,7 +16,6 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.config.links import Link
 from atl_sign.config.table import prefer_default
 from atl_sign.grants.live import Grants
-from atl_sign.providers.products import GIT_PRODUCTS
 
 WAIT_S_MAX = 60.0
 
@@ -93,7 +92,7 @@ class GitCredentials:
             has_record = self._grants.vault.peek_git_record(link) is not None
             if not has_record and not self._grants.manifests.knows(link):
                 return None
-            if self._is_bitbucket(link, has_record):
+            if self._has_git(link, has_record):
                 links.append(link)
         links = prefer_default(links)
         return self._tokens.peek(links[0], asked.user) if len(links) == 1 else None
@@ -101,7 +100,7 @@ class GitCredentials:
     def _load(self, asked: GitRequest) -> GitToken | None:
         """Return as `get`; waits for the store and for providers."""
         vault = self._grants.vault
-        links = [link for link in self._find_links(asked) if self._is_bitbucket(link, vault.git_record(link) is not None)]
+        links = [link for link in self._find_links(asked) if self._has_git(link, vault.git_record(link) is not None)]
         links = prefer_default(links)
         if len(links) > 1:
             names = ", ".join(link.name for link in links)
@@ -114,9 +113,10 @@ class GitCredentials:
             return [link] if asked.is_below(link) else []
         return asked.choose(self._config.settings().links)
 
-    def _is_bitbucket(self, link: Link, has_record: bool) -> bool:
-        """Tell whether *link* leads to a Bitbucket, which one with a record does; asks a product that is not known."""
+    def _has_git(self, link: Link, has_record: bool) -> bool:
+        """Tell whether *link* leads to a product with git, which one with a record does; asks a product that is not known."""
         manifests = self._grants.manifests
         if not has_record and not manifests.knows(link):
             manifests.fetch(link)
-        return has_record or manifests.find_product(link) in GIT_PRODUCTS
+        product = manifests.find_product(link)
+        return has_record or (product is not None and product.has_git)

@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from atl_sign.base.credentials import Credentials, GitRecord, GitToken, Grant
+from atl_sign.base.credentials import GitRecord, GitToken, Grant
 from atl_sign.base.errors import DaemonError, DanceNeededError, ProviderRefusedError, ProviderUnreachableError
 from atl_sign.base.machine import short_host_name
 from atl_sign.config.links import GIT_DAYS_DEFAULT, Link
 from atl_sign.grants.live import Grants
 from atl_sign.providers.products import PRODUCTS
-from atl_sign.schemes.static import static_token_of
 
 if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first token is made
     from atl_sign.providers.bitbucket_tokens import HttpTokens
     from atl_sign.providers.personal_tokens import ListedToken
 
 MARGIN = timedelta(hours=1)  # a token that ends sooner is not handed out: a large clone takes its time
+GIT_MINUTES_DEFAULT = 15
 TURN_S = 60.0  # how long one waits for another's exchange with the same provider
 
 RevokeState = Literal["none", "revoked", "left"]
@@ -42,9 +42,11 @@ class GitTokens:
     def peek(self, link: Link, user: str | None) -> GitToken | None:
         """Return as `get` if memory has it, else None; waits for nothing."""
         access = self._vault.peek_token(link)
-        if access is not None and self._grants.scheme(link).is_pasted:
+        if access is not None and self._has_own(link, access):
             credentials = self._grants.peek(link)
-            return None if credentials is None else self._own_token(link, credentials, user)
+            grant = None if credentials is None else credentials.grant
+            is_short = grant is not None and grant.may_renew(self._now()) and grant.ends_within(_least(link), self._now())
+            return None if grant is None or is_short else self._own_token(link, grant, user)
         token = self._usable(link, self._vault.peek_git_record(link), access) if access is not None else None
         return token if token is not None and (user is None or _is_same(user, token.user)) else None
 
@@ -61,8 +63,10 @@ class GitTokens:
             ProviderRefusedError, ProviderUnreachableError: it makes none.
             StoreLockedError, StoreUnavailableError: it could not be kept.
         """
-        if self._grants.scheme(link).is_pasted:
-            return self._own_token(link, self._grants.load(link), user)
+        access = self._vault.token(link)
+        if access is not None and self._has_own(link, access):
+            access = self._grants.load(link, _least(link)).grant
+            return None if access is None else self._own_token(link, access, user)
         token = self._find_usable(link)
         if token is None:
             grant = self._grants.load(link).grant
@@ -78,10 +82,21 @@ class GitTokens:
             return any(turn.locked() for turn in self._turns.values())
 
     def erase(self, link: Link, secret: str) -> bool:
-        """Drop the token of *link* when it is this very one, and return whether it was; raises as the store does."""
+        """
+        Drop the token of *link* when it is this very one, and return whether it was; raises as the store does.
+
+        The grant's own token stays, and is renewed when it is wanted next, if it can be.
+        """
+        tried = secret.encode("utf-8", "surrogateescape")  # git passes bytes
+        grant = self._vault.token(link)
+        own = None if grant is None else self._grants.scheme(link).git_secret(link, grant, None)
+        if grant is not None and own is not None:
+            is_ours = hmac.compare_digest(own.secret.reveal().encode(), tried)
+            if is_ours:
+                self._grants.refuse(link, grant)
+            return is_ours
         record = self._vault.git_record(link)
         token = record.token if record is not None else None
-        tried = secret.encode("utf-8", "surrogateescape")  # git passes bytes
         if record is None or token is None or not hmac.compare_digest(token.secret.reveal().encode(), tried):
             return False
         # It stays at the provider's until the next one is made: that it was refused does not say that it is gone.
@@ -113,6 +128,9 @@ class GitTokens:
             self._vault.forget_git_record(link)
         state: RevokeState = "left" if left else "revoked" if names else "none"
         return state, tuple(sorted(left))
+
+    def _has_own(self, link: Link, grant: Grant) -> bool:
+        return self._grants.scheme(link).git_secret(link, grant, None) is not None
 
     def _find_usable(self, link: Link) -> GitToken | None:
         return self._usable(link, self._vault.git_record(link), self._vault.token(link))
@@ -206,17 +224,18 @@ class GitTokens:
         finally:
             turn.release()
 
-    def _own_token(self, link: Link, credentials: Credentials, user: str | None) -> GitToken | None:
-        """Return the link's own token, which git can use as it is; None when git wants to be another *user*."""
-        grant, token = credentials.grant, static_token_of(credentials)
-        assert grant is not None  # noqa: S101 - it holds the token
-        product = self._grants.manifests.find_product(link)
-        alias = product.git_user if product is not None else None
-        known = [name for name in (alias, token.user, grant.user) if name is not None]
-        if not known or (user is not None and not any(_is_same(user, name) for name in known)):
+    def _own_token(self, link: Link, grant: Grant, user: str | None) -> GitToken | None:
+        """Return the own token of *grant*, if git can use it as it is; None when git wants to be another *user*."""
+        found = self._grants.scheme(link).git_secret(link, grant, self._grants.manifests.find_product(link))
+        if found is None or not found.users or (user is not None and not any(_is_same(user, name) for name in found.users)):
             return None
         return GitToken(
-            token.name or link.name, token.secret, known[0], link.git_permission, grant.expires_at, takes_bearer=alias is None
+            found.name or link.name,
+            found.secret,
+            found.users[0],
+            link.git_permission,
+            grant.expires_at,
+            takes_bearer=found.takes_bearer,
         )
 
     def _ends_by(self, token: GitToken, margin: timedelta) -> bool:
@@ -224,6 +243,11 @@ class GitTokens:
 
     def _now(self) -> datetime:
         return self._grants.clocks.now_utc()
+
+
+def _least(link: Link) -> timedelta:
+    """Return how long a grant's own token must be good for when git gets it: a large push takes its time."""
+    return timedelta(minutes=link.own.get("git_minutes") or GIT_MINUTES_DEFAULT)
 
 
 def _name_prefix() -> str:

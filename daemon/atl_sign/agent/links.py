@@ -110,11 +110,10 @@ class LinkBook:
         del caller
         return self._lookup.report(self._lookup.get(name))
 
-    def show_product(self, caller: Caller, name: str) -> str | None:
-        """Return our word for the product of the link; None when it does not say. Raises as `Lookup.get`."""
+    def show_product(self, caller: Caller, name: str) -> Product | None:
+        """Return the product of the link; None when it does not say. Raises as `Lookup.get`."""
         del caller
-        product = self._manifests.find_product(self._lookup.get(name))
-        return None if product is None else product.type_id
+        return self._manifests.find_product(self._lookup.get(name))
 
     def show_setup(self, caller: Caller, name: str) -> "tuple[Link, Product | None, SetupForm]":
         """

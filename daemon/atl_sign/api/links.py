@@ -36,7 +36,8 @@ def add_links(app: FastAPI, agent: Agent) -> None:
         answer = _describe_link(agent.links.show(caller_of(request), name))
         if product:
             found = agent.links.show_product(caller_of(request), name)
-            answer = schemas.LinkOfProductAnswer(**answer.model_dump(), product=found)
+            kind, has_git = (None, None) if found is None else (found.type_id, found.has_git)
+            answer = schemas.LinkOfProductAnswer(**answer.model_dump(), product=kind, has_git=has_git)
         return answer_with(request, answer)
 
     @app.put(

@@ -234,9 +234,10 @@ class LinkOfProductAnswer(LinkAnswer):
     """One link, and its product (`product`)."""
 
     product: str | None = Field(
-        description="`jira`, `confluence`, `bitbucket`, `bamboo`, or one of Atlassian Cloud; null if it does not answer, or "
-        "is another"
+        description="`jira`, `confluence`, `bitbucket`, `bamboo`, one of Atlassian Cloud, or the flavour of another "
+        "provider; null if it does not answer, or is another"
     )
+    has_git: bool | None = Field(description="whether it has git repositories; null if the product is not known")
 
 
 class ProbedLinkAnswer(LinkAnswer):

@@ -1,7 +1,7 @@
 """Credentials as values that hide themselves: secrets, the client, a grant, and git's tokens."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol, final
 
 GitPermission = Literal["read", "write"]
@@ -117,6 +117,14 @@ class Grant:
     def is_expired(self, now: datetime) -> bool:
         """Tell whether the provider said that the grant ends at *now* (aware) or before."""
         return self.expires_at is not None and self.expires_at <= now
+
+    def ends_within(self, life: timedelta, now: datetime) -> bool:
+        """Tell whether it ends before *life* from *now* (aware); of a grant whose whole life is not much longer, half of that."""
+        if self.expires_at is None:
+            return False
+        if self.renew_at is not None:
+            life = min(life, 5 * (self.expires_at - self.renew_at))  # a tenth of its life, or a little more
+        return self.expires_at - now < life
 
     def may_renew(self, now: datetime) -> bool:
         """Tell whether the provider would give another grant in place of this one at *now* (aware), without a dance."""

@@ -43,9 +43,9 @@ def _set_up(
     helper = f"{_find_helper(environment)} --link {name}"
     daemon = Conversation(environment, as_json=as_json)
     url = daemon.fields_of(f"/links/{name}")["url"]
-    product = daemon.read(f"/links/{name}/setup").fields.get("product")
-    if product not in (None, "bitbucket"):
-        raise CommandError(f"link {name} is a {product}, and only Bitbucket has repositories", "atl-sign link list")
+    found = daemon.read(f"/links/{name}?product=true").fields
+    if found.get("has_git") is False:
+        raise CommandError(f"link {name} is a {found['product']}, which has no git repositories", "atl-sign link list")
     key, path_key = f"credential.{url}.helper", f"credential.{url}.useHttpPath"
     values = settings.values(key)
     for value in values:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from atl_sign.base.credentials import App, Client, Consumer, Credentials, Grant, Secret
@@ -79,14 +80,22 @@ class Grants:
         key = self.vault.peek_key()
         return None if key is None else Credentials(Consumer(link.consumer_key, key), grant)
 
+    def refuse(self, link: Link, grant: Grant) -> None:
+        """Note that the provider took *grant* no more: the next who wants it waits for another one in its place."""
+        self.renewals.refuse(link, grant)
+
     def find_renewal(self, link: Link) -> "Future[None] | None":
         """Return the renewal that stands before a request of *link*, as far as memory knows; waits for nothing."""
         grant = self.vault.peek_token(link)
         return None if grant is None else self.renewals.ask(self.of(link), grant)
 
-    def load(self, link: Link) -> Credentials:
+    def load(self, link: Link, least: timedelta | None = None) -> Credentials:
         """
         Return what a request of *link* is authorized with; waits for the store, and for a renewal.
+
+        Args:
+            link: whose.
+            least: how long the grant should be good for; one that ends sooner is renewed first, if it can be.
 
         Raises:
             KeyMissingError, DanceNeededError: there is nothing to authorize it with.
@@ -96,6 +105,8 @@ class Grants:
         scheme = self.scheme(link)
         client = self.client(link) if scheme.needs_key else None
         grant = self.vault.token(link)
+        if grant is not None and least is not None and grant.ends_within(least, self.clocks.now_utc()):
+            grant = replace(grant, renew_at=self.clocks.now_utc())
         renewal = self.renewals.ask(self.of(link), grant) if grant is not None else None
         if renewal is not None:
             renewal.result()  # each step of it has a deadline
@@ -160,6 +171,10 @@ class LiveLink:
         self._grants.vault.notice_changes()
         try:
             known = self._grants.load(self.link)
+            assert known.grant is not None and refused.grant is not None  # noqa: S101, PT018 - `load` gives them
+            if known.grant.is_same_as(refused.grant) and known.grant.may_renew(self.clocks.now_utc()):
+                self._grants.refuse(self.link, known.grant)
+                known = self._grants.load(self.link)
         except DaemonError:
             return None
         assert known.grant is not None and refused.grant is not None  # noqa: S101, PT018 - `load` gives them

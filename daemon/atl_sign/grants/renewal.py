@@ -80,11 +80,17 @@ class Renewals:
         self._clocks = clocks
         self._lock = threading.Lock()
         self._attempts: dict[str, _Attempt] = {}  # by place, the last one each
+        self._refused: dict[str, Grant] = {}  # by place
         self._signed_at: dict[str, float] = {}  # by place, by the monotonic clock
 
     def note_signature(self, link: Link) -> None:
         """Note that a header with the link's token is on its way now."""
         self._signed_at[place_of(link).name] = time.monotonic()
+
+    def refuse(self, link: Link, token: Grant) -> None:
+        """Take note that the provider took *token* no more; who asks for it next has it renewed, once."""
+        if token.may_renew(self._clocks.now_utc()):
+            self._refused[place_of(link).name] = token
 
     def ask(self, live: Renewable, token: Grant) -> "Future[None] | None":
         """
@@ -98,10 +104,12 @@ class Renewals:
             The future to wait for before the token is read from the vault again; it raises what stands in the way of a signature.
             None when *token* is good for signing at this moment.
         """
-        if not token.wants_renewal(self._clocks.now_utc()):
-            return None
         link = live.link
         name = place_of(link).name
+        refused = self._refused.get(name)
+        if not token.wants_renewal(self._clocks.now_utc()) and (refused is None or not refused.is_same_as(token)):
+            last = self._attempts.get(name)  # it may be renewed before it is due
+            return last.done if last is not None and not last.done.done() and last.token.is_same_as(token) else None
         with self._lock:
             last = self._attempts.get(name)
             if last is not None and not last.token.is_same_as(token):
@@ -113,6 +121,7 @@ class Renewals:
                     return last.done
                 if not token.is_expired(self._clocks.now_utc()):
                     return None
+            self._refused.pop(name, None)
             attempt = _Attempt(token, token.is_in_doubt or (last is not None and last.is_in_doubt))
             self._attempts[name] = attempt
         # Not a thread of the pool: signers wait for it, and could fill that.

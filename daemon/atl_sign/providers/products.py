@@ -16,7 +16,8 @@ class Product:
     who_am_i: str  # the path, below the base URL, of a call that names the user
     parse_user: Callable[[str], str | None]  # its answer's text → the user's name, None for anonymous or another shape
     old_form_until: str  # the last version whose dialog begins with the address box
-    git_user: str | None = None  # the user that git names beside a token that is not a user's password; None: the token's user
+    has_git: bool = False
+    git_user: str | None = None  # the user that git names beside a pasted token; None: the token's user
 
 
 LINKS_PAGE = "/plugins/servlet/applinks/listApplicationLinks"
@@ -33,12 +34,6 @@ def json_user(text: str, field: str) -> str | None:
 def _parse_confluence_user(text: str) -> str | None:
     # Confluence may answer 200 with type "anonymous" (facts section 7).
     return json_user(text, "username") if json_user(text, "type") == "known" else None
-
-
-def _parse_plain_user(text: str) -> str | None:
-    user = text.strip()
-    # A name in one line, and neither a page nor JSON.
-    return user if is_user_name(user) and not user.startswith(("<", "{", "[")) else None
 
 
 PRODUCTS = {
@@ -72,9 +67,10 @@ PRODUCTS = {
             "bitbucket",
             "Bitbucket",
             "cog > Application Links",
-            "/plugins/servlet/applinks/whoami",
-            _parse_plain_user,
+            "/rest/api/1.0/application-properties",  # a call for anybody: the user is in X-AUSERNAME
+            lambda _: None,
             "7.19",
+            has_git=True,
         ),
     )
 }
@@ -102,12 +98,11 @@ CLOUD_PRODUCTS = {
             "/2.0/user",
             lambda text: json_user(text, "username") or json_user(text, "nickname"),
             "",
+            has_git=True,
             git_user="x-bitbucket-api-token-auth",  # facts oauth2.md section 5
         ),
     )
 }
-# Where git can go.
-GIT_PRODUCTS = (PRODUCTS["bitbucket"], CLOUD_PRODUCTS["bitbucket-cloud"])
 
 
 def is_user_name(text: str) -> bool:

@@ -37,7 +37,7 @@ def make_section(call: Call, server: OAuth2Server, path: str, alert: str = "") -
         for scope in server.flavour.scopes.implied
     )
     inputs += f"<fieldset><legend>Application permissions</legend><small>Tick none for no limit</small>{boxes}</fieldset>"
-    form = make_form(path, inputs, make_button("Save external application", is_main=True), xsrf_fields(call))
+    form = make_form(path, inputs, make_button("Save external application"), xsrf_fields(call))
     return f"{make_alert(alert)}<h2>External application, incoming (OAuth 2.0)</h2>{form}{cards}"
 
 
@@ -49,8 +49,8 @@ def _card(call: Call, app: App, path: str) -> str:
 
 def _credentials_page(call: Call, app: App, path: str) -> Answer:
     content = (
-        f"{make_copy('Client ID', 'client_id', app.client_id)}"
-        f"{make_copy('Client secret', 'client_secret', app.client_secret or '')}"
+        f"<p>Client ID: <code>{escape(app.client_id)}</code></p>"
+        f"{make_copy('Client secret; it is not shown again.', 'client_secret', app.client_secret or '')}"
         f'<p><a href="{escape(path)}">All links</a></p>'
     )
     return frame(call).make(f"External application {app.name}", content, user=user_name(call))

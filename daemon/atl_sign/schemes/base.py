@@ -46,6 +46,16 @@ class DeviceCode:
 
 
 @dataclass(frozen=True, slots=True)
+class GitSecret:
+    """A grant's own token as git uses it."""
+
+    secret: Secret
+    users: tuple[str, ...]  # the names that go beside it; the first one is given to git
+    name: str = ""  # of the token, for people
+    takes_bearer: bool = True  # whether the provider takes it as a bearer token too
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """The place where a link's grant is kept, and what it was given for; links with the same place share one grant."""
 
@@ -204,6 +214,9 @@ class Scheme(Protocol):
 
     def revoke_page(self, link: Link, product: Product | None) -> str:
         """Return the page where the user ends the grant of *link* at *product*, which is None when nobody knows it."""
+
+    def git_secret(self, link: Link, grant: Grant, product: Product | None) -> GitSecret | None:
+        """Return the own token of *grant* as git uses it; None when a token of git's own is made with the grant."""
 
     def dump(self, grant: Grant) -> Mapping[str, str | int | None]:
         """Return everything in *grant*, its secrets as text, for the store."""

@@ -30,7 +30,18 @@ from atl_sign.providers.personal_tokens import (
     tokens_page,
 )
 from atl_sign.providers.products import Product, find_product
-from atl_sign.schemes.base import Consent, NoAnswerError, Place, RedirectPlace, Refusal, Sent, Uses, change_scheme, own_place
+from atl_sign.schemes.base import (
+    Consent,
+    GitSecret,
+    NoAnswerError,
+    Place,
+    RedirectPlace,
+    Refusal,
+    Sent,
+    Uses,
+    change_scheme,
+    own_place,
+)
 from atl_sign.schemes.fields import Fields, dump_known, load_known
 
 _TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
@@ -137,6 +148,14 @@ class Static:
         if tokens is not None:
             return tokens_page(link, tokens)
         return str(link.url) if product is None else cloud.TOKENS_PAGE
+
+    def git_secret(self, link: Link, grant: Grant, product: Product | None) -> GitSecret | None:
+        """See `Scheme.git_secret`."""
+        del link
+        token = static_token_of(Credentials(None, grant))
+        alias = product.git_user if product is not None else None
+        users = tuple(name for name in (alias, token.user, grant.user) if name is not None)
+        return GitSecret(token.secret, users, token.name or "", takes_bearer=alias is None)
 
     def dump(self, grant: Grant) -> Fields:
         """See `Scheme.dump`."""

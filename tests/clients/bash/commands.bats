@@ -442,7 +442,7 @@ sys.exit(process.wait(20))' "${signal%:*}" || status=$?
 	fails 2 "git takes 2 argument(s), not 1" atl-sign git setup
 	fails 2 "a link's name is up to 64" atl-sign git setup ../x
 	fails 1 "no application link is called nobody" atl-sign git setup nobody
-	fails 1 "link bamboo is a bamboo, and only Bitbucket has repositories" atl-sign git setup bamboo
+	fails 1 "link bamboo is a bamboo, which has no git repositories" atl-sign git setup bamboo
 	[[ ! -e $HOME/.gitconfig ]]
 }
 

@@ -126,7 +126,7 @@ def test_setup_writes_what_remove_takes_out(
 
     assert run_git(here, "setup", "tasks", as_json=False) == 1
     assert capsys.readouterr().err == (
-        "atl-sign: link tasks is a jira, and only Bitbucket has repositories\nhint: atl-sign link list\n"
+        "atl-sign: link tasks is a jira, which has no git repositories\nhint: atl-sign link list\n"
     )
     assert run_git(here, "setup", "nobody", as_json=False) == 1
     assert "no application link is called nobody" in capsys.readouterr().err

@@ -1,7 +1,5 @@
 """The four products' differences, and their answers to who-am-I (facts section 7)."""
 
-import json
-
 import pytest
 
 from atl_sign.providers.products import PRODUCTS, find_product
@@ -30,7 +28,6 @@ def test_another_type_is_no_product(type_id: str | None) -> None:
         ("jira", '{"name": "alice", "key": "JIRAUSER1"}'),
         ("bamboo", '{"name": "alice", "fullName": "Alice"}'),
         ("confluence", '{"type": "known", "username": "alice"}'),
-        ("bitbucket", "alice\n"),
     ],
 )
 def test_each_product_names_its_user(product: str, answer: str) -> None:
@@ -52,11 +49,3 @@ def test_an_anonymous_confluence_user_is_nobody() -> None:
     """Confluence can answer 200 to a request that it took as anonymous."""
     assert PRODUCTS["confluence"].parse_user('{"type": "anonymous", "username": "anonymous"}') is None
     assert PRODUCTS["confluence"].parse_user('{"type": "known"}') is None
-
-
-@pytest.mark.parametrize(
-    "answer", ["", " \n", "<html>x", json.dumps({"errors": []}), '["alice"]', "alice\nbob", "a\x1b[2J", "x" * 256]
-)
-def test_a_plain_answer_that_is_no_name_names_nobody(answer: str) -> None:
-    """Bitbucket's answer is a name on one line: not empty, not a page, not JSON."""
-    assert PRODUCTS["bitbucket"].parse_user(answer) is None

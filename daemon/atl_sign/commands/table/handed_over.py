@@ -252,8 +252,8 @@ _PRODUCTS = "bamboo jira confluence bitbucket"
 SANDBOX = Command(
     "sandbox",
     "a provider to try against",
-    "Plays the four products on 127.0.0.1, with OAuth 1.0a and a little of their REST interfaces, all in memory, until SIGTERM "
-    "or SIGINT. Prints each product with its base URL. Users are alice, bob and admin; each password is the name.",
+    "Plays the four products on 127.0.0.1, with OAuth 1.0a and 2.0 and a little of their REST interfaces, all in memory, until "
+    "SIGTERM or SIGINT. Prints each product with its base URL. Users are alice, bob and admin; each password is the name.",
     (
         Form(
             "play the products",
@@ -268,17 +268,29 @@ SANDBOX = Command(
                 ),
                 Option(
                     "--cloud",
-                    "play Atlassian Cloud too: a site, its gateway, account pages, Bitbucket Cloud, on the five ports after "
+                    "play Atlassian Cloud too: a site, its gateway, account pages, Bitbucket Cloud, on the six ports after "
                     "--port",
                     more="The site has Jira and Confluence, and users make API tokens on the account pages. Its users log in "
                     "with alice@example.com and so on.",
                 ),
                 Option("--scoped-only", "with --cloud: the gateway refuses API tokens without scopes"),
+                Option(
+                    "--forges",
+                    "play GitHub, GitHub Enterprise, GitLab and a generic OAuth 2.0 provider too, on the five ports after those "
+                    "of --cloud",
+                ),
+                Option(
+                    "--app",
+                    "register an app at each OAuth 2.0 server and print its client ID, secret and redirect URL",
+                    "[URL]",
+                    more="In the redirect URL, {host} stands for the server's host and port, with a hyphen between them.",
+                ),
                 Option("--context-path", "instead of /PRODUCT, with a single --product; / for none", "PATH"),
                 Option("--base-url", "the configured base URL, when it is to differ from the real address", "URL"),
                 Option("--behind-proxy", "check signatures against --base-url, as behind a badly set-up proxy"),
                 Option("--clock-offset", "how far the sandbox's clock is ahead", "SECONDS"),
                 Option("--token-life", "life of an access token", "SECONDS"),
+                Option("--oauth2-token-life", "life of an access token of OAuth 2.0, at every server", "SECONDS"),
                 Option("--request-token-life", "life of a request token", "SECONDS"),
                 Option("--token-days-max", "for how long at most a user may ask for a personal access token", "DAYS"),
                 Option(

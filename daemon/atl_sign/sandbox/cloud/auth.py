@@ -1,10 +1,8 @@
 """The authorization server auth.atlassian.com for apps of Jira and Confluence (OAuth 2.0 (3LO), facts oauth2 section 3)."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from atl_sign.sandbox.cloud.account import ACCOUNT
-from atl_sign.sandbox.oauth2.data_center import ProductOAuth2
+from atl_sign.sandbox.cloud.gate import make_site_error
 from atl_sign.sandbox.oauth2.flavour import (
     DAY_S,
     RFC_ERRORS,
@@ -16,6 +14,7 @@ from atl_sign.sandbox.oauth2.flavour import (
     TokenRule,
     TokenShape,
 )
+from atl_sign.sandbox.oauth2.host import make_pages
 
 OFFLINE = "offline_access"
 _CLASSIC = """
@@ -68,4 +67,4 @@ FLAVOUR = Flavour(
     pkce_methods=("S256",),
     refuses_lone_verifier=True,
 )
-AUTH = replace(ACCOUNT, type_id="auth", title="Atlassian authorization", oauth2=ProductOAuth2((), FLAVOUR, ()))
+AUTH = make_pages("auth", "Atlassian authorization", "/login", FLAVOUR, make_site_error)

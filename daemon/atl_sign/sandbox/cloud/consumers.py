@@ -5,8 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 from atl_sign.sandbox.call import Product
-from atl_sign.sandbox.cloud.account import ACCOUNT
-from atl_sign.sandbox.oauth2.data_center import ProductOAuth2
+from atl_sign.sandbox.cloud.bitbucket_access import make_error
 from atl_sign.sandbox.oauth2.flavour import (
     DAY_S,
     RFC_ERRORS,
@@ -18,6 +17,7 @@ from atl_sign.sandbox.oauth2.flavour import (
     TokenRule,
     TokenShape,
 )
+from atl_sign.sandbox.oauth2.host import make_pages
 
 BackEnd = Literal["old", "new"]
 LOGIN_PATH = "/account/signin/"
@@ -87,5 +87,4 @@ def make_bitbucket_pages(back_end: BackEnd) -> Product:
     """Return the pages of bitbucket.org with the OAuth 2.0 server of *back_end*; raises ValueError for another word."""
     if back_end not in _FLAVOURS:
         raise ValueError("back ends of Bitbucket Cloud are old and new")
-    oauth2 = ProductOAuth2((), _FLAVOURS[back_end], ())
-    return replace(ACCOUNT, type_id="bitbucket", title="Bitbucket Cloud", login_path=LOGIN_PATH, oauth2=oauth2)
+    return make_pages("bitbucket", "Bitbucket Cloud", LOGIN_PATH, _FLAVOURS[back_end], make_error)

@@ -2,9 +2,10 @@
 
 from atl_sign.sandbox.call import Call
 from atl_sign.sandbox.cloud.gate import make_scoped_routes
-from atl_sign.sandbox.forge.kind import ForgeKind, leave_as_is, make_product, number_of
+from atl_sign.sandbox.forge.kind import ForgeKind, leave_as_is, number_of
 from atl_sign.sandbox.oauth2.bearers import take_bearer
 from atl_sign.sandbox.oauth2.flavour import DAY_S, DeviceRule, Endpoints, Flavour, ScopeRule, TokenRule, TokenShape
+from atl_sign.sandbox.oauth2.host import make_pages
 from atl_sign.sandbox.wire import Answer, make_json
 
 _REALM = 'Bearer realm="example"'
@@ -83,7 +84,7 @@ def _refuse(status: int, error: str, description: str, more: str = "") -> Answer
 
 
 GENERIC = ForgeKind(
-    make_product("generic", "Generic provider", "/login", _GENERIC, make_error),
+    make_pages("generic", "Generic provider", "/login", _GENERIC, make_error),
     _GENERIC,
     make_scoped_routes(
         ("GET", "/userinfo", show_user_info, ("openid",)),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from atl_sign.sandbox.forge.github_api import API_ROUTES, REVOKE_ROUTES, finish, identify, make_error
-from atl_sign.sandbox.forge.kind import ForgeKind, GitRule, make_product
+from atl_sign.sandbox.forge.kind import ForgeKind, GitRule
 from atl_sign.sandbox.oauth2.flavour import (
     DAY_S,
     RFC_ERRORS,
@@ -17,6 +17,7 @@ from atl_sign.sandbox.oauth2.flavour import (
     TokenRule,
     TokenShape,
 )
+from atl_sign.sandbox.oauth2.host import make_pages
 
 _HELP = "https://docs.github.com/apps/managing-oauth-apps/troubleshooting-oauth-app-access-token-request-errors/#"
 _SCOPES: Mapping[str, tuple[str, ...]] = {
@@ -111,7 +112,7 @@ _ENTERPRISE = replace(_GITHUB, name="GitHub Enterprise", pkce_methods=())
 _GIT = GitRule('Basic realm="GitHub"', ("repo",), ("repo", "public_repo"), 404)
 
 GITHUB = ForgeKind(
-    make_product("github", "GitHub", "/session", _GITHUB, make_error),
+    make_pages("github", "GitHub", "/session", _GITHUB, make_error),
     _GITHUB,
     API_ROUTES + REVOKE_ROUTES,
     identify,
@@ -120,7 +121,7 @@ GITHUB = ForgeKind(
     git=_GIT,
 )
 GITHUB_ENTERPRISE = ForgeKind(
-    make_product("github-enterprise", "GitHub Enterprise", "/session", _ENTERPRISE, make_error),
+    make_pages("github-enterprise", "GitHub Enterprise", "/session", _ENTERPRISE, make_error),
     _ENTERPRISE,
     API_ROUTES,
     identify,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from atl_sign.sandbox.call import Call, RefusalError
 from atl_sign.sandbox.cloud.gate import make_scoped_routes
-from atl_sign.sandbox.forge.kind import ForgeKind, GitRule, leave_as_is, make_product, number_of
+from atl_sign.sandbox.forge.kind import ForgeKind, GitRule, leave_as_is, number_of
 from atl_sign.sandbox.oauth2.bearers import take_bearer
 from atl_sign.sandbox.oauth2.flavour import (
     RFC_ERRORS,
@@ -17,6 +17,7 @@ from atl_sign.sandbox.oauth2.flavour import (
     TokenRule,
     TokenShape,
 )
+from atl_sign.sandbox.oauth2.host import make_pages
 from atl_sign.sandbox.oauth2.pages import find_server
 from atl_sign.sandbox.wire import Answer, make_json
 
@@ -155,7 +156,7 @@ def _refuse_scope(call: Call, name: str) -> Answer | None:
 
 
 GITLAB = ForgeKind(
-    make_product("gitlab", "GitLab", "/users/sign_in", _GITLAB, make_error),
+    make_pages("gitlab", "GitLab", "/users/sign_in", _GITLAB, make_error),
     _GITLAB,
     make_scoped_routes(
         ("GET", "/api/v4/user", show_user, ("read_user",)),

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from atl_sign.sandbox.call import Call, Product, Route, TokenKind
-from atl_sign.sandbox.oauth2.data_center import ProductOAuth2
+from atl_sign.sandbox.call import Call, Product, Route
 from atl_sign.sandbox.oauth2.flavour import Flavour
 from atl_sign.sandbox.wire import Answer
 
@@ -35,25 +34,6 @@ class ForgeKind:
     has_api_host: bool = False  # whether the API is a host of its own
     strips_api_path: bool = False  # whether the paths of `api_routes` begin below `api_path`
     git: GitRule | None = None
-
-
-def make_product(
-    type_id: str, title: str, login_path: str, flavour: Flavour, make_error: Callable[[int, str], Answer]
-) -> Product:
-    """Return the pages of a forge."""
-    return Product(
-        type_id=type_id,
-        title=title,
-        version="1.0",
-        build_number="1",
-        login_path=login_path,
-        routes=(),
-        make_data=lambda: None,
-        make_error=make_error,
-        tokens=TokenKind(since=(9,), page_path="", routes=()),  # this version has none
-        has_oauth=False,
-        oauth2=ProductOAuth2((), flavour, ()),
-    )
 
 
 def number_of(call: Call) -> int:

@@ -32,7 +32,7 @@ from atl_sign.sandbox.wire import Answer, Request, StreamedAnswer, make_text
 
 FORGES: tuple[ForgeName, ...] = get_args(ForgeName)
 ForgeHost = Literal["site", "api"]
-_KINDS: Mapping[ForgeName, ForgeKind] = {
+KINDS: Mapping[ForgeName, ForgeKind] = {
     "github": GITHUB,
     "github-enterprise": GITHUB_ENTERPRISE,
     "gitlab": GITLAB,
@@ -63,12 +63,12 @@ class Forge:
         Raises:
             ValueError: there is no such kind, or not with a path.
         """
-        if kind not in _KINDS:
+        if kind not in KINDS:
             raise ValueError(f"forges are {', '.join(FORGES)}")
         if path and (kind not in ("gitlab", "generic") or not path.startswith("/") or path.endswith("/")):
             raise ValueError("a path begins with a slash and goes with gitlab and generic")
         self.clock = clock
-        self._kind = _KINDS[kind]
+        self._kind = KINDS[kind]
         self._lock = threading.Lock()
         self._repositories = Repositories()
         self.state = ForgeState(SiteState(self._now))

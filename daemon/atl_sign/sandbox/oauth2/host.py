@@ -6,9 +6,28 @@ from collections.abc import Callable, Sequence
 
 from atl_sign.sandbox import people
 from atl_sign.sandbox.access import take_session
-from atl_sign.sandbox.call import Call, Product, RefusalError, Route, find_route, make_routes
+from atl_sign.sandbox.call import Call, Product, RefusalError, Route, TokenKind, find_route, make_routes
+from atl_sign.sandbox.oauth2.data_center import ProductOAuth2
+from atl_sign.sandbox.oauth2.flavour import Flavour
 from atl_sign.sandbox.oauth2.routes import make_oauth2_routes
 from atl_sign.sandbox.wire import Answer, make_text
+
+
+def make_pages(type_id: str, title: str, login_path: str, flavour: Flavour, make_error: Callable[[int, str], Answer]) -> Product:
+    """Return the pages of a provider that has only a login and OAuth 2.0."""
+    return Product(
+        type_id=type_id,
+        title=title,
+        version="1.0",
+        build_number="1",
+        login_path=login_path,
+        routes=(),
+        make_data=lambda: None,
+        make_error=make_error,
+        tokens=TokenKind(since=(9,), page_path="", routes=()),  # so this version has none
+        has_oauth=False,
+        oauth2=ProductOAuth2((), flavour, ()),
+    )
 
 
 def make_host_routes(product: Product) -> tuple[Route, ...]:

@@ -25,6 +25,7 @@ from atl_sign.providers.manifest import Manifest
 from atl_sign.providers.products import REVOKE_PATH, Product, find_product
 from atl_sign.schemes.base import (
     Consent,
+    GitSecret,
     NoAnswerError,
     OtherDanceError,
     Place,
@@ -184,6 +185,11 @@ class OAuth1:
         """See `Scheme.revoke_page`."""
         del product
         return f"{link.url}{REVOKE_PATH}"
+
+    def git_secret(self, link: Link, grant: Grant, product: Product | None) -> GitSecret | None:
+        """See `Scheme.git_secret`: git cannot sign."""
+        del link, grant, product
+        return None
 
     def dump(self, grant: Grant) -> Fields:
         """See `Scheme.dump`."""

@@ -26,6 +26,6 @@ def describe(link: Link) -> Manifest | None:
         address(link, flavour.who),
         lambda text: json_user(text, flavour.who_field),
         "",
-        git_user=flavour.git_user,
+        has_git=True,
     )
     return Manifest(flavour.name, "", str(link.url), own_product=product)

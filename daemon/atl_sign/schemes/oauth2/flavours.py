@@ -51,7 +51,8 @@ class Flavour:
     translates: bool = False  # whether calls below the link's base URL go to that host
     who: str | None = None  # the address that tells who one is; None: as the product has it for every scheme
     who_field: str = ""  # in its JSON: the user's name
-    git_user: str | None = None  # beside a token for a password; None: there is no git, or any name will do
+    git_user: str | None = None  # beside a token for a password; None: any name will do, or there is no git
+    git_bearer: bool = False  # whether git can bring the token as a bearer, too
     grants_page: str  # where the user ends a grant
     makes_apps: str  # the page where an app is registered
 
@@ -68,6 +69,7 @@ DATACENTER = Flavour(
     scopes=("WRITE",),
     scopes_by_product=MappingProxyType({"bitbucket": ("REPO_WRITE",), "bamboo": ("USER",)}),
     late_code_words=frozenset({"invalid_request"}),
+    git_bearer=True,
     grants_page="{base}/plugins/servlet/oauth/users/access-tokens",
     makes_apps="{base}/plugins/servlet/applinks/listApplicationLinks",
 )
@@ -106,6 +108,7 @@ _BITBUCKET_CLOUD = Flavour(
     who="{api}/2.0/user",
     who_field="username",
     git_user="x-token-auth",
+    git_bearer=True,
     grants_page="{origin}/account/settings/app-authorizations/",
     makes_apps="{origin}/WORKSPACE/workspace/settings/oauth-consumers/new",
 )

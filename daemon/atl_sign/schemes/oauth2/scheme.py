@@ -18,6 +18,7 @@ from atl_sign.providers.personal_tokens import not_taken
 from atl_sign.providers.products import Product
 from atl_sign.schemes.base import (
     Consent,
+    GitSecret,
     NoAnswerError,
     OtherDanceError,
     Place,
@@ -224,6 +225,15 @@ class OAuth2:
         del product
         flavour = flavour_of(link)
         return str(link.url) if flavour is None else address(link, flavour.grants_page)
+
+    def git_secret(self, link: Link, grant: Grant, product: Product | None) -> GitSecret | None:
+        """See `Scheme.git_secret`."""
+        del product
+        flavour = flavour_of(link)
+        users = (None if flavour is None else flavour.git_user, grant.user, "x-token-auth")
+        secret = tokens_of(Credentials(None, grant)).access
+        takes_bearer = flavour is not None and flavour.git_bearer
+        return GitSecret(secret, tuple(name for name in users if name is not None), takes_bearer=takes_bearer)
 
     def dump(self, grant: Grant) -> Fields:
         """See `Scheme.dump`."""

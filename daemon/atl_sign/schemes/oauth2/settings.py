@@ -119,6 +119,16 @@ CLIENT_AUTH = Setting(
     docs="how the secret is sent to the token endpoint, `basic`, `body`, or `none` for an app without one; by default as flavour "
     "or metadata say, else `basic`",
 )
+GIT_MINUTES = Setting(
+    "git_minutes",
+    Number(1, 120, "is not a whole number from 1 to 120", int),
+    option="--git-minutes MINUTES",
+    help="how long a token that git gets must be good for at least, 1 to 120 (default: 15)",
+    asked="minutes for which a token that git gets must be good at least, 1 to 120; 15 when left out",
+    answered="null: 15",
+    docs="for how many minutes a token that git gets must be valid at least, 1 to 120; 15 by default. One that ends sooner is "
+    "renewed first",
+)
 SETTINGS = (
     FLAVOUR,
     CLIENT_ID,
@@ -134,4 +144,5 @@ SETTINGS = (
     WHO_URL,
     WHO_FIELD,
     CLIENT_AUTH,
+    GIT_MINUTES,
 )
