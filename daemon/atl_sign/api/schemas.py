@@ -222,6 +222,7 @@ class TokenAnswer(BaseModel):
     state: TokenState = Field(description="unknown: the store cannot be read")
     user: str | None = None
     expires_at: Moment | None = None
+    scopes: str | None = Field(None, description="its rights, with a blank between them; null if the provider does not say")
 
 
 class LinkAnswer(make_link_answer(LINK_SETTINGS.values())):  # type: ignore[misc]

@@ -50,7 +50,7 @@ def begin_device_flow(link: Link, app: App, server: Server, scopes: Sequence[str
         interval_s=PATIENCE * _read_seconds(found.get("interval"), INTERVAL_S_DEFAULT, INTERVAL_S_MAX),
         lifetime_s=_read_seconds(found.get("expires_in"), LIFETIME_S_DEFAULT, LIFETIME_S_MAX),
     )
-    return Consent(str(page), Secret(str(code)), None, Begun(server), device)
+    return Consent(str(page), Secret(str(code)), None, Begun(server, None, tuple(scopes)), device)
 
 
 def _is_word(value: object, chars_max: int) -> bool:

@@ -53,7 +53,11 @@ def redeem(link: Link, app: App, consent: Consent, answer: Secret, clocks: Clock
     if isinstance(found, Failure):
         raise _explain_code(link, found, begun.server)
     tokens = OAuth2Tokens(
-        found.access, found.refresh, scopes=_sort(found.scopes), redirect_uri=begun.redirect_uri, sites=MappingProxyType({})
+        found.access,
+        found.refresh,
+        scopes=_sort(found.scopes) or _sort(frozenset(begun.scopes)),
+        redirect_uri=begun.redirect_uri,
+        sites=MappingProxyType({}),
     )
     flavour = flavour_of(link)
     if flavour is not None and flavour.shares_grant:
