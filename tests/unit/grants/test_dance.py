@@ -604,6 +604,39 @@ def test_a_code_that_comes_twice_at_once_is_swapped_once(jira: Sandbox, dances: 
     assert jira.state.count == before + 1
 
 
+@pytest.mark.parametrize("threads", [1, 4])
+def test_an_address_is_tried_once_even_if_the_provider_fails(dances: Dances, kept: Kept, threads: int) -> None:
+    """A browser brings another one only with another dance; pasted again, at once or later, it is not sent again."""
+    with RawServer(BEGUN, b"", reply(urlencode(ACCESS_TOKEN))) as server:
+        dance = begin(dances, server.url, kept)
+        address = Secret("http://127.0.0.1/?oauth_token=canary-request&oauth_verifier=canary-v")
+        errors: list[str] = []
+
+        def finish() -> None:
+            errors.append(refusal(ProviderUnreachableError, lambda: dance.finish_by_url(address)).message)
+
+        running = [threading.Thread(target=finish) for _ in range(threads)]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join(10)
+        finish()
+
+    assert len(set(errors)) == 1
+    assert len(errors) == threads + 1
+    assert len(server.requests) == 2
+    assert word(dance) == "failed"
+
+
+def test_a_typed_code_is_tried_again_if_the_provider_fails(dances: Dances, kept: Kept) -> None:
+    """People mistype, and OAuth 1.0a's verifier is good until it has worked."""
+    with RawServer(BEGUN, b"", reply(urlencode(ACCESS_TOKEN))) as server:
+        dance, code = begin(dances, server.url, kept), Secret("canary-v")
+        refusal(ProviderUnreachableError, lambda: dance.finish(code))
+
+        assert dance.finish(code) == Granted("alice")
+
+
 # whose answer it is
 
 

@@ -192,6 +192,7 @@ class OAuth2:
             raise ProviderRefusedError(str(exc), f"atl-sign doctor {link.name}", link=link.name) from None
         if isinstance(found, Refused):
             raise refusal_of(link, found.word)
+        begun.codes.append(found)
         return found
 
     def redeem(self, link: Link, client: Client | None, consent: Consent, answer: Secret, clocks: Clocks) -> Grant:
