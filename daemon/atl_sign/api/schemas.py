@@ -294,6 +294,7 @@ class SetupAnswer(BaseModel):
     old_form_until: str | None
     fields: list[SetupField]
     leave_alone: list[str]
+    then: list[str] = Field(description="the commands that follow; ID stands for the id of the app")
 
 
 class LogoutAnswer(BaseModel):
