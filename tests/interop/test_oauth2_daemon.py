@@ -1,16 +1,17 @@
 """The daemon at OAuth 2.0 servers that others wrote: links by issuer and by hand, from the dance to the request."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from atl_sign.base.credentials import Secret
-from tests.interop.daemon_lab import By, add_link, assert_signed_out, commands_in, query_of, run, who_is
+from tests.interop.daemon_lab import By, ForeignLink, add_link, assert_signed_out, commands_in, query_of, run, who_is
 from tests.interop.oauth2_servers import SCOPES, AuthlibServer, ForeignServer, Kind, OidcProvider
 from tests.interop.our_client import OurClient
 from tests.lab import Daemon
-from tests.oauth2_lab import visit
+from tests.oauth2_lab import PORT, visit
 
 pytestmark = pytest.mark.slow  # they need Node's packages, which `make test` installs
 
@@ -70,6 +71,23 @@ def test_curl(server: ForeignServer, daemon: Daemon) -> None:
     assert json.loads(done.stdout)["sub"] == "alice"
     assert json.loads(refused.stdout)["error"] == "invalid_token"
     assert "the provider does not take the access token any more\nhint: atl-sign dance app\n" in refused.stderr
+
+
+def test_link_by_its_address(daemon: Daemon, server: ForeignServer) -> None:
+    """The issuer is found by the metadata at the link's own address; the commands of `link setup` work when pasted."""
+    client = server.client("basic")
+    add = f"atl-sign link add app {server.issuer} --scheme oauth2 --scopes 'openid profile' --redirect-port {PORT}"
+    assert run(daemon, add).returncode == 0
+
+    commands = re.findall(r"^Then: (.+)$", run(daemon, "atl-sign link setup app").stdout, re.M)
+    assert commands[-1] == "atl-sign dance app"
+    for command in commands[:-1]:
+        done = run(daemon, command.replace(" ID", f" {client.client_id}"), f"{client.secret}\n")
+        assert done.returncode == 0, done.stderr
+
+    found = daemon.request("GET", "/links/app").json
+    assert (found["flavour"], found["issuer"], found["scopes"]) == ("generic", server.issuer, "openid profile")
+    assert ForeignLink(daemon, server, PORT).dance()["state"] == "granted"
 
 
 def test_link_to_an_address_without_metadata(daemon: Daemon, authlib_server: AuthlibServer) -> None:
