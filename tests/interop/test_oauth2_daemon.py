@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from atl_sign.base.credentials import Secret
-from tests.interop.daemon_lab import By, ForeignLink, add_link, assert_signed_out, commands_in, query_of, run, who_is
+from tests.interop.daemon_lab import By, FileDaemon, ForeignLink, add_link, assert_signed_out, commands_in, query_of, run, who_is
 from tests.interop.oauth2_servers import SCOPES, AuthlibServer, ForeignServer, Kind, OidcProvider
 from tests.interop.our_client import OurClient
 from tests.lab import Daemon
@@ -110,6 +110,31 @@ def test_wrong_issuer(server: ForeignServer, daemon: Daemon, words: str) -> None
     assert (reply.status, reply.code) == (502, "provider_refused")
     assert words in reply.message
     assert_signed_out(link)
+
+
+def test_refresh_token_without_a_word_by_hand(server: ForeignServer, file_daemon: FileDaemon) -> None:
+    """For offline_access a client has to ask for consent (OpenID Connect Core 1.0 §11); the link needs no setting for that."""
+    link = add_link(file_daemon, server)
+    link.dance()
+
+    grant = file_daemon.read_grant()
+
+    assert grant is not None
+    assert grant["refresh_token"]
+
+
+@pytest.mark.parametrize("scopes", ["openid profile", "openid profile offline_access"])
+def test_no_refresh_token(oidc_provider: OidcProvider, file_daemon: FileDaemon, scopes: str) -> None:
+    """The twin: oidc-provider gives none without that scope, or if the link's own address has another `prompt`."""
+    url = f"{oidc_provider.origin}/auth?prompt=login" if "offline" in scopes else None
+    link = add_link(file_daemon, oidc_provider, scopes=scopes, authorize_url=url)
+    assert link.dance()["state"] == "granted"
+
+    grant = file_daemon.read_grant()
+
+    assert grant is not None
+    assert grant["refresh_token"] is None
+    assert link.use() == "alice"
 
 
 @pytest.mark.parametrize("kind", ["basic", "post"])
