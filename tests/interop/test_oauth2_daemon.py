@@ -169,6 +169,19 @@ def test_no_secret(daemon: Daemon, server: ForeignServer, kind: Kind) -> None:
     assert (failed["state"], "(invalid_client)" in failed["error"]["message"]) == ("failed", True)
 
 
+@pytest.mark.parametrize(("kind", "other"), [("basic", "body"), ("post", "basic")])
+def test_secret_in_the_wrong_place(daemon: Daemon, authlib_server: AuthlibServer, kind: Kind, other: str) -> None:
+    """Authlib takes it only where the client is registered to send it; the hint's last command puts it there."""
+    link = add_link(daemon, authlib_server, kind, client_auth=other)
+
+    failed = link.dance()
+
+    assert (failed["state"], "(invalid_client)" in failed["error"]["message"]) == ("failed", True)
+    command = commands_in(failed["error"]["hint"])[-1]
+    assert run(daemon, command).returncode == 0
+    assert link.dance()["state"] == "granted"
+
+
 def test_scope_that_the_server_does_not_have(daemon: Daemon, authlib_server: AuthlibServer) -> None:
     """Authlib refuses it (RFC 6749 §4.1.2.1)."""
     link = add_link(daemon, authlib_server, scopes="openid admin")
