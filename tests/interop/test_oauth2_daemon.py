@@ -216,3 +216,18 @@ def test_account(daemon: Daemon, server: ForeignServer, account: str, is_right: 
     if not is_right:
         assert "alice consented, but the link is for bob" in state["error"]["message"]
         assert_signed_out(link)
+
+
+def test_check_without_an_address_that_names_the_user(daemon: Daemon, server: ForeignServer) -> None:
+    """Requests are authorized all the same; the check says what is missing."""
+    link = add_link(daemon, server, who_url=None)
+    state = link.dance()
+
+    assert (state["state"], state["user"]) == ("granted", None)
+    assert link.use() == "alice"
+    checked = link.check()
+    assert checked.code == "bad_request"
+    assert "does not say where the provider names the user" in checked.message
+    command = commands_in(checked.hint)[-1]
+    assert run(daemon, command.replace(" URL", f" {server.protected_url}")).returncode == 0
+    assert link.check().json["user"] == "alice"
