@@ -1,5 +1,6 @@
 """The daemon at OAuth 2.0 servers that others wrote: dances with a browser on another machine, by a pasted address or a code."""
 
+import subprocess
 import time
 
 import pytest
@@ -58,6 +59,8 @@ def test_pasted_address_of_another_dance(server: ForeignServer, daemon: Daemon) 
         change_query(redirect, state="x" * 43): "belongs to another dance",
         change_query(redirect, state=None): "belongs to another dance",
         f"{redirect}&code=second": "belongs to another dance",
+        begun["authorize_url"]: "this address is not the answer",
+        change_query(redirect, code=None): "this address is not the answer",
         link.redirect: "this address is not the answer",
         "alice": "this address is not the answer",
     }
@@ -145,6 +148,26 @@ def test_typed_code(server: ForeignServer, daemon: Daemon) -> None:
 
     assert (wrong.code, "(invalid_grant)" in wrong.message) == ("provider_refused", True)
     assert right.json["state"] == "granted"
+    assert link.use() == "alice"
+
+
+def test_pasted_in_the_terminal(server: ForeignServer, daemon: Daemon) -> None:
+    """`atl-sign dance --oob` prints the consent's address, and reads another one; pasted back, the former is refused."""
+    link = add_link(daemon, server)
+    command = ["atl-sign", "dance", "app", "--oob"]
+    with subprocess.Popen(
+        command, env=daemon.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stderr.readline()
+        url = process.stderr.readline().strip()
+        print(url, file=process.stdin, flush=True)
+        words, rest = process.communicate(f"{server.consent(url)}\n", timeout=20)
+
+    assert "this address is not the answer" in rest
+    assert process.returncode == 0, rest
+    assert "alice" in words + rest
     assert link.use() == "alice"
 
 
