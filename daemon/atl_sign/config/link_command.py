@@ -14,12 +14,12 @@ def format_link_command(link: Link, *, url: Url | None = None, **changes: object
     Args:
         link: as it is now; what a PUT keeps, as its consumer key, stays without being named.
         url: another base URL.
-        changes: settings that have an option, with the values they are to have; or a word in capitals for what the user knows.
+        changes: settings that have an option, with the values they are to have.
     """
     words = ["atl-sign", "link", "add", link.name, str(url or link.url)]
     for row, current in link.settings():
         value = changes.get(row.name, current)
-        if row.flag and (row.name in changes or not row.is_kept) and value != row.default:
+        if row.flag and not row.is_kept and value != row.default:
             words.append(row.flag)
             if row.metavar:
                 words.append(f"{value:g}" if isinstance(value, float) else str(written(value)))

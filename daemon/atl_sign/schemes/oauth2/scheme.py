@@ -164,7 +164,7 @@ class OAuth2:
             scopes=scopes,
             state=state,
             verifier=verifier,
-            extra={} if flavour is None else flavour.extra,
+            extra=consents.extra_for(server.authorize_url, scopes) if flavour is None else flavour.extra,
         )
         return Consent(url, state, verifier, Begun(server, redirect_uri, tuple(scopes)))
 

@@ -88,7 +88,7 @@ class Servers:
         if not issuer:
             raise BadRequestError(
                 "the link does not say where its authorization server is",
-                format_link_command(link, issuer="URL"),
+                f"{format_link_command(link)} --issuer URL",
                 link=link.name,
             )
         found = self._fetch(link, issuer)

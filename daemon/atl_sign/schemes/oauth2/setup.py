@@ -154,5 +154,5 @@ def make_form(link: Link, product: Product | None, sharing: Sequence[Link]) -> S
 def _next_commands(link: Link) -> tuple[str, ...]:
     commands = []
     if link.own.get("client_id") is None:
-        commands.append(format_link_command(link, client_id="ID"))
+        commands.append(f"{format_link_command(link)} --client-id ID")
     return (*commands, f"atl-sign link secret {link.name}", f"atl-sign dance {link.name}")
