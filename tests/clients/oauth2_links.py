@@ -86,6 +86,7 @@ class Gateway(Host):
         self.cloud = cloud
         self.media = media
         self.location = ""  # may hold {id}, {gateway}, {site} and {media}
+        self.places: dict[str, str] = {}  # others, by the end of the path
         self.status = 302
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -93,12 +94,13 @@ class Gateway(Host):
         bare = path.partition("?")[0]
         if bare.endswith("/moved"):
             places = {"id": self.cloud.cloud_id, "gateway": self.url, "site": self.cloud.url("site"), "media": self.media}
-            return self.status, {"Location": self.location.format(**places)}, b""
+            there = next((place for end, place in self.places.items() if bare.endswith(end)), self.location)
+            return self.status, {"Location": there.format(**places)}, b""
         if "/attachment/content/" in bare:
             return 303, {"Location": f"{self.media}/file/1?token=media"}, b""
         if bare.endswith("/attachments") and method in ("POST", "PUT"):
             return 200, {"Content-Type": "application/json"}, b"[]"
-        kept = {name: headers[name] for name in ("Authorization", "Content-Type", "Accept") if name in headers}
+        kept: dict[str, str] = {name: headers[name] for name in ("Authorization", "Content-Type", "Accept") if name in headers}
         there = self.cloud.url("gateway") + path
         found = requests.request(method, there, headers=kept, data=body, timeout=10, allow_redirects=False)
         return found.status_code, {name: found.headers[name] for name in _PASSED if name in found.headers}, found.content

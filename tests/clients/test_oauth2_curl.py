@@ -1,4 +1,4 @@
-"""`atl-sign curl` with links of OAuth 2.0: the line names the address that its user knows, and the token goes where it is valid."""
+"""`atl-sign curl` with links of OAuth 2.0: a line has the address that its user knows, and the token goes where it is valid."""
 
 import json
 from collections.abc import Iterator
