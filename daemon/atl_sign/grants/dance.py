@@ -359,6 +359,8 @@ class Dance:
             self._consent = None
         self._is_over.set()
         self._timer.cancel()
+        if listener is not None:
+            listener.free_port()  # before anybody hears of the end: the next dance may need this very port
         self._on_end(state)
         if not self._is_naming:
             self._settle()

@@ -174,6 +174,31 @@ def test_a_browser_that_comes_back_ends_granted(jira: Sandbox, dances: Dances, k
     wait_for(lambda: not is_listening(address))
 
 
+@pytest.mark.parametrize("end", ["granted", "denied", "cancelled"])
+def test_the_port_is_free_as_soon_as_the_end_is_known(jira: Sandbox, dances: Dances, kept: Kept, end: str) -> None:
+    """The next dance may need the same one: in OAuth 2.0 it is registered. Before the end it is taken."""
+    dance = begin(dances, jira.base_url("jira"), kept, "loopback")
+    address = jira.approve("jira", dance.authorize_url, deny=end == "denied")
+    assert not can_listen_at(address)
+    found: list[bool] = []
+    dance.settled.add_done_callback(lambda _: found.append(can_listen_at(address)))
+
+    if end == "cancelled":
+        dance.cancel()
+    else:
+        visit(address)
+
+    assert found == [True]
+
+
+def can_listen_at(address: str) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", urlsplit(address).port or 0)).close()
+    except OSError:
+        return False
+    return True
+
+
 def is_listening(address: str) -> bool:
     try:
         visit(address)

@@ -33,20 +33,22 @@ class SignedHeader(str):
     A text in every way, but `repr` hides it, and with it every dictionary of headers that an error or a log shows.
     """
 
-    __slots__ = ("link", "url")
+    __slots__ = ("asked_url", "link", "url")
     link: str  # the application link that it is signed for
     url: str | None  # where to send the request, when that is not the URL that was asked for
+    asked_url: str | None  # the URL that was asked for, or that a redirect to here began with; None if that is not known
 
-    def __new__(cls, value: str, link: str, url: str | None = None) -> SignedHeader:
+    def __new__(cls, value: str, link: str, url: str | None = None, asked_url: str | None = None) -> SignedHeader:
         """Return *value*, signed for *link*, to be sent to *url* where one is given."""
         made = super().__new__(cls, value)
         made.link = link
         made.url = url
+        made.asked_url = asked_url
         return made
 
-    def __getnewargs__(self) -> tuple[str, str, str | None]:  # type: ignore[override]  # a text's own has one argument
+    def __getnewargs__(self) -> tuple[str, str, str | None, str | None]:  # type: ignore[override]  # a text's own has one
         """Give `copy` and `pickle` what `__new__` takes."""
-        return str(self), self.link, self.url
+        return str(self), self.link, self.url, self.asked_url
 
     def __repr__(self) -> str:
         """Return a text without secrets."""
@@ -107,7 +109,7 @@ class AtlSign:
         target = answer.get("url")
         if target is not None and (not isinstance(target, str) or not target.startswith(("https://", "http://"))):
             raise _no_daemons_answer()
-        return SignedHeader(str(authorization), signed_for, target)
+        return SignedHeader(str(authorization), signed_for, target, url)
 
     def explain_refusal(self, link: str, www_authenticate: str) -> str | None:
         """

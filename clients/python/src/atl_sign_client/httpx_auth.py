@@ -3,6 +3,8 @@ For httpx: `httpx.Client(auth=AtlSignHTTPXAuth())`, `httpx.AsyncClient(auth=AtlS
 
 httpx asks for a header once, for the first request, and carries it along to redirects on the same host. A signature is good for
 one request, so each redirect is signed when its head is written: there httpcore calls the request's `trace` extension.
+It also does when an answer's head has come, before httpx looks at Location: a gateway may redirect to the address that the
+program has used, and only the daemon knows where that is answered.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import httpx
 from atl_sign_client.client import DEADLINE_S, AtlSign, SignedHeader
 from atl_sign_client.errors import AtlSignError
 from atl_sign_client.wording import have_one_origin, insecure_redirect, is_form, log_refusal, own_header
+
+Headers = list[tuple[bytes, bytes]]
 
 
 class AtlSignHTTPXAuth(httpx.Auth):
@@ -70,7 +74,7 @@ class _Hops:
         self._daemon = daemon
         self._callers_trace: Callable[..., Any] | None = previous._callers_trace if isinstance(previous, _Hops) else previous
         self._method = request.method
-        self._url = _url_of(request)
+        self._url = self._asked_url = _url_of(request)
         self._form: bytes | None = None
         self._link = ""
         self._sent = 0
@@ -126,9 +130,40 @@ class _Hops:
             raise insecure_redirect()
         if method != self._method:  # httpx leaves the body behind then, for good
             self._form = None
-        self._is_outside = self._is_outside or not have_one_origin(self._url, url)  # and stays so, wherever it leads from there
+        may_be_inside = any(have_one_origin(each, url) for each in (self._url, self._asked_url))
+        self._is_outside = self._is_outside or not may_be_inside  # and stays so, wherever it leads from there
         self._method, self._url = method, url
         return None if self._is_outside else (request, method, url)
+
+    def _find_place(self, name: str, info: dict[str, Any]) -> tuple[Headers, int, str] | None:
+        """
+        Return where an answer's redirect to the address that the program has used stands, and the URL.
+
+        None for another answer, and where that address is also the one that was sent to: then nothing has to be changed.
+        """
+        if not name.endswith(".receive_response_headers.complete") or self._is_outside:
+            return None
+        if have_one_origin(self._url, self._asked_url):
+            return None
+        headers = next((part for part in info.get("return_value") or () if isinstance(part, list)), [])
+        for number, (field, value) in enumerate(headers):
+            if field.lower() == b"location":
+                try:
+                    there = httpx.URL(self._url).join(value.decode("utf-8"))
+                except (UnicodeDecodeError, httpx.InvalidURL):
+                    return None  # httpx says so
+                url = _join(there.scheme, there.raw_host.decode("ascii"), there.port, there.raw_path.decode("ascii"))
+                return (headers, number, url) if have_one_origin(self._asked_url, url) else None
+        return None
+
+    def _move(self, headers: Headers, number: int, url: str) -> None:
+        """Let a redirect lead to where the daemon says that *url* is answered; an error waits until httpx follows it."""
+        try:
+            there = self._daemon.sign("GET", url, link=self._link).url
+        except AtlSignError:
+            return
+        if there is not None:
+            headers[number] = (headers[number][0], there.encode("ascii"))
 
     def _sign_hop(self, request: Any, method: str, url: str) -> None:
         try:
@@ -143,18 +178,22 @@ class _Hops:
 
 class _SyncHops(_Hops):
     def __call__(self, name: str, info: dict[str, Any]) -> None:
-        hop = self._find_hop(name, info)
+        hop, place = self._find_hop(name, info), self._find_place(name, info)
         if hop is not None:
             self._sign_hop(*hop)
+        elif place is not None:
+            self._move(*place)
         if self._callers_trace is not None:
             self._callers_trace(name, info)
 
 
 class _AsyncHops(_Hops):
     async def __call__(self, name: str, info: dict[str, Any]) -> None:
-        hop = self._find_hop(name, info)
+        hop, place = self._find_hop(name, info), self._find_place(name, info)
         if hop is not None:
             await anyio.to_thread.run_sync(self._sign_hop, *hop)
+        elif place is not None:
+            await anyio.to_thread.run_sync(self._move, *place)
         if self._callers_trace is not None:
             await self._callers_trace(name, info)
 

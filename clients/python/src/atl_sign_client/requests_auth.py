@@ -56,12 +56,15 @@ class AtlSignAuth(AuthBase):
             if response.status_code == 401:
                 log_refusal(self.daemon, signed.link, response.headers.get("WWW-Authenticate"))
             if response.is_redirect:
-                self._sign_redirect(response, signed.link, settings)
+                self._sign_redirect(response, signed, settings)
         return response
 
-    def _sign_redirect(self, response: requests.Response, link: str, settings: dict[str, Any]) -> None:
+    def _sign_redirect(self, response: requests.Response, signed: SignedHeader, settings: dict[str, Any]) -> None:
         """
-        Make the request that *response* answers the right one to go on from.
+        Make the request that *response* answers the right one to go on from; *signed* is its header.
+
+        A gateway may redirect to the address that the program has used. Then the daemon says where that is answered, and Location
+        leads there.
 
         Raises:
             AtlSignError: from https to http, or the daemon did not sign for another reason than the link's bounds.
@@ -76,20 +79,26 @@ class AtlSignAuth(AuthBase):
             raise requests.exceptions.UnrewindableBodyError("a body that can be read only once cannot follow a redirect")
         # requests copies its own object, so that one is changed; the response keeps the request as it was sent.
         response.request = sent.copy()
-        header = self._sign_inside(following, link) if have_one_origin(str(sent.url), str(following.url)) else None
+        places = (str(sent.url), signed.asked_url or str(sent.url))
+        may_be_inside = any(have_one_origin(each, str(following.url)) for each in places)
+        header = self._sign_inside(following, signed) if may_be_inside else None
         if header is None:
             del sent.headers["Authorization"]
-        else:
-            sent.headers = _PinnedHeaders(sent.headers)
-            sent.headers["Authorization"] = header
+            return
+        sent.headers = _PinnedHeaders(sent.headers)
+        sent.headers["Authorization"] = header
+        if header.url is not None:
+            response.headers["Location"] = header.url
 
-    def _sign_inside(self, request: requests.PreparedRequest, link: str) -> SignedHeader | None:
+    def _sign_inside(self, request: requests.PreparedRequest, before: SignedHeader) -> SignedHeader | None:
         try:
-            return self.daemon.sign(str(request.method), _as_sent(str(request.url)), _form_of(request), link=link)
+            header = self.daemon.sign(str(request.method), _as_sent(str(request.url)), _form_of(request), link=before.link)
         except AtlSignError as exc:
             if exc.code != "unknown_link":
                 raise
             return None
+        header.asked_url = before.asked_url
+        return header
 
 
 class _PinnedHeaders(CaseInsensitiveDict):  # type: ignore[type-arg]  # no generic at run time in old versions

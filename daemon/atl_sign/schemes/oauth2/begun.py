@@ -16,6 +16,7 @@ class Begun:
 
     server: Server  # the only one that the code is sent to (RFC 9700 §4.4)
     redirect_uri: str | None = None  # None in a device flow
+    scopes: tuple[str, ...] = ()  # that are asked for
     codes: list[Secret] = field(default_factory=list)  # that a redirect to this dance has brought
 
 

@@ -55,7 +55,7 @@ def begin_device_flow(link: Link, app: App, server: Server, scopes: Sequence[str
         interval_s=PATIENCE * max(_read_seconds(found.get("interval"), INTERVAL_S_DEFAULT, INTERVAL_S_MAX), INTERVAL_S_MIN),
         lifetime_s=_read_seconds(found.get("expires_in"), LIFETIME_S_DEFAULT, LIFETIME_S_MAX),
     )
-    return Consent(str(page), Secret(str(code)), None, Begun(server), device)
+    return Consent(str(page), Secret(str(code)), None, Begun(server, None, tuple(scopes)), device)
 
 
 def _is_word(value: object, chars_max: int) -> bool:

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, replace
 
 from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, ProviderRefusedError
+from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link
 from atl_sign.schemes.oauth2.flavours import FLAVOURS, Flavour
 from atl_sign.schemes.oauth2.metadata import (
@@ -87,7 +88,7 @@ class Servers:
         if not issuer:
             raise BadRequestError(
                 "the link does not say where its authorization server is",
-                f"atl-sign link add {link.name} {link.url} --replace --issuer URL",
+                f"{format_link_command(link)} --issuer URL",
                 link=link.name,
             )
         found = self._fetch(link, issuer)
