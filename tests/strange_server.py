@@ -34,6 +34,11 @@ class Asked:
     body: bytes
 
     @property
+    def path(self) -> str:
+        """The path that is asked for, by a client that takes the server for a proxy, too."""
+        return urlsplit(self.target).path
+
+    @property
     def fields(self) -> dict[str, str]:
         """The form, of which each field is there once."""
         pairs = parse_qsl(self.body.decode("ascii"), keep_blank_values=True, strict_parsing=True)
@@ -67,7 +72,7 @@ class StrangeServer(Listener):
 
     def asked(self, path: str) -> list[Asked]:
         """Return the requests for *path*."""
-        return [each for each in self.requests if each.target.partition("?")[0] == path]
+        return [each for each in self.requests if each.path == path]
 
     def serve(self, connection: socket.socket) -> None:
         """Answer one request."""
@@ -76,7 +81,7 @@ class StrangeServer(Listener):
             return
         with self._lock:
             self.requests.append(asked)
-            answers = self._answers.get(asked.target.partition("?")[0], [reply("nothing is here", 404)])
+            answers = self._answers.get(asked.path, [reply("nothing is here", 404)])
             found = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(found, bytes):
             connection.sendall(found)

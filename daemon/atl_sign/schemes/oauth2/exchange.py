@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Literal
 
 from atl_sign.base.credentials import Secret
-from atl_sign.base.urls import parse_url
 from atl_sign.config.links import Link
 from atl_sign.providers.answer import Answer
 from atl_sign.providers.exchange import fetch, within_deadline
+from atl_sign.schemes.oauth2.metadata import parse_server_address
 from atl_sign.schemes.oauth2.token_request import TokenRequest
 
 _FORM = "application/x-www-form-urlencoded"
@@ -22,8 +22,8 @@ def ask(
     method: Literal["GET", "POST", "DELETE"] = "GET",
     body: bytes | None = None,
 ) -> Answer:
-    """Return the answer at *url*, on any host; raises ProviderUnreachableError."""
-    target = parse_url(url)
+    """Return the answer at *url*, on any host; raises ProviderUnreachableError, and BadUrlError for one in the clear."""
+    target = parse_server_address(url)  # whoever made it up: secrets and tokens go there
     place = replace(link, url=replace(target, path="", query=None))
     path = target.path if target.query is None else f"{target.path}?{target.query}"
     return within_deadline(place, lambda: fetch(place, path, headers, _no_clock, method=method, body=body))

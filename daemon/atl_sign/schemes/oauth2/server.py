@@ -77,10 +77,14 @@ class Servers:
         else:
             server = self._by_metadata(link)
         server = replace(server, **by_hand)
-        try:
-            parse_server_address(server.token_url)
-        except BadUrlError as exc:
-            raise BadUrlError(f"its token endpoint {server.token_url}: {exc.message}", exc.hint, link=link.name) from None
+        there = {"token endpoint": server.token_url}
+        if flavour is not None and flavour.api is not None:
+            there["gateway"] = address(link, "{api}")
+        for what, url in there.items():
+            try:
+                parse_server_address(url)
+            except BadUrlError as exc:
+                raise BadUrlError(f"its {what} {url}: {exc.message}", exc.hint, link=link.name) from None
         return server
 
     def _by_metadata(self, link: Link) -> Server:
