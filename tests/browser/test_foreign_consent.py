@@ -17,7 +17,7 @@ from atl_sign.schemes.oauth2.redirect import Refused, read_redirect
 from tests.browser.conftest import PAGE_S, read_requests
 from tests.browser.test_dance import press, read_heading
 from tests.interop.oauth2_servers import PASSWORD, USER, AuthlibServer, ForeignServer, Kind, OidcProvider
-from tests.interop.our_client import Begun, OurClient, knows_alice
+from tests.interop.our_client import OurClient, knows_alice
 
 pytestmark = pytest.mark.slow
 
@@ -53,9 +53,9 @@ def server(request: pytest.FixtureRequest, port: int) -> Iterator[ForeignServer]
         yield started
 
 
-def log_in(browser: Chrome, begun: Begun, password: str = PASSWORD) -> None:
+def log_in(browser: Chrome, authorize_url: str, password: str = PASSWORD) -> None:
     """Open the login page, fill it in, and wait for the next one."""
-    browser.get(begun.url)
+    browser.get(authorize_url)
     assert read_heading(browser) == "Log in"
     browser.find_element(By.NAME, "username").send_keys(USER)
     browser.find_element(By.NAME, "password").send_keys(password)
@@ -70,7 +70,7 @@ def test_allow_ends_at_the_listener(browser: Chrome, server: ForeignServer, port
     client = OurClient(server, kind)
     begun = client.begin(port)
 
-    log_in(browser, begun)
+    log_in(browser, begun.url)
     assert read_heading(browser) == f"Allow app-{kind}?"
     press(browser, "Allow")
 
@@ -89,7 +89,7 @@ def test_deny_ends_at_the_listener(browser: Chrome, server: ForeignServer, port:
     """The twin: the redirect has the error, state and issuer."""
     begun = OurClient(server, "public").begin(port)
 
-    log_in(browser, begun)
+    log_in(browser, begun.url)
     press(browser, "Deny")
 
     assert read_heading(browser) == "Back"
@@ -98,7 +98,7 @@ def test_deny_ends_at_the_listener(browser: Chrome, server: ForeignServer, port:
 
 def test_wrong_password_ends_nowhere(browser: Chrome, server: ForeignServer, port: int) -> None:
     """The twin: the login page appears again."""
-    log_in(browser, OurClient(server, "public").begin(port), "looking-glass")
+    log_in(browser, OurClient(server, "public").begin(port).url, "looking-glass")
 
     assert read_heading(browser) == "Log in"
     assert browser.find_element(By.CSS_SELECTOR, "[role=alert]").text == "wrong name or password"

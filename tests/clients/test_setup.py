@@ -13,6 +13,7 @@ from atl_sign.commands.setup_guide import probe
 from atl_sign.sandbox import Sandbox
 from tests.clients.person import Person
 from tests.lab import REPOSITORY, Daemon
+from tests.oauth2_lab import PORT, redirect_of
 
 ATL_SIGN = REPOSITORY / "clients/bash/atl-sign"
 
@@ -185,3 +186,41 @@ def test_without_curl_nothing_is_asked(daemon: Daemon, tmp_path: Path) -> None:
 
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == "atl-sign: there is no curl on PATH\nhint: install curl 7.76 or newer\n"
+
+
+def test_an_app_is_asked_for(daemon: Daemon) -> None:
+    """A link of OAuth 2.0 that was added before: its id, its secret, unshown, and the dance; other settings stay."""
+    with Sandbox(["jira"]) as sandbox:
+        url = sandbox.base_url("jira")
+        fields = {"url": url, "scheme": "oauth2", "redirect_port": PORT, "timeout_s": 20}
+        assert daemon.request("PUT", "/links/mine", fields).status == 201
+        app = sandbox.register_app("jira", redirect_uris=[redirect_of(url)])
+        person = at_terminal(daemon, "mine")
+        person.answer("The client ID", "")
+        person.answer("The client ID", app.client_id)
+        person.answer("The secret of the app", str(app.client_secret))
+        address = person.read_until(r"http\S+/authorize\?\S+")[0]
+        person.answer("The code, or the whole address", sandbox.approve("jira", address))
+
+        assert person.finish() == 0, person.seen
+        assert "app: the link has its id and secret" in person.seen
+        assert str(app.client_secret) not in person.seen
+        link = daemon.request("GET", "/links/mine").json
+        assert (link["timeout_s"], link["redirect_port"], link["token"]["user"]) == (20, PORT, "alice")
+
+
+@pytest.mark.parametrize(
+    ("typed", "base", "product"),
+    [
+        ("https://github.com/acme/shop/pulls?q=x", "https://github.com", "GitHub"),
+        ("https://gitlab.com/acme", "https://gitlab.com", "GitLab"),
+        ("https://bitbucket.org/acme/shop", "https://bitbucket.org", "Bitbucket Cloud"),
+    ],
+)
+def test_some_addresses_tell_by_themselves(typed: str, base: str, product: str) -> None:
+    """Nobody is asked, for they would not say."""
+    url, manifest = probe(typed)
+
+    assert url == base
+    assert manifest.product is not None
+    assert manifest.product.name == product

@@ -2,8 +2,10 @@
 Authlib's OAuth 2.0 server on a free loopback port, with login and consent pages of ours.
 
 In, the first line: {"clients": [RFC 7591 metadata, …], "users": {name: password}, "scopes": [name, …],
-"lifetimes_s": {"AccessToken", "RefreshToken", "AuthorizationCode", "DeviceCode"}, "device_interval_s"}.
-Out, one line: {"port"}. It ends when standard input does.
+"lifetimes_s": {"AccessToken", "RefreshToken", "AuthorizationCode", "DeviceCode"}, "device_interval_s"}, where "{port}" stands for
+the port. Out, one line: {"port"}.
+To standard error, for each request to the token endpoint: "token: GRANT_TYPE OUTCOME", which is "ok" or an error code.
+It ends when standard input does.
 """
 
 import json
@@ -49,7 +51,7 @@ def make_app(origin: str, configuration: Mapping[str, Any]) -> Flask:
     for name in ("revocation", "device_authorization"):
         answer = partial(server.create_endpoint_response, name)
         app.add_url_rule(f"{BASE}/{name}", view_func=answer, endpoint=name, methods=["POST"])
-    app.add_url_rule(f"{BASE}/token", view_func=server.create_token_response, endpoint="token", methods=["POST"])
+    app.add_url_rule(f"{BASE}/token", view_func=lambda: give_token(server), endpoint="token", methods=["POST"])
     protector = ResourceProtector()
     protector.register_token_validator(Bearer(memory))
     app.add_url_rule("/whoami", view_func=protector()(who_am_i))
@@ -74,6 +76,14 @@ def make_metadata(issuer: str, scopes: list[str]) -> dict[str, Any]:
     )
     metadata.validate([IssuerMetadata])
     return dict(metadata)
+
+
+def give_token(server: Server) -> ResponseReturnValue:
+    """The token endpoint."""
+    response = server.create_token_response()
+    outcome = "ok" if response.status_code == 200 else response.get_json()["error"]
+    print(f"token: {request.form.get('grant_type')} {outcome}", file=sys.stderr, flush=True)
+    return response  # type: ignore[no-any-return]  # Authlib has no types
 
 
 def who_am_i() -> ResponseReturnValue:
@@ -155,10 +165,10 @@ def _page(heading: str, body: str, words: str = "") -> str:
 def main() -> None:
     """Serve until standard input ends."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs addresses, and some contain a code
-    configuration = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
-        app = make_app(f"http://{host}:{port}", configuration)
+        app = make_app(f"http://{host}:{port}", json.loads(line.replace("{port}", str(port))))
         server = make_server(host, port, app, threaded=True, fd=listener.fileno())
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(json.dumps({"port": port}), flush=True)

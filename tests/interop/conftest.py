@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.fork_server import ForkServer
+from tests.interop.daemon_lab import FileDaemon
 from tests.interop.oauth2_servers import AuthlibServer, ForeignServer, OidcProvider
 
 # INTEROP_RANDOM=1 searches elsewhere than CI does; INTEROP_EXAMPLES=10000 searches longer.
@@ -41,3 +43,17 @@ def server(request: pytest.FixtureRequest) -> ForeignServer:
     """Each of the two."""
     started: ForeignServer = request.getfixturevalue(request.param)
     return started
+
+
+@pytest.fixture(params=[OidcProvider, AuthlibServer])
+def short(request: pytest.FixtureRequest) -> Iterator[ForeignServer]:
+    """Each of the two, new, with access tokens of three seconds."""
+    with request.param(access_s=3, device_interval_s=1) as started:
+        yield started
+
+
+@pytest.fixture
+def file_daemon(fork_server: ForkServer) -> Iterator[FileDaemon]:
+    """A daemon whose store outlives it."""
+    with FileDaemon(fork_server) as started:
+        yield started

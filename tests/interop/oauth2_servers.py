@@ -12,6 +12,7 @@ Both have the user alice and four clients. They differ as servers in the field d
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -26,6 +27,7 @@ from typing import IO, Any, ClassVar, Literal, Self
 
 from tests.interop.web_person import WebPerson
 from tests.lab import REPOSITORY
+from tests.oauth2_lab import PORT
 
 HERE = Path(__file__).parent
 USER, PASSWORD = "alice", "wonderland"
@@ -40,6 +42,7 @@ _AUTHS: Mapping[Kind, str] = {
     "public": "none",
     "exact": "client_secret_basic",
 }
+_DAEMON_PATH = "/callback/127.0.0.1-{port}"
 _GRANT_TYPES = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
 
 
@@ -50,10 +53,12 @@ class Registration:
     client_id: str
     secret: str | None
     auth: str  # client_secret_basic, client_secret_post or none
-    redirects: tuple[str, ...]  # http://127.0.0.1/callback is valid with any port (RFC 8252 §7.3), others only as they are
+    # The second is the daemon's, with `{port}` for the server's port. A native application's are valid with any port of 127.0.0.1
+    # (RFC 8252 §7.3), those of the client "exact" only as they are.
+    redirects: tuple[str, str]
 
     def redirect_at(self, port: int) -> str:
-        """Return the redirect for a listener on *port*; the client "exact" has only one."""
+        """Return the redirect for a listener of the tests on *port*; the client "exact" has only one."""
         return self.redirects[0].replace("//127.0.0.1/", f"//127.0.0.1:{port}/")
 
 
@@ -91,7 +96,7 @@ class ForeignServer:
         self._device_interval_s = device_interval_s
         exact = exact_redirect or f"http://localhost:{_find_port()}/callback"
         self._clients: Mapping[Kind, Registration] = {kind: _register(kind, auth, exact) for kind, auth in _AUTHS.items()}
-        self._origin = ""
+        self.origin = ""  # scheme, host and port, once it runs
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
 
@@ -114,7 +119,7 @@ class ForeignServer:
         if not line:
             self.__exit__()  # it prints the log
             raise AssertionError(f"{type(self).__name__} did not start")
-        self._origin = f"http://127.0.0.1:{json.loads(line)['port']}"
+        self.origin = f"http://127.0.0.1:{json.loads(line)['port']}"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,20 +136,20 @@ class ForeignServer:
 
     @property
     def issuer(self) -> str:
-        return f"{self._origin}{self.path}"
+        return f"{self.origin}{self.path}"
 
     @property
     def protected_url(self) -> str:
         """A resource: it answers a valid access token with a JSON object whose `sub` is the user, and another one with 401."""
-        return f"{self._origin}{self.protected_path}"
+        return f"{self.origin}{self.protected_path}"
 
     def client(self, kind: Kind) -> Registration:
         """
         Return a client.
 
         Args:
-            kind: "basic" and "post" send their secret in the header or the body, "public" has no secret; each has a loopback
-                redirect with any port. "exact" is like "basic", but has one redirect, with the host localhost and a fixed port.
+            kind: "basic" and "post" send their secret in the header or the body, "public" has no secret; each has loopback
+                redirects with any port. "exact" is like "basic", but its redirects have a fixed port, and one the host localhost.
         """
         return self._clients[kind]
 
@@ -155,7 +160,7 @@ class ForeignServer:
         Raises:
             LostPersonError: the server shows an error, or rejects the password.
         """
-        return WebPerson(self._origin, USER, password).consent(authorize_url, deny=deny)
+        return WebPerson(self.origin, USER, password).consent(authorize_url, deny=deny)
 
     def enter_device_code(self, verification_uri: str, user_code: str, *, deny: bool = False) -> str:
         """
@@ -164,7 +169,14 @@ class ForeignServer:
         Raises:
             LostPersonError: the code is rejected.
         """
-        return WebPerson(self._origin, USER, PASSWORD).enter_code(verification_uri, user_code, deny=deny)
+        return WebPerson(self.origin, USER, PASSWORD).enter_code(verification_uri, user_code, deny=deny)
+
+    def read_token_requests(self) -> list[tuple[str, str]]:
+        """Return each request to the token endpoint so far: its grant type, and "ok" or the error code."""
+        assert self._log is not None
+        descriptor = self._log.fileno()
+        text = os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()  # the position is shared with the server's process
+        return [(grant_type, outcome) for grant_type, outcome in re.findall(r"^token: (\S+) (\S+)$", text, re.M)]
 
     def _make_configuration(self) -> dict[str, Any]:
         clients = []
@@ -212,9 +224,13 @@ class AuthlibServer(ForeignServer):
 def _register(kind: Kind, auth: str, exact: str) -> Registration:
     # The characters must be form-encoded in the Basic header (RFC 6749 §2.3.1).
     secret = None if auth == "none" else f"p:ss/w%rd+&={secrets.token_hex(16)}"
-    return Registration(f"app-{kind}", secret, auth, (exact if kind == "exact" else "http://127.0.0.1/callback",))
+    redirects = exact, f"http://127.0.0.1:{PORT}{_DAEMON_PATH}"
+    if kind != "exact":
+        redirects = "http://127.0.0.1/callback", f"http://127.0.0.1{_DAEMON_PATH}"
+    return Registration(f"app-{kind}", secret, auth, redirects)
 
 
 def _find_port() -> int:
+    """Return a port on which nothing listens now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

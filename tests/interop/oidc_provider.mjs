@@ -1,6 +1,9 @@
 // The npm package oidc-provider on a free loopback port, with login and consent pages of ours.
 // in, the first line: {"clients": [RFC 7591 metadata, …], "users": {name: password}, "lifetimes_s": {"AccessToken", "RefreshToken", …}}
-// out, one line: {"port"}; it ends when standard input does.
+//   where "{port}" stands for the port
+// out, one line: {"port"}
+// to standard error, for each request to the token endpoint: "token: GRANT_TYPE OUTCOME", which is "ok" or an error code
+// It ends when standard input does.
 import {createServer} from 'node:http';
 import {createInterface} from 'node:readline';
 import {text} from 'node:stream/consumers';
@@ -87,11 +90,15 @@ async function interact(provider, users, request, response) {
 	return finish({consent: {grantId: await grant.save()}});
 }
 
-async function serve(configuration) {
+async function serve(line) {
 	const server = createServer().listen(0, '127.0.0.1');
 	await new Promise(listening => server.once('listening', listening));
 	const {port} = server.address();
+	const configuration = JSON.parse(line.replaceAll('{port}', port));
 	const provider = makeProvider(`http://127.0.0.1:${port}`, configuration);
+	const note = ({oidc}, outcome) => console.error(`token: ${oidc.params?.grant_type} ${outcome}`);
+	provider.on('grant.success', ctx => note(ctx, 'ok'));
+	provider.on('grant.error', (ctx, {error}) => note(ctx, error));
 	const answer = provider.callback();
 	server.on('request', (request, response) => {
 		if (!request.url.startsWith('/interaction/')) return answer(request, response);
@@ -104,5 +111,5 @@ async function serve(configuration) {
 }
 
 createInterface({input: process.stdin})
-	.once('line', line => serve(JSON.parse(line)))
+	.once('line', serve)
 	.on('close', () => process.exit());

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from atl_sign.base.errors import (
+    AppMissingError,
     DaemonError,
     DanceNeededError,
     KeyMissingError,
@@ -38,7 +39,22 @@ def diagnose_link(link: Link, grants: Grants) -> list[Finding]:
     return [*findings[: len(GRANT_CHECKS) - len(found_of_token)], *found_of_token]
 
 
+def _diagnose_app(link: Link, grants: Grants) -> list[Finding]:
+    """Return findings for the app, and for the server where users consent; the app's secret is proved only by a dance."""
+    unsigned = skip(["link.signature"], "requests of this scheme are not signed", link.name)
+    try:
+        page = grants.of(link).begin("oob").authorize_url
+    except AppMissingError as exc:
+        return [_broken("link.consumer", exc, link), *unsigned, *skip(["link.consent"], "there is no app to ask for", link.name)]
+    except DaemonError as exc:
+        return [*skip(["link.consumer"], "the provider was not asked", link.name), *unsigned, _broken("link.consent", exc, link)]
+    known = Finding("link.consumer", "ok", f"the link has the app {link.own.get('client_id')}", link=link.name)
+    return [known, *unsigned, Finding("link.consent", "ok", f"users consent at {page.partition('?')[0]}", link=link.name)]
+
+
 def _diagnose_consumer(link: Link, grants: Grants) -> list[Finding]:
+    if grants.scheme(link).needs_app:
+        return _diagnose_app(link, grants)
     if not grants.scheme(link).needs_key:
         return skip(GRANT_CHECKS[:3], f"the scheme {link.scheme} has no consumer", link.name)
     known = Finding("link.consumer", "ok", f"the provider knows {link.consumer_key}", link=link.name)
@@ -86,6 +102,8 @@ def _diagnose_token(link: Link, grants: Grants) -> list[Finding]:
         if token.expires_at is None
         else f"until {token.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     )
+    scopes = grants.scheme(link).scopes(token)
+    end += f"; it has the scopes {' '.join(scopes)}" if scopes else ""
     taken = Finding("link.token", "ok", f"the provider takes it, {end}", link=link.name)
     if (
         token.expires_at is not None

@@ -159,6 +159,7 @@ class LinkBook:
         with self._records.entry("link", caller, name):
             link, before, found = self._write(name, fields, only_new=only_new)
             warnings = self._forget_other(before, link) if before is not None else []
+            self._grants.renewals.forget_ended()  # what failed may have been a setting: it is tried again at once
             return replace(self._probe(link, before is None, warnings), found=found or None)
 
     def put_secret(self, caller: Caller, name: str, secret: Secret) -> None:
@@ -181,6 +182,7 @@ class LinkBook:
                 )
             self._grants.client(link)  # else the secret would belong to no app
             self._vault.put_app_secret(link, secret)
+            self._grants.renewals.forget_ended()  # one that failed with the secret before is tried again at once
 
     def _write(self, name: str, fields: Mapping[str, object], *, only_new: bool) -> tuple[Link, Link | None, str]:
         """Write the link, and return it with the one before, and what was found out for it."""

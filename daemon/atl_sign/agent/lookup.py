@@ -25,6 +25,7 @@ class LinkReport:
     link: Link
     token_state: TokenState  # unknown: the store does not say
     token: Grant | None
+    scopes: tuple[str, ...] | None = None  # the token's rights, where the provider says them
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Lookup:
             return LinkReport(link, "none", None)
         now = self._clocks.now_utc()
         is_over = token.is_expired(now) and not token.may_renew(now)
-        return LinkReport(link, "expired" if is_over else "active", token)
+        return LinkReport(link, "expired" if is_over else "active", token, self._schemes[link.scheme].scopes(token))
 
     def report_all(self) -> list[LinkReport]:
         """Return every link that can be read, with its token's state."""

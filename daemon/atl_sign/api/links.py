@@ -92,6 +92,7 @@ def add_links(app: FastAPI, agent: Agent) -> None:
             old_form_until=form.old_form_until,
             fields=[schemas.SetupField(label=field.label, value=field.value) for field in form.fields],
             leave_alone=list(form.leave_alone),
+            then=list(form.then),
         )
         return answer_with(request, answer, format_form(form, link, product))
 

@@ -222,6 +222,7 @@ class TokenAnswer(BaseModel):
     state: TokenState = Field(description="unknown: the store cannot be read")
     user: str | None = None
     expires_at: Moment | None = None
+    scopes: str | None = Field(None, description="its rights, with a blank between them; null if the provider does not say")
 
 
 class LinkAnswer(make_link_answer(LINK_SETTINGS.values())):  # type: ignore[misc]
@@ -293,6 +294,7 @@ class SetupAnswer(BaseModel):
     old_form_until: str | None
     fields: list[SetupField]
     leave_alone: list[str]
+    then: list[str] = Field(description="the commands that follow; ID stands for the id of the app")
 
 
 class LogoutAnswer(BaseModel):

@@ -94,7 +94,10 @@ def describe_token(report: LinkReport) -> schemas.TokenAnswer:
     """Return the token's part of the answer for *report*."""
     token = report.token
     return schemas.TokenAnswer(
-        state=report.token_state, user=token.user if token else None, expires_at=token.expires_at if token else None
+        state=report.token_state,
+        user=token.user if token else None,
+        expires_at=token.expires_at if token else None,
+        scopes=None if report.scopes is None else " ".join(report.scopes),
     )
 
 

@@ -162,6 +162,12 @@ def _run_ask(line: CommandLine) -> int:
     return run_ask(os.environ, line.words[0])
 
 
+def _run_qr(line: CommandLine) -> int:
+    from atl_sign.commands.qr import run_qr
+
+    return run_qr(line.words[0])
+
+
 def _run_store(line: CommandLine) -> int:
     from atl_sign.commands.store_move import run_store_move
 
@@ -305,6 +311,7 @@ _RUN: dict[str, Callable[[CommandLine], int]] = {
     "lease": _run_lease,
     "log": _run_log,
     "offer": _run_offer,
+    "qr": _run_qr,
     "restart": _run_restart,
     "serve": _run_serve,
     "service": _run_service,

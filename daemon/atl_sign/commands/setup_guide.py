@@ -23,6 +23,7 @@ from atl_sign.commands.programs import find_program
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.providers.manifest import Manifest, fetch_manifest, find_above
 from atl_sign.providers.products import PRODUCTS, Product, find_product
+from atl_sign.schemes.oauth2.flavours import find_flavour
 from atl_sign.server.installed import INSTALL_AGAIN
 from atl_sign.server.listening import StartError, socket_path
 
@@ -93,7 +94,8 @@ class Guide:
         self.again = f"atl-sign setup {target.name}" if target.is_added else "atl-sign setup"
         _show("address", f"{target.url}, link {target.name}")
         self._open_store()
-        self._make_key()
+        if find_flavour(parse_base_url(target.url)) is None:  # else it has no application links
+            self._make_key()
         self._add_link(target)
         self.again = f"atl-sign setup {target.name}"
         if self._ask("GET", f"/links/{target.name}")["token"]["state"] != "active":
@@ -136,7 +138,7 @@ class Guide:
             except DaemonError as exc:
                 say(exc.message, *([f"  {exc.hint}"] if exc.hint else []))
                 continue
-            product = find_product(manifest.type_id)
+            product = manifest.product
             say(f"{product.name if product else manifest.type_id} {manifest.version} at {url}")
             if manifest.url and not manifest.is_at(parse_base_url(url)):
                 say(f"It is configured with the base URL {manifest.url}")
@@ -182,8 +184,11 @@ class Guide:
         self._command("link", "add", target.name, target.url)
 
     def _await_form(self, target: Target) -> None:
-        """Return when the provider knows our consumer, or when the user skips that."""
+        """Return when the provider knows our consumer or the link has its app, or when the user skips that."""
         is_shown = not target.is_added
+        if self._ask("GET", f"/links/{target.name}").get("flavour") is not None:
+            self._await_app(target, is_shown=is_shown)
+            return
         while True:
             found = self._ask("POST", f"/links/{target.name}/diagnosis", _PROVIDER_S)["findings"]
             broken = next((each for each in found if each["check"] != "link.token" and each["result"] == "broken"), None)
@@ -196,6 +201,21 @@ class Guide:
             say("", f"form: {broken['cause']}")
             if self._answer(f"Press Enter when it is entered, {_SKIP} to skip, or ^C to leave: ") == _SKIP:
                 return
+
+    def _await_app(self, target: Target, *, is_shown: bool) -> None:
+        """Return when the link has the id and the secret of its app."""
+        if self._ask("GET", f"/links/{target.name}").get("client_id") is None:
+            if not is_shown:
+                self._command("link", "setup", target.name)
+            client_id = ""
+            while not client_id:
+                client_id = self._answer("The client ID, when the app is registered (^C to leave): ")
+            words = shlex.split(self._ask("GET", f"/links/{target.name}/setup", _PROVIDER_S)["then"][0])
+            self._command(*(client_id if word == "ID" else word for word in words[1:]))
+        found = self._ask("POST", f"/links/{target.name}/diagnosis", _PROVIDER_S)["findings"]
+        if any(each["check"] == "link.consumer" and each["result"] == "broken" for each in found):
+            self._command("link", "secret", target.name)
+        _show("app", "the link has its id and secret")
 
     # --- how it is done ---
 
@@ -252,6 +272,9 @@ def probe(typed: str) -> tuple[str, Manifest]:
         ProviderRefusedError, ProviderUnreachableError: no product answers there.
     """
     link = Link("setup", parse_base_url(re.split("[?#]", typed, maxsplit=1)[0]), timeout_s=_PROBE_S)
+    flavour = find_flavour(link.url)
+    if flavour is not None and not flavour.shares_grant:  # such a provider says nothing of itself
+        return link.url.origin, Manifest(flavour.name, "", "", own_product=Product(flavour.name, flavour.title, "", "", str, ""))
     try:
         return str(link.url), fetch_manifest(link)
     except ProviderRefusedError as exc:

@@ -193,13 +193,14 @@ class Dance:
         """Seconds since the dance's time was over; negative before."""
         return now_s() - self._ends_at
 
-    def finish(self, answer: Secret, expires_at: datetime | None = None) -> Granted:
+    def finish(self, answer: Secret, expires_at: datetime | None = None, *, comes_once: bool = False) -> Granted:
         """
         Redeem the *answer* that the user brought.
 
         Args:
             answer: the provider's code, or a token.
             expires_at: when that token ends (aware), as the user was shown it; counts when the provider does not say.
+            comes_once: a browser has brought it, and brings no other one: the dance waits for nothing more, whatever is raised.
 
         Raises:
             BadRequestError: this cannot be an answer; the dance waits on.
@@ -225,8 +226,10 @@ class Dance:
                 self._end(Expired())
                 self._raise_if_over()
                 raise
-            except DaemonError:
+            except DaemonError as exc:
                 self._raise_if_over()
+                if comes_once:  # before anybody else can try it: an authorization code must not be sent twice
+                    self._end_with(exc)
                 raise
             if grant.expires_at is None and expires_at is not None:
                 grant = replace(grant, expires_at=expires_at)
@@ -273,7 +276,7 @@ class Dance:
         except DaemonError as exc:
             self._end_with(exc)
             raise
-        return self.finish(answer)
+        return self.finish(answer, comes_once=True)
 
     def _read(self, query: str) -> Secret:
         """Return the answer in the redirect's *query*; raises as `Scheme.read_redirect`."""
@@ -306,7 +309,7 @@ class Dance:
 
         try:
             self._raise_if_over()
-            granted = self.finish(self._read(query))
+            granted = self.finish(self._read(query), comes_once=True)
         except (NoAnswerError, OtherDanceError):
             raise
         except DaemonError as exc:
@@ -356,6 +359,8 @@ class Dance:
             self._consent = None
         self._is_over.set()
         self._timer.cancel()
+        if listener is not None:
+            listener.free_port()  # before anybody hears of the end: the next dance may need this very port
         self._on_end(state)
         if not self._is_naming:
             self._settle()

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from atl_sign.base.credentials import App, Client, Consumer, Credentials, Grant, Secret
-from atl_sign.base.errors import AppMissingError, DaemonError, DanceNeededError, ProviderRefusedError
+from atl_sign.base.errors import AppMissingError, BadRequestError, DaemonError, DanceNeededError, ProviderRefusedError
+from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link
 from atl_sign.custody.items import place_of
 from atl_sign.custody.vault import Vault
@@ -182,12 +183,22 @@ class LiveLink:
         return None if is_another_user or known.grant.is_same_as(refused.grant) else known
 
     def check(self, credentials: Credentials | None = None) -> "CheckResult":
-        """Ask the provider who the user is, as `open_session`; raises as that and `check_link`."""
+        """
+        Ask the provider who the user is.
+
+        Raises as `open_session` and `check_link`, and BadRequestError when nobody knows where the provider names the user.
+        """
         from atl_sign.providers.who_am_i import check_link
 
         send = self.open_session(credentials).send
-        anonymous = self._scheme.explain_anonymous(self.link)
-        return check_link(self.link, send, self.clocks, self._grants.manifests.fetch(self.link), anonymous)
+        manifest = self._grants.manifests.fetch(self.link)
+        if manifest.product is not None and not manifest.product.who_am_i:
+            raise BadRequestError(
+                "the link does not say where the provider names the user; requests are authorized all the same",
+                f"{format_link_command(self.link)} --who-url URL",
+                link=self.link.name,
+            )
+        return check_link(self.link, send, self.clocks, manifest, self._scheme.explain_anonymous(self.link))
 
     def begin(self, callback: str) -> Consent:
         """Begin a dance; raises as `Scheme.begin` and `Grants.client`, and as `Scheme.check_product` where that says more."""

@@ -129,8 +129,16 @@ class CallbackListener:
         for listener in sockets:
             listener.settimeout(_POLL_S)
             thread = threading.Thread(target=self._accept, args=(listener,), name="callback-listener", daemon=True)
-            self._listeners.append((listener, thread))
             thread.start()
+            self._listeners.append((listener, thread))
+
+    def free_port(self) -> None:
+        """Take no more connections; those that were taken go on. May be called more than once, and from within `receive`."""
+        self._closing.set()
+        for listener, _ in self._listeners:
+            _cut(listener)  # wakes the thread in `accept` on Linux; elsewhere it looks up by itself
+        for _, thread in self._listeners:
+            thread.join()
 
     def close(self) -> None:
         """
@@ -139,11 +147,7 @@ class CallbackListener:
         An answer on its way is waited for, CLOSE_WAIT_S at most; one that takes longer still goes out afterwards. May be called
         more than once and from within `receive`, whose own answer it doesn't wait for.
         """
-        self._closing.set()
-        for listener, _ in self._listeners:
-            _cut(listener)  # wakes the thread in `accept` on Linux; elsewhere it looks up by itself
-        for _, thread in self._listeners:
-            thread.join()
+        self.free_port()
         with self._changed:
             while self._reading:
                 _cut(self._reading.popitem()[0])

@@ -215,6 +215,9 @@ class Scheme(Protocol):
     def revoke_page(self, link: Link, product: Product | None) -> str:
         """Return the page where the user ends the grant of *link* at *product*, which is None when nobody knows it."""
 
+    def scopes(self, grant: Grant) -> tuple[str, ...] | None:
+        """Return the rights that *grant* has, in the provider's words; None when the provider did not say, or has none."""
+
     def git_secret(self, link: Link, grant: Grant, product: Product | None) -> GitSecret | None:
         """Return the own token of *grant* as git uses it; None when a token of git's own is made with the grant."""
 

@@ -149,6 +149,11 @@ class Static:
             return tokens_page(link, tokens)
         return str(link.url) if product is None else cloud.TOKENS_PAGE
 
+    def scopes(self, grant: Grant) -> tuple[str, ...] | None:
+        """See `Scheme.scopes`; the products do not say."""
+        del grant
+        return None
+
     def git_secret(self, link: Link, grant: Grant, product: Product | None) -> GitSecret | None:
         """See `Scheme.git_secret`."""
         del link

@@ -174,6 +174,31 @@ def test_a_browser_that_comes_back_ends_granted(jira: Sandbox, dances: Dances, k
     wait_for(lambda: not is_listening(address))
 
 
+@pytest.mark.parametrize("end", ["granted", "denied", "cancelled"])
+def test_the_port_is_free_as_soon_as_the_end_is_known(jira: Sandbox, dances: Dances, kept: Kept, end: str) -> None:
+    """The next dance may need the same one: in OAuth 2.0 it is registered. Before the end it is taken."""
+    dance = begin(dances, jira.base_url("jira"), kept, "loopback")
+    address = jira.approve("jira", dance.authorize_url, deny=end == "denied")
+    assert not can_listen_at(address)
+    found: list[bool] = []
+    dance.settled.add_done_callback(lambda _: found.append(can_listen_at(address)))
+
+    if end == "cancelled":
+        dance.cancel()
+    else:
+        visit(address)
+
+    assert found == [True]
+
+
+def can_listen_at(address: str) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", urlsplit(address).port or 0)).close()
+    except OSError:
+        return False
+    return True
+
+
 def is_listening(address: str) -> bool:
     try:
         visit(address)
@@ -602,6 +627,39 @@ def test_a_code_that_comes_twice_at_once_is_swapped_once(jira: Sandbox, dances: 
     assert outcomes.count("the dance with tools is finished already") == threads - 1
     assert len(kept.tokens) == 1
     assert jira.state.count == before + 1
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_an_address_is_tried_once_even_if_the_provider_fails(dances: Dances, kept: Kept, threads: int) -> None:
+    """A browser brings another one only with another dance; pasted again, at once or later, it is not sent again."""
+    with RawServer(BEGUN, b"", reply(urlencode(ACCESS_TOKEN))) as server:
+        dance = begin(dances, server.url, kept)
+        address = Secret("http://127.0.0.1/?oauth_token=canary-request&oauth_verifier=canary-v")
+        errors: list[str] = []
+
+        def finish() -> None:
+            errors.append(refusal(ProviderUnreachableError, lambda: dance.finish_by_url(address)).message)
+
+        running = [threading.Thread(target=finish) for _ in range(threads)]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join(10)
+        finish()
+
+    assert len(set(errors)) == 1
+    assert len(errors) == threads + 1
+    assert len(server.requests) == 2
+    assert word(dance) == "failed"
+
+
+def test_a_typed_code_is_tried_again_if_the_provider_fails(dances: Dances, kept: Kept) -> None:
+    """People mistype, and OAuth 1.0a's verifier is good until it has worked."""
+    with RawServer(BEGUN, b"", reply(urlencode(ACCESS_TOKEN))) as server:
+        dance, code = begin(dances, server.url, kept), Secret("canary-v")
+        refusal(ProviderUnreachableError, lambda: dance.finish(code))
+
+        assert dance.finish(code) == Granted("alice")
 
 
 # whose answer it is

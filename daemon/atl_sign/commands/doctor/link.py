@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,10 +19,11 @@ from atl_sign.commands.doctor.tls_probe import Certificate, TlsError, ca_file, e
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.providers.answer import Answer
-from atl_sign.providers.exchange import find_proxy
+from atl_sign.providers.exchange import fetch, find_proxy, within_deadline
 from atl_sign.providers.manifest import Manifest, show_product
 from atl_sign.providers.products import find_product
 from atl_sign.providers.who_am_i import CLOCK_LIMIT_S, CLOCK_WARNING_S
+from atl_sign.schemes.registry import SCHEMES
 
 CONNECT_S = 4.0
 EXCHANGE_S_MAX = 8.0  # of a link's own timeout_s: the doctor does not wait as long as a user may want to
@@ -216,8 +218,19 @@ def _describe(link: Link, certificate: Certificate) -> Finding:
 
 
 def _check_product(link: Link) -> Iterator[Finding]:
+    hasty = replace(link, timeout_s=min(link.timeout_s, EXCHANGE_S_MAX))
+    described = SCHEMES[link.scheme].describe(link)
+    if described is not None and described.product is not None:
+        try:
+            answer = within_deadline(hasty, lambda: fetch(hasty, "/", {}, time.time))
+        except DaemonError as exc:
+            raise _BrokenError("link.manifest", exc.reason, exc.hint) from None
+        yield Finding("link.manifest", "ok", f"{described.product.name}, as the link says", link=link.name)
+        yield from skip(["link.base-url"], "such a provider does not say how it is configured", link.name)
+        yield _check_clock(link, answer)
+        return
     try:
-        manifest, answer = show_product(replace(link, timeout_s=min(link.timeout_s, EXCHANGE_S_MAX)))
+        manifest, answer = show_product(hasty)
     except DaemonError as exc:
         raise _BrokenError("link.manifest", exc.reason, exc.hint) from None
     if find_product(manifest.type_id) is None:

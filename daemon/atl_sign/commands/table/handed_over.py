@@ -193,6 +193,15 @@ ASK = Command(
     page="atl-signd",
     has_json=False,
 )
+QR = Command(
+    "qr",
+    "print an address as a QR code; what atl-sign calls for the code of another device",
+    "Prints the address as a QR code of Unicode blocks, for a telephone's camera. The exit status is 1 if the terminal has too "
+    "few columns for it.",
+    (Form("print a QR code", arguments=(Argument("ADDRESS", ""),)),),
+    page="atl-signd",
+    has_json=False,
+)
 OFFER = Command(
     "offer",
     "offer a store to a person at a terminal; what atl-sign calls when the daemon has none",
@@ -314,6 +323,6 @@ HANDED_OVER = {
     each.name: each
     for each in (
         *(GIT, LEASE, RUN, UNLOCK, STORE, LOG, WHY, DOCTOR, SETUP, SERVE, STOP, RESTART, SERVICE, DEMO, SANDBOX),
-        *(AUTOSTART, ASK, OFFER),  # no command of atl-sign's
+        *(AUTOSTART, ASK, QR, OFFER),  # no command of atl-sign's
     )
 }

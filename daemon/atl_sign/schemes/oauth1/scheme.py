@@ -186,6 +186,11 @@ class OAuth1:
         del product
         return f"{link.url}{REVOKE_PATH}"
 
+    def scopes(self, grant: Grant) -> tuple[str, ...] | None:
+        """See `Scheme.scopes`: all that the user has."""
+        del grant
+        return None
+
     def git_secret(self, link: Link, grant: Grant, product: Product | None) -> GitSecret | None:
         """See `Scheme.git_secret`: git cannot sign."""
         del link, grant, product

@@ -1,11 +1,13 @@
 """A dance of OAuth 2.0 between its two ends: what was begun, and what the browser may bring back instead of a code."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import DaemonError, DanceRefusedError, ProviderRefusedError
 from atl_sign.config.links import Link
 from atl_sign.schemes.base import Consent
 from atl_sign.schemes.oauth2.server import Server
+from atl_sign.schemes.oauth2.token_answer import read_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,8 @@ class Begun:
 
     server: Server  # the only one that the code is sent to (RFC 9700 §4.4)
     redirect_uri: str | None = None  # None in a device flow
+    scopes: tuple[str, ...] = ()  # that are asked for
+    codes: list[Secret] = field(default_factory=list)  # that a redirect to this dance has brought
 
 
 def begun_of(consent: Consent) -> Begun:
@@ -38,5 +42,5 @@ def refusal_of(link: Link, word: str) -> DaemonError:
         "server_error": ("the provider failed", again),
     }
     message, hint = known.get(word, ("the provider refuses this consent", again))
-    shown = f" ({word})" if word.isascii() and word.isprintable() and len(word) <= 64 else ""
-    return ProviderRefusedError(f"{message}{shown}", hint, link=link.name, problem=word if shown else None)
+    problem = read_word(word)
+    return ProviderRefusedError(f"{message} ({problem})" if problem else message, hint, link=link.name, problem=problem)

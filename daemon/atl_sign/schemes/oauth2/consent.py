@@ -8,7 +8,7 @@ import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from atl_sign.base.credentials import Secret
 
@@ -27,6 +27,17 @@ def challenge_of(verifier: Secret) -> str:
 def make_state() -> Secret:
     """Return a new state: a page that guesses must not end a dance of ours with a code of its own."""
     return Secret(secrets.token_urlsafe(32))
+
+
+def extra_for(endpoint: str, scopes: Iterable[str]) -> Mapping[str, str]:
+    """
+    Return the further parameters that a server of no flavour of ours needs, unless *endpoint* has them.
+
+    For `offline_access` a client has to ask for consent, or a server ignores the scope and gives no refresh token.
+    Source: OpenID Connect Core 1.0 §11.
+    """
+    is_needed = "offline_access" in scopes and "prompt" not in parse_qs(urlsplit(endpoint).query, keep_blank_values=True)
+    return {"prompt": "consent"} if is_needed else {}
 
 
 def authorize_url(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from atl_sign.base.credentials import App, Secret
 from atl_sign.base.errors import BadRequestError, BadUrlError, ProviderRefusedError
 from atl_sign.config.links import Link
+from atl_sign.providers.unexpected import explain_bystander
 from atl_sign.schemes.base import Consent, DeviceCode
 from atl_sign.schemes.oauth2.begun import Begun
 from atl_sign.schemes.oauth2.exchange import post
@@ -14,6 +15,7 @@ from atl_sign.schemes.oauth2.token_answer import read_word
 from atl_sign.schemes.oauth2.token_request import TokenRequests
 
 INTERVAL_S_DEFAULT = 5.0  # RFC 8628 §3.2
+INTERVAL_S_MIN = 1.0
 INTERVAL_S_MAX = 60.0
 LIFETIME_S_DEFAULT = 900.0
 LIFETIME_S_MAX = 3600.0
@@ -26,7 +28,7 @@ def begin_device_flow(link: Link, app: App, server: Server, scopes: Sequence[str
 
     Raises:
         BadRequestError: the provider has no device flow.
-        ProviderRefusedError, ProviderUnreachableError: it begins none.
+        ProviderRefusedError, ProviderBusyError, ProviderUnreachableError: it begins none.
     """
     if server.device_url is None:
         raise BadRequestError("this provider has no device flow", f"atl-sign dance {link.name} --oob", link=link.name)
@@ -36,6 +38,9 @@ def begin_device_flow(link: Link, app: App, server: Server, scopes: Sequence[str
     page = page or found.get("verification_url")  # as some had it before RFC 8628
     if not (_is_word(code, 4096) and _is_word(user_code, 64) and _is_page(page)):
         word = read_word(found.get("error"))
+        passing = None if word else explain_bystander(link, answer)
+        if passing is not None:
+            raise passing
         shown = f" ({word})" if word else f" (status {answer.status})"
         raise ProviderRefusedError(
             f"the provider begins no device flow{shown}",
@@ -47,10 +52,10 @@ def begin_device_flow(link: Link, app: App, server: Server, scopes: Sequence[str
     device = DeviceCode(
         user_code=str(user_code),
         whole_url=str(whole) if _is_page(whole) else None,
-        interval_s=PATIENCE * _read_seconds(found.get("interval"), INTERVAL_S_DEFAULT, INTERVAL_S_MAX),
+        interval_s=PATIENCE * max(_read_seconds(found.get("interval"), INTERVAL_S_DEFAULT, INTERVAL_S_MAX), INTERVAL_S_MIN),
         lifetime_s=_read_seconds(found.get("expires_in"), LIFETIME_S_DEFAULT, LIFETIME_S_MAX),
     )
-    return Consent(str(page), Secret(str(code)), None, Begun(server), device)
+    return Consent(str(page), Secret(str(code)), None, Begun(server, None, tuple(scopes)), device)
 
 
 def _is_word(value: object, chars_max: int) -> bool:

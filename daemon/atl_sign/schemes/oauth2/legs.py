@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from atl_sign.base.credentials import App, Credentials, Grant, Secret
 from atl_sign.base.errors import (
+    BadRequestError,
     DaemonError,
     DanceExpiredError,
     DanceRefusedError,
@@ -20,6 +21,7 @@ from atl_sign.base.errors import (
     ProviderRefusedError,
     ProviderUnreachableError,
 )
+from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link
 from atl_sign.providers.answer import Answer
 from atl_sign.providers.clocks import Clocks
@@ -45,6 +47,10 @@ def redeem(link: Link, app: App, consent: Consent, answer: Secret, clocks: Clock
     requests = TokenRequests(app, begun.server.client_auth)
     if begun.redirect_uri is None:
         request = requests.for_device(answer)
+    elif not any(code is answer for code in begun.codes):  # by identity: a typed one is another object
+        raise BadRequestError(
+            "only the address of a code shows which sign-in it belongs to", "paste the whole address that the browser ended on"
+        )
     else:
         assert consent.secret is not None  # noqa: S101 - `begin` sets it
         request = requests.for_code(answer, begun.redirect_uri, consent.secret)
@@ -53,7 +59,11 @@ def redeem(link: Link, app: App, consent: Consent, answer: Secret, clocks: Clock
     if isinstance(found, Failure):
         raise _explain_code(link, found, begun.server)
     tokens = OAuth2Tokens(
-        found.access, found.refresh, scopes=_sort(found.scopes), redirect_uri=begun.redirect_uri, sites=MappingProxyType({})
+        found.access,
+        found.refresh,
+        scopes=_sort(found.scopes) or _sort(frozenset(begun.scopes)),
+        redirect_uri=begun.redirect_uri,
+        sites=MappingProxyType({}),
     )
     flavour = flavour_of(link)
     if flavour is not None and flavour.shares_grant:
@@ -82,13 +92,13 @@ def refresh(link: Link, app: App, server: Server, grant: Grant, clocks: Clocks) 
 
     begun_at = clocks.now_utc()
     refresh_token = tokens.refresh
-    found = _ask_twice(lambda: ask_with(refresh_token))
+    found, is_in_doubt = _ask_twice(lambda: ask_with(refresh_token))
     is_dead = isinstance(found, Failure) and found.kind == "dead"
     if is_dead and tokens.before is not None and flavour is not None and flavour.leeway_s:
         begun_at = clocks.now_utc()
         found = ask_with(tokens.before)  # the answer with the newer one may have come from half a server
     if isinstance(found, Failure):
-        raise _explain_refresh(link, found)
+        raise _explain_refresh(link, found, server, is_in_doubt=is_in_doubt)
     is_rotated = found.refresh is not None and found.refresh.reveal() != tokens.refresh.reveal()
     new = replace(
         tokens,
@@ -143,12 +153,16 @@ def _ask(link: Link, server: Server, request: TokenRequest, asked: Asked) -> Tok
     return found
 
 
-def _ask_twice(ask_once: Callable[[], Tokens | Failure]) -> Tokens | Failure:
-    """Ask once more with the same refresh token if the answer was lost: either the first never arrived, or nothing is lost."""
+def _ask_twice(ask_once: Callable[[], Tokens | Failure]) -> tuple[Tokens | Failure, bool]:
+    """
+    Ask once more with the same refresh token if the answer was lost: either the first never arrived, or nothing is lost.
+
+    Returns the answer, and whether there was another one that was lost.
+    """
     try:
-        return ask_once()
+        return ask_once(), False
     except ProviderUnreachableError:
-        return ask_once()
+        return ask_once(), True
 
 
 def _passing(link: Link, answer: Answer) -> DaemonError:
@@ -170,7 +184,7 @@ def _explain_code(link: Link, failure: Failure, server: Server) -> DaemonError:
     if failure.kind == "expired":
         return DanceExpiredError(f"the code came too late{shown}", again)
     if failure.kind == "client":
-        return _wrong_app(link, failure)
+        return _wrong_app(link, failure, server)
     if failure.kind == "dead":
         message = f"the provider does not take this code{shown}: it was used, or is of another app or redirect address"
         return ProviderRefusedError(message, again, link=link.name, problem=failure.word)
@@ -178,22 +192,27 @@ def _explain_code(link: Link, failure: Failure, server: Server) -> DaemonError:
     return ProviderRefusedError(message, f"atl-sign link setup {link.name}; then: {again}", link=link.name, problem=failure.word)
 
 
-def _explain_refresh(link: Link, failure: Failure) -> DaemonError:
+def _explain_refresh(link: Link, failure: Failure, server: Server, *, is_in_doubt: bool) -> DaemonError:
     shown = f" ({failure.word})" if failure.word else ""
     if failure.kind == "client":
-        return _wrong_app(link, failure)
+        return _wrong_app(link, failure, server)
     if failure.kind == "dead":
         message = f"its refresh token is no longer good: it was revoked, has expired, or another program has used it{shown}"
-        return ProviderRefusedError(message, f"atl-sign dance {link.name}", link=link.name, problem=failure.word, ends_grant=True)
+        word = None if is_in_doubt else failure.word  # the token may have been good until the answer that was lost
+        return ProviderRefusedError(message, f"atl-sign dance {link.name}", link=link.name, problem=word, ends_grant=True)
     message = f"the token endpoint did not answer with tokens{shown}"
     return ProviderRefusedError(message, f"atl-sign doctor {link.name}", link=link.name, problem=failure.word)
 
 
-def _wrong_app(link: Link, failure: Failure) -> ProviderRefusedError:
+def _wrong_app(link: Link, failure: Failure, server: Server) -> ProviderRefusedError:
     shown = f" ({failure.word})" if failure.word else ""
+    hint = f"copy the secret again: atl-sign link secret {link.name}; the id: atl-sign link show {link.name}"
+    if flavour_of(link) is None:  # the metadata say what the server can, not what this app is registered for
+        other = {"basic": "body", "body": "basic", "none": "basic"}[server.client_auth]
+        hint += f"; or send the secret in another place: {format_link_command(link, client_auth=other)}"
     return ProviderRefusedError(
         f"the provider does not take the app's id and secret{shown}",
-        f"copy the secret again: atl-sign link secret {link.name}; the id: atl-sign link show {link.name}",
+        hint,
         link=link.name,
         problem=failure.word,
     )

@@ -62,6 +62,8 @@ def read_redirect(query: str, expected: Expected) -> Secret | Refused:
         raise ForeignRedirectError("it has neither code nor state", is_empty=True)
     if not hmac.compare_digest(fields.get("state", "").encode(), expected.state.reveal().encode()):
         raise ForeignRedirectError("its state is of another dance")
+    if not fields.keys() & {"code", "error"}:  # the consent's own address, pasted by mistake; it never has `iss`
+        raise ForeignRedirectError("it has neither code nor error", is_empty=True)
     _check_issuer(fields.get("iss"), expected)
     if "error" in fields:
         return Refused(fields["error"])

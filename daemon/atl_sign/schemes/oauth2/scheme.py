@@ -164,9 +164,9 @@ class OAuth2:
             scopes=scopes,
             state=state,
             verifier=verifier,
-            extra={} if flavour is None else flavour.extra,
+            extra=consents.extra_for(server.authorize_url, scopes) if flavour is None else flavour.extra,
         )
-        return Consent(url, state, verifier, Begun(server, redirect_uri))
+        return Consent(url, state, verifier, Begun(server, redirect_uri, tuple(scopes)))
 
     def _product(self, link: Link) -> Product | None:
         """Return the product of *link* where the scopes to ask for depend on it."""
@@ -192,6 +192,7 @@ class OAuth2:
             raise ProviderRefusedError(str(exc), f"atl-sign doctor {link.name}", link=link.name) from None
         if isinstance(found, Refused):
             raise refusal_of(link, found.word)
+        begun.codes.append(found)
         return found
 
     def redeem(self, link: Link, client: Client | None, consent: Consent, answer: Secret, clocks: Clocks) -> Grant:
@@ -224,6 +225,10 @@ class OAuth2:
         del product
         flavour = flavour_of(link)
         return str(link.url) if flavour is None else address(link, flavour.grants_page)
+
+    def scopes(self, grant: Grant) -> tuple[str, ...] | None:
+        """See `Scheme.scopes`."""
+        return tokens_of(Credentials(None, grant)).scopes
 
     def git_secret(self, link: Link, grant: Grant, product: Product | None) -> GitSecret | None:
         """See `Scheme.git_secret`."""

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, replace
 
 from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, ProviderRefusedError
+from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link
 from atl_sign.schemes.oauth2.flavours import FLAVOURS, Flavour
 from atl_sign.schemes.oauth2.metadata import (
@@ -87,7 +88,7 @@ class Servers:
         if not issuer:
             raise BadRequestError(
                 "the link does not say where its authorization server is",
-                f"atl-sign link add {link.name} {link.url} --replace --issuer URL",
+                f"{format_link_command(link)} --issuer URL",
                 link=link.name,
             )
         found = self._fetch(link, issuer)
@@ -114,7 +115,7 @@ class Servers:
 
 def fetch_metadata(link: Link, issuer: str) -> Metadata:
     """
-    Return what the server *issuer* says of itself, at the first of the two places where it says anything.
+    Return what the server *issuer* says of itself, at the first of the two places where that can be used.
 
     Args:
         link: how it is reached.
@@ -122,21 +123,26 @@ def fetch_metadata(link: Link, issuer: str) -> Metadata:
 
     Raises:
         ProviderRefusedError: nothing that can be used is there.
-        ProviderUnreachableError: no answer in time.
+        ProviderBusyError, ProviderUnreachableError: no answer in time, or the server is not available.
     """
+    from atl_sign.providers.unexpected import explain_bystander
     from atl_sign.schemes.oauth2.exchange import ask
 
+    found: DaemonError | None = None
     for url in find_documents(issuer):
         answer = ask(link, url, {"Accept": "application/json"})
-        if answer.status == 404:
-            continue
-        if answer.status != 200:
-            raise _unusable(link, url, f"the answer has status {answer.status}")
+        if answer.status == 429 or answer.status >= 500:
+            raise explain_bystander(link, answer) or _unusable(link, url, f"the answer has status {answer.status}")
         try:
-            return read_metadata(issuer, answer.text)
+            if answer.status == 200:
+                return read_metadata(issuer, answer.text)
+            cause = f"the answer has status {answer.status}"
         except BadMetadataError as exc:
-            raise _unusable(link, url, str(exc)) from None
-    raise _unusable(link, issuer, "it has no metadata")
+            cause = str(exc)
+        # A server that does not know the first place does not always say 404: some answer every path with a page of their own.
+        if answer.status != 404:
+            found = found or _unusable(link, url, cause)
+    raise found or _unusable(link, issuer, "it has no metadata")
 
 
 def _unusable(link: Link, url: str, cause: str) -> DaemonError:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link
 from atl_sign.providers.products import Product
 from atl_sign.schemes.oauth2.scheme import registered_redirect
@@ -153,5 +154,5 @@ def make_form(link: Link, product: Product | None, sharing: Sequence[Link]) -> S
 def _next_commands(link: Link) -> tuple[str, ...]:
     commands = []
     if link.own.get("client_id") is None:
-        commands.append(f"atl-sign link add {link.name} {link.url} --replace --client-id ID")
+        commands.append(f"{format_link_command(link)} --client-id ID")
     return (*commands, f"atl-sign link secret {link.name}", f"atl-sign dance {link.name}")

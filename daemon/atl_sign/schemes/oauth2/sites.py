@@ -13,6 +13,7 @@ from atl_sign.schemes.oauth2.exchange import ask_as
 from atl_sign.schemes.oauth2.server import address
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_SHOWN_MAX = 20
 
 
 def find_sites(link: Link, access_token: Secret) -> dict[str, str]:
@@ -29,7 +30,9 @@ def find_sites(link: Link, access_token: Secret) -> dict[str, str]:
     if sites is None:
         raise unexpected_answer(link, answer, "the provider does not list the sites of this consent")
     if link.url.origin not in sites:
-        there = ", ".join(sites) or "none, or the app has no product's permissions"
+        there = ", ".join(list(sites)[:_SHOWN_MAX]) or "none, or the app has no product's permissions"
+        if len(sites) > _SHOWN_MAX:
+            there += f", and {len(sites) - _SHOWN_MAX} more"
         raise ProviderRefusedError(
             f"the consent is not for {link.url.origin}; its sites are: {there}",
             f"choose the site on the consent page: atl-sign dance {link.name}; or give the link one of these addresses",
@@ -41,11 +44,17 @@ def find_sites(link: Link, access_token: Secret) -> dict[str, str]:
 def _read(text: str) -> dict[str, str] | None:
     try:
         listed: Any = json.loads(text)
-        found = {_origin(each["url"]): str(each["id"]) for each in listed}
-    except (ValueError, RecursionError, TypeError, KeyError, BadUrlError):
+    except (ValueError, RecursionError):
         return None
-    return {url: site for url, site in found.items() if _ID.fullmatch(site)}
+    return dict(filter(None, map(_read_site, listed))) if isinstance(listed, list) else None
 
 
-def _origin(url: str) -> str:
-    return parse_url(url).origin  # in lower case, and without the slash that some have at their end
+def _read_site(entry: object) -> tuple[str, str] | None:
+    """Return address and id in *entry*; None for what cannot be read, which must not hide the other sites."""
+    url, site = (entry.get("url"), entry.get("id")) if isinstance(entry, dict) else (None, None)
+    if not isinstance(url, str) or not isinstance(site, str) or not _ID.fullmatch(site):
+        return None
+    try:
+        return parse_url(url).origin, site  # in lower case, and without the slash that some have at their end
+    except BadUrlError:
+        return None

@@ -103,7 +103,10 @@ def _read_failure(status: int, word: object, description: str, asked: Asked, lat
         return Failure("dead", word)
     if word == "access_denied":  # to a device, the user's own word; else Atlassian Cloud's for a wrong secret
         return Failure("denied" if asked == "device" else "client", word)
-    return Failure(_KINDS.get(word, _kind_of(status)), word)
+    kind = _KINDS.get(word, _kind_of(status))
+    if asked != "device" and kind in ("pending", "slow_down"):  # nobody waits for a user there
+        kind = _kind_of(status)
+    return Failure(kind, word)
 
 
 def _read_tokens(fields: Mapping[str, Any]) -> Tokens | Failure:
@@ -127,7 +130,8 @@ def _read_lifetime(value: object) -> float | None:
     """Return seconds; None for a time that does not lie ahead, since a token that is given is good for some."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    # Not `math.isfinite`, which fails with a whole number that is greater than any float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         return None
     return float(min(value, LIFETIME_S_MAX))
 

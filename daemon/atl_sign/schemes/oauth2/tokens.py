@@ -12,6 +12,7 @@ from atl_sign.base.credentials import Credentials, Grant, Material, Secret
 from atl_sign.schemes.fields import Fields, dump_known, load_known
 
 RENEW_BEFORE = timedelta(seconds=60)
+RENEW_AFTER = timedelta(minutes=30)  # when nobody says how long a token lives; few live for less than an hour
 
 _NO_SITES: Mapping[str, str] = MappingProxyType({})
 
@@ -50,12 +51,12 @@ def make_grant(tokens: OAuth2Tokens, lifetime_s: float | None, begun_at: datetim
 
     Args:
         tokens: the material.
-        lifetime_s: of the access token; None when the provider did not say.
+        lifetime_s: of the access token; None when the provider did not say: then it is renewed every now and then, if it can be.
         begun_at: when the tokens were asked for (aware): their life began after that.
         user: who consented, if that is known.
     """
     if lifetime_s is None:
-        return Grant(tokens, user=user)
+        return Grant(tokens, user=user, renew_at=None if tokens.refresh is None else begun_at + RENEW_AFTER)
     life = timedelta(seconds=lifetime_s)
     ahead = min(max(RENEW_BEFORE, life / 10), life / 2)  # a life of a minute is not renewed all the time
     return Grant(tokens, user=user, expires_at=begun_at + life, renew_at=begun_at + life - ahead)

@@ -8,7 +8,7 @@ import pytest
 from oauthlib.oauth2 import WebApplicationClient
 
 from atl_sign.base.credentials import Secret
-from atl_sign.schemes.oauth2.consent import authorize_url, challenge_of, make_state, make_verifier
+from atl_sign.schemes.oauth2.consent import authorize_url, challenge_of, extra_for, make_state, make_verifier
 
 # RFC 6749 §4.1.1.
 ENDPOINT, CLIENT_ID, REDIRECT = "https://server.example.com/authorize", "s6BhdRkqt3", "https://client.example.com/cb"
@@ -77,3 +77,19 @@ def test_every_character_survives() -> None:
     query = dict(parse_qsl(urlsplit(made).query))
     assert (query["state"], query["redirect_uri"], query["client_id"]) == (state, redirect, "c&d")
     assert (query["scope"], query["audience"]) == ("read:me a/b", "x&y")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "scopes", "extra"),
+    [
+        (ENDPOINT, ["openid", "offline_access"], {"prompt": "consent"}),
+        (f"{ENDPOINT}?audience=api", ["offline_access"], {"prompt": "consent"}),
+        (ENDPOINT, ["openid"], {}),
+        (ENDPOINT, [], {}),
+        (f"{ENDPOINT}?prompt=select_account", ["openid", "offline_access"], {}),
+        (f"{ENDPOINT}?prompt=", ["openid", "offline_access"], {}),
+    ],
+)
+def test_offline_access_is_asked_for_with_consent(endpoint: str, scopes: list[str], extra: dict[str, str]) -> None:
+    """OpenID Connect Core 1.0 §11. No parameter is there twice (RFC 6749 §3.1), so the one in the endpoint's query stays."""
+    assert extra_for(endpoint, scopes) == extra

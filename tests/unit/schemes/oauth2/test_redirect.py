@@ -1,10 +1,13 @@
 """Redirects of honest servers, of others, and of pages that guess."""
 
+from urllib.parse import urlsplit
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from atl_sign.base.credentials import Secret
+from atl_sign.schemes.oauth2.consent import authorize_url
 from atl_sign.schemes.oauth2.redirect import CODE_CHARS_MAX, Expected, ForeignRedirectError, MixedUpError, Refused, read_redirect
 
 # RFC 9207 §2.1, §2.2.
@@ -82,6 +85,25 @@ def test_a_redirect_that_is_not_this_dances_does_not_count(query: str) -> None:
     """Anybody can send one to a loopback port; the twin is the example."""
     with pytest.raises(ForeignRedirectError):
         read_redirect(query, expected())
+
+
+@pytest.mark.parametrize("announces", [True, False])
+def test_the_address_of_the_consent_is_no_answer(announces: bool) -> None:
+    """It has the right state and no `iss`: somebody has pasted what the dance printed, and the dance waits on."""
+    url = authorize_url(
+        f"{ISSUER}/authorize",
+        "s6BhdRkqt3",
+        redirect_uri="http://127.0.0.1:51004/oauth2redirect/example-provider",
+        scopes=["READ"],
+        state=Secret(STATE),
+        verifier=Secret("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+        extra={},
+    )
+
+    with pytest.raises(ForeignRedirectError) as caught:
+        read_redirect(urlsplit(url).query, expected(announces_issuer=announces))
+
+    assert caught.value.is_empty
 
 
 def test_what_nobody_knows_is_ignored() -> None:

@@ -144,6 +144,15 @@ def test_an_error_has_a_kind(status: int, word: str, asked: Asked, expected: str
     assert read({"error": word, "error_description": "x"}, status, asked) == Failure(expected, word)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("word", ["authorization_pending", "slow_down"])
+@pytest.mark.parametrize("asked", ["code", "refresh"])
+def test_words_of_the_device_flow_mean_nothing_elsewhere(word: str, asked: Asked) -> None:
+    """RFC 8628 §3.5 has them for a device's question; nobody waits for a user when a code or a refresh is answered so."""
+    assert kind({"error": word}, 400, asked) == "request"
+    assert kind({"error": word}, 503, asked) == "passing"
+    assert kind({"error": word}, 400, "device") in ("pending", "slow_down")
+
+
 def test_a_late_code_has_words_of_its_own_at_some_providers() -> None:
     """Data Center says invalid_request of a code that is ten seconds old; of a refresh, that is a fault of ours."""
     assert kind({"error": "invalid_request"}, 400, "code", LATE) == "expired"
@@ -201,6 +210,12 @@ def test_what_nobody_should_answer_has_no_tokens(status: int, text: str, expecte
 def test_a_lifetime_is_a_time_that_lies_ahead(value: object, expected: float | None) -> None:
     """None, as if it were missing: a token that has just been given is good for some time."""
     assert tokens({"access_token": "a", "expires_in": value}).lifetime_s == expected
+
+
+def test_a_lifetime_may_be_greater_than_any_float() -> None:
+    """JSON has no limit for a whole number."""
+    assert tokens('{"access_token": "a", "expires_in": 1' + "0" * 400 + "}").lifetime_s == LIFETIME_S_MAX
+    assert tokens('{"access_token": "a", "expires_in": -1' + "0" * 400 + "}").lifetime_s is None
 
 
 def test_a_token_may_be_long() -> None:
