@@ -69,7 +69,7 @@ class Host(ThreadingHTTPServer):
         self.server_close()
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Return status, headers and body: here a file, whoever asks."""
+        """Return status, headers and body, here a file; names of *headers* are like Content-Type."""
         del method, path, headers, body
         return 200, {"Content-Type": "application/octet-stream"}, MEDIA_FILE.encode()
 
@@ -121,7 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
             if self.headers["Transfer-Encoding"]
             else self.rfile.read(int(self.headers["Content-Length"] or 0))
         )
-        status, headers, content = self.server.answer(self.command, self.path, dict(self.headers), body)
+        own = {name.title(): value for name, value in self.headers.items()}
+        status, headers, content = self.server.answer(self.command, self.path, own, body)
         self.server.seen.append(Seen(self.command, self.path, self.headers["Authorization"], body, status))
         self.send_response(status)
         for name, value in headers.items():
