@@ -199,9 +199,9 @@ def test_a_change_takes_grant_and_secret_along(name: str, daemon: Daemon, server
             daemon.request("POST", f"/dance/{begun.json['id']}", fields)
             daemon.request("DELETE", "/links/app/token")
 
-        for each in (*other.requests, *server.requests):
-            assert SECRET not in each.everything
-            assert encoded_secret() not in each.everything
+        for asked in (*other.requests, *server.requests):
+            assert SECRET not in asked.everything
+            assert encoded_secret() not in asked.everything
         put(daemon, server)
         assert daemon.request("GET", "/links/app").json["token"]["state"] == "none"
 
