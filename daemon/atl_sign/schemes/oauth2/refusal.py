@@ -1,6 +1,7 @@
 """A provider's refusal of a request with a bearer token (RFC 6750 §3; facts oauth2.md sections 2 to 4, 8 and 9)."""
 
 import re
+from typing import Any
 
 from atl_sign.base.errors import DanceNeededError, ProviderRefusedError
 from atl_sign.base.text import shorten
@@ -60,10 +61,12 @@ def _find_lacking(link: Link, sent: Sent) -> str | None:
     if "scope does not match" in answer.text and flavour is not None and flavour.shares_grant:
         return wanted_scopes(sent.request.method, sent.request.url.path) or "one that the page of that call names"
     if "required privilege scopes" in answer.text:
-        detail = ((answer.json_object or {}).get("error") or {}).get("detail")
-        required = detail.get("required") if isinstance(detail, dict) else None
+        required: Any = answer.json_object
+        for name in ("error", "detail", "required"):
+            required = required.get(name) if isinstance(required, dict) else None
         return shorten(", ".join(map(str, required))) if isinstance(required, list) else "one that the page of that call names"
-    if answer.status == 403 and '"insufficient_scope"' in answer.text:
-        scope = (answer.json_object or {}).get("scope")
-        return shorten(scope) if isinstance(scope, str) else "another one"
+    challenge = answer.headers.get("WWW-Authenticate", "")
+    if answer.status == 403 and ('"insufficient_scope"' in answer.text or '"insufficient_scope"' in challenge):
+        scope, named = (answer.json_object or {}).get("scope"), _SCOPE.search(challenge)
+        return shorten(scope) if isinstance(scope, str) else named[1] if named is not None else "another one"
     return None
