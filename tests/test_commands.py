@@ -43,10 +43,10 @@ def test_header_takes_the_options_of_the_table() -> None:
     text = ATL_SIGN.read_text()
     (header,) = (command for command in CALLS if command.name == "header")
 
-    before = re.search(r"^declare -A VALUED=\(\[header\]='(.*?)'\) FLAGS=\(\)$", text, re.M)
+    before = re.search(r"^declare -A VALUED=\(\[header\]='(.*?)'\) FLAGS=\(\[header\]='(.*?)'\)$", text, re.M)
     assert before is not None
-    assert before[1].split() == [option.name.removeprefix("--") for option in header.options]
-    assert all(option.value for option in header.options)
+    assert before[1].split() == [option.name.removeprefix("--") for option in header.options if option.value]
+    assert before[2].split() == [option.name.removeprefix("--") for option in header.options if not option.value]
 
 
 def test_every_name_is_one_commands() -> None:

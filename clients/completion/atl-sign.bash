@@ -106,7 +106,7 @@ _atl_sign_options() {
 	token:*) _atl_sign_offer --json --help ;;
 	logout:*) _atl_sign_offer --keep-grant --keep-git-token --json --help ;;
 	git:*) _atl_sign_offer --json --help ;;
-	header:*) _atl_sign_offer --form --link --json --help ;;
+	header:*) _atl_sign_offer --form --with-url --link --json --help ;;
 	lease:new) _atl_sign_offer --link --allow --deny --read-only --for --uses --sign --port --peers --tunnel --allow-reusable --name --purpose --env --docker --json --help ;;
 	lease:change) _atl_sign_offer --for --uses --json --help ;;
 	lease:suspend) _atl_sign_offer --all --json --help ;;

@@ -48,8 +48,9 @@ async function send(bare, atlSign, config) {
 		}
 		const location = outcome?.headers?.location;
 		if (most === 0 || !isRedirect(outcome?.status, location)) {
-			if (failure) throw strip(failure, config, hop.url);
-			return strip(outcome, config, hop.url);
+			const sentTo = signed?.url ?? hop.url;
+			if (failure) throw strip(failure, config, sentTo);
+			return strip(outcome, config, sentTo);
 		}
 		outcome.data?.destroy?.();
 		if (hops === most) throw Object.assign(new Error(`more than ${most} redirects`), {code: 'ERR_FR_TOO_MANY_REDIRECTS'});

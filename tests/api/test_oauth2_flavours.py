@@ -1,10 +1,12 @@
 """OAuth 2.0 links of every flavour but Data Center's, over the real socket."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from atl_sign.sandbox import Cloud, Forge
+from tests.fork_server import ForkServer
 from tests.lab import Daemon
 from tests.oauth2_lab import begin, dance, give_app, put_link, redirect_of, send, sign
 
@@ -167,3 +169,25 @@ def test_a_missing_scope_is_named(cloud: Cloud, daemon: Daemon) -> None:
 
     assert checked.code == "provider_refused"
     assert "lacks a scope for this (status 401); it probably wants: read:jira-user" in checked.message
+
+
+def test_a_move_of_the_store_takes_grant_and_secret_along(cloud: Cloud, fork_server: ForkServer) -> None:
+    """The grant is kept under a name that no link has; a refresh afterwards needs both."""
+    cloud.oauth2("auth").access_token_life_s = 2
+    with Daemon(fork_server, ATL_SIGN_STORE="") as daemon:
+        daemon.request("POST", "/store/move", {"backend": "memory", "volatile": True})
+        url = add_cloud(daemon, cloud)
+        add_cloud_app(daemon, cloud)
+        dance(daemon, "cloud", cloud.approve)
+
+        moved = daemon.request("POST", "/store/move", {"backend": "file", "new_passphrase": "of some length"})
+        assert moved.status == 200, moved.text
+        daemon.request("POST", "/lock")
+        assert sign(daemon, url + MYSELF).code in ("store_locked", "passphrase_needed")
+        assert daemon.request("POST", "/unlock", {"passphrase": "of some length"}).status == 200
+        time.sleep(2.1)
+
+        signed = sign(daemon, url + MYSELF).json
+
+        assert send(signed["url"], signed["authorization"])[0] == 200
+        assert cloud.oauth2("auth").refreshes >= 1

@@ -76,7 +76,7 @@ FOREIGN: dict[str, tuple[str, str]] = {
     "state with a zero byte": (f"code={CODE}&state={{state}}%00", "belongs to a different sign-in"),
     "error without state": ("error=access_denied", "belongs to a different sign-in"),
     "error with a wrong state": (f"error=access_denied&state={STATE}", "belongs to a different sign-in"),
-    "no code": ("state={state}", "belongs to a different sign-in"),
+    "no code": ("state={state}", "This response is incomplete"),
     "empty code": ("code=&state={state}", "belongs to a different sign-in"),
     "code with a newline": ("code=a%0D%0Ab&state={state}", "belongs to a different sign-in"),
     "code of 5,000 characters": ("code=" + "x" * 5_000 + "&state={state}", "belongs to a different sign-in"),

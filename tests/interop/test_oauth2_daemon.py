@@ -49,6 +49,8 @@ def test_dance(server: ForeignServer, daemon: Daemon, kind: Kind, by: By) -> Non
     reported = daemon.request("GET", "/status").json["links"][0]["token"]
     assert reported == link.read_token()
     assert (reported["state"], reported["user"]) == ("active", user)
+    signed = link.sign().json
+    assert (signed["scheme"], signed["uses"], signed["expires_at"]) == ("oauth2", "many", reported["expires_at"])
     life = datetime.fromisoformat(reported["expires_at"]) - asked_at
     assert timedelta(seconds=3_590) < life < timedelta(seconds=3_630)  # the servers' is 3,600 s
 

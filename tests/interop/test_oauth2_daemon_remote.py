@@ -138,17 +138,19 @@ def test_pasted_late(server: ForeignServer, daemon: Daemon) -> None:
 
 
 def test_typed_code(server: ForeignServer, daemon: Daemon) -> None:
-    """Only the code out of the address; after a wrong one the dance waits."""
+    """Without its address nothing shows which dance a code belongs to: it is not sent, and the address still counts."""
     link = add_link(daemon, server)
     begun = link.begin("oob")
-    code = query_of(server.consent(begun["authorize_url"]))["code"]
+    redirect = server.consent(begun["authorize_url"])
+    before = server.read_token_requests()
 
-    wrong = daemon.request("POST", f"/dance/{begun['id']}", {"verifier": "wrong"})
-    right = daemon.request("POST", f"/dance/{begun['id']}", {"verifier": code})
+    for code in (query_of(redirect)["code"], "wrong"):
+        reply = daemon.request("POST", f"/dance/{begun['id']}", {"verifier": code})
+        assert (reply.status, reply.code) == (400, "bad_request")
+        assert "paste the whole address" in reply.hint
 
-    assert (wrong.code, "(invalid_grant)" in wrong.message) == ("provider_refused", True)
-    assert right.json["state"] == "granted"
-    assert link.use() == "alice"
+    assert server.read_token_requests() == before
+    assert link.paste(begun, redirect).json["state"] == "granted"
 
 
 def test_pasted_in_the_terminal(server: ForeignServer, daemon: Daemon) -> None:

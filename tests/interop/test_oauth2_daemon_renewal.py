@@ -150,6 +150,20 @@ def test_family_that_was_revoked(short: ForeignServer, file_daemon: FileDaemon) 
     assert file_daemon.read_grant() is not None
 
 
+def test_access_token_that_was_revoked(server: ForeignServer, file_daemon: FileDaemon) -> None:
+    """Only that one, long before its end: the check refreshes it, and needs no dance."""
+    link = add_link(file_daemon, server)
+    link.dance()
+    header, before = link.fetch_header(), refreshes(server)
+    assert OurClient(server).revoke(file_daemon.read_tokens().access, "access_token") == 200
+    assert who_is(server, header) == ""
+
+    assert link.check().json["user"] == "alice"
+
+    assert refreshes(server) == [*before, "ok"]
+    assert link.use() == "alice"
+
+
 def test_expired_refresh_token(short: ForeignServer, daemon: Daemon) -> None:
     with type(short)(access_s=1, refresh_s=2) as brief:
         link = add_link(daemon, brief)
@@ -163,7 +177,7 @@ def test_expired_refresh_token(short: ForeignServer, daemon: Daemon) -> None:
 
 
 def test_secret_that_has_changed(short: ForeignServer, file_daemon: FileDaemon) -> None:
-    """The app's, not the grant's: no dance is needed, and with the right one the next start renews the token."""
+    """The app's, not the grant's: no dance is needed, and the hint's command repairs it at once."""
     link = add_link(file_daemon, short)
     link.dance()
     header, grant = link.fetch_header(), file_daemon.read_grant()
@@ -179,7 +193,5 @@ def test_secret_that_has_changed(short: ForeignServer, file_daemon: FileDaemon) 
     command = commands_in(reply.hint)[0]
     assert command == "atl-sign link secret app"
     assert run(file_daemon, command, f"{short.client('basic').secret}\n").returncode == 0
-    file_daemon.stop()
-    file_daemon.start()
     assert link.use() == "alice"
     assert refreshes(short)[-1] == "ok"

@@ -296,6 +296,9 @@ said_last() { [[ ${output##*Then: atl-sign dance other} == *'warning: '*'hint: '
 	[[ $(curl -q -s -o answer -w '%{http_code}' -H "$header" "$BASE/rest/api/latest/currentUser.json?a=2") == 401 ]]
 	[[ $(<answer) == *signature_invalid* ]]
 	[[ $(atl-sign header GET "$BASE/" --json) == '{"authorization": "OAuth '* ]]
+	run --separate-stderr atl-sign header --with-url GET "$BASE/x?a=1"
+	[[ ${#lines[@]} == 2 && ${lines[0]} == 'Authorization: OAuth '* && ${lines[1]} == "$BASE/x?a=1" ]]
+	fails 2 "option --with-url takes no value" atl-sign header GET "$BASE/" --with-url=1
 	fails 1 "no application link covers this URL" atl-sign header GET http://elsewhere.example/
 	fails 1 "no application link is called jira" atl-sign header GET "$BASE/" --link=jira
 	fails 1 "method" atl-sign header 'GET /' "$BASE/"

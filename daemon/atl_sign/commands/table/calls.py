@@ -164,6 +164,11 @@ HEADER = Command(
                     "Pass it byte for byte as you will send it, with line endings. Leave any other body out: OAuth does not "
                     "sign it.",
                 ),
+                Option(
+                    "--with-url",
+                    "print the address to send the request to on a second line",
+                    more="If a token is valid only at a gateway, the header is refused without this option.",
+                ),
                 _LINK_OPTION,
             ),
         ),

@@ -11,6 +11,7 @@ from atl_sign.base.request import Request
 from atl_sign.base.urls import Url
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.config.setting import Setting
+from atl_sign.providers.answer import Answer
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.cloud import gateway_base
 from atl_sign.providers.manifest import Manifest, fetch_manifest
@@ -253,6 +254,12 @@ class OAuth2:
 
         del clocks
         return explain_challenge(link, www_authenticate)
+
+    def explain_lack(self, link: Link, request: Request, answer: Answer) -> tuple[str, str, str] | None:
+        """See `Scheme.explain_lack`."""
+        from atl_sign.schemes.oauth2.refusal import explain_lack
+
+        return explain_lack(link, request, answer)
 
     def explain_anonymous(self, link: Link) -> DaemonError | None:
         """See `Scheme.explain_anonymous`: Data Center ignores a token that it does not know."""

@@ -145,7 +145,9 @@ def test_another_challenge_says_nothing_of_the_token(challenge: str) -> None:
             "write",
             id="rfc6750-header-alone",
         ),
-        pytest.param("gitlab", 403, {"error": "insufficient_scope"}, {}, "another one", id="9-scope-unnamed"),
+        pytest.param(
+            "gitlab", 403, {"error": "insufficient_scope"}, {}, "one that the page of that call names", id="9-scope-unnamed"
+        ),
     ],
 )
 def test_a_missing_scope_is_named(flavour: str, status: int, body: Any, headers: dict[str, str], words: str) -> None:
