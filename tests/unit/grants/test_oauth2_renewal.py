@@ -367,6 +367,18 @@ def test_a_token_without_refresh_token_needs_a_dance_after_its_end(world: World)
     assert "has expired" in error.message
 
 
+def test_tokens_of_6_kb_are_renewed(world: World) -> None:
+    """Bitbucket Cloud's exceed 2,500 characters (facts oauth2.md section 4); each goes out and comes back whole."""
+    for letter in "abc":
+        world.server.answer("/token", tokens(access_token=letter * 6_000, refresh_token=f"refresh-{letter * 6_000}"))
+        world.now += LIFE_S + 1
+        assert world.sign() == f"Bearer {letter * 6_000}"
+        world.restart()
+        assert world.sign() == f"Bearer {letter * 6_000}"
+
+    assert world.refreshes() == [REFRESH, f"refresh-{'a' * 6_000}", f"refresh-{'b' * 6_000}"]
+
+
 @pytest.mark.parametrize("life_s", [0.5, 1, 30, 10**15])
 def test_a_strange_life_is_lived(life_s: float, world: World) -> None:
     """Neither a refresh for each signature, nor an error."""
