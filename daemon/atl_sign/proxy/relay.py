@@ -210,7 +210,7 @@ class Relay:
         if not wanted.is_below_link or asked.method not in _FOLLOWED or body.content is not None:
             return sent
         for _ in range(REDIRECTS_MAX):
-            url = find_next(sent.url, sent.signed.link, sent.incoming)
+            url = find_next(sent)
             if url is None:
                 break
             await sent.incoming.aclose()
@@ -310,9 +310,13 @@ class Relay:
             await incoming.aclose()
 
 
-def find_next(url: Url, link: Link, incoming: Incoming) -> str | None:
-    """Return the URL that an answer to *url* redirects to, when it is one of *link* too; None otherwise."""
-    places = [value for name, value in incoming.headers if name.lower() == b"location"]
+def find_next(sent: Sent) -> str | None:
+    """Return the URL that an answer redirects to, as the program means it, when it is one of the same link; None otherwise."""
+    url, link, incoming = sent.url, sent.signed.link, sent.incoming
+    headers = (
+        list(incoming.headers) if sent.signed.url is None else translation.move_location(incoming.headers, url, sent.signed.url)
+    )
+    places = [value for name, value in headers if name.lower() == b"location"]
     if incoming.status not in REDIRECTS or len(places) != 1:
         return None
     try:

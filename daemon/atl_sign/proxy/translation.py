@@ -100,7 +100,7 @@ def change_headers(headers: Sequence[Header], addresses: Addresses, *, is_rewrit
     return [(name, addresses.replace(value) if has_moved and name.lower() == b"location" else value) for name, value in kept]
 
 
-def move_location(headers: list[Header], url: Url, sent_to: str) -> list[Header]:
+def move_location(headers: Sequence[Header], url: Url, sent_to: str) -> list[Header]:
     """
     Return an answer's *headers* with its Location as seen from *url*, the address that the program knows.
 
