@@ -128,6 +128,13 @@ class Renewals:
         threading.Thread(target=self._run, args=(live, attempt), name=f"renew-{link.name}", daemon=True).start()
         return attempt.done
 
+    def has_ended(self, link: Link, token: Grant) -> bool:
+        """Tell whether the last renewal of *token* came to nothing in a way that only a dance can help."""
+        last = self._attempts.get(place_of(link).name)
+        if last is None or not last.done.done() or not last.token.is_same_as(token):
+            return False
+        return isinstance(last.done.exception(), DanceNeededError)
+
     def are_under_way(self) -> bool:
         """Tell whether a provider is being asked for a token."""
         with self._lock:
