@@ -1,5 +1,6 @@
 """A refresh token that the provider takes no more: a dance is needed, the link's state says so, and nothing is thrown away."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +105,26 @@ def test_a_failure_that_may_pass_is_no_end(world: World) -> None:
     world.server.faults.clear()
     world.try_again_at_once()
     assert world.get() == 200
+
+
+def test_a_busy_endpoint_is_asked_again_before_the_end(world: World) -> None:
+    """Also in a life of a hundred seconds, of which the refresh has fifty: twice 503, then a token, and nobody notices."""
+    world.server.access_token_life_s = 100.0
+    world.consent()
+    old = world.access()
+    world.server.faults.token, world.server.faults.times, world.server.faults.retry_after = "503", 2, None
+    before = asked(world)
+    world.now += 51
+    waits = []
+    while world.access() == old:
+        waits.append(world.wait_s(time.monotonic()))
+        world.now += waits[-1]
+        world.try_again_at_once()
+
+    assert world.get() == 200
+    assert asked(world) == before + 3
+    assert sum(waits) < 48
+    assert min(waits) > 8  # and the provider is not asked all the time
 
 
 def test_a_busy_endpoint_at_the_end(world: World) -> None:
