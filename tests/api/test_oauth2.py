@@ -111,6 +111,7 @@ def test_a_link_for_one_account_takes_no_other(own: Sandbox, daemon: Daemon) -> 
     assert "alice consented, but the link is for Bob" in page
     assert daemon.request("GET", f"/dance/{begun['id']}").json["error"]["code"] == "provider_refused"
     assert sign(daemon, url + WHO["jira"]).code == "dance_needed"
+    assert own.oauth2("jira").access_tokens == ()  # nor does it stay at the provider
     state = dance(daemon, "jira", lambda address: own.approve("jira", address, "bob"))
     assert (state["state"], state["user"]) == ("granted", "bob")
 

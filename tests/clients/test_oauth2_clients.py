@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from atl_sign_client import AtlSign, AtlSignAuth, AtlSignError, AtlSignHTTPXAuth
-from tests.clients.oauth2_links import (
+from tests.clients.danced_links import (
     KINDS,
     MEDIA_FILE,
     MYSELF,

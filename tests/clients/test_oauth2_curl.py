@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.clients.oauth2_links import KINDS, MEDIA_FILE, MYSELF, Danced, Host, Site, add_link, atl_sign, start_site
+from tests.clients.danced_links import KINDS, MEDIA_FILE, MYSELF, Danced, Host, Site, add_link, atl_sign, start_site
 from tests.fork_server import ForkServer
 from tests.lab import Daemon
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 import requests
 
-from tests.clients.oauth2_links import MYSELF, Site, add_link, atl_sign, start_site
+from tests.clients.danced_links import MYSELF, Site, add_link, atl_sign, start_site
 from tests.fork_server import ForkServer
 from tests.lab import Daemon
 
@@ -20,7 +20,7 @@ def site(fork_server: ForkServer) -> Iterator[Site]:
 
 
 def test_without_the_address_there_is_no_header(site: Site) -> None:
-    """The refusal names the address, and commands that work when pasted; the gateway's own address needs no second line."""
+    """The refusal names it, with a command that works when pasted; the twin: the gateway's own address needs no second line."""
     url, there = f"{site.url}{MYSELF}?a=1&b='", f"{site.there}{MYSELF}?a=1&b='"
 
     refused = atl_sign(site.daemon, "header", "GET", url)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:  # requests and all that takes 150 ms to load: when the first 
     from atl_sign.providers.who_am_i import CheckResult
 
 
+INVALID_TOKEN = "invalid_token"  # noqa: S105 - the word of RFC 6750 §3.1: the token ended earlier than was said
+
+
 class Checks:
     """Asks providers."""
 
@@ -40,7 +43,8 @@ class Checks:
         """
         Return the provider's word, message and hint for its refusal of a caller's own request; None when it is not a refusal.
 
-        A clock that differs is learned, so that the next signature is right. Raises as `Lookup.get`, and LeaseDeniedError.
+        A clock that differs is learned, so that the next signature is right; a token that is taken no more is renewed before the
+        next request. Raises as `Lookup.get`, and LeaseDeniedError.
 
         Args:
             caller: who wants to know.
@@ -53,4 +57,13 @@ class Checks:
             raise caller.lease.deny_address()
         link = self._lookup.get(name)
         clocks = Clocks() if is_hearsay and caller.lease is not None else self._grants.clocks
-        return self._grants.scheme(link).explain_challenge(link, www_authenticate, clocks)
+        found = self._grants.scheme(link).explain_challenge(link, www_authenticate, clocks)
+        grant = self._grants.vault.peek_token(link)
+        if (
+            found is not None
+            and found[0] == INVALID_TOKEN
+            and grant is not None
+            and not (is_hearsay and caller.lease is not None)
+        ):
+            self._grants.refuse(link, grant)
+        return found

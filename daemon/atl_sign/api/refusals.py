@@ -18,8 +18,8 @@ class KeptRefusalAnswer(BaseModel):
     count: int = Field(description="how often in a row")
     by: By = Field(description="daemon: nothing was sent; product: it refused a request that the daemon had sent")
     code: str = Field(
-        description="of an error; of a product the word of its `oauth_problem`, or `unauthorized`, `forbidden`, `anonymous`, "
-        "`refusal_too_long`"
+        description="of an error; of a product the word of its `oauth_problem`, or `unauthorized`, `forbidden`, "
+        "`insufficient_scope`, `sso_required`, `anonymous`, `refusal_too_long`"
     )
     message: str
     hint: str | None = Field(description="for the owner of the leases; the program got another one")

@@ -31,6 +31,9 @@ _UPGRADE = "install the newest atl-sign, then: atl-sign restart"
 
 _T = TypeVar("_T")
 
+_PLACES_MAX = 4_096
+_PLACES: "dict[int, tuple[Link, Place, Owner]]" = {}  # by the id of the link, which it keeps, so that the id is of no other
+
 
 def token_item(name: str) -> str:
     """Return the name of the item with the access token at the place called *name*."""
@@ -55,7 +58,7 @@ def app_item(name: str) -> str:
 
 def place_of(link: Link) -> Place:
     """Return where the grant of *link* is kept, and what it is given for."""
-    return SCHEMES[link.scheme].place(link)
+    return _find_place(link)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,18 @@ class Owner:
 
 def owner_of(link: Link) -> Owner:
     """Return what a grant is given for that the user consents to on *link* now."""
-    place = place_of(link)
-    return Owner(link.scheme, place.url, place.client)
+    return _find_place(link)[2]
+
+
+def _find_place(link: Link) -> tuple[Link, Place, Owner]:
+    """Return both, which each signature asks for several times; a link is the same object until the configuration changes."""
+    known = _PLACES.get(id(link))
+    if known is None or known[0] is not link:
+        if len(_PLACES) >= _PLACES_MAX:
+            _PLACES.clear()
+        place = SCHEMES[link.scheme].place(link)
+        known = _PLACES[id(link)] = link, place, Owner(link.scheme, place.url, place.client)
+    return known
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,8 @@ class LiveLink:
         if account is not None:
             user = grant.user or self._ask_user(grant)
             if user is None or user.casefold() != account.casefold():
+                with suppress(DaemonError):  # nobody will use it
+                    self._scheme.revoke(self.link, self._grants.client(self.link), grant)
                 raise ProviderRefusedError(
                     f"{user or 'nobody knows who'} consented, but the link is for {account}",
                     f"log out at the provider, then: atl-sign dance {self.link.name}",

@@ -81,6 +81,7 @@ class Renewals:
         self._lock = threading.Lock()
         self._attempts: dict[str, _Attempt] = {}  # by place, the last one each
         self._refused: dict[str, Grant] = {}  # by place
+        self._renewed_at: dict[str, float] = {}  # by place, by the monotonic clock
         self._signed_at: dict[str, float] = {}  # by place, by the monotonic clock
 
     def note_signature(self, link: Link) -> None:
@@ -88,9 +89,15 @@ class Renewals:
         self._signed_at[place_of(link).name] = time.monotonic()
 
     def refuse(self, link: Link, token: Grant) -> None:
-        """Take note that the provider took *token* no more; who asks for it next has it renewed, once."""
-        if token.may_renew(self._clocks.now_utc()):
-            self._refused[place_of(link).name] = token
+        """
+        Take note that the provider took *token* no more; who asks for it next has it renewed, once.
+
+        One that came from a renewal a moment ago is not renewed again: the provider has another reason then.
+        """
+        name = place_of(link).name
+        is_fresh = time.monotonic() < self._renewed_at.get(name, -RETRY_S) + RETRY_S
+        if token.may_renew(self._clocks.now_utc()) and not is_fresh:
+            self._refused[name] = token
 
     def ask(self, live: Renewable, token: Grant) -> "Future[None] | None":
         """
@@ -157,6 +164,7 @@ class Renewals:
             self._fail(link, attempt, InternalError("the renewal of a token failed", "the daemon's log says more"))
             return
         self._on_end(link, "ok")
+        self._renewed_at[place_of(link).name] = time.monotonic()
         attempt.done.set_result(None)
         for pause_s in chain(_SAVE_PAUSES_S, repeat(_SAVE_PAUSES_S[-1])):
             if is_saved or renewed is None:

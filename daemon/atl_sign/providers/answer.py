@@ -1,10 +1,32 @@
 """One answer of a provider, read to its end."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
+
+
+class Headers(Mapping[str, str]):
+    """Headers by their names, in any case; of several with one name the first counts."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Take names and values as they came."""
+        self._values: dict[str, str] = {}
+        for name, value in pairs:
+            self._values.setdefault(name.lower(), value)
+
+    def __getitem__(self, name: str) -> str:
+        """Return the value."""
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the names, in small letters."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """Count the names."""
+        return len(self._values)
 
 
 @dataclass(frozen=True, slots=True)

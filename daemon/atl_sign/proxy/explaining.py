@@ -1,5 +1,6 @@
 """The meaning of an answer: a refusal in words, for `atl-sign why` and for the note of a curl, and where a redirect leads."""
 
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from atl_sign.access.policy import warn_of
 from atl_sign.agent.build import Agent
 from atl_sign.agent.refusals import Meaning, split_address
 from atl_sign.base.errors import BadUrlError, DaemonError
+from atl_sign.base.request import Request
 from atl_sign.base.urls import Pairs, Url, parse_url
 from atl_sign.config.links import Link
+from atl_sign.providers.answer import Answer, Headers
 from atl_sign.proxy.notes import Note
 from atl_sign.proxy.upstream import Incoming
 
@@ -19,6 +22,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Of what is signed: a refusal repeats it in one header, in which an escape of three becomes seven, and a Tomcat that cannot fit
 # it into its 8 KiB sends nothing at all. About 1 KiB of that is the rest.
 _REFUSAL_CHARS_MAX = 7_000
+_PEEK_BYTES = 8_192
 _PLAIN = frozenset({"unauthorized", "forbidden"})  # a curl's user sees as much in the answer
 
 
@@ -31,6 +35,7 @@ class Answered:
     signed: str  # the URL, and the form
     form: Pairs | None
     incoming: Incoming
+    begins: bytes = b""  # the body, of a refusal of a token as far as it is looked at
 
 
 def is_refusal(incoming: Incoming) -> bool:
@@ -38,6 +43,14 @@ def is_refusal(incoming: Incoming) -> bool:
     if incoming.status in (401, 403, 500):
         return True
     return any(name.lower() == b"x-ausername" and value.lower() == b"anonymous" for name, value in incoming.headers)
+
+
+def peek_bytes(incoming: Incoming) -> int:
+    """Return how much of a token's refusal is looked at: only a body in JSON says which scope is missing."""
+    if incoming.status not in (401, 403):
+        return 0
+    types = [value for name, value in incoming.headers if name.lower() == b"content-type"]
+    return _PEEK_BYTES if any(b"json" in value.lower() for value in types) else 0
 
 
 def explain_answer(note: Note | None, agent: Agent, caller: Caller, link: Link, answered: Answered) -> None:
@@ -70,6 +83,10 @@ def _list_meanings(
     agent: Agent, caller: Caller, link: Link, answered: Answered, values: Mapping[bytes, str]
 ) -> Iterator[Meaning]:
     incoming, check = answered.incoming, f"atl-sign check {link.name}"
+    lack = _find_lack(agent, link, answered)
+    if lack is not None:
+        yield lack
+        return
     is_explained = False
     for name, value in incoming.headers:
         if incoming.status == 401 and name.lower() == b"www-authenticate":
@@ -94,3 +111,23 @@ def _list_meanings(
     elif incoming.status == 403:
         words = f"link {link.name}: the product refused the request with status 403: the user may lack the permission"
         yield Meaning("forbidden", words, f"{check} prints the user; an administrator of the product grants permissions")
+
+
+def _find_lack(agent: Agent, link: Link, answered: Answered) -> Meaning | None:
+    incoming = answered.incoming
+    if incoming.status not in (401, 403):
+        return None
+    headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in incoming.headers)
+    answer = Answer(incoming.status, headers, _unpack(answered.begins, headers.get("Content-Encoding", "")), None)
+    explained = agent.signing.scheme_of(link).explain_lack(link, Request(answered.method, answered.url), answer)
+    return None if explained is None else Meaning(*explained)
+
+
+def _unpack(begins: bytes, coding: str) -> str:
+    """Return the text in the beginning of a body; nothing of one that is compressed in a way that the daemon does not know."""
+    if coding.strip().lower() in ("gzip", "x-gzip", "deflate"):
+        try:
+            begins = zlib.decompressobj(wbits=47).decompress(begins, _PEEK_BYTES)  # with either head
+        except zlib.error:
+            return ""
+    return begins.decode("utf-8", "replace")

@@ -17,7 +17,7 @@ from atl_sign.base.urls import Pairs, Url, parse_pairs, parse_url
 from atl_sign.config.links import Link
 from atl_sign.proxy import translation
 from atl_sign.proxy.answers import MisframedError
-from atl_sign.proxy.explaining import REDIRECTS, Answered, explain_answer, is_refusal
+from atl_sign.proxy.explaining import REDIRECTS, Answered, explain_answer, is_refusal, peek_bytes
 from atl_sign.proxy.heads import (
     FORM_TYPE,
     Framing,
@@ -105,7 +105,8 @@ class Relay:
                     sent = await self._follow(inbound, caller, asked, body, wanted)
                     if note is not None or is_refusal(sent.incoming):
                         text = f"{sent.url}{'' if body.form is None else body.content!r}"
-                        answered = Answered(asked.method, sent.url, text, body.form, sent.incoming)
+                        begins = await self._peek(inbound, sent)
+                        answered = Answered(asked.method, sent.url, text, body.form, sent.incoming, begins)
                         explain_answer(note, self._agent, caller, sent.signed.link, answered)
                 except DaemonError as exc:
                     # A body that broke off is the cause of whatever came of it.
@@ -245,6 +246,17 @@ class Relay:
             if caller.lease is not None and exc.nothing_sent:
                 caller.lease.give_back()
             exc.link = exc.link or signed.link.name
+            raise
+
+    async def _peek(self, inbound: Inbound, sent: Sent) -> bytes:
+        """Return the beginning of a body that may say which scope the token lacks."""
+        bytes_max = peek_bytes(sent.incoming) if sent.signed.uses == "many" and inbound.head.method != "HEAD" else 0
+        if not bytes_max:
+            return b""
+        try:
+            return await inbound.unless_gone(sent.incoming.peek(bytes_max))
+        except BaseException:
+            await sent.incoming.aclose()
             raise
 
     async def _may_pass_now(self, caller: Caller, sent: Sent, body: Held) -> bool:

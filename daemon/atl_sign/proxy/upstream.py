@@ -70,6 +70,17 @@ class Incoming:
     _connection: Connection
     _put_back: Callable[[bool], None]
     _is_over: bool = False
+    _ahead: bytes = b""  # the beginning of the body, if somebody has looked at it
+    _reading: AsyncGenerator[bytes] | None = None
+
+    async def peek(self, bytes_max: int) -> bytes:
+        """Return the beginning of the body, *bytes_max* or a little more, or all; `stream` gives it again. Raises as `stream`."""
+        self._reading = self._reading or self._read()
+        async for chunk in self._reading:
+            self._ahead += chunk
+            if len(self._ahead) >= bytes_max:
+                break
+        return self._ahead
 
     async def stream(self) -> AsyncGenerator[bytes]:
         """
@@ -79,6 +90,13 @@ class Incoming:
             UnansweredError: the connection broke, or nothing came for a minute.
             Exception: what reading the request's body raised.
         """
+        if self._ahead:
+            yield self._ahead
+        self._reading = self._reading or self._read()
+        async for chunk in self._reading:
+            yield chunk
+
+    async def _read(self) -> AsyncGenerator[bytes]:
         try:
             async for chunk in self._connection.read_body():
                 yield chunk

@@ -237,6 +237,16 @@ class Scheme(Protocol):
             clocks: learn the provider's clock when the refusal shows it.
         """
 
+    def explain_lack(self, link: Link, request: Request, answer: Answer) -> tuple[str, str, str] | None:
+        """
+        Return word, message and hint for an answer that says what the grant does not allow; None when it does not say that.
+
+        Args:
+            link: whose provider it is.
+            request: the refused one, with the URL that the caller knows.
+            answer: of its text the beginning is enough.
+        """
+
     def explain_anonymous(self, link: Link) -> DaemonError | None:
         """Return the error if the provider treats a request as anonymous; None if it refuses a wrong grant by name."""
 

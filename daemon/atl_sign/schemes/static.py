@@ -18,6 +18,7 @@ from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
 from atl_sign.config.setting import Setting
 from atl_sign.providers import cloud
+from atl_sign.providers.answer import Answer
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifest, fetch_manifest
 from atl_sign.providers.personal_tokens import (
@@ -178,6 +179,16 @@ class Static:
         del link, www_authenticate, clocks
         return None
 
+    def explain_lack(self, link: Link, request: Request, answer: Answer) -> tuple[str, str, str] | None:
+        """See `Scheme.explain_lack`; the words are those of Atlassian Cloud and of Bitbucket Cloud."""
+        del request
+        if answer.status not in (401, 403):
+            return None
+        if "scope does not match" not in answer.text and "required privilege scopes" not in answer.text:
+            return None
+        message = f"link {link.name}: the token lacks a scope for this (status {answer.status})"
+        return "insufficient_scope", message, f"make a token with that scope, then: atl-sign dance {link.name}"
+
     def explain_anonymous(self, link: Link) -> DaemonError | None:
         """See `Scheme.explain_anonymous`: the products ignore an unknown token."""
         return not_taken(link)
@@ -190,11 +201,9 @@ class Static:
         answer = sent.answer
         if answer.status not in (401, 403):
             return None
-        if "scope does not match" in answer.text or "required privilege scopes" in answer.text:
-            message = f"the token lacks a scope for this (status {answer.status})"
-            return Refusal(
-                ProviderRefusedError(message, f"make a token with that scope, then: atl-sign dance {link.name}", link=link.name)
-            )
+        lack = self.explain_lack(link, sent.request, answer)
+        if lack is not None:
+            return Refusal(ProviderRefusedError(lack[1].removeprefix(f"link {link.name}: "), lack[2], link=link.name))
         if answer.status == 403:
             return None
         bystander = explain_bystander(link, answer)

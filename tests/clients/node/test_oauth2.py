@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.oauth2_links import KINDS, MEDIA_FILE, MYSELF, Danced, Site, add_link, shorten_life, start_site
+from tests.clients.danced_links import KINDS, MEDIA_FILE, MYSELF, Danced, Site, add_link, shorten_life, start_site
 from tests.fork_server import ForkServer
 from tests.lab import DEADLINE_S, Daemon
 

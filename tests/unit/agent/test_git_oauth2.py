@@ -115,3 +115,20 @@ def test_git_wants_to_be_somebody_else(world: World) -> None:
     for user, is_there in (("alice", True), ("Alice", True), ("bob", False)):
         asked = parse_git_request(f"protocol=http\nhost={host}\npath=bitbucket/scm/web/shop.git\nusername={user}\n".encode())
         assert (asyncio.run(world.agent.git.get(CALLER, asked)) is not None) == is_there
+
+
+def test_a_token_that_the_provider_calls_invalid_is_renewed_before_the_next_request(world: World) -> None:
+    """As the proxy reads it in an answer (RFC 6750 §3.1); not again at once, and not for another word or a lease's hearsay."""
+    world.begin()
+    first = world.get().secret.reveal()
+    for challenge in ('Bearer realm="x", error="insufficient_scope"', 'Bearer realm="x"', 'Basic realm="invalid_token"'):
+        world.agent.checks.explain_problem(CALLER, "bb", challenge)
+        assert world.get().secret.reveal() == first
+
+    world.agent.checks.explain_problem(CALLER, "bb", 'Bearer realm="x", error="invalid_token"')
+    second = world.get().secret.reveal()
+    world.agent.checks.explain_problem(CALLER, "bb", 'Bearer realm="x", error="invalid_token"')
+
+    assert second != first
+    assert world.get().secret.reveal() == second
+    assert world.refreshes == 1

@@ -20,6 +20,7 @@ from atl_sign.base.request import Request
 from atl_sign.base.urls import Url
 from atl_sign.config.links import Link
 from atl_sign.config.setting import Setting
+from atl_sign.providers.answer import Answer
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifest
 from atl_sign.providers.products import REVOKE_PATH, Product, find_product
@@ -230,6 +231,11 @@ class OAuth1:
             clocks.learn(link, offset_s)
         message, hint = explain_problem(fields["oauth_problem"], fields, link)
         return fields["oauth_problem"], f"link {link.name}: {message}", hint
+
+    def explain_lack(self, link: Link, request: Request, answer: Answer) -> tuple[str, str, str] | None:
+        """See `Scheme.explain_lack`; a signature has the user's whole right."""
+        del link, request, answer
+        return None
 
     def explain_anonymous(self, link: Link) -> DaemonError | None:
         """See `Scheme.explain_anonymous`: a wrong token is refused with an `oauth_problem`."""

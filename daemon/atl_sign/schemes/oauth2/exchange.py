@@ -23,7 +23,7 @@ def ask(
     body: bytes | None = None,
 ) -> Answer:
     """Return the answer at *url*, on any host; raises ProviderUnreachableError, and BadUrlError for one in the clear."""
-    target = parse_server_address(url)  # by whatever setting it comes: secrets and tokens go there
+    target = parse_server_address(url)  # secrets and tokens go there
     place = replace(link, url=replace(target, path="", query=None))
     path = target.path if target.query is None else f"{target.path}?{target.query}"
     return within_deadline(place, lambda: fetch(place, path, headers, _no_clock, method=method, body=body))

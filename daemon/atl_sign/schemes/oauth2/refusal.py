@@ -1,12 +1,14 @@
 """A provider's refusal of a request with a bearer token (RFC 6750 §3; facts oauth2.md sections 2 to 4, 8 and 9)."""
 
 import re
+from typing import Any
 
 from atl_sign.base.errors import DanceNeededError, ProviderRefusedError
+from atl_sign.base.request import Request
 from atl_sign.base.text import shorten
 from atl_sign.config.links import Link
+from atl_sign.providers.answer import Answer
 from atl_sign.providers.personal_tokens import not_taken
-from atl_sign.providers.unexpected import explain_bystander
 from atl_sign.schemes.base import Refusal, Sent
 from atl_sign.schemes.oauth2.scopes import wanted_scopes
 from atl_sign.schemes.oauth2.server import flavour_of
@@ -14,6 +16,7 @@ from atl_sign.schemes.oauth2.server import flavour_of
 _BEARER = re.compile(r"\bBearer\b", re.I)
 _ERROR = re.compile(r'\berror="([a-z0-9_.-]{1,64})"')
 _SCOPE = re.compile(r'\bscope="([\x20-\x7e]{1,200}?)"')
+_UNNAMED = "one that the page of that call names"
 _REMEDY = "add it to the app and to the link's --scopes, then: atl-sign dance {name}"
 
 
@@ -32,38 +35,52 @@ def explain_challenge(link: Link, www_authenticate: str) -> tuple[str, str, str]
     return error[1], f"link {link.name}: the provider refuses the token ({error[1]})", again
 
 
-def explain_answer(link: Link, sent: Sent) -> Refusal | None:
-    """Return what the answer in *sent* refuses, None when it takes the token; see `Scheme.explain`."""
-    answer = sent.answer
+def explain_lack(link: Link, request: Request, answer: Answer) -> tuple[str, str, str] | None:
+    """Return word, message and hint for an answer that says what the token may not do; see `Scheme.explain_lack`."""
     if answer.status not in (401, 403):
         return None
-    lacking = _find_lacking(link, sent)
-    if lacking is not None:
-        message = f"the token lacks a scope for this (status {answer.status}); it probably wants: {lacking}"
-        return Refusal(ProviderRefusedError(message, _REMEDY.format(name=link.name), link=link.name))
+    scope = _find_lacking(link, request, answer)
+    if scope is not None:
+        message = f"the token lacks a scope for this (status {answer.status}); it probably wants: {scope}"
+        return "insufficient_scope", f"link {link.name}: {message}", _REMEDY.format(name=link.name)
     sso = answer.headers.get("X-GitHub-SSO", "")
-    if sso:
-        page = re.search(r"url=(https://[^\s;]{1,500})", sso)
-        hint = f"open {page[1]}" if page is not None else "authorize the token for the organization on GitHub's page"
-        return Refusal(ProviderRefusedError("the organization requires single sign-on for this token", hint, link=link.name))
+    if not sso:
+        return None
+    page = re.search(r"url=(https://[^\s;]{1,500})", sso)
+    hint = f"open {page[1]}" if page is not None else "authorize the token for the organization on GitHub's page"
+    return "sso_required", f"link {link.name}: the organization requires single sign-on for this token", hint
+
+
+def explain_answer(link: Link, sent: Sent) -> Refusal | None:
+    """Return what the answer in *sent* refuses, None when it takes the token; see `Scheme.explain`."""
+    from atl_sign.providers.unexpected import explain_bystander
+
+    answer, prefix = sent.answer, f"link {link.name}: "
+    if answer.status not in (401, 403):
+        return None
+    lack = explain_lack(link, sent.request, answer)
+    if lack is not None:
+        return Refusal(ProviderRefusedError(lack[1].removeprefix(prefix), lack[2], link=link.name))
     if answer.status == 403:
         return None
     challenge = explain_challenge(link, answer.headers.get("WWW-Authenticate", ""))
     if challenge is not None:
-        return Refusal(DanceNeededError(challenge[1].removeprefix(f"link {link.name}: "), challenge[2], link=link.name))
+        return Refusal(DanceNeededError(challenge[1].removeprefix(prefix), challenge[2], link=link.name))
     return Refusal(explain_bystander(link, answer) or not_taken(link))
 
 
-def _find_lacking(link: Link, sent: Sent) -> str | None:
+def _find_lacking(link: Link, request: Request, answer: Answer) -> str | None:
     """Return the scopes that the call probably wants, when the answer says that one is missing."""
-    answer, flavour = sent.answer, flavour_of(link)
+    flavour = flavour_of(link)
     if "scope does not match" in answer.text and flavour is not None and flavour.shares_grant:
-        return wanted_scopes(sent.request.method, sent.request.url.path) or "one that the page of that call names"
+        return wanted_scopes(request.method, request.url.path) or _UNNAMED
     if "required privilege scopes" in answer.text:
-        detail = ((answer.json_object or {}).get("error") or {}).get("detail")
-        required = detail.get("required") if isinstance(detail, dict) else None
-        return shorten(", ".join(map(str, required))) if isinstance(required, list) else "one that the page of that call names"
-    if answer.status == 403 and '"insufficient_scope"' in answer.text:
-        scope = (answer.json_object or {}).get("scope")
-        return shorten(scope) if isinstance(scope, str) else "another one"
+        required: Any = answer.json_object
+        for name in ("error", "detail", "required"):
+            required = required.get(name) if isinstance(required, dict) else None
+        return shorten(", ".join(map(str, required))) if isinstance(required, list) else _UNNAMED
+    challenge = answer.headers.get("WWW-Authenticate", "")
+    if answer.status == 403 and ('"insufficient_scope"' in answer.text or '"insufficient_scope"' in challenge):
+        scope, named = (answer.json_object or {}).get("scope"), _SCOPE.search(challenge)
+        return shorten(scope) if isinstance(scope, str) else named[1] if named is not None else _UNNAMED
     return None

@@ -11,6 +11,7 @@ from atl_sign.base.request import Request
 from atl_sign.base.urls import Url
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.config.setting import Setting
+from atl_sign.providers.answer import Answer
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.cloud import gateway_base
 from atl_sign.providers.manifest import Manifest, fetch_manifest
@@ -39,6 +40,8 @@ from atl_sign.schemes.oauth2.tokens import dump_grant, load_grant, tokens_of
 
 REDIRECT_PORT_DEFAULT = 47_813
 
+# With another value of these the secret or the tokens would go to somebody else.
+_GOES_TO = ("flavour", "issuer", "token_url", "device_url", "revoke_url", "who_url", "gateway")
 _OAUTH2_SINCE = {"jira": (8, 22), "confluence": (7, 17), "bitbucket": (7, 20), "bamboo": (9, 1)}  # facts oauth2.md section 2
 
 
@@ -66,9 +69,7 @@ class OAuth2:
     def place(self, link: Link) -> Place:
         """See `Scheme.place`: at Atlassian Cloud, one app and one account have one grant."""
         own = link.own
-        # With another server the secret and the tokens would go to somebody else.
-        server = [own.get(name) for name in ("flavour", "issuer", "token_url", "gateway")]
-        client = " ".join(f"{each}" for each in (own.get("client_id"), *server) if each)
+        client = " ".join([own.get("client_id") or "", *(f"{name}={own.get(name)}" for name in _GOES_TO if own.get(name))])
         flavour = flavour_of(link)
         if flavour is None or not flavour.shares_grant or own.get("client_id") is None:
             return replace(own_place(link), client=client)
@@ -253,6 +254,12 @@ class OAuth2:
 
         del clocks
         return explain_challenge(link, www_authenticate)
+
+    def explain_lack(self, link: Link, request: Request, answer: Answer) -> tuple[str, str, str] | None:
+        """See `Scheme.explain_lack`."""
+        from atl_sign.schemes.oauth2.refusal import explain_lack
+
+        return explain_lack(link, request, answer)
 
     def explain_anonymous(self, link: Link) -> DaemonError | None:
         """See `Scheme.explain_anonymous`: Data Center ignores a token that it does not know."""

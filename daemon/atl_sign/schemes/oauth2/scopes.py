@@ -43,6 +43,7 @@ _WANTED = (
     (r"/rest/", "read:jira-work", "write:jira-work"),
 )
 _READING = ("GET", "HEAD")
+_AT_GATEWAY = re.compile(r"/ex/(jira|confluence)/[^/]+")
 
 
 def scopes_to_ask(link: Link, sharing: Sequence[Link], product: Product | None) -> list[str]:
@@ -72,7 +73,14 @@ def _own_scopes(link: Link, product: Product | None) -> Sequence[str]:
 
 
 def wanted_scopes(method: str, path: str) -> str | None:
-    """Return the scopes of Atlassian Cloud that a call probably wants, to be read by people; None when nobody knows."""
+    """
+    Return the scopes of Atlassian Cloud that a call probably wants, to be read by people; None when nobody knows.
+
+    Args:
+        method: in upper case.
+        path: at the site, or at the gateway.
+    """
+    path = _AT_GATEWAY.sub("", path, count=1) if _AT_GATEWAY.match(path) else path
     for pattern, to_read, to_write in _WANTED:
         match = re.match(pattern, path)
         if match is not None:

@@ -1,6 +1,6 @@
 """Requests to an authorization server: whole, in time, to no other host, and never in the clear."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -9,7 +9,7 @@ from atl_sign.base.errors import BadUrlError, DaemonError, ProviderUnreachableEr
 from atl_sign.schemes.oauth2.exchange import ask, ask_as, post
 from atl_sign.schemes.oauth2.token_request import TokenRequests
 from tests.oauth2_links import make_link
-from tests.strange_server import ACCESS, CLIENT_ID, REFRESH, SECRET, StrangeServer, as_json, reset
+from tests.strange_server import ACCESS, CLIENT_ID, REFRESH, SECRET, Script, StrangeServer, as_json, reset
 from tests.unit.provider_lab import everything_shown
 from tests.unit.raw_server import reply
 
@@ -74,11 +74,12 @@ def test_no_cookie_is_kept(server: StrangeServer) -> None:
 def test_nothing_goes_out_in_the_clear(url: str, server: StrangeServer) -> None:
     """Neither secret nor token; the proxy, which would see them, is not even called."""
     link = make_link(proxy=server.url, timeout_s=2)
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: post(link, url, REQUEST),
         lambda: ask_as(link, url, Secret(ACCESS)),
         lambda: ask(link, url, {}, method="DELETE"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(BadUrlError, match="neither https nor on this machine") as caught:
             call()
         assert "canary" not in everything_shown(caught.value)
@@ -98,7 +99,8 @@ def test_the_proxy_is_the_links(server: StrangeServer) -> None:
 
 def test_a_failure_shows_no_secret(server: StrangeServer) -> None:
     """Neither the error nor what is behind it: requests keeps the request in its own."""
-    for script in (reset, server.hang, reply("x" * 2_000_000), b"canary no http\r\n\r\n"):
+    answers: list[bytes | Script] = [reset, server.hang, reply("x" * 2_000_000), b"canary no http\r\n\r\n"]
+    for script in answers:
         server.answer("/token", script)
         with pytest.raises(DaemonError) as caught:
             post(make_link(timeout_s=1), f"{server.url}/token", REQUEST)

@@ -33,8 +33,8 @@ def gateway() -> Iterator[StrangeServer]:
         yield server
 
 
-def link_to(gateway: StrangeServer, url: str = SITE, **settings: object) -> Link:
-    return make_link("atlassian-cloud", url=url, gateway=gateway.url, client_id="x", timeout_s=5, **settings)
+def link_to(gateway: StrangeServer, url: str = SITE) -> Link:
+    return make_link("atlassian-cloud", url=url, gateway=gateway.url, client_id="x", timeout_s=5)
 
 
 def find(gateway: StrangeServer, answer: Any, url: str = SITE) -> dict[str, str]:

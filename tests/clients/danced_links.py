@@ -87,11 +87,16 @@ class Gateway(Host):
         self.media = media
         self.location = ""  # may hold {id}, {gateway}, {site} and {media}
         self.places: dict[str, str] = {}  # others, by the end of the path
+        self.fixed: dict[str, tuple[int, dict[str, str], bytes, bool]] = {}  # answers by the end of the path; True: in chunks
         self.status = 302
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         """Return what the sandbox's gateway answers, but for those addresses."""
         bare = path.partition("?")[0]
+        fixed = next((each for end, each in self.fixed.items() if bare.endswith(end)), None)
+        if fixed is not None:
+            status, own, content, is_chunked = fixed
+            return status, {**own, **({"Transfer-Encoding": "chunked"} if is_chunked else {})}, content
         if bare.endswith("/moved"):
             places = {"id": self.cloud.cloud_id, "gateway": self.url, "site": self.cloud.url("site"), "media": self.media}
             there = next((place for end, place in self.places.items() if bare.endswith(end)), self.location)
@@ -127,9 +132,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        is_chunked = "Transfer-Encoding" in headers
+        if not is_chunked:
+            self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if self.command != "HEAD":
+        if is_chunked:
+            for at in range(0, len(content), 7):
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(content[at : at + 7]), content[at : at + 7]))
+            self.wfile.write(b"0\r\n\r\n")
+        elif self.command != "HEAD":
             self.wfile.write(content)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
