@@ -216,7 +216,7 @@ class Renewals:
 
     def _fail(self, link: Link, attempt: _Attempt, error: DaemonError) -> None:
         """End *attempt* with *error*, which signers see only when the old token is of no use to them."""
-        _log.warning("link %s: its token was not renewed: %s", link.name, error.message)
+        _log.warning("link %s: its token was not renewed: %s", link.name, error.reason)
         self._on_end(link, error.code)
         problem = error.problem if isinstance(error, ProviderRefusedError) else None
         ends_grant = isinstance(error, ProviderRefusedError) and error.ends_grant

@@ -302,6 +302,21 @@ def test_a_dance_heals_a_dead_grant_at_once(world: World) -> None:
     assert world.sign() == NEW_HEADER
 
 
+def test_a_dance_that_brings_the_same_access_token_heals_too(world: World) -> None:
+    """Doorkeeper's reuse_access_token, say: the renewal that failed belongs to the grant before."""
+    world.server.answer("/token", refusal("invalid_grant"))
+    world.now += 0.9 * LIFE_S + 1
+    world.fail()
+    world.server.answer("/token", tokens(refresh_token=NEW_REFRESH, expires_in=300))
+    world.dance("app", back_from)
+    world.now += 299
+
+    world.server.answer("/token", NEW)
+
+    assert world.sign() == NEW_HEADER
+    assert world.server.asked("/token")[-1].fields["refresh_token"] == NEW_REFRESH
+
+
 def test_a_provider_that_asks_for_patience_gets_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asks it again before Retry-After is over, after the end neither; then it is asked."""
     monkeypatch.setattr(renewal, "RETRY_S", 0.0)
