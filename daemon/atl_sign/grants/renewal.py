@@ -36,7 +36,7 @@ DRAIN_S = 2.0  # for headers that were signed with the old token to reach the pr
 RETRY_S = 60.0  # after a renewal that came to nothing, while the old token still holds
 RETRY_EXPIRED_S = 1.0  # the same when everybody waits for it
 RETRY_S_MAX = 3600.0  # however long the provider asks us to wait
-# For a renewal of another daemon to end and be stored: as often a link's `timeout_s` as it may ask the provider, and some more.
+# How long a renewal of another daemon may take: so many exchanges of a link's `timeout_s` each, and the time to store the token.
 _EXCHANGES_MAX = 4
 _NEIGHBOURS_S = 10.0
 _SAVE_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries to store a new token; the last one again and again
