@@ -2,7 +2,8 @@
 
 import subprocess
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -50,6 +51,9 @@ class Seen:
         return self.authorization is not None
 
 
+Reply = tuple[int, dict[str, str], "bytes | Iterator[bytes]"]  # status, headers and body; an iterator's pieces go out as chunks
+
+
 class Host(ThreadingHTTPServer):
     """A host on 127.0.0.1 that answers each request with `answer`; a context manager."""
 
@@ -68,7 +72,7 @@ class Host(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
         """Return status, headers and body, here a file; names of *headers* are like Content-Type."""
         del method, path, headers, body
         return 200, {"Content-Type": "application/octet-stream"}, MEDIA_FILE.encode()
@@ -87,16 +91,15 @@ class Gateway(Host):
         self.media = media
         self.location = ""  # may hold {id}, {gateway}, {site} and {media}
         self.places: dict[str, str] = {}  # others, by the end of the path
-        self.fixed: dict[str, tuple[int, dict[str, str], bytes, bool]] = {}  # answers by the end of the path; True: in chunks
+        self.fixed: dict[str, Callable[[], Reply]] = {}  # answers by the end of the path
         self.status = 302
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
         """Return what the sandbox's gateway answers, but for those addresses."""
         bare = path.partition("?")[0]
         fixed = next((each for end, each in self.fixed.items() if bare.endswith(end)), None)
         if fixed is not None:
-            status, own, content, is_chunked = fixed
-            return status, {**own, **({"Transfer-Encoding": "chunked"} if is_chunked else {})}, content
+            return fixed()
         if bare.endswith("/moved"):
             places = {"id": self.cloud.cloud_id, "gateway": self.url, "site": self.cloud.url("site"), "media": self.media}
             there = next((place for end, place in self.places.items() if bare.endswith(end)), self.location)
@@ -132,16 +135,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        is_chunked = "Transfer-Encoding" in headers
-        if not is_chunked:
+        if isinstance(content, bytes):
             self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+            return
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        if is_chunked:
-            for at in range(0, len(content), 7):
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(content[at : at + 7]), content[at : at + 7]))
+        with suppress(OSError):  # the other side has gone
+            for piece in content:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
             self.wfile.write(b"0\r\n\r\n")
-        elif self.command != "HEAD":
-            self.wfile.write(content)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
 

@@ -18,6 +18,7 @@ from tests.clients.danced_links import (
     MYSELF,
     Danced,
     Host,
+    Reply,
     Site,
     add_link,
     atl_sign,
@@ -234,7 +235,7 @@ class _Back(Host):
         super().__init__()
         self._site = site
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
         """Return a redirect."""
         del method, path, headers, body
         return 302, {"Location": f"{self._site.url}{MYSELF}"}, b""

@@ -161,6 +161,35 @@ def test_a_redirect_out_of_the_site_at_the_gateway_has_no_token(location: str, s
     assert [each.is_authorized for each in site.take()] == [True, False]
 
 
+@pytest.mark.parametrize("asked", ["site", "gateway"])
+@pytest.mark.parametrize(
+    "location", ["{gateway}/ex/confluence/{id}/wiki/rest/api/user/current", "{site}/wiki/rest/api/user/current"]
+)
+def test_a_redirect_to_another_link_is_not_authorized(asked: str, location: str, site: Site) -> None:
+    """A provider does not decide what is done with another link's right, though a gateway serves both; the twin: by itself."""
+    current, before = "/wiki/rest/api/user/current", site.at_site()
+    site.gateway.location = location
+
+    atl_sign(site.daemon, "curl", "-sSL", f"{site.url if asked == 'site' else site.there}/rest/api/3/moved")
+
+    seen = site.take()
+    assert [each.is_authorized for each in seen] == ([True, False] if "{gateway}" in location else [True])
+    assert site.at_site() == before + 2 - len(seen)
+    own = atl_sign(site.daemon, "curl", "-sS", f"{site.gateway.url}/ex/confluence/{site.cloud.cloud_id}{current}")
+    assert '"known"' in own.stdout, own.stderr
+    assert [each.is_authorized for each in site.take()] == [True]
+
+
+def test_a_location_that_is_none_passes_as_it_is(site: Site) -> None:
+    """The answer is the provider's; the twin: a good one is seen from the site's address, above."""
+    site.gateway.location = "http://["
+
+    shown = atl_sign(site.daemon, "curl", "-sS", "-i", f"{site.url}/rest/api/3/moved")
+
+    assert shown.returncode == 0, shown.stderr
+    assert "Location: http://[\n" in shown.stdout.replace("\r", "")
+
+
 def test_an_attachment_comes_from_the_media_host_without_the_token(site: Site) -> None:
     """Its address in JSON is the site's, and leads by the gateway to the media host; the twin: the gateway did get the token."""
     fetched = atl_sign(site.daemon, "curl", "-sSL", f"{site.url}/rest/api/3/attachment/content/10000")

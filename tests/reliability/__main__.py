@@ -11,14 +11,20 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from atl_sign.sandbox import Sandbox
 from tests.keyring_lab import KeyringLab
-from tests.lab import REPOSITORY, Daemon
+from tests.lab import REPOSITORY, Daemon, build_library
 from tests.reliability.attacks import ATTACKS, MEMORY_KB_MAX, Measured, measure
 from tests.reliability.kills import KINDS, KillLab
+from tests.reliability.oauth2_kills import OAuth2KillLab
 
+STEPPED = [  # every step of a refresh takes a kill: some 28 with the file, 190 with a keyring
+    *((flavour, kind, "file") for flavour in ("datacenter", "atlassian-cloud", "gitlab") for kind in ("refreshes", "dances")),
+    *((flavour, "refreshes", "secret-service") for flavour in ("datacenter", "atlassian-cloud")),
+]
 PAGE = REPOSITORY / "docs/reliability.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
@@ -26,11 +32,14 @@ BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 def main() -> int:
     """Do all of it; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
-    parser.add_argument("--kills", type=int, default=1_000, help="how often a daemon is killed, in all")
+    parser.add_argument("--kills", type=int, default=1_000, help="how often a daemon is killed at random; 0: at no step either")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each attack goes on")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/reliability.md")
     options = parser.parse_args()
     killed, nothing_lost = _kill(options.kills)
+    if options.kills:
+        rows, nothing_lost_at_steps = _kill_at_each_step()
+        killed, nothing_lost = [*killed, *rows], nothing_lost and nothing_lost_at_steps
     attacked, all_in_time = _attack(options.seconds)
     lines = [f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {_machine()}.", "", *killed, "", *attacked]
     print("\n".join(lines))
@@ -64,6 +73,27 @@ def _kill(rounds: int) -> tuple[list[str], bool]:
     rows.append(f"| writes of one item of 60 kB | {share} | {done.stdout.strip()} | 0 | {done.returncode} |")
     head = "| killed during | kills | found afterwards | reported as lost | lost silently or half written |"
     return [head, "| --- | --- | --- | --- | --- |", *rows], not (all_lost or done.returncode)
+
+
+def _kill_at_each_step() -> tuple[list[str], bool]:
+    """The same for OAuth 2.0, with a kill at each step instead of at random moments."""
+    rows, all_lost = [], 0
+    with tempfile.TemporaryDirectory() as folder:
+        library = build_library("kill_at", Path(folder))
+        for flavour, kind, store in STEPPED:
+            lost = 0
+            with OAuth2KillLab(flavour, library, store) as lab:
+                try:
+                    lab.run(kind)
+                except AssertionError as exc:
+                    lost = 1
+                    print(f"{kind}, {flavour}: {exc}", file=sys.stderr)
+            counts = dict(lab.counts)
+            kills, named = counts.pop("kills", 0) + lost, counts.pop("reported as lost", 0)
+            words = ", ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
+            rows.append(f"| {kind} of OAuth 2.0: {flavour}, {store} | {kills} | {words} | {named} | {lost} |")
+            all_lost += lost
+    return rows, not all_lost
 
 
 def _attack(seconds: float) -> tuple[list[str], bool]:

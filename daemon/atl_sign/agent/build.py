@@ -92,7 +92,7 @@ def make_agent(
     grants = Grants(
         vault, SCHEMES, clocks, manifests, on_renewal=record_renewal, list_links=lambda: config.settings().links.links
     )
-    lookup = Lookup(config, vault, clocks, SCHEMES)
+    lookup = Lookup(config, grants)
     git_tokens = GitTokens(grants)
     signing = Signing(lookup, grants, records)
     mover = StoreMover(config, vault, open_store, store_pinned_by)

@@ -1,6 +1,6 @@
 """One link, by its name or by the URL that it covers, and what is known of its token."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,9 +11,7 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.config.settings import Settings
 from atl_sign.config.table import LinkTable
-from atl_sign.custody.vault import Vault
-from atl_sign.providers.clocks import Clocks
-from atl_sign.schemes.base import Scheme
+from atl_sign.grants.live import Grants
 
 TokenState = Literal["none", "active", "expired", "unknown"]
 
@@ -39,12 +37,10 @@ class Covering:
 class Lookup:
     """Finds links in the configuration."""
 
-    def __init__(self, config: ConfigFile, vault: Vault, clocks: Clocks, schemes: Mapping[str, Scheme]) -> None:
-        """Look in *config*, and for tokens in *vault*; *clocks* say which have ended, *schemes* which links have a gateway."""
+    def __init__(self, config: ConfigFile, grants: Grants) -> None:
+        """Look in *config*, and for tokens in *grants*."""
         self._config = config
-        self._vault = vault
-        self._clocks = clocks
-        self._schemes = schemes
+        self._grants = grants
 
     def get(self, name: str) -> Link:
         """Return the link called *name*; raises UnknownLinkError, or ConfigBrokenError when it may stand in a broken part."""
@@ -84,9 +80,10 @@ class Lookup:
             is_meant = name in (None, link.name) and (
                 not among or link.name in among
             )  # or the store is asked for another's token
-            gateway = self._schemes[link.scheme].gateway(link) if is_meant else None
-            grant = self._vault.token(link) if gateway is not None and gateway.origin == url.origin else None
-            good_at = None if grant is None else self._schemes[link.scheme].good_at(link, grant)
+            scheme = self._grants.scheme(link)
+            gateway = scheme.gateway(link) if is_meant else None
+            grant = self._grants.vault.token(link) if gateway is not None and gateway.origin == url.origin else None
+            good_at = None if grant is None else scheme.good_at(link, grant)
             if good_at is not None:
                 there.append(replace(link, url=parse_base_url(good_at)))
         if not there:
@@ -97,14 +94,14 @@ class Lookup:
     def report(self, link: Link) -> LinkReport:
         """Return what is known of the token of *link*; a store that does not answer is a state, not a failure."""
         try:
-            token = self._vault.token(link)
+            token = self._grants.vault.token(link)
         except DaemonError:
             return LinkReport(link, "unknown", None)
         if token is None:
             return LinkReport(link, "none", None)
-        now = self._clocks.now_utc()
-        is_over = token.is_expired(now) and not token.may_renew(now)
-        return LinkReport(link, "expired" if is_over else "active", token, self._schemes[link.scheme].scopes(token))
+        now = self._grants.clocks.now_utc()
+        is_over = (token.is_expired(now) and not token.may_renew(now)) or self._grants.renewals.has_ended(link, token)
+        return LinkReport(link, "expired" if is_over else "active", token, self._grants.scheme(link).scopes(token))
 
     def report_all(self) -> list[LinkReport]:
         """Return every link that can be read, with its token's state."""

@@ -7,6 +7,8 @@ from typing import Literal, Protocol, final
 GitPermission = Literal["read", "write"]
 StoreState = Literal["ready", "locked", "unavailable"]  # of where credentials are kept
 
+_CLOCK_STEP = timedelta(minutes=1)  # by less a clock is only corrected
+
 
 @final
 class Secret:
@@ -113,6 +115,7 @@ class Grant:
     expires_at: datetime | None = None  # aware, UTC; None when the provider names no end
     renew_at: datetime | None = None  # aware, UTC; from when on a renewal is asked for
     is_in_doubt: bool = False  # a renewal was asked for, and how it ended is not known
+    given_at: datetime | None = None  # aware, UTC; when it was asked for, by the clock by which it ends
 
     def is_expired(self, now: datetime) -> bool:
         """Tell whether the provider said that the grant ends at *now* (aware) or before."""
@@ -133,7 +136,9 @@ class Grant:
     def wants_renewal(self, now: datetime) -> bool:
         """Tell whether a renewal should be asked for at *now* (aware)."""
         is_due = self.renew_at is not None and self.renew_at <= now
-        return (is_due or self.is_in_doubt or self.is_expired(now)) and self.may_renew(now)
+        # The clock was set back since: it would show the end too late.
+        is_from_later = self.given_at is not None and now < self.given_at - _CLOCK_STEP
+        return (is_due or self.is_in_doubt or is_from_later or self.is_expired(now)) and self.may_renew(now)
 
     def is_same_as(self, other: "Grant") -> bool:
         """Tell whether the provider gave both as one; what is known of it beside may differ."""

@@ -137,6 +137,13 @@ class Renewals:
         threading.Thread(target=self._run, args=(live, attempt), name=f"renew-{link.name}", daemon=True).start()
         return attempt.done
 
+    def has_ended(self, link: Link, token: Grant) -> bool:
+        """Tell whether the last renewal of *token* came to nothing in a way that only a dance can help."""
+        last = self._attempts.get(place_of(link).name)
+        if last is None or not last.done.done() or not last.token.is_same_as(token):
+            return False
+        return isinstance(last.done.exception(), DanceNeededError)
+
     def are_under_way(self) -> bool:
         """Tell whether a provider is being asked for a token."""
         with self._lock:
@@ -217,7 +224,7 @@ class Renewals:
         problem = error.problem if isinstance(error, ProviderRefusedError) else None
         ends_grant = isinstance(error, ProviderRefusedError) and error.ends_grant
         is_expired = attempt.token.is_expired(self._clocks.now_utc())
-        wait_s = RETRY_EXPIRED_S if is_expired and problem is None else RETRY_S
+        wait_s = RETRY_S if problem is not None else self._pause_s(attempt.token)
         if error.retry_after_s is not None:
             wait_s = max(wait_s, min(error.retry_after_s, RETRY_S_MAX))
         attempt.again_at = time.monotonic() + wait_s
@@ -225,6 +232,13 @@ class Renewals:
             attempt.done.set_exception(_explain(link, error, is_in_doubt=attempt.is_in_doubt))
         else:
             attempt.done.set_result(None)
+
+    def _pause_s(self, token: Grant) -> float:
+        """Return after how long a failure that may pass is tried again: the sooner, the less of the life of *token* is left."""
+        if token.expires_at is None:
+            return RETRY_S
+        left_s = (token.expires_at - self._clocks.now_utc()).total_seconds()
+        return min(RETRY_S, max(left_s / 4, RETRY_EXPIRED_S))
 
     def _take_note_back(self, link: Link, token: Grant) -> None:
         with suppress(DaemonError):  # the store fails now: the next start asks the provider once more, and no harm is done

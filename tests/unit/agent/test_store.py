@@ -1,7 +1,6 @@
 """Lock, unlock, the lock that comes by itself, and moving with a crash at every point."""
 
 import json
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,8 +34,10 @@ from atl_sign.custody.stores.base import Item, Store
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
+from atl_sign.grants.live import Grants
 from atl_sign.grants.renewal import Renewals
 from atl_sign.providers.clocks import Clocks
+from atl_sign.providers.manifest import Manifests
 from atl_sign.sandbox import Sandbox
 from atl_sign.schemes.registry import SCHEME_SETTINGS, SCHEMES
 from tests.agent_lab import CALLER
@@ -90,7 +91,8 @@ def make_records() -> Records:
 
 
 def make_leases(config: ConfigFile, vault: Vault) -> Leases:
-    return Leases(Lookup(config, vault, Clocks(time.time), SCHEMES), SCHEMES, make_records())
+    grants = Grants(vault, SCHEMES, Clocks(), Manifests(), on_renewal=lambda link, outcome: None)
+    return Leases(Lookup(config, grants), SCHEMES, make_records())
 
 
 def make_renewals(vault: Vault) -> Renewals:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from atl_sign.agent.build import Agent, make_agent
-from atl_sign.base.credentials import Passphrase, Secret
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import (
     DanceNeededError,
     InternalError,
@@ -25,8 +25,6 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.custody.keys.software import load_private_key
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.renewed import RenewedTokens
-from atl_sign.custody.stores.base import Item
-from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants import renewal
 from atl_sign.grants.dances import Dances
@@ -38,6 +36,7 @@ from atl_sign.schemes.registry import SCHEME_SETTINGS
 from tests.agent_lab import CALLER, grants_of, link_of, sign, vault_of
 from tests.audit_lab import make_audit
 from tests.lab import wait_for
+from tests.unit.grants.failing_store import FailingStore
 from tests.unit.provider_lab import private_key, token_of
 
 LIFE_S = 1000.0  # so a renewal is due at 900
@@ -93,34 +92,6 @@ class World:
     def renewals(self) -> int:
         """How many the provider was asked for: every POST there but the dance's swap."""
         return sum(each.target.endswith(b"/access-token") for each in self.sandbox.state.requests) - 1
-
-
-class FailingStore(MemoryStore):
-    """A memory store that fails from a moment on, and that a lock closes or does not, as a test says."""
-
-    writes_left: int | None = None  # None: no end
-    closes = False  # as a file does; a keyring stays open
-    is_closed = False
-
-    def read(self, name: str) -> Item | None:
-        if self.is_closed:
-            raise StoreLockedError("the file is locked", "atl-sign unlock")
-        return super().read(name)
-
-    def lock(self) -> None:
-        self.is_closed = self.closes
-
-    def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
-        self.is_closed = False
-
-    def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
-        if self.is_closed:
-            raise StoreLockedError("the file is locked", "atl-sign unlock")
-        if self.writes_left is not None:
-            if self.writes_left == 0:
-                raise StoreLockedError("the keyring is locked", "unlock it")
-            self.writes_left -= 1
-        return super().write(name, value, if_version)
 
 
 @pytest.fixture
@@ -289,7 +260,7 @@ def test_an_answer_lost_with_the_process_is_named(world: World, monkeypatch: pyt
         world.header()
 
     assert caught.value.hint == "atl-sign dance jira"
-    assert world.agent.links.show(CALLER, "jira").token_state == "active"  # nobody but the provider knows better
+    assert world.agent.links.show(CALLER, "jira").token_state == "expired"
 
 
 def test_an_answer_lost_on_the_way_is_named_by_the_same_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,12 @@
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from atl_sign.base.clock import from_seconds, to_seconds
 from atl_sign.base.credentials import Credentials, Grant, Material, Secret
 from atl_sign.schemes.fields import Fields, dump_known, load_known
 
@@ -59,7 +60,7 @@ def make_grant(tokens: OAuth2Tokens, lifetime_s: float | None, begun_at: datetim
         return Grant(tokens, user=user, renew_at=None if tokens.refresh is None else begun_at + RENEW_AFTER)
     life = timedelta(seconds=lifetime_s)
     ahead = min(max(RENEW_BEFORE, life / 10), life / 2)  # a life of a minute is not renewed all the time
-    return Grant(tokens, user=user, expires_at=begun_at + life, renew_at=begun_at + life - ahead)
+    return Grant(tokens, user=user, expires_at=begun_at + life, renew_at=begun_at + life - ahead, given_at=begun_at)
 
 
 def dump_grant(grant: Grant) -> Fields:
@@ -72,6 +73,7 @@ def dump_grant(grant: Grant) -> Fields:
         "scopes": None if tokens.scopes is None else " ".join(tokens.scopes),
         "redirect_uri": tokens.redirect_uri,
         "sites": json.dumps(dict(tokens.sites)),
+        "given_at": to_seconds(grant.given_at),
         **dump_known(grant),
     }
 
@@ -90,7 +92,7 @@ def load_grant(fields: Mapping[str, Any]) -> Grant:
         None if redirect_uri is None else str(redirect_uri),
         MappingProxyType({str(url): str(site) for url, site in sites.items()}),
     )
-    return load_known(tokens, fields)
+    return replace(load_known(tokens, fields), given_at=from_seconds(fields["given_at"]))
 
 
 def _load_secret(value: object) -> Secret | None:
