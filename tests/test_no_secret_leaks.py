@@ -312,8 +312,9 @@ def test_values_of_oauth2_hide_themselves() -> None:
     """repr, str and format of all that has a secret, and of what holds that."""
     secret = Secret(CANARY)
     material = OAuth2Tokens(secret, secret, secret, sites={"https://a.example": "1"})
-    server = Server("https://a.example", "https://t.example", None, None, "body", None)
-    begun = Begun(server, "http://localhost:1/x", codes=[secret])
+    begun = Begun(
+        Server("https://a.example", "https://t.example", None, None, "body", None), "http://localhost:1/x", codes=[secret]
+    )
     requests = TokenRequests(App("the-app", secret), "body")
     values = [
         material,

@@ -36,7 +36,9 @@ DRAIN_S = 2.0  # for headers that were signed with the old token to reach the pr
 RETRY_S = 60.0  # after a renewal that came to nothing, while the old token still holds
 RETRY_EXPIRED_S = 1.0  # the same when everybody waits for it
 RETRY_S_MAX = 3600.0  # however long the provider asks us to wait
-_NEIGHBOURS_S = 10.0  # on top of a link's `timeout_s`, for a renewal of another daemon to end and be stored
+# How long a renewal of another daemon may take: so many exchanges of a link's `timeout_s` each, and the time to store the token.
+_EXCHANGES_MAX = 4
+_NEIGHBOURS_S = 10.0
 _SAVE_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries to store a new token; the last one again and again
 
 _log = logging.getLogger("atl_sign")
@@ -179,7 +181,8 @@ class Renewals:
         None when the attempt's token was forgotten or replaced meanwhile.
         """
         link = live.link
-        with self._vault.renewed.renewing(link, attempt.token, link.timeout_s + _NEIGHBOURS_S) as token:
+        patience_s = _EXCHANGES_MAX * link.timeout_s + _NEIGHBOURS_S
+        with self._vault.renewed.renewing(link, attempt.token, patience_s) as token:
             new = None if token is None else self._renew_alone(live, attempt, token)
             # Another daemon that waits reads the store next: it must not find the void token there.
             return new, new is not None and self._save(link, new)
