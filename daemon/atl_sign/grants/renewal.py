@@ -36,7 +36,8 @@ DRAIN_S = 2.0  # for headers that were signed with the old token to reach the pr
 RETRY_S = 60.0  # after a renewal that came to nothing, while the old token still holds
 RETRY_EXPIRED_S = 1.0  # the same when everybody waits for it
 RETRY_S_MAX = 3600.0  # however long the provider asks us to wait
-_NEIGHBOURS_S = 10.0  # on top of a link's `timeout_s`, for a renewal of another daemon to end and be stored
+_EXCHANGES_MAX = 3  # of one renewal with its provider, each within the link's `timeout_s`
+_NEIGHBOURS_S = 10.0  # on top of those, for a renewal of another daemon to be stored
 _SAVE_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries to store a new token; the last one again and again
 
 _log = logging.getLogger("atl_sign")
@@ -179,7 +180,9 @@ class Renewals:
         None when the attempt's token was forgotten or replaced meanwhile.
         """
         link = live.link
-        with self._vault.renewed.renewing(link, attempt.token, link.timeout_s + _NEIGHBOURS_S) as token:
+        # No sooner: a server may end the grant whose refresh token comes once more.
+        patience_s = _EXCHANGES_MAX * link.timeout_s + _NEIGHBOURS_S
+        with self._vault.renewed.renewing(link, attempt.token, patience_s) as token:
             new = None if token is None else self._renew_alone(live, attempt, token)
             # Another daemon that waits reads the store next: it must not find the void token there.
             return new, new is not None and self._save(link, new)
