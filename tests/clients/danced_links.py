@@ -92,14 +92,14 @@ class Front(Host):
         self.status = 302
         self.location = ""  # may hold {front}, and the names
         self.places: dict[str, str] = {}  # others, by the end of the path
-        self.fixed: dict[str, Callable[[], Reply]] = {}  # answers by the end of the path
+        self.fixed: dict[str, Callable[[str | None], Reply]] = {}  # answers to an Authorization, by the end of the path
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
         """Return the sandbox's answer, or that of one of these paths."""
         bare = path.partition("?")[0]
         fixed = next((each for end, each in self.fixed.items() if bare.endswith(end)), None)
         if fixed is not None:
-            return fixed()
+            return fixed(headers.get("Authorization"))
         if bare.endswith("/moved"):
             there = next((place for end, place in self.places.items() if bare.endswith(end)), self.location)
             return self.status, {"Location": there.format(front=self.url, **self._names)}, b""

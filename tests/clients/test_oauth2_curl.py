@@ -264,7 +264,7 @@ def test_the_gateways_own_address(site: Site) -> None:
 def test_a_retry_has_the_token_too(site: Site) -> None:
     """Each of its requests; the twin: without the option there is one."""
     answers = iter([503, 503, 200])
-    site.gateway.fixed["/busy"] = lambda: ((status := next(answers)), {}, b"busy" if status == 503 else b"at last")
+    site.gateway.fixed["/busy"] = lambda _: ((status := next(answers)), {}, b"busy" if status == 503 else b"at last")
 
     once = atl_sign(site.daemon, "curl", "-sS", f"{site.url}/rest/api/3/busy")
     again = atl_sign(site.daemon, "curl", "-sS", "--retry", "1", "--retry-delay", "1", f"{site.url}/rest/api/3/busy")

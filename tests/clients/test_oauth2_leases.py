@@ -207,7 +207,7 @@ def test_after_a_revocation_no_byte_comes(site: Site) -> None:
             yield b"x"
             time.sleep(0.005)
 
-    def slow() -> Reply:
+    def slow(_: str | None) -> Reply:
         return 200, {"Content-Type": "text/plain"}, drops()
 
     site.gateway.fixed[PROJECT] = slow

@@ -103,7 +103,7 @@ def test_every_shape_of_the_answer_passes_unchanged(kind: str, cloud: tuple[Clou
     if kind in ("gzip", "deflated bomb", "broken"):
         headers["Content-Encoding"] = "gzip"
     pieces = (body[at : at + 7] for at in range(0, len(body), 7))
-    cloud[1].fixed[MYSELF] = lambda: (401, headers, pieces if kind == "chunks" else body)
+    cloud[1].fixed[MYSELF] = lambda _: (401, headers, pieces if kind == "chunks" else body)
     file = daemon.folder / "answer"
 
     done = atl_sign(daemon, "curl", "-sS", "-o", str(file), "-w", "%{http_code}", cloud[0].url("site") + MYSELF)
@@ -147,3 +147,35 @@ def test_other_providers_name_it_themselves(kind: str, stack: ExitStack, daemon:
     assert entry["code"] == "insufficient_scope"
     assert f"the token lacks a scope for this (status 403); it probably wants: {wanted}" in entry["message"]
     assert entry["message"] in refused.stderr
+
+
+@pytest.mark.parametrize("place", ["json", "list", "challenge"])
+def test_a_token_that_is_echoed_goes_no_further(place: str, cloud: tuple[Cloud, Gateway], daemon: Daemon) -> None:
+    """Where the words of a provider are repeated; the twin: its answer to the program is its own."""
+    cloud[0].oauth2("auth").access_token_chars = 40
+    dance(daemon, "cloud", cloud[0].approve)
+    tokens: list[str] = []
+
+    def echo(authorization: str | None) -> tuple[int, dict[str, str], bytes]:
+        token = str(authorization).removeprefix("Bearer ")
+        tokens.append(token)
+        if place == "challenge":
+            return 401, {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="a {token}"'}, b""
+        body = {
+            "json": {"error": "insufficient_scope", "scope": f"a {token}"},
+            "list": {"message": "required privilege scopes", "error": {"detail": {"required": ["a", token]}}},
+        }[place]
+        return 403, {"Content-Type": "application/json"}, json.dumps(body).encode()
+
+    cloud[1].fixed[MYSELF] = echo
+
+    refused = atl_sign(daemon, "curl", cloud[0].url("site") + MYSELF)
+    checked = atl_sign(daemon, "check", "cloud")
+
+    assert (tokens[0] in refused.stdout) == (place != "challenge")
+    (entry,) = kept(daemon)
+    assert entry["code"] == "insufficient_scope"
+    assert checked.returncode == 1
+    for text in (json.dumps(entry), refused.stderr, checked.stderr, atl_sign(daemon, "why").stdout):
+        assert "<secret>" in text
+        assert not any(token in text for token in tokens)

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
+
+_STRUCK = "<secret>"
 
 
 class Headers(Mapping[str, str]):
@@ -37,6 +39,13 @@ class Answer:
     headers: Mapping[str, str]  # names in any case
     text: str
     clock_offset_s: float | None  # the provider's clock less ours, by its Date header; None without one
+
+    def without(self, secret: str) -> "Answer":
+        """Return the same with *secret* struck out, in case the provider repeats what it was sent."""
+        if not secret or not (secret in self.text or any(secret in value for value in self.headers.values())):
+            return self
+        headers = Headers((name, value.replace(secret, _STRUCK)) for name, value in self.headers.items())
+        return replace(self, headers=headers, text=self.text.replace(secret, _STRUCK))
 
     @property
     def is_html(self) -> bool:

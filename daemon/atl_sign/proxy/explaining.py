@@ -10,6 +10,7 @@ from atl_sign.access.caller import Caller
 from atl_sign.access.policy import warn_of
 from atl_sign.agent.build import Agent
 from atl_sign.agent.refusals import Meaning, split_address
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import BadUrlError, DaemonError
 from atl_sign.base.request import Request
 from atl_sign.base.urls import Pairs, Url, parse_url
@@ -36,6 +37,7 @@ class Answered:
     signed: str  # the URL, and the form
     form: Pairs | None
     incoming: Incoming
+    authorization: Secret  # that it was sent with
     sent_to: str | None = None  # where it went instead of *url*
     begins: bytes = b""  # the body, of a refusal of a token as far as it is looked at
 
@@ -87,15 +89,19 @@ def _list_meanings(
     agent: Agent, caller: Caller, link: Link, answered: Answered, values: Mapping[bytes, str]
 ) -> Iterator[Meaning]:
     incoming, check = answered.incoming, f"atl-sign check {link.name}"
-    lack = _find_lack(agent, link, answered)
-    if lack is not None:
-        yield lack
-        return
+    secret = answered.authorization.reveal().partition(" ")[2]
+    if incoming.status in (401, 403):
+        lack = agent.signing.scheme_of(link).explain_lack(
+            link, Request(answered.method, answered.url), _read(answered).without(secret)
+        )
+        if lack is not None:
+            yield Meaning(*lack)
+            return
     is_explained = False
     for name, value in incoming.headers:
         if incoming.status == 401 and name.lower() == b"www-authenticate":
             with suppress(DaemonError):  # the link may have been removed meanwhile
-                explained = agent.checks.explain_problem(caller, link.name, value.decode("latin-1"))
+                explained = agent.checks.explain_problem(caller, link.name, value.decode("latin-1").replace(secret, "<secret>"))
                 if explained is not None:
                     is_explained = True
                     yield Meaning(*explained)
@@ -117,14 +123,10 @@ def _list_meanings(
         yield Meaning("forbidden", words, f"{check} prints the user; an administrator of the product grants permissions")
 
 
-def _find_lack(agent: Agent, link: Link, answered: Answered) -> Meaning | None:
+def _read(answered: Answered) -> Answer:
     incoming = answered.incoming
-    if incoming.status not in (401, 403):
-        return None
     headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in incoming.headers)
-    answer = Answer(incoming.status, headers, _unpack(answered.begins, headers.get("Content-Encoding", "")), None)
-    explained = agent.signing.scheme_of(link).explain_lack(link, Request(answered.method, answered.url), answer)
-    return None if explained is None else Meaning(*explained)
+    return Answer(incoming.status, headers, _unpack(answered.begins, headers.get("Content-Encoding", "")), None)
 
 
 def _unpack(begins: bytes, coding: str) -> str:

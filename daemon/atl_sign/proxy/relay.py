@@ -106,7 +106,10 @@ class Relay:
                     if note is not None or is_refusal(sent.incoming):
                         text = f"{sent.url}{'' if body.form is None else body.content!r}"
                         begins = await self._peek(inbound, sent)
-                        answered = Answered(asked.method, sent.url, text, body.form, sent.incoming, sent.signed.url, begins)
+                        signed = sent.signed
+                        answered = Answered(
+                            asked.method, sent.url, text, body.form, sent.incoming, signed.authorization, signed.url, begins
+                        )
                         explain_answer(note, self._agent, caller, sent.signed.link, answered)
                 except DaemonError as exc:
                     # A body that broke off is the cause of whatever came of it.

@@ -269,8 +269,9 @@ class OAuth2:
         """See `Scheme.explain`."""
         from atl_sign.schemes.oauth2.refusal import explain_answer
 
-        del credentials, clocks
-        return explain_answer(link, sent)
+        del clocks
+        answer = sent.answer.without(tokens_of(credentials).access.reveal())
+        return explain_answer(link, replace(sent, answer=answer))
 
 
 def site_address(url: Url) -> str:
