@@ -137,6 +137,12 @@ def test_an_upload(ask: Ask, site: Site) -> None:
 
 
 PROJECT = "/rest/api/3/project"
+OUT = (
+    "{front}/elsewhere",
+    "{front}/ex/jira/another/rest/api/3/project",
+    "{front}/ex/confluence/{id}/wiki/rest/api/content",  # another link's, with the same token
+    "{media}/file",
+)
 
 
 @clients
@@ -198,9 +204,9 @@ def test_a_redirect_takes_a_body_along(ask: Ask, status: int, site: Site) -> Non
 
 
 @clients
-@pytest.mark.parametrize("location", ["{front}/elsewhere", "{front}/ex/jira/another/rest/api/3/project", "{media}/file"])
+@pytest.mark.parametrize("location", OUT)
 def test_a_redirect_out_of_the_site_has_no_token(ask: Ask, location: str, site: Site) -> None:
-    """Another site's part of the same gateway is somebody else's, and another host is not a link's."""
+    """Another link's part of the same gateway, or another site's, and another host are not this link's."""
     site.gateway.location = location
 
     ask(site.daemon, "GET", f"{site.url}/rest/api/3/moved")

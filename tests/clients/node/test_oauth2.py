@@ -31,6 +31,12 @@ pytestmark = pytest.mark.slow  # make check does not install Node packages
 
 ASK = Path(__file__).with_name("ask.js")
 PROJECT = "/rest/api/3/project"
+OUT = (
+    "{front}/elsewhere",
+    "{front}/ex/jira/another/rest/api/3/project",
+    "{front}/ex/confluence/{id}/wiki/rest/api/content",  # another link's, with the same token
+    "{media}/file",
+)
 
 both = pytest.mark.parametrize("client", ["fetch", "axios"])  # a dispatcher of undici keeps its address
 every = pytest.mark.parametrize("client", ["fetch", "axios", "undici"])
@@ -125,9 +131,9 @@ def test_a_redirect_inside_the_site_is_authorized(client: str, location: str, si
 
 
 @both
-@pytest.mark.parametrize("location", ["{front}/elsewhere", "{front}/ex/jira/another/rest/api/3/project", "{media}/file"])
+@pytest.mark.parametrize("location", OUT)
 def test_a_redirect_out_of_the_site_has_no_token(client: str, location: str, site: Site) -> None:
-    """Another site's part of the same gateway is somebody else's, and another host is not a link's."""
+    """Another link's part of the same gateway, or another site's, and another host are not this link's."""
     site.gateway.location = location
 
     ask(site.daemon, client, f"{site.url}/rest/api/3/moved")
