@@ -108,7 +108,7 @@ def test_a_tool_with_a_base_url_stays_at_its_entry(site: Site) -> None:
     place = made.json["self"]
     assert place.startswith("http://localhost/cloud/rest/api/3/issue/")
     assert send(lease, place.removeprefix("http://localhost")).json["fields"]["summary"] == "by a tool"
-    for location in ("project", f"{site.prefix}{PROJECT}", f"{{gateway}}{site.prefix}{PROJECT}", f"{{site}}{PROJECT}"):
+    for location in ("project", f"{site.prefix}{PROJECT}", f"{{front}}{site.prefix}{PROJECT}", f"{{site}}{PROJECT}"):
         site.gateway.location = location
         followed = send(lease, "/cloud/rest/api/3/moved")
         assert (followed.status, followed.json[0]["key"]) == (200, "WEB"), location

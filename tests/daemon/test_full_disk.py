@@ -3,56 +3,20 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from atl_sign.sandbox import Sandbox
+from tests.daemon.small_disk import SmallDisk
 from tests.lab import DEADLINE_S, Daemon, secrets_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount the small disk")]
-
-WORD = "correct horse battery staple"
-
-
-class SmallDisk(Daemon):
-    """A daemon whose encrypted file, and nothing else, is on a disk of 64 KB."""
-
-    def __init__(self) -> None:
-        super().__init__(ATL_SIGN_STORE="file")
-        self.disk = self.folder / "state/atl-sign"
-        self.disk.mkdir(mode=0o700, parents=True)
-        self.environment["XDG_STATE_HOME"] = str(self.folder / "state")
-        self.config.parent.mkdir(parents=True)
-        self.config.write_text('audit = "off"\n')
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "none", self.disk], check=True)
-
-    def fill(self) -> None:
-        with (self.disk / "rest").open("wb", buffering=0) as file, suppress(OSError):
-            while True:
-                file.write(bytes(1024))
-
-    def make_room(self) -> None:
-        (self.disk / "rest").unlink()
-
-    def start_anew(self) -> None:
-        self.stop()
-        self.start()
-        assert self.request("POST", "/unlock", {"passphrase": WORD}).status == 200
-
-    def close(self) -> None:
-        try:
-            self.stop()
-        finally:
-            subprocess.run(["umount", "--lazy", self.disk], check=True)
-            super().close()
 
 
 @pytest.fixture
 def small() -> Iterator[SmallDisk]:
     with SmallDisk() as started:
-        assert started.request("POST", "/unlock", {"new_passphrase": WORD}).status == 200
         yield started
 
 

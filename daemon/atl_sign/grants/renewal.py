@@ -36,9 +36,8 @@ DRAIN_S = 2.0  # for headers that were signed with the old token to reach the pr
 RETRY_S = 60.0  # after a renewal that came to nothing, while the old token still holds
 RETRY_EXPIRED_S = 1.0  # the same when everybody waits for it
 RETRY_S_MAX = 3600.0  # however long the provider asks us to wait
-# How long a renewal of another daemon may take: so many exchanges of a link's `timeout_s` each, and the time to store the token.
-_EXCHANGES_MAX = 4
-_NEIGHBOURS_S = 10.0
+_EXCHANGES_MAX = 4  # of one renewal with its provider, each within the link's `timeout_s`
+_NEIGHBOURS_S = 10.0  # on top of those, for a renewal of another daemon to be stored
 _SAVE_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries to store a new token; the last one again and again
 
 _log = logging.getLogger("atl_sign")
@@ -181,6 +180,7 @@ class Renewals:
         None when the attempt's token was forgotten or replaced meanwhile.
         """
         link = live.link
+        # No sooner: a server may end the grant whose refresh token comes once more.
         patience_s = _EXCHANGES_MAX * link.timeout_s + _NEIGHBOURS_S
         with self._vault.renewed.renewing(link, attempt.token, patience_s) as token:
             new = None if token is None else self._renew_alone(live, attempt, token)

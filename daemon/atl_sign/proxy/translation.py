@@ -113,7 +113,7 @@ def move_location(headers: Sequence[Header], url: Url, sent_to: str) -> list[Hea
     for name, value in headers:
         text = ""
         if name.lower() == b"location":
-            with suppress(ValueError):  # it is none
+            with suppress(ValueError):  # it is not a URL
                 text = urljoin(sent_to, value.decode("utf-8", "replace"))
         if text.startswith(f"{base}/"):
             text = f"{url.origin}{text[len(base) :]}"
