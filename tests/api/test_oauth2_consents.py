@@ -222,7 +222,7 @@ def test_a_refusal_of_a_renewal_is_told_by_the_daemon(name: str, daemon: Daemon)
 
         assert refused.code == ("dance_needed" if FAILURES[name].is_dead else "provider_refused")
         assert refused.hint.endswith("atl-sign dance app") or "atl-sign link secret app" in refused.hint
-        assert daemon.request("GET", "/links/app").json["token"]["state"] == "active"
+        assert daemon.request("GET", "/links/app").json["token"]["state"] == ("expired" if FAILURES[name].is_dead else "active")
         server.answer("/token", tokens(access_token="canary-access-2"))
         if FAILURES[name].is_dead:
             begun = begin(daemon, "app")

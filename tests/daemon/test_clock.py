@@ -9,33 +9,16 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from atl_sign.sandbox import Sandbox
+from tests.daemon.wrong_clocks import JumpingDaemon
 from tests.lab import Daemon, UnixConnection
 
 pytestmark = pytest.mark.slow
 
 LIFE_S = 1800
-
-
-class JumpingDaemon(Daemon):
-    """A daemon whose clock goes wrong as it is told to."""
-
-    def __init__(self) -> None:
-        (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
-        super().__init__(
-            LD_PRELOAD=str(library), FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1", FAKETIME_NO_CACHE="1"
-        )
-        self._offset = self.folder / "offset"
-        self.environment["FAKETIME_TIMESTAMP_FILE"] = str(self._offset)
-        self.jump(0)
-
-    def jump(self, seconds: int) -> None:
-        """Set the clock so far ahead of the real one (behind it when negative)."""
-        self._offset.write_text(f"{seconds:+d}\n")
 
 
 @pytest.fixture

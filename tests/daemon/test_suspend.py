@@ -15,32 +15,10 @@ from pathlib import Path
 import pytest
 
 from atl_sign.sandbox import Sandbox
-from tests.lab import Daemon, UnixConnection, build_library, wait_for
+from tests.daemon.wrong_clocks import HOUR_S, WORD, SleepingDaemon
+from tests.lab import UnixConnection, build_library, wait_for
 
 pytestmark = pytest.mark.slow
-
-WORD = "correct horse battery staple"
-HOUR_S = 3600
-
-
-class SleepingDaemon(Daemon):
-    """A daemon on a machine that can be put to sleep, with the encrypted file as its store."""
-
-    def __init__(self, library: Path) -> None:
-        super().__init__(LD_PRELOAD=str(library), ATL_SIGN_STORE="file")
-        self._slept = self.folder / "slept"
-        self._slept.write_bytes(bytes(8))
-        self.environment["SUSPENDED_FILE"] = str(self._slept)
-        self.config.parent.mkdir(parents=True)
-        self.config.write_text("[store]\nlock_after_minutes = 60\n")
-
-    def sleep(self, hours: float) -> None:
-        """Let the machine wake after so many hours, counted from the daemon's start."""
-        with self._slept.open("r+b") as file:
-            file.write(int(hours * HOUR_S).to_bytes(8, "little"))
-
-    def store_state(self) -> str:
-        return str(self.request("GET", "/status").json["store_state"])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +29,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def sleeping(library: Path) -> Iterator[SleepingDaemon]:
     with SleepingDaemon(library) as started:
-        assert started.request("POST", "/unlock", {"new_passphrase": WORD}).status == 200
         yield started
 
 
