@@ -5,6 +5,7 @@ from atl_sign.config.links import Link
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 
 
-def make_link(flavour: str = "generic", name: str = "app", url: str = "https://app.example.com", **settings: object) -> Link:
+def make_link(flavour: str = "generic", name: str = "app", /, **settings: object) -> Link:
     """Return a link as its settings in the file make it."""
-    return link_from_fields(name, {"url": url, "scheme": "oauth2", "flavour": flavour, **settings}, SCHEME_SETTINGS)
+    fields = {"url": "https://app.example.com", "scheme": "oauth2", "flavour": flavour, **settings}
+    return link_from_fields(name, fields, SCHEME_SETTINGS)

@@ -1,26 +1,39 @@
 """Promise 1: canary secrets go down every path, and then everything that leaves the daemon is searched for them."""
 
+import json
 import pickle
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from socket import socket as Socket
 
 import pytest
 
 from atl_sign.access.decision import Rules
 from atl_sign.access.lease import Lease, Terms
 from atl_sign.access.presets.loading import parse_rules
-from atl_sign.base.credentials import Secret
+from atl_sign.base.credentials import App, Credentials, Secret
 from atl_sign.custody.keys.software import make_private_key
 from atl_sign.proxy.certificates import Authority
 from atl_sign.sandbox import Sandbox
+from atl_sign.schemes.base import Consent
 from atl_sign.schemes.oauth1.tokens import AccessToken, RequestToken
+from atl_sign.schemes.oauth2.begun import Begun
+from atl_sign.schemes.oauth2.redirect import Expected
+from atl_sign.schemes.oauth2.server import Server
+from atl_sign.schemes.oauth2.token_answer import Tokens
+from atl_sign.schemes.oauth2.token_request import TokenRequests
+from atl_sign.schemes.oauth2.tokens import OAuth2Tokens, make_grant
 from tests.api.test_dance import begin, visit
-from tests.lab import Daemon, Reply, revoke_tokens, secrets_of
+from tests.lab import Daemon, Reply, revoke_tokens, secrets_of, wait_for
 from tests.lease_lab import ask
+from tests.oauth2_lab import PORT
+from tests.strange_server import Asked, Script, StrangeServer, as_json, back_from, reset, sent_by, settings_of, tokens
+from tests.unit.raw_server import reply
 
 CANARY = "canary-7f3a9c"
 
@@ -174,6 +187,154 @@ def test_gits_token_is_in_gits_answer_alone(trail: Trail) -> None:
 
     assert all(any(secret in answer.text for secret in secrets) for answer in answers), "the search itself finds what is there"
     assert trail.search({secret for secret in secrets if len(secret) >= 6}) == []
+
+
+def echo(status: int, kind: str) -> Script:
+    """Answer with all that was asked, secrets too, wherever an answer has a place for it."""
+
+    def answer(connection: Socket, asked: Asked) -> None:
+        heard = f"{asked.target} {asked.body.decode('latin-1')} {asked.headers.get('authorization', '')}"
+        fields = {"error": kind, "error_description": heard, "error_uri": f"https://h.example/?{heard}", "message": heard}
+        headers = {
+            "Content-Type": "application/json" if kind else "text/html",
+            "WWW-Authenticate": f'Bearer realm="{heard}", error="invalid_token", error_description="{heard}"',
+            "Location": f"https://h.example/?{heard}",
+            "Set-Cookie": f"heard={heard}",
+        }
+        connection.sendall(reply(json.dumps(fields) if kind else f"<!doctype html><title>{heard}</title>", status, headers))
+
+    return answer
+
+
+ECHOES: list[bytes | Script] = [
+    echo(400, "invalid_request"),
+    echo(401, "invalid_client"),
+    echo(200, "invalid_grant"),
+    echo(200, ""),
+    echo(403, ""),
+    echo(500, "server_error"),
+    echo(302, "moved"),
+    as_json({"access_token": [CANARY], "refresh_token": CANARY}),
+    tokens(access_token=f"{CANARY} {CANARY}"),
+    reset,
+]
+
+
+def test_secrets_of_oauth2_are_in_no_answer_but_the_header(trail: Trail) -> None:
+    """The app's secret, codes, states, verifiers, device codes and tokens, at a server that repeats all that it hears."""
+    secrets = {CANARY}
+    with StrangeServer() as server:
+        settings = settings_of(server, redirect_port=PORT, device_url=f"{server.url}/device", revoke_url=f"{server.url}/revoke")
+        settings |= {"who_url": f"{server.url}/who"}
+        trail.request("PUT", "/links/app", settings)
+        for secret in (f"{CANARY} x", [CANARY], f"{CANARY}-secret-of-the-app"):
+            trail.request("PUT", "/links/app/secret", {"secret": secret})
+            trail.request("PUT", "/links/app/secret", {"secret": secret, "unknown": CANARY}, text=True)
+        secrets.add(b64encode(f"the-app:{CANARY}-secret-of-the-app".encode()).decode())
+        for client_auth in ("basic", "body"):
+            trail.request("PUT", "/links/app", {**settings, "client_auth": client_auth})
+            for number, answer in enumerate(ECHOES):
+                _dance_wrongly(trail, server, answer, f"{CANARY}-code-{number}", secrets)
+        secrets |= {each.fields["code_verifier"] for each in server.asked("/token")}
+        _ask_devices_wrongly(trail, server)
+        _renew_wrongly(trail, server)
+        server.answer("/revoke", echo(500, "server_error"))
+        trail.request("DELETE", "/links/app/token")
+        assert any(CANARY in each.everything for each in server.asked("/revoke"))
+    for text in (False, True):
+        trail.request("GET", "/status", text=text)
+        trail.request("GET", "/refusals", text=text)
+
+    assert len(secrets) > 20
+    assert trail.search(secrets) == []
+    assert trail.search({"the-app"}), "the search itself finds what is there"
+
+
+def _dance_wrongly(trail: Trail, server: StrangeServer, answer: bytes | Script, code: str, secrets: set[str]) -> None:
+    """Dance by both ways to no good end, with wrong redirects before; adds the dance's state to *secrets*."""
+    server.answer("/token", answer)
+    for callback in ("oob", "loopback"):
+        begun = begin(trail.daemon, callback, "app")
+        asked, path = sent_by(begun["authorize_url"]), f"/dance/{begun['id']}"
+        secrets.add(asked["state"])
+        for wrong in (
+            back_from(begun["authorize_url"], code=code, state=CANARY),
+            back_from(begun["authorize_url"], ("code", CANARY), code=code),
+            back_from(begun["authorize_url"], code=None),
+        ):
+            trail.request("POST", path, {"redirect_url": wrong})
+            if callback == "loopback":
+                trail.texts.append(visit(wrong)[1])
+        trail.request("POST", path, {"verifier": code})
+        right = back_from(begun["authorize_url"], code=code)
+        if callback == "loopback":
+            trail.texts.append(visit(right)[1])
+        trail.request("POST", path, {"redirect_url": right}, text=True)
+        for text in (False, True):
+            trail.request("GET", path, text=text)
+
+
+def _ask_devices_wrongly(trail: Trail, server: StrangeServer) -> None:
+    for answer in (echo(400, "invalid_client"), as_json({"device_code": CANARY, "user_code": None})):
+        server.answer("/device", answer)
+        trail.request("POST", "/dance", {"link": "app", "callback": "device"})
+    page = "https://h.example/device"
+    server.answer("/device", as_json({"device_code": CANARY, "user_code": "WDJB-MJHT", "verification_uri": page, "interval": 1}))
+    server.answer("/token", echo(400, "weird_error"))
+    begun = trail.request("POST", "/dance", {"link": "app", "callback": "device"}).json
+    assert trail.request("GET", f"/dance/{begun['id']}?wait=10").json["state"] == "failed"
+
+
+def _renew_wrongly(trail: Trail, server: StrangeServer) -> None:
+    """Get tokens that end soon, and ask for a signature while their renewal fails, before and after the end."""
+    daemon, url = trail.daemon, f"{server.url}/api/x"
+    server.answer("/who", echo(401, "invalid_token"))
+    server.answer("/api/x", echo(401, "invalid_token"))
+    for number, answer in enumerate((echo(500, ""), echo(401, "invalid_client"), echo(400, "invalid_grant"))):
+        access, refresh = f"{CANARY}-access-{number}", f"{CANARY}-refresh-{number}"
+        server.answer("/token", tokens(access_token=access, refresh_token=refresh, expires_in=2))
+        begun = begin(daemon, "oob", "app")
+        trail.request("POST", f"/dance/{begun['id']}", {"redirect_url": back_from(begun["authorize_url"], code=CANARY)})
+        signed = daemon.request("POST", "/sign", {"method": "GET", "url": url})
+        assert CANARY in signed.json["authorization"]
+        server.answer("/token", answer)
+        for text in (False, True):
+            trail.request("POST", "/links/app/check", text=text)
+            trail.request("POST", "/links/app/diagnosis", text=text)
+            trail.request("GET", "/links/app", text=text)
+        wait_for(lambda: daemon.request("POST", "/sign", {"method": "GET", "url": url}).status != 200)
+        for text in (False, True):
+            trail.request("POST", "/sign", {"method": "GET", "url": url}, text=text)
+            trail.request("GET", "/links", text=text)
+
+
+def test_values_of_oauth2_hide_themselves() -> None:
+    """repr, str and format of all that has a secret, and of what holds that."""
+    secret = Secret(CANARY)
+    material = OAuth2Tokens(secret, secret, secret, sites={"https://a.example": "1"})
+    begun = Begun(
+        Server("https://a.example", "https://t.example", None, None, "body", None), "http://localhost:1/x", codes=[secret]
+    )
+    requests = TokenRequests(App("the-app", secret), "body")
+    values = [
+        material,
+        begun,
+        App("the-app", secret),
+        Tokens(secret, secret, 5.0, None),
+        Consent("https://a.example", secret, secret, begun),
+        Expected(secret, "https://a.example", announces_issuer=True),
+        make_grant(material, 5.0, datetime.now(UTC), "alice"),
+        Credentials(App("the-app", secret), make_grant(material, None, datetime.now(UTC))),
+        requests.for_code(secret, "http://localhost:1/x", secret),
+        requests.for_refresh(secret),
+        requests.for_device(secret),
+        TokenRequests(App("the-app", secret), "basic").for_revocation(secret, "access_token"),
+    ]
+    for value in values:
+        for text in (repr(value), str(value), f"{value}", repr([value])):
+            assert CANARY not in text
+            assert "<secret>" in text
+    assert CANARY not in repr(requests)
 
 
 def test_the_private_key_is_in_no_file_and_no_answer(trail: Trail) -> None:

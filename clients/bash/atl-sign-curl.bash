@@ -434,6 +434,10 @@ set_environment() {
 }
 
 start_curl() {
+	pending=''
+	trap 'pass_on INT' INT # before curl is there: else a signal in between would end this program, and not curl
+	trap 'pass_on TERM' TERM
+	trap 'pass_on HUP' HUP
 	(
 		# bash lets asynchronous commands ignore two of these.
 		trap - INT QUIT TERM HUP
@@ -441,9 +445,7 @@ start_curl() {
 		exec curl "${words[@]}"
 	) <&0 &
 	pending=$!
-	trap 'pass_on INT' INT
-	trap 'pass_on TERM' TERM
-	trap 'pass_on HUP' HUP
+	[[ -z $caught ]] || pass_on "$caught"
 	while :; do
 		result=0
 		wait "$pending" || result=$?
@@ -457,7 +459,7 @@ start_curl() {
 # pass_on SIGNAL
 pass_on() {
 	caught=$1
-	kill -"$1" "$pending" 2>/dev/null || :
+	[[ -z $pending ]] || kill -"$1" "$pending" 2>/dev/null || :
 }
 
 # show_notes: what the daemon has to say of the requests. Where it sent nothing, curl found an empty reply.

@@ -115,7 +115,7 @@ _atl_sign_options() {
 	lease:log) _atl_sign_offer --follow --json --help ;;
 	lease:check) _atl_sign_offer --allow --deny --link --json --help ;;
 	lease:*) _atl_sign_offer --json --help ;;
-	run:) _atl_sign_offer --link --allow --deny --read-only --for --uses --no-tunnel --sign --tool --help ;;
+	run:) _atl_sign_offer --link --allow --deny --read-only --for --uses --no-tunnel --sign --allow-reusable --tool --help ;;
 	status:*) _atl_sign_offer --exit-code --json --help ;;
 	log:*) _atl_sign_offer --follow --link --lease --since --json --help ;;
 	why:*) _atl_sign_offer --json --help ;;

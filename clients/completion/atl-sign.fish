@@ -317,6 +317,7 @@ complete -c atl-sign -n '__atl_sign_at run 0' -x -l for -d 'how long: 90s, 30m, 
 complete -c atl-sign -n '__atl_sign_at run 0' -x -l uses -d 'how many requests; without it, any number'
 complete -c atl-sign -n '__atl_sign_at run 0' -l no-tunnel -d 'do not let COMMAND reach addresses of no link through the lease'
 complete -c atl-sign -n '__atl_sign_at run 0' -l sign -d 'add a socket that gives out signed headers, named by ATL_SIGN_SOCK'
+complete -c atl-sign -n '__atl_sign_at run 0' -l allow-reusable -d 'with --sign: give out tokens that can be used again, for links without signatures'
 complete -c atl-sign -n '__atl_sign_at run 0' -x -l tool -a 'mcp-atlassian atlassian-dc-mcp jira-cli go-jira terraform-bitbucketserver terraform-jira' -d 'set the variables by which COMMAND, a tool that wants a base URL and a token, finds the lease\'s port'
 complete -c atl-sign -n '__atl_sign_at run 0' -a '(__fish_complete_command)'
 

@@ -2,7 +2,8 @@
 
 import subprocess
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -18,7 +19,7 @@ JIRA = ("read:jira-work", "read:jira-user", "write:jira-work")
 CONFLUENCE = ("read:confluence-content.all", "read:confluence-user", "write:confluence-content")
 MYSELF = "/rest/api/3/myself"
 MEDIA_FILE = "the attachment"
-KINDS = ("datacenter", "bitbucket-cloud", "github", "gitlab", "generic")  # of `add_link`
+KINDS = ("datacenter", "bitbucket-cloud", "github", "github-enterprise", "gitlab", "generic")  # of `add_link`
 
 
 def atl_sign(daemon: Daemon, *arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -50,6 +51,9 @@ class Seen:
         return self.authorization is not None
 
 
+Reply = tuple[int, dict[str, str], "bytes | Iterator[bytes]"]  # status, headers and body; an iterator's pieces go out as chunks
+
+
 class Host(ThreadingHTTPServer):
     """A host on 127.0.0.1 that answers each request with `answer`; a context manager."""
 
@@ -68,47 +72,56 @@ class Host(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
         """Return status, headers and body, here a file; names of *headers* are like Content-Type."""
         del method, path, headers, body
         return 200, {"Content-Type": "application/octet-stream"}, MEDIA_FILE.encode()
 
 
-class Gateway(Host):
+class Front(Host):
     """
-    A gateway before the sandbox's.
+    A host before a sandbox's, which answers what the sandbox does but for some paths.
 
-    It moves each path that ends with /moved to `location`, each attachment's content to `media`, and takes every attachment.
+    It moves each path that ends with /moved to `location`.
     """
 
-    def __init__(self, cloud: Cloud, media: str = "http://127.0.0.1:1") -> None:
+    def __init__(self, origin: str, **names: str) -> None:
         super().__init__()
-        self.cloud = cloud
-        self.media = media
-        self.location = ""  # may hold {id}, {gateway}, {site} and {media}
-        self.places: dict[str, str] = {}  # others, by the end of the path
-        self.fixed: dict[str, tuple[int, dict[str, str], bytes, bool]] = {}  # answers by the end of the path; True: in chunks
+        self._origin = origin
+        self._names = names
         self.status = 302
+        self.location = ""  # may hold {front}, and the names
+        self.places: dict[str, str] = {}  # others, by the end of the path
+        self.fixed: dict[str, Callable[[], Reply]] = {}  # answers by the end of the path
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Return what the sandbox's gateway answers, but for those addresses."""
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        """Return the sandbox's answer, or that of one of these paths."""
         bare = path.partition("?")[0]
         fixed = next((each for end, each in self.fixed.items() if bare.endswith(end)), None)
         if fixed is not None:
-            status, own, content, is_chunked = fixed
-            return status, {**own, **({"Transfer-Encoding": "chunked"} if is_chunked else {})}, content
+            return fixed()
         if bare.endswith("/moved"):
-            places = {"id": self.cloud.cloud_id, "gateway": self.url, "site": self.cloud.url("site"), "media": self.media}
             there = next((place for end, place in self.places.items() if bare.endswith(end)), self.location)
-            return self.status, {"Location": there.format(**places)}, b""
-        if "/attachment/content/" in bare:
-            return 303, {"Location": f"{self.media}/file/1?token=media"}, b""
+            return self.status, {"Location": there.format(front=self.url, **self._names)}, b""
         if bare.endswith("/attachments") and method in ("POST", "PUT"):
             return 200, {"Content-Type": "application/json"}, b"[]"
         kept: dict[str, str] = {name: headers[name] for name in ("Authorization", "Content-Type", "Accept") if name in headers}
-        there = self.cloud.url("gateway") + path
-        found = requests.request(method, there, headers=kept, data=body, timeout=10, allow_redirects=False)
+        found = requests.request(method, self._origin + path, headers=kept, data=body, timeout=10, allow_redirects=False)
         return found.status_code, {name: found.headers[name] for name in _PASSED if name in found.headers}, found.content
+
+
+class Gateway(Front):
+    """A gateway before the sandbox's; an attachment's content is at the address *media*."""
+
+    def __init__(self, cloud: Cloud, media: str = "http://127.0.0.1:1") -> None:
+        super().__init__(cloud.url("gateway"), id=cloud.cloud_id, site=cloud.url("site"), media=media)
+        self._media = media
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        """Return what the sandbox's gateway answers, but for those addresses."""
+        if "/attachment/content/" in path.partition("?")[0]:
+            return 303, {"Location": f"{self._media}/file/1?token=media"}, b""
+        return super().answer(method, path, headers, body)
 
 
 _PASSED = ("Content-Type", "WWW-Authenticate")
@@ -132,16 +145,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        is_chunked = "Transfer-Encoding" in headers
-        if not is_chunked:
+        if isinstance(content, bytes):
             self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+            return
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        if is_chunked:
-            for at in range(0, len(content), 7):
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(content[at : at + 7]), content[at : at + 7]))
+        with suppress(OSError):  # the other side has gone
+            for piece in content:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
             self.wfile.write(b"0\r\n\r\n")
-        elif self.command != "HEAD":
-            self.wfile.write(content)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
 
@@ -224,6 +239,41 @@ class Danced:
     user: str = "alice"  # stands in the answer
 
 
+@dataclass(frozen=True, slots=True)
+class Jira:
+    """A Data Center Jira with a link called jira, danced with as alice."""
+
+    daemon: Daemon
+    sandbox: Sandbox
+    front: Front
+    media: Host
+
+    @property
+    def url(self) -> str:
+        """The link's base URL."""
+        return f"{self.front.url}/jira"
+
+    def take(self) -> list[Seen]:
+        """Return what the front has got since the last time, and forget it."""
+        found = list(self.front.seen)
+        self.front.seen.clear()
+        return found
+
+
+def start_jira(stack: ExitStack, daemon: Daemon) -> Jira:
+    """Start Jira, a front before it and another host; link and dance."""
+    sandbox = stack.enter_context(Sandbox(["jira"]))
+    media = stack.enter_context(Host())
+    own = sandbox.base_url("jira")
+    front = stack.enter_context(Front(own.removesuffix("/jira"), media=media.url))
+    put_link(daemon, "jira", f"{front.url}/jira", flavour="datacenter", issuer=own)
+    give_app(daemon, "jira", sandbox.register_app("jira", redirect_uris=[redirect_of(own)]))
+    state = dance(daemon, "jira", lambda address: sandbox.approve("jira", address))
+    assert state["state"] == "granted", state
+    front.seen.clear()
+    return Jira(daemon, sandbox, front, media)
+
+
 def add_link(stack: ExitStack, daemon: Daemon, kind: str, name: str) -> Danced:
     """Start a provider of this *kind*, and dance with it by a link called *name*."""
     if kind == "datacenter":
@@ -248,9 +298,10 @@ def add_link(stack: ExitStack, daemon: Daemon, kind: str, name: str) -> Danced:
         who = {"who_url": f"{url}/userinfo", "who_field": "preferred_username"}
         settings = {"issuer": url, **who, "scopes": "openid profile"}
     put_link(daemon, name, url, flavour=kind, **settings)
-    give_app(daemon, name, forge.register_app(redirect_uris=[redirect_of(url, PORT, "127.0.0.1")]))
+    host = "localhost" if kind == "github-enterprise" else "127.0.0.1"
+    give_app(daemon, name, forge.register_app(redirect_uris=[redirect_of(url, PORT, host)]))
     dance(daemon, name, forge.approve)
-    path = {"github": "/user", "gitlab": "/api/v4/user", "generic": "/userinfo"}[kind]
+    path = {"github": "/user", "github-enterprise": "/api/v3/user", "gitlab": "/api/v4/user", "generic": "/userinfo"}[kind]
     there = (forge.url("api") if kind == "github" else url) + path
     return Danced(forge, url, there, there)
 

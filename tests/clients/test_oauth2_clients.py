@@ -18,10 +18,13 @@ from tests.clients.danced_links import (
     MYSELF,
     Danced,
     Host,
+    Jira,
+    Reply,
     Site,
     add_link,
     atl_sign,
     shorten_life,
+    start_jira,
     start_site,
 )
 from tests.fork_server import ForkServer
@@ -139,7 +142,7 @@ PROJECT = "/rest/api/3/project"
 @clients
 @pytest.mark.parametrize(
     "location",
-    ["project", f"/ex/jira/{{id}}{PROJECT}", f"{{gateway}}/ex/jira/{{id}}{PROJECT}", f"{{site}}{PROJECT}"],
+    ["project", f"/ex/jira/{{id}}{PROJECT}", f"{{front}}/ex/jira/{{id}}{PROJECT}", f"{{site}}{PROJECT}"],
     ids=["relative", "path", "gateway", "site"],
 )
 def test_a_redirect_inside_the_site_is_authorized(ask: Ask, location: str, site: Site) -> None:
@@ -160,7 +163,7 @@ def test_a_redirect_inside_the_site_is_authorized(ask: Ask, location: str, site:
 def test_two_redirects_in_a_row(ask: Ask, site: Site) -> None:
     """By the gateway's address and then by the site's; the twin: one that went out in between goes on without the token."""
     first, out, last = (f"/rest/api/3/{name}" for name in ("first/moved", "out/moved", "moved"))
-    site.gateway.places = {first: f"{{gateway}}{site.prefix}{last}", out: f"{{gateway}}{last}", last: f"{{site}}{PROJECT}"}
+    site.gateway.places = {first: f"{{front}}{site.prefix}{last}", out: f"{{front}}{last}", last: f"{{site}}{PROJECT}"}
     try:
         assert ask(site.daemon, "GET", site.url + first).status == 200
         assert [each.is_authorized for each in site.take()] == [True, True, True]
@@ -195,7 +198,7 @@ def test_a_redirect_takes_a_body_along(ask: Ask, status: int, site: Site) -> Non
 
 
 @clients
-@pytest.mark.parametrize("location", ["{gateway}/elsewhere", "{gateway}/ex/jira/another/rest/api/3/project", "{media}/file"])
+@pytest.mark.parametrize("location", ["{front}/elsewhere", "{front}/ex/jira/another/rest/api/3/project", "{media}/file"])
 def test_a_redirect_out_of_the_site_has_no_token(ask: Ask, location: str, site: Site) -> None:
     """Another site's part of the same gateway is somebody else's, and another host is not a link's."""
     site.gateway.location = location
@@ -234,7 +237,7 @@ class _Back(Host):
         super().__init__()
         self._site = site
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
         """Return a redirect."""
         del method, path, headers, body
         return 302, {"Location": f"{self._site.url}{MYSELF}"}, b""
@@ -285,6 +288,32 @@ def test_a_renewed_token_is_used(site: Site) -> None:
     assert not old & {each.authorization for each in site.take()}
 
 
+@pytest.fixture(scope="module")
+def jira(fork_server: ForkServer) -> Iterator[Jira]:
+    with ExitStack() as stack:
+        yield start_jira(stack, stack.enter_context(Daemon(fork_server)))
+
+
+@clients
+def test_data_center(ask: Ask, jira: Jira) -> None:
+    """Nothing is sent elsewhere; a redirect inside the link has the token, its twins have none: beside it and at another host."""
+    url = f"{jira.url}/rest/api/2/moved"
+
+    assert ask(jira.daemon, "POST", f"{jira.url}/rest/api/2/issue/WEB-1/attachments", data=b"a=1").status == 200
+
+    assert [(each.body, each.is_authorized) for each in jira.take()] == [(b"a=1", True)]
+    for location in ("myself", "/jira/rest/api/2/myself", "{front}/jira/rest/api/2/myself"):
+        jira.front.location = location
+        got = ask(jira.daemon, "GET", url)
+        assert (got.status, got.json["name"]) == (200, "alice")
+        assert [each.is_authorized for each in jira.take()] == [True, True]
+    for location in ("/elsewhere", "{media}/file"):
+        jira.front.location = location
+        ask(jira.daemon, "GET", url)
+        assert [each.is_authorized for each in [*jira.take(), *jira.media.seen]] == [True, False]
+        jira.media.seen.clear()
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def danced(request: pytest.FixtureRequest, fork_server: ForkServer) -> Iterator[tuple[Daemon, Danced]]:
     with ExitStack() as stack:
@@ -301,6 +330,10 @@ def test_every_other_provider(ask: Ask, danced: tuple[Daemon, Danced]) -> None:
         got = ask(daemon, "GET", url)
         assert (got.status, got.url) == (200, link.sent), got.text
         assert f'"{link.user}"' in got.text
+    if link.base.endswith("/jira"):
+        fields = {"fields": {"project": {"key": "WEB"}, "issuetype": {"name": "Bug"}, "summary": "by a client"}}
+        place = ask(daemon, "POST", f"{link.base}/rest/api/2/issue", json=fields).json["self"]
+        assert ask(daemon, "GET", place).json["fields"]["summary"] == "by a client"
     with pytest.raises(AtlSignError) as caught:
         ask(daemon, "GET", "http://127.0.0.1:1/user")
     assert caught.value.code == "unknown_link"

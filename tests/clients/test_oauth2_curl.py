@@ -6,7 +6,19 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.clients.danced_links import KINDS, MEDIA_FILE, MYSELF, Danced, Host, Site, add_link, atl_sign, start_site
+from tests.clients.danced_links import (
+    KINDS,
+    MEDIA_FILE,
+    MYSELF,
+    Danced,
+    Host,
+    Jira,
+    Site,
+    add_link,
+    atl_sign,
+    start_jira,
+    start_site,
+)
 from tests.fork_server import ForkServer
 from tests.lab import Daemon
 
@@ -130,7 +142,7 @@ PROJECT = "/rest/api/3/project"
 
 @pytest.mark.parametrize(
     "location",
-    ["project", f"/ex/jira/{{id}}{PROJECT}", f"{{gateway}}/ex/jira/{{id}}{PROJECT}", f"{{site}}{PROJECT}"],
+    ["project", f"/ex/jira/{{id}}{PROJECT}", f"{{front}}/ex/jira/{{id}}{PROJECT}", f"{{site}}{PROJECT}"],
     ids=["relative", "path", "gateway", "site"],
 )
 def test_a_redirect_inside_the_site_is_authorized(location: str, site: Site) -> None:
@@ -151,7 +163,7 @@ def test_a_redirect_inside_the_site_is_authorized(location: str, site: Site) -> 
     assert "WEB" in atl_sign(site.daemon, "curl", "-sS", place).stdout
 
 
-@pytest.mark.parametrize("location", ["{gateway}/elsewhere", "{gateway}/ex/jira/another/rest/api/3/project"])
+@pytest.mark.parametrize("location", ["{front}/elsewhere", "{front}/ex/jira/another/rest/api/3/project"])
 def test_a_redirect_out_of_the_site_at_the_gateway_has_no_token(location: str, site: Site) -> None:
     """Another site's part of the same gateway is somebody else's."""
     site.gateway.location = location
@@ -159,6 +171,35 @@ def test_a_redirect_out_of_the_site_at_the_gateway_has_no_token(location: str, s
     atl_sign(site.daemon, "curl", "-sSL", f"{site.url}/rest/api/3/moved")
 
     assert [each.is_authorized for each in site.take()] == [True, False]
+
+
+@pytest.mark.parametrize("asked", ["site", "gateway"])
+@pytest.mark.parametrize(
+    "location", ["{front}/ex/confluence/{id}/wiki/rest/api/user/current", "{site}/wiki/rest/api/user/current"]
+)
+def test_a_redirect_to_another_link_is_not_authorized(asked: str, location: str, site: Site) -> None:
+    """A provider does not decide what is done with another link's right, though a gateway serves both; the twin: by itself."""
+    current, before = "/wiki/rest/api/user/current", site.at_site()
+    site.gateway.location = location
+
+    atl_sign(site.daemon, "curl", "-sSL", f"{site.url if asked == 'site' else site.there}/rest/api/3/moved")
+
+    seen = site.take()
+    assert [each.is_authorized for each in seen] == ([True, False] if "{front}" in location else [True])
+    assert site.at_site() == before + 2 - len(seen)
+    own = atl_sign(site.daemon, "curl", "-sS", f"{site.gateway.url}/ex/confluence/{site.cloud.cloud_id}{current}")
+    assert '"known"' in own.stdout, own.stderr
+    assert [each.is_authorized for each in site.take()] == [True]
+
+
+def test_a_location_that_is_none_passes_as_it_is(site: Site) -> None:
+    """The answer is the provider's; the twin: a good one is seen from the site's address, above."""
+    site.gateway.location = "http://["
+
+    shown = atl_sign(site.daemon, "curl", "-sS", "-i", f"{site.url}/rest/api/3/moved")
+
+    assert shown.returncode == 0, shown.stderr
+    assert "Location: http://[\n" in shown.stdout.replace("\r", "")
 
 
 def test_an_attachment_comes_from_the_media_host_without_the_token(site: Site) -> None:
@@ -218,6 +259,43 @@ def test_the_gateways_own_address(site: Site) -> None:
         refused = atl_sign(site.daemon, "curl", "-sS", f"{site.gateway.url}{path}")
         assert (refused.returncode, "no application link covers this URL" in refused.stderr) == (REFUSED, True), path
     assert site.take() == []
+
+
+def test_a_retry_has_the_token_too(site: Site) -> None:
+    """Each of its requests; the twin: without the option there is one."""
+    answers = iter([503, 503, 200])
+    site.gateway.fixed["/busy"] = lambda: ((status := next(answers)), {}, b"busy" if status == 503 else b"at last")
+
+    once = atl_sign(site.daemon, "curl", "-sS", f"{site.url}/rest/api/3/busy")
+    again = atl_sign(site.daemon, "curl", "-sS", "--retry", "1", "--retry-delay", "1", f"{site.url}/rest/api/3/busy")
+
+    assert (once.stdout, again.stdout.endswith("at last")) == ("busy", True), again.stderr
+    assert [each.is_authorized for each in site.take()] == [True] * 3
+
+
+@pytest.fixture(scope="module")
+def jira(fork_server: ForkServer) -> Iterator[Jira]:
+    with ExitStack() as stack:
+        yield start_jira(stack, stack.enter_context(Daemon(fork_server)))
+
+
+def test_data_center(jira: Jira) -> None:
+    """Nothing is sent elsewhere; a redirect inside the link has the token, its twins have none: beside it and at another host."""
+    url = f"{jira.url}/rest/api/2/moved"
+
+    posted = atl_sign(jira.daemon, "curl", "-sS", "-d", "a=1", f"{jira.url}/rest/api/2/issue/WEB-1/attachments")
+
+    assert posted.returncode == 0, posted.stderr
+    assert [(each.body, each.is_authorized) for each in jira.take()] == [(b"a=1", True)]
+    for location in ("myself", "/jira/rest/api/2/myself", "{front}/jira/rest/api/2/myself"):
+        jira.front.location = location
+        assert '"alice"' in atl_sign(jira.daemon, "curl", "-sSL", url).stdout
+        assert [each.is_authorized for each in jira.take()] == [True, True]
+    for location in ("/elsewhere", "{media}/file"):
+        jira.front.location = location
+        atl_sign(jira.daemon, "curl", "-sSL", url)
+        assert [each.is_authorized for each in [*jira.take(), *jira.media.seen]] == [True, False]
+        jira.media.seen.clear()
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -1,12 +1,16 @@
 """What every store promises; a store's test class inherits it and names its store in the fixture `store`."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from atl_sign.base.credentials import Secret
+from atl_sign.base.credentials import Grant, Secret
 from atl_sign.base.errors import StoreConflictError
+from atl_sign.custody.items import Kept, Owner, TokenCodec
 from atl_sign.custody.stores.base import ABSENT, Store
+from atl_sign.schemes.oauth2.tokens import OAuth2Tokens, make_grant
+from atl_sign.schemes.registry import SCHEMES
 from tests.unit.provider_lab import everything_shown
 
 VALUES = {
@@ -46,6 +50,22 @@ class StoreContract:
         store.write("token:jira", Secret(value))
 
         assert _text(store, "token:jira") == value
+
+    def test_a_grant_of_6_kb_tokens_is_kept_through_renewals(self, store: Store) -> None:
+        """Access and refresh token, and the refresh token before (git-credential-manager#2428, facts oauth2.md section 13)."""
+        codec, owner, version = TokenCodec(SCHEMES), Owner("oauth2", "https://bitbucket.org", "the-app"), ABSENT
+        for letter in "abc":
+            grant = _long_grant(letter)
+            version = store.write("token:long", codec.format(Kept(owner, grant)), if_version=version)
+
+            item = store.read("token:long")
+
+            assert item is not None
+            kept = codec.parse("token:long", item.value).value
+            assert kept is not None
+            assert (kept.owner, kept.value.is_same_as(grant), item.version) == (owner, True, version)
+            assert codec.format(kept).reveal() == codec.format(Kept(owner, grant)).reveal()
+            assert len(item.value.reveal()) > 18_000
 
     def test_a_version_lasts_as_long_as_the_value(self, store: Store) -> None:
         """`write` returns the version that `read` gives; another value has another one, and so has no other item's change."""
@@ -183,6 +203,12 @@ class StoreContract:
 
         assert failures == []
         assert _text(store, "token:jira") in values
+
+
+def _long_grant(letter: str) -> Grant:
+    access, refresh, before = (Secret(f"{kind}{letter * 5_999}") for kind in "123")
+    tokens = OAuth2Tokens(access, refresh, before, ("account", "repository:write"), "http://localhost:47813/callback/x")
+    return make_grant(tokens, 7_200, datetime(2026, 11, 30, tzinfo=UTC) + timedelta(days=ord(letter)), "alice")
 
 
 def _text(store: Store, name: str) -> str | None:

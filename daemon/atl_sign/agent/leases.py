@@ -333,7 +333,8 @@ class Leases:
         if "sign" in terms.entries and reusable is not None:
             raise BadRequestError(
                 f"sign.sock would give out the token of link {reusable.name}, which is good for any request",
-                "leave out the entry sign, so that the daemon sends the requests; or allow it by allow_reusable",
+                "leave out the entry sign, so that the daemon sends the requests; or allow it by --allow-reusable (in the API, "
+                "allow_reusable)",
             )
 
     def _open_process(self, pid: int, caller: Caller) -> int:

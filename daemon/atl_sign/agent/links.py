@@ -231,18 +231,30 @@ class LinkBook:
         return ""
 
     def _forget_other(self, before: Link, link: Link) -> list[str]:
-        """Forget what belongs to another address or consumer than that of *link*, and return what to warn of."""
+        """Forget what belongs to another address, consumer or user than that of *link*, and return what to warn of."""
         warnings: list[str] = []
-        if before.url != link.url or owner_of(before) != owner_of(link):
+        is_elsewhere = before.url != link.url or owner_of(before) != owner_of(link) or place_of(before) != place_of(link)
+        if is_elsewhere or self._is_another_users(link):
             self._dances.cancel_all(link.name)
             try:
                 _, left = self._git_tokens.revoke(before)
                 if left:
                     warnings.append(f"at the old address a token for git is still good, revoke it there: {', '.join(left)}")
-                self._forget_grant(before)
+                if is_elsewhere:
+                    self._forget_grant(before)
+                else:
+                    self._vault.forget_token(link)
             except DaemonError as exc:  # harmless: the vault gives the old grant to no other address
                 warnings.append(f"the token of the old address is still in the store: {exc.message}")
         return warnings
+
+    def _is_another_users(self, link: Link) -> bool:
+        """Tell whether the grant of *link* was not given by the account that the link is for."""
+        account, grant = link.own.get("account"), None
+        if account is not None:
+            with suppress(DaemonError):
+                grant = self._vault.token(link)
+        return grant is not None and (grant.user or "").casefold() != account.casefold()
 
     def _probe(self, link: Link, is_new: bool, warnings: list[str]) -> ProbeReport:
         """Return what the product of *link* says of itself."""

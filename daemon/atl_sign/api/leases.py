@@ -50,7 +50,8 @@ class LeaseFields(NarrowerFields):
         None, description="the process with which the lease ends: `caller`, or the pid of the caller or an ancestor"
     )
     allow_reusable: schemas.Flag = Field(
-        False, description="give out tokens of the schemes bearer and basic at `sign.sock`, which are good for any request"
+        False,
+        description="give out tokens of the schemes bearer, basic and oauth2 at `sign.sock`, which are good for any request",
     )
 
 

@@ -65,7 +65,11 @@ def read_terms(line: CommandLine, command: Command) -> dict[str, str]:
     for option, values in (("--link", lists["links"]), ("--allow", lists["allow"]), ("--deny", lists["deny"])):
         if any(not value.strip() or "\n" in value for value in values):
             raise UsageError(f"option {option} needs a value in one line", usage_of(command))
+    if line.has("--allow-reusable") and not line.has("--sign"):
+        raise UsageError("--allow-reusable goes with --sign", usage_of(command))
     fields = {name: "\n".join(values) for name, values in lists.items() if values}
+    if line.has("--allow-reusable"):
+        fields["allow_reusable"] = "true"
     return fields | read_limits(line, command)
 
 
@@ -109,8 +113,6 @@ def _read_own_terms(line: CommandLine) -> dict[str, str]:
             raise UsageError(f"--json and {other} exclude each other", usage_of(LEASE))
     if line.has("--docker") and line.has("--port"):
         raise UsageError("a container cannot reach the port: --docker and --port exclude each other", usage_of(LEASE))
-    if line.has("--allow-reusable") and not line.has("--sign"):
-        raise UsageError("--allow-reusable goes with --sign", usage_of(LEASE))
     if peers is not None and not _PEERS.fullmatch(peers):
         raise UsageError("option --peers needs own, any, or uids with commas between", usage_of(LEASE))
     if name is not None and not _NAME.fullmatch(name):
@@ -121,8 +123,7 @@ def _read_own_terms(line: CommandLine) -> dict[str, str]:
     entries = ["http", *(["sign"] if line.has("--sign") else []), *(["port"] if line.has("--port") else [])]
     given = {"peers": peers, "name": name, "purpose": purpose, "entries": "\n".join(entries)}
     fields = {field: value for field, value in given.items() if value is not None}
-    switches = {"--tunnel": "tunnel", "--allow-reusable": "allow_reusable"}
-    return fields | {field: "true" for option, field in switches.items() if line.has(option)}
+    return fields | ({"tunnel": "true"} if line.has("--tunnel") else {})
 
 
 def _format_opened(lease: Mapping[str, Any]) -> list[str]:

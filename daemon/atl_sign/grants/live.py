@@ -246,6 +246,7 @@ class LiveLink:
     def keep(self, grant: Grant) -> None:
         """Store *grant* in place of the one before; raises as the store does."""
         self._grants.vault.put_token(self.link, grant)
+        self._grants.renewals.forget_ended()  # one that failed was the last grant's, though the access token may be the same
 
     def learn_user(self, grant: Grant) -> str | None:
         """Return the name of the user of *grant*, which is kept, and keep the name; None when the provider does not say."""

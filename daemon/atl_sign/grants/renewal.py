@@ -36,7 +36,7 @@ DRAIN_S = 2.0  # for headers that were signed with the old token to reach the pr
 RETRY_S = 60.0  # after a renewal that came to nothing, while the old token still holds
 RETRY_EXPIRED_S = 1.0  # the same when everybody waits for it
 RETRY_S_MAX = 3600.0  # however long the provider asks us to wait
-_EXCHANGES_MAX = 3  # of one renewal with its provider, each within the link's `timeout_s`
+_EXCHANGES_MAX = 4  # of one renewal with its provider, each within the link's `timeout_s`
 _NEIGHBOURS_S = 10.0  # on top of those, for a renewal of another daemon to be stored
 _SAVE_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries to store a new token; the last one again and again
 
@@ -219,7 +219,7 @@ class Renewals:
 
     def _fail(self, link: Link, attempt: _Attempt, error: DaemonError) -> None:
         """End *attempt* with *error*, which signers see only when the old token is of no use to them."""
-        _log.warning("link %s: its token was not renewed: %s", link.name, error.message)
+        _log.warning("link %s: its token was not renewed: %s", link.name, error.reason)
         self._on_end(link, error.code)
         problem = error.problem if isinstance(error, ProviderRefusedError) else None
         ends_grant = isinstance(error, ProviderRefusedError) and error.ends_grant

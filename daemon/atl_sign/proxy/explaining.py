@@ -16,6 +16,7 @@ from atl_sign.base.urls import Pairs, Url, parse_url
 from atl_sign.config.links import Link
 from atl_sign.providers.answer import Answer, Headers
 from atl_sign.proxy.notes import Note
+from atl_sign.proxy.translation import move_location
 from atl_sign.proxy.upstream import Incoming
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -35,6 +36,7 @@ class Answered:
     signed: str  # the URL, and the form
     form: Pairs | None
     incoming: Incoming
+    sent_to: str | None = None  # where it went instead of *url*
     begins: bytes = b""  # the body, of a refusal of a token as far as it is looked at
 
 
@@ -67,15 +69,17 @@ def explain_answer(note: Note | None, agent: Agent, caller: Caller, link: Link, 
             note.tell(meaning.message, meaning.hint)
     place = values.get(b"location")
     if note is not None and incoming.status in REDIRECTS and place is not None:
+        if answered.sent_to is not None:
+            ((_, moved),) = move_location([(b"Location", place.encode("latin-1"))], answered.url, answered.sent_to)
+            place = moved.decode("latin-1")
         with suppress(ValueError, BadUrlError):
             there = parse_url(urljoin(str(answered.url), place).partition("#")[0])
             note.allow(there.host, there.port)
             for other in agent.signing.links_for(caller):
-                if (
-                    other.name != link.name
-                    and other.url.origin == there.origin
-                    and f"{there.path}/".startswith(f"{other.url.path}/")
-                ):
+                base, *gateways = agent.signing.urls_of(other)
+                is_below = base.origin == there.origin and f"{there.path}/".startswith(f"{base.path}/")
+                # A gateway serves many links; which of them has this part of it, only the store knows.
+                if other.name != link.name and (is_below or there.origin in [each.origin for each in gateways]):
                     note.lead_to(other.name)
 
 

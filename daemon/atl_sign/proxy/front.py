@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -95,9 +95,11 @@ class Proxy:
         """Close the connections to the providers."""
         await self._upstreams.aclose()
 
-    def list_origins(self) -> Origins:
-        """Return the hosts and ports of every link, and of their gateways."""
+    def list_origins(self, own: Sequence[Link] | None = None) -> Origins:
+        """Return the hosts and ports of every link, or of its *own* ones, and of their gateways."""
         signing = self.agent.signing
+        if own is not None:
+            return list_origins(url for link in own for url in signing.urls_of(link))
         links = signing.links_for(Caller(None))
         if links is not self._links:
             self._links, self._origins = links, list_origins(url for link in links for url in signing.urls_of(link))
@@ -214,8 +216,11 @@ class _Visit:
                 return
             is_inside = way.origin is not None  # then only the link's host can be meant
             links = () if is_inside else self._proxy.agent.signing.links_for(caller)
-            is_for_own = caller.lease is not None and inbound.head.target.startswith(b"/")  # of its own links only
-            origins = Origins() if is_inside or is_for_own else self._proxy.list_origins()
+            origins = Origins()
+            if not is_inside:
+                # To a lease's holder, by the name of a host, other links' hosts are as all others are.
+                is_for_own = caller.lease is not None and inbound.head.target.startswith(b"/")
+                origins = self._proxy.list_origins(links) if is_for_own else self._proxy.list_origins()
             try:
                 wanted = find_wanted(inbound.head, way, links, origins)
             except UnknownLinkError:

@@ -106,7 +106,7 @@ class Relay:
                     if note is not None or is_refusal(sent.incoming):
                         text = f"{sent.url}{'' if body.form is None else body.content!r}"
                         begins = await self._peek(inbound, sent)
-                        answered = Answered(asked.method, sent.url, text, body.form, sent.incoming, begins)
+                        answered = Answered(asked.method, sent.url, text, body.form, sent.incoming, sent.signed.url, begins)
                         explain_answer(note, self._agent, caller, sent.signed.link, answered)
                 except DaemonError as exc:
                     # A body that broke off is the cause of whatever came of it.
@@ -210,7 +210,7 @@ class Relay:
         if not wanted.is_below_link or asked.method not in _FOLLOWED or body.content is not None:
             return sent
         for _ in range(REDIRECTS_MAX):
-            url = find_next(sent.url, sent.signed.link, sent.incoming)
+            url = find_next(sent)
             if url is None:
                 break
             await sent.incoming.aclose()
@@ -310,9 +310,13 @@ class Relay:
             await incoming.aclose()
 
 
-def find_next(url: Url, link: Link, incoming: Incoming) -> str | None:
-    """Return the URL that an answer to *url* redirects to, when it is one of *link* too; None otherwise."""
-    places = [value for name, value in incoming.headers if name.lower() == b"location"]
+def find_next(sent: Sent) -> str | None:
+    """Return the URL that an answer redirects to, as the program means it, when it is one of the same link; None otherwise."""
+    url, link, incoming = sent.url, sent.signed.link, sent.incoming
+    headers = (
+        list(incoming.headers) if sent.signed.url is None else translation.move_location(incoming.headers, url, sent.signed.url)
+    )
+    places = [value for name, value in headers if name.lower() == b"location"]
     if incoming.status not in REDIRECTS or len(places) != 1:
         return None
     try:

@@ -135,7 +135,7 @@ def find_wanted(head: Head, way: Way, links: tuple[Link, ...], origins: Origins)
         head: its head.
         way: how it comes in.
         links: those that the caller may use.
-        origins: of every link.
+        origins: of those links and of their gateways; for a URL, of every link.
 
     Raises:
         MalformedError: the target is of no form that is served, or the Host header names another host than the target.
@@ -157,8 +157,7 @@ def find_wanted(head: Head, way: Way, links: tuple[Link, ...], origins: Origins)
                 "the path does not begin with the name of a link", "begin the path with a slash and the link's name"
             )
         return below
-    # To a lease's holder, other links' hosts are as all others are.
-    at_host = _find_by_host(target, head, links, origins if way.caller.lease is None else Origins())
+    at_host = _find_by_host(target, head, links, origins)
     if below is not None and at_host is not None and below.text != at_host.text:
         raise AmbiguousLinkError(
             "the path could begin with a link's name, or be the path at a link's host", "write another Host, such as localhost"

@@ -1,6 +1,7 @@
 """The product's address and the one that a tool at a base-URL entry uses: each is put in place of the other."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urljoin
 
@@ -100,7 +101,7 @@ def change_headers(headers: Sequence[Header], addresses: Addresses, *, is_rewrit
     return [(name, addresses.replace(value) if has_moved and name.lower() == b"location" else value) for name, value in kept]
 
 
-def move_location(headers: list[Header], url: Url, sent_to: str) -> list[Header]:
+def move_location(headers: Sequence[Header], url: Url, sent_to: str) -> list[Header]:
     """
     Return an answer's *headers* with its Location as seen from *url*, the address that the program knows.
 
@@ -110,7 +111,10 @@ def move_location(headers: list[Header], url: Url, sent_to: str) -> list[Header]
     base = sent_to.removesuffix(rest)  # the path below a Cloud site's address is the path below the gateway's
     moved = []
     for name, value in headers:
-        text = urljoin(sent_to, value.decode("utf-8", "replace")) if name.lower() == b"location" else ""
+        text = ""
+        if name.lower() == b"location":
+            with suppress(ValueError):  # it is not a URL
+                text = urljoin(sent_to, value.decode("utf-8", "replace"))
         if text.startswith(f"{base}/"):
             text = f"{url.origin}{text[len(base) :]}"
         moved.append((name, text.encode() if text else value))

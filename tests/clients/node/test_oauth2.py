@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 
-from tests.clients.danced_links import KINDS, MEDIA_FILE, MYSELF, Danced, Site, add_link, shorten_life, start_site
+from tests.clients.danced_links import (
+    KINDS,
+    MEDIA_FILE,
+    MYSELF,
+    Danced,
+    Jira,
+    Site,
+    add_link,
+    shorten_life,
+    start_jira,
+    start_site,
+)
 from tests.fork_server import ForkServer
 from tests.lab import DEADLINE_S, Daemon
 
@@ -96,7 +107,7 @@ def test_a_post_with_json_and_the_address_in_its_answer(client: str, site: Site)
 @both
 @pytest.mark.parametrize(
     "location",
-    ["project", f"/ex/jira/{{id}}{PROJECT}", f"{{gateway}}/ex/jira/{{id}}{PROJECT}", f"{{site}}{PROJECT}"],
+    ["project", f"/ex/jira/{{id}}{PROJECT}", f"{{front}}/ex/jira/{{id}}{PROJECT}", f"{{site}}{PROJECT}"],
     ids=["relative", "path", "gateway", "site"],
 )
 def test_a_redirect_inside_the_site_is_authorized(client: str, location: str, site: Site) -> None:
@@ -114,7 +125,7 @@ def test_a_redirect_inside_the_site_is_authorized(client: str, location: str, si
 
 
 @both
-@pytest.mark.parametrize("location", ["{gateway}/elsewhere", "{gateway}/ex/jira/another/rest/api/3/project", "{media}/file"])
+@pytest.mark.parametrize("location", ["{front}/elsewhere", "{front}/ex/jira/another/rest/api/3/project", "{media}/file"])
 def test_a_redirect_out_of_the_site_has_no_token(client: str, location: str, site: Site) -> None:
     """Another site's part of the same gateway is somebody else's, and another host is not a link's."""
     site.gateway.location = location
@@ -185,6 +196,31 @@ def test_a_renewed_token_is_used(site: Site) -> None:
 
     ask_all(site.daemon, requests)
     assert not rounds[0] & {each.authorization for each in site.take()}
+
+
+@pytest.fixture(scope="module")
+def jira(fork_server: ForkServer) -> Iterator[Jira]:
+    with ExitStack() as stack:
+        yield start_jira(stack, stack.enter_context(Daemon(fork_server)))
+
+
+@every
+def test_data_center(client: str, jira: Jira) -> None:
+    """A redirect inside the link has the token; the twins have none, and undici refuses them: beside it, and at another host."""
+    url = f"{jira.url}/rest/api/2/moved"
+
+    for location in ("myself", "/jira/rest/api/2/myself", "{front}/jira/rest/api/2/myself"):
+        jira.front.location = location
+        got = ask(jira.daemon, client, url)
+        assert (got["status"], json.loads(got["text"])["name"]) == (200, "alice")
+        assert [each.is_authorized for each in jira.take()] == [True, True]
+    for location in ("/elsewhere", "{media}/file"):
+        jira.front.location = location
+        got = ask(jira.daemon, client, url)
+        assert (got.get("code") == "unknown_link") == (client == "undici")
+        seen = [each.is_authorized for each in [*jira.take(), *jira.media.seen]]
+        assert seen == ([True] if client == "undici" else [True, False])
+        jira.media.seen.clear()
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -1,11 +1,15 @@
 """Refreshes at a token endpoint that misbehaves: what signers see, before and after the access token's end, and afterwards."""
 
 import base64
+import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from atl_sign.agent.build import make_agent
 from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import (
     DaemonError,
@@ -14,15 +18,22 @@ from atl_sign.base.errors import (
     ProviderRefusedError,
     ProviderUnreachableError,
 )
+from atl_sign.config.file import ConfigFile
+from atl_sign.custody.neighbours import Neighbours
+from atl_sign.custody.vault import Vault
 from atl_sign.grants import renewal
-from tests.agent_lab import CALLER
+from atl_sign.grants.dances import Dances
+from atl_sign.schemes.registry import SCHEME_SETTINGS
+from tests.agent_lab import CALLER, sign
 from tests.agent_machine import Machine
+from tests.audit_lab import make_audit
 from tests.lab import wait_for
 from tests.strange_server import (
     ACCESS,
     CLIENT_ID,
     REFRESH,
     SECRET,
+    Asked,
     StrangeServer,
     as_json,
     back_from,
@@ -302,6 +313,21 @@ def test_a_dance_heals_a_dead_grant_at_once(world: World) -> None:
     assert world.sign() == NEW_HEADER
 
 
+def test_a_dance_that_brings_the_same_access_token_heals_too(world: World) -> None:
+    """Doorkeeper's reuse_access_token, say: the renewal that failed belongs to the grant before."""
+    world.server.answer("/token", refusal("invalid_grant"))
+    world.now += 0.9 * LIFE_S + 1
+    world.fail()
+    world.server.answer("/token", tokens(refresh_token=NEW_REFRESH, expires_in=300))
+    world.dance("app", back_from)
+    world.now += 299
+
+    world.server.answer("/token", NEW)
+
+    assert world.sign() == NEW_HEADER
+    assert world.server.asked("/token")[-1].fields["refresh_token"] == NEW_REFRESH
+
+
 def test_a_provider_that_asks_for_patience_gets_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asks it again before Retry-After is over, after the end neither; then it is asked."""
     monkeypatch.setattr(renewal, "RETRY_S", 0.0)
@@ -365,6 +391,45 @@ def test_a_token_without_refresh_token_needs_a_dance_after_its_end(world: World)
     assert isinstance(error, DanceNeededError)
     assert error.hint == "atl-sign dance app"
     assert "has expired" in error.message
+
+
+def test_another_daemon_waits_for_a_renewal_that_is_tried_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must not spend the refresh token beside the first one, which takes longer than one exchange may."""
+    monkeypatch.setattr(renewal, "_NEIGHBOURS_S", 0.2)
+    world.put("app", settings_of(world.server, timeout_s=1), None)
+
+    def answer_late(connection: socket.socket, asked: Asked) -> None:
+        time.sleep(0.5)
+        connection.sendall(NEW)
+
+    world.server.answer("/token", world.server.hang, answer_late)
+    config = ConfigFile(world.folder / "config.toml", SCHEME_SETTINGS)
+    agents = [
+        make_agent(config, Vault(world.store, Neighbours(world.folder / "state")), Dances(), make_audit(), clock=world.clock)
+        for _ in range(2)
+    ]
+    url = f"{world.server.url}/api/x"
+    for agent in agents:
+        assert sign(agent, "GET", url)[0] == OLD_HEADER
+    world.now += LIFE_S + 1
+
+    with ThreadPoolExecutor(2) as pool:
+        headers = [each.result()[0] for each in [pool.submit(sign, agent, "GET", url) for agent in agents]]
+
+    assert headers == [NEW_HEADER] * 2
+    assert world.refreshes() == [REFRESH] * 2
+
+
+def test_tokens_of_6_kb_are_renewed(world: World) -> None:
+    """Bitbucket Cloud's exceed 2,500 characters (facts oauth2.md section 4); each goes out and comes back whole."""
+    for letter in "abc":
+        world.server.answer("/token", tokens(access_token=letter * 6_000, refresh_token=f"refresh-{letter * 6_000}"))
+        world.now += LIFE_S + 1
+        assert world.sign() == f"Bearer {letter * 6_000}"
+        world.restart()
+        assert world.sign() == f"Bearer {letter * 6_000}"
+
+    assert world.refreshes() == [REFRESH, f"refresh-{'a' * 6_000}", f"refresh-{'b' * 6_000}"]
 
 
 @pytest.mark.parametrize("life_s", [0.5, 1, 30, 10**15])

@@ -11,6 +11,7 @@ _DENY = Option("--deny", "a rule or preset that denies", "RULE", _PRESETS, may_r
 _READ_ONLY = Option("--read-only", "allow only the preset read, which is also the default", excludes="--allow")
 _FOR = Option("--for", "how long: 90s, 30m, 2h or 7d; without it 1h, and at most 30d", "TIME")
 _USES = Option("--uses", "how many requests; without it, any number", "N")
+_ALLOW_REUSABLE = Option("--allow-reusable", "with --sign: give out tokens that can be used again, for links without signatures")
 _TERMS = (_LINKS, _ALLOW, _DENY, _READ_ONLY, _FOR, _USES)
 _LEASES = Argument("ID", "leases", is_needed=False, may_repeat=True)
 _ALL = Option("--all", "every lease that is open")
@@ -33,7 +34,7 @@ LEASE = Command(
                 Option("--port", "add a port on 127.0.0.1, which takes the lease's secret"),
                 Option("--peers", "the users that may use the sockets: own, any, or uids", "own|any|UID,...", "own any"),
                 Option("--tunnel", "let the program also reach addresses of no link, unsigned"),
-                Option("--allow-reusable", "with --sign: give out tokens that can be used again, for links without signatures"),
+                _ALLOW_REUSABLE,
                 Option("--name", "a name to use instead of the id", "NAME"),
                 Option("--purpose", "a note for you, up to 200 characters", "TEXT"),
                 Option("--env", "print the environment as lines for a shell, such as export NAME='value'"),
@@ -110,6 +111,7 @@ RUN = Command(
                 *_TERMS,
                 Option("--no-tunnel", "do not let COMMAND reach addresses of no link through the lease"),
                 Option("--sign", "add a socket that gives out signed headers, named by `ATL_SIGN_SOCK`"),
+                _ALLOW_REUSABLE,
                 Option(
                     "--tool",
                     "set the variables by which COMMAND, a tool that wants a base URL and a token, finds the lease's port",

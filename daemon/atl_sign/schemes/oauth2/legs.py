@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from types import MappingProxyType
+from urllib.parse import quote
 
 from atl_sign.base.credentials import App, Credentials, Grant, Secret
 from atl_sign.base.errors import (
@@ -133,7 +134,8 @@ def _delete_at_github(link: Link, app: App, tokens: OAuth2Tokens, api: str) -> b
     pair = f"{app.client_id}:{app.secret.reveal()}".encode()
     headers["Authorization"] = f"Basic {b64encode(pair).decode('ascii')}"
     body = json.dumps({"access_token": tokens.access.reveal()}).encode()
-    return ask(link, f"{api}/applications/{app.client_id}/token", headers, method="DELETE", body=body).status == 204
+    url = f"{api}/applications/{quote(app.client_id, safe='')}/token"
+    return ask(link, url, headers, method="DELETE", body=body).status == 204
 
 
 def _ask(link: Link, server: Server, request: TokenRequest, asked: Asked) -> Tokens | Failure:

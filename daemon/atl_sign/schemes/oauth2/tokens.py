@@ -92,7 +92,7 @@ def load_grant(fields: Mapping[str, Any]) -> Grant:
         None if redirect_uri is None else str(redirect_uri),
         MappingProxyType({str(url): str(site) for url, site in sites.items()}),
     )
-    return replace(load_known(tokens, fields), given_at=from_seconds(fields.get("given_at")))
+    return replace(load_known(tokens, fields), given_at=from_seconds(fields["given_at"]))
 
 
 def _load_secret(value: object) -> Secret | None:

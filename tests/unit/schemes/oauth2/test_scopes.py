@@ -83,7 +83,7 @@ def test_links_that_share_a_grant_ask_for_the_scopes_of_all() -> None:
     ],
 )
 def test_a_call_wants_the_scopes_of_the_documentation(method: str, path: str, expected: str | None) -> None:
-    """Facts oauth2.md section 3, Scopes: v2 takes granular ones alone, and read:jira-work does not cover Jira Software's calls."""
+    """Facts oauth2.md section 3, Scopes: v2 wants granular ones, and Jira Software more than read:jira-work."""
     assert wanted_scopes(method, path) == expected
 
 
