@@ -1,4 +1,4 @@
-"""Refreshes and a store that fails, and two processes on one store: a refresh token is spent once, for what is kept."""
+"""Refreshes with a store that fails, and in two processes: a refresh token is spent once, and for something that is kept."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
