@@ -31,6 +31,7 @@ from tests.benchmarks.proxy import proxy_rows
 from tests.daemon.activation import Activator, end_autostarted
 from tests.keyring_lab import KeyringLab
 from tests.lab import REPOSITORY, Daemon, wait_for
+from tests.oauth2_daemon import access_of, linked_provider
 
 ROUNDS = 2_000
 CONNECTIONS = 16
@@ -60,7 +61,9 @@ def in_turn(first: Callable[[], object], second: Callable[[], object], rounds: i
 class SignConnection:
     """A connection to the daemon that asks for the same signature again and again, with as little work of its own as can be."""
 
-    def __init__(self, path: Path, url: str) -> None:
+    def __init__(self, path: Path, url: str, end: bytes = b'"\n') -> None:
+        """Ask the daemon at *path* for a header for *url*; an answer has *end* at its end, and nowhere else."""
+        self.end = end
         body = urlencode({"method": "GET", "url": url}).encode()
         self.request = (
             b"POST /sign HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\nContent-Type: application/x-www-form-urlencoded\r\n"
@@ -75,7 +78,7 @@ class SignConnection:
 
     def read(self) -> None:
         answer = self.socket.recv(65_536)
-        while not (answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'"\n')):
+        while not (answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(self.end)):
             more = self.socket.recv(65_536)
             assert more, answer
             answer += more
@@ -98,6 +101,27 @@ def throughput(path: Path, url: str, seconds: float = 4.0) -> float:
     for key in list(selector.get_map().values()):
         key.data.socket.close()
     return count / elapsed
+
+
+def oauth2_rows(daemon: Daemon, oauth1: SignConnection) -> Iterator[tuple[str, str, str, bool]]:
+    """Give the rows for links of OAuth 2.0 with their token in memory, against *oauth1*, which asks the same daemon."""
+    for kind, words in (("datacenter", "Data Center"), ("atlassian-cloud", "Cloud, whose address becomes the gateway's")):
+        with linked_provider(kind) as provider:
+            provider.add_to(daemon, kind)
+            provider.dance(daemon, kind)
+            base_url = daemon.request("GET", f"/links/{kind}").json["url"]
+            url = f"{base_url}/rest/api/3/search?jql=project%20%3D%20WEB&maxResults=5"
+            access = access_of(daemon.request("POST", "/sign", {"method": "GET", "url": url}))
+            connection = SignConnection(daemon.socket, url, f"{access}\n".encode())
+            ours, theirs = in_turn(connection.sign, oauth1.sign)
+            connection.socket.close()
+            assert daemon.request("DELETE", f"/links/{kind}").status == 200
+        yield (
+            f"one /sign of a link of OAuth 2.0 ({words}) against OAuth 1.0a",
+            f"{ours:.0f} µs / {theirs:.0f} µs = {ours / theirs:.2f}",
+            "≤ 0.6",
+            ours <= 0.6 * theirs,
+        )
 
 
 @contextmanager
@@ -260,6 +284,8 @@ def main() -> int:
             sign <= 3 * bare,
         )
         row("the same against ssh-agent, RSA-2048", f"{sign:.0f} µs / {agent:.0f} µs = {sign / agent:.2f}", "≤ 1", sign <= agent)
+        for oauth2_row in oauth2_rows(daemon, connection):
+            row(*oauth2_row)
         python = AtlSign(daemon.socket)
         bare_client, python_client = in_turn(connection.sign, lambda: python.sign("GET", url))
         row(
