@@ -128,9 +128,10 @@ def _add_modules(wheel: Path, packages: Path) -> None:
 
 def _write_manual(home: Path, tree: Path) -> None:
     for page in sorted(home.glob("share/man/man1/*.1")):
-        packed = tree / "usr/share/man/man1" / f"{page.name}.gz"
-        packed.parent.mkdir(parents=True, exist_ok=True)
-        packed.write_bytes(gzip.compress(page.read_bytes(), mtime=0))
+        if page.stem in COMMANDS:  # else it is a library's
+            packed = tree / "usr/share/man/man1" / f"{page.name}.gz"
+            packed.parent.mkdir(parents=True, exist_ok=True)
+            packed.write_bytes(gzip.compress(page.read_bytes(), mtime=0))
         page.unlink()
 
 
