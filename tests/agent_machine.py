@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from atl_sign.agent.build import make_agent
 from atl_sign.base.credentials import Secret
+from atl_sign.base.errors import DaemonError
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
@@ -16,6 +18,7 @@ from atl_sign.grants.states import DanceState
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from tests.agent_lab import CALLER, grants_of, sign
 from tests.audit_lab import make_audit
+from tests.lab import wait_for
 
 
 class Machine:
@@ -52,6 +55,12 @@ class Machine:
         """Return the header's value for a GET."""
         assert urlsplit(url).path
         return sign(self.agent, "GET", url, link=link)[0]
+
+    def begin_renewal(self, url: str, link: str | None = None) -> None:
+        """Ask for a header, which begins a renewal that is due, and wait for its end, whatever that is."""
+        with suppress(DaemonError):
+            self.header(url, link)
+        wait_for(lambda: not grants_of(self.agent).renewals.are_under_way())
 
     def try_again_at_once(self) -> None:
         """Let the minute pass for which a renewal that failed is not tried again."""

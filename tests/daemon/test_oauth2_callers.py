@@ -164,3 +164,23 @@ def test_the_old_token_serves_to_its_end(provider: LinkedProvider, danced: Daemo
     wait_for(lambda: by_sign(danced, provider) == ("provider_busy" if fault == "500" else "provider_unreachable"))
     provider.server.faults.clear()
     wait_for(lambda: by_sign(danced, provider) == "200")
+
+
+def test_nobody_waits_for_an_endpoint_that_hangs(fork_server: ForkServer) -> None:
+    """Where a refresh leaves the old access token alone, that one serves meanwhile: clients give up after five seconds."""
+    with linked_provider("atlassian-cloud") as provider, Daemon(fork_server) as daemon:
+        provider.add_to(daemon, timeout_s=300)
+        provider.server.access_token_life_s = 8.0  # so a refresh is due after four seconds
+        provider.dance(daemon)
+        given_at = time.monotonic()
+        provider.server.faults.delay_s = 60.0
+        slowest_s = 0.0
+
+        while time.monotonic() < given_at + 7:
+            began_at = time.monotonic()
+            assert by_sign(daemon, provider) == "200"
+            slowest_s = max(slowest_s, time.monotonic() - began_at)
+            time.sleep(0.1)
+
+        assert len(provider.token_requests()) == 2  # the dance's, and the one that hangs
+        assert slowest_s < 2

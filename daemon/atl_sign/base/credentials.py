@@ -136,9 +136,11 @@ class Grant:
     def wants_renewal(self, now: datetime) -> bool:
         """Tell whether a renewal should be asked for at *now* (aware)."""
         is_due = self.renew_at is not None and self.renew_at <= now
-        # The clock was set back since: it would show the end too late.
-        is_from_later = self.given_at is not None and now < self.given_at - _CLOCK_STEP
-        return (is_due or self.is_in_doubt or is_from_later or self.is_expired(now)) and self.may_renew(now)
+        return (is_due or self.is_in_doubt or self.is_from_later(now) or self.is_expired(now)) and self.may_renew(now)
+
+    def is_from_later(self, now: datetime) -> bool:
+        """Tell whether it was given after *now* (aware): the clock was set back since, and would show its end too late."""
+        return self.given_at is not None and now < self.given_at - _CLOCK_STEP
 
     def is_same_as(self, other: "Grant") -> bool:
         """Tell whether the provider gave both as one; what is known of it beside may differ."""

@@ -106,9 +106,8 @@ class Grants:
         scheme = self.scheme(link)
         client = self.client(link) if scheme.needs_key else None
         grant = self.vault.token(link)
-        if grant is not None and least is not None and grant.ends_within(least, self.clocks.now_utc()):
-            grant = replace(grant, renew_at=self.clocks.now_utc())
-        renewal = self.renewals.ask(self.of(link), grant) if grant is not None else None
+        is_short = grant is not None and least is not None and grant.ends_within(least, self.clocks.now_utc())
+        renewal = self.renewals.ask(self.of(link), grant, is_short=is_short) if grant is not None else None
         if renewal is not None:
             renewal.result()  # each step of it has a deadline
             grant = self.vault.token(link)

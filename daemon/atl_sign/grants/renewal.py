@@ -100,13 +100,14 @@ class Renewals:
         if token.may_renew(self._clocks.now_utc()) and not is_fresh:
             self._refused[name] = token
 
-    def ask(self, live: Renewable, token: Grant) -> "Future[None] | None":
+    def ask(self, live: Renewable, token: Grant, *, is_short: bool = False) -> "Future[None] | None":
         """
         See to it that *token* is renewed when that is due.
 
         Args:
             live: whose token it is; renews it, in another thread.
             token: as the vault gave it.
+            is_short: it ends too soon for the asker, who waits for another one although none is due.
 
         Returns:
             The future to wait for before the token is read from the vault again; it raises what stands in the way of a signature.
@@ -114,16 +115,21 @@ class Renewals:
         """
         link = live.link
         name = place_of(link).name
+        now = self._clocks.now_utc()
         refused = self._refused.get(name)
-        if not token.wants_renewal(self._clocks.now_utc()) and (refused is None or not refused.is_same_as(token)):
+        is_unfit = (is_short and token.may_renew(now)) or (refused is not None and refused.is_same_as(token))
+        # Clients give up after seconds: nobody waits for a provider that leaves the old token alone, as long as that is good.
+        serves_on = not (is_unfit or live.old_dies_at_once or token.is_expired(now) or token.is_from_later(now))
+        if not is_unfit and not token.wants_renewal(now):
             last = self._attempts.get(name)  # it may be renewed before it is due
-            return last.done if last is not None and not last.done.done() and last.token.is_same_as(token) else None
+            is_under_way = last is not None and not last.done.done() and last.token.is_same_as(token)
+            return last.done if last is not None and is_under_way and not serves_on else None
         with self._lock:
             last = self._attempts.get(name)
             if last is not None and not last.token.is_same_as(token):
                 last = None
             if last is not None and not last.done.done():
-                return last.done
+                return None if serves_on else last.done
             if last is not None and last.again_at is not None and time.monotonic() < last.again_at:
                 if last.done.exception() is not None:
                     return last.done
@@ -134,7 +140,7 @@ class Renewals:
             self._attempts[name] = attempt
         # Not a thread of the pool: signers wait for it, and could fill that.
         threading.Thread(target=self._run, args=(live, attempt), name=f"renew-{link.name}", daemon=True).start()
-        return attempt.done
+        return None if serves_on else attempt.done
 
     def has_ended(self, link: Link, token: Grant) -> bool:
         """Tell whether the last renewal of *token* came to nothing in a way that only a dance can help."""
