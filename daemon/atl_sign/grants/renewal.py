@@ -118,7 +118,7 @@ class Renewals:
         now = self._clocks.now_utc()
         refused = self._refused.get(name)
         is_unfit = (is_short and token.may_renew(now)) or (refused is not None and refused.is_same_as(token))
-        # Clients give up after seconds: nobody waits for a provider that leaves the old token alone, as long as that is good.
+        # Clients give up after seconds: nobody waits for a provider that leaves the old token valid, until its end.
         serves_on = not (is_unfit or live.old_dies_at_once or token.is_expired(now) or token.is_from_later(now))
         if not is_unfit and not token.wants_renewal(now):
             last = self._attempts.get(name)  # it may be renewed before it is due
