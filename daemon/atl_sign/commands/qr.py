@@ -1,10 +1,9 @@
 """`atl-signd qr`: an address as a QR code on a terminal, to be read with a telephone's camera."""
 
 import shutil
-import sys
 from io import StringIO
 
-from atl_sign.base.terminal import complain
+from atl_sign.base.terminal import complain, say
 
 _MARGIN = 2  # of four modules in the standard; two are enough on a screen, and leave room
 
@@ -21,8 +20,7 @@ def run_qr(text: str) -> int:
     lines = StringIO()
     code.terminal(out=lines, border=_MARGIN, compact=True)
     try:
-        sys.stdout.write(lines.getvalue())
-        sys.stdout.flush()
+        say(*lines.getvalue().splitlines(), flush=True)
     except UnicodeEncodeError:
         complain("atl-signd", "this terminal's encoding has no blocks for a QR code", "open the address instead")
         return 1
