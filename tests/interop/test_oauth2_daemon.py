@@ -221,7 +221,7 @@ def test_account(daemon: Daemon, server: ForeignServer, account: str, is_right: 
 
 
 def test_check_without_an_address_that_names_the_user(daemon: Daemon, server: ForeignServer) -> None:
-    """Requests are authorized all the same; the check says what is missing."""
+    """Requests are authorized all the same; the check says what is missing. The token goes to that address: it needs a dance."""
     link = add_link(daemon, server, who_url=None)
     state = link.dance()
 
@@ -232,4 +232,6 @@ def test_check_without_an_address_that_names_the_user(daemon: Daemon, server: Fo
     assert "does not say where the provider names the user" in checked.message
     command = commands_in(checked.hint)[-1]
     assert run(daemon, command.replace(" URL", f" {server.protected_url}")).returncode == 0
+    assert link.check().code == "dance_needed"
+    link.dance()
     assert link.check().json["user"] == "alice"
