@@ -221,7 +221,11 @@ def test_account(daemon: Daemon, server: ForeignServer, account: str, is_right: 
 
 
 def test_check_without_an_address_that_names_the_user(daemon: Daemon, server: ForeignServer) -> None:
-    """Requests are authorized all the same; the check says what is missing. The token goes to that address: it needs a dance."""
+    """
+    Requests are authorized all the same; the check says what is missing.
+
+    The token goes to that address, so that the link with it is another place, to which neither grant nor secret is taken along.
+    """
     link = add_link(daemon, server, who_url=None)
     state = link.dance()
 
@@ -233,5 +237,6 @@ def test_check_without_an_address_that_names_the_user(daemon: Daemon, server: Fo
     command = commands_in(checked.hint)[-1]
     assert run(daemon, command.replace(" URL", f" {server.protected_url}")).returncode == 0
     assert link.check().code == "dance_needed"
+    assert daemon.request("PUT", f"/links/{link.name}/secret", {"secret": server.client("basic").secret}).status == 200
     link.dance()
     assert link.check().json["user"] == "alice"
