@@ -115,8 +115,10 @@ class GitCredentials:
 
     def _has_git(self, link: Link, has_record: bool) -> bool:
         """Tell whether *link* leads to a product with git, which one with a record does; asks a product that is not known."""
+        if has_record:
+            return True
         manifests = self._grants.manifests
-        if not has_record and not manifests.knows(link):
+        if not manifests.knows(link):
             manifests.fetch(link)
         product = manifests.find_product(link)
-        return has_record or (product is not None and product.has_git)
+        return product is not None and product.has_git

@@ -1,4 +1,4 @@
-"""Who waits for a token: for the same flight, for another one after it, and not for ever."""
+"""Who waits for a token: for the same flight, for another one after it, and not for ever; and for what nobody has to wait."""
 
 import asyncio
 import threading
@@ -18,9 +18,11 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
+from atl_sign.sandbox import Sandbox
 from atl_sign.schemes.registry import SCHEME_SETTINGS
-from tests.agent_lab import CALLER
+from tests.agent_lab import CALLER, vault_of
 from tests.audit_lab import make_audit
+from tests.unit.provider_lab import private_key
 
 TOKEN = GitToken("name", Secret("canary"), "alice", "write", datetime.fromtimestamp(1_900_000_000, UTC))
 
@@ -115,3 +117,30 @@ def test_nobody_waits_for_ever(make: Make, monkeypatch: pytest.MonkeyPatch) -> N
         assert await agent.git.get(CALLER, ask()) == TOKEN
 
     asyncio.run(wait())
+
+
+def test_a_token_that_the_store_has_is_given_without_asking_the_product(tmp_path: Path) -> None:
+    """After a restart too, when nobody knows yet what the product is: it may be slow, and the event loop would wait for it."""
+    config, store = ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS), MemoryStore()
+    with Sandbox(["bitbucket"]) as sandbox:
+        host, _, path = sandbox.base_url("bitbucket").removeprefix("http://").partition("/")
+        asked = parse_git_request(f"protocol=http\nhost={host}\npath={path}/scm/web/shop.git\n".encode())
+        vault = Vault(store)
+        vault.put_key(private_key())
+        agent = make_agent(config, vault, Dances(), make_audit())
+        link = agent.links.put(CALLER, "bb", {"url": sandbox.base_url("bitbucket")}).report.link
+        sandbox.register_consumer("bitbucket", link.consumer_key, private_key().public_pem())
+        dance = agent.dances.begin(CALLER, "bb", "oob")
+        dance.finish(Secret(sandbox.approve("bitbucket", dance.authorize_url)))
+        made = asyncio.run(agent.git.get(CALLER, asked))
+        known = len(sandbox.state.requests)
+
+        again = make_agent(config, Vault(store), Dances(), make_audit())
+        found = [asyncio.run(again.git.get(CALLER, asked)) for _ in range(3)]
+
+        assert made is not None
+        assert [each and each.name for each in found] == [made.name] * 3
+        assert len(sandbox.state.requests) == known
+        vault_of(again).forget_git_record(link)
+        assert asyncio.run(again.git.get(CALLER, asked)) is not None  # made anew
+        assert len(sandbox.state.requests) > known
