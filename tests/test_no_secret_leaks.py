@@ -312,13 +312,10 @@ def test_values_of_oauth2_hide_themselves() -> None:
     """repr, str and format of all that has a secret, and of what holds that."""
     secret = Secret(CANARY)
     material = OAuth2Tokens(secret, secret, secret, sites={"https://a.example": "1"})
-    begun = Begun(
-        Server("https://a.example", "https://t.example", None, None, "body", None), "http://localhost:1/x", codes=[secret]
-    )
+    begun = Begun(Server("https://a.example", "https://t.example", None, None, "body", None), "http://localhost:1/x")
     requests = TokenRequests(App("the-app", secret), "body")
     values = [
         material,
-        begun,
         App("the-app", secret),
         Tokens(secret, secret, 5.0, None),
         Consent("https://a.example", secret, secret, begun),

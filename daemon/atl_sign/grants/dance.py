@@ -200,7 +200,8 @@ class Dance:
         Args:
             answer: the provider's code, or a token.
             expires_at: when that token ends (aware), as the user was shown it; counts when the provider does not say.
-            comes_once: a browser has brought it, and brings no other one: the dance waits for nothing more, whatever is raised.
+            comes_once: it was read from the redirect's address, and no other one comes: the dance waits for nothing more,
+                whatever is raised.
 
         Raises:
             BadRequestError: this cannot be an answer; the dance waits on.
@@ -216,6 +217,11 @@ class Dance:
             self._raise_if_over()
             if consent is None:  # it is still being begun
                 raise BadRequestError("the dance has not begun", "open the address that the dance prints")
+            if consent.needs_address and not comes_once:
+                raise BadRequestError(
+                    "only the address of a code shows which sign-in it belongs to",
+                    "paste the whole address that the browser ended on",
+                )
             try:
                 grant = self._live.redeem(consent, answer)
             except DanceRefusedError:

@@ -81,7 +81,8 @@ class Consent:
     key: Secret | None = None  # what the redirect must carry: the request token, the state
     secret: Secret | None = None
     own: object = None  # what else this scheme needs to know
-    device: "DeviceCode | None" = None  # of a dance whose user answers at another device
+    device: DeviceCode | None = None  # of a dance whose user answers at another device
+    needs_address: bool = False  # a code by itself does not show which dance it belongs to; the redirect's address does
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """A dance of OAuth 2.0 between its two ends: what was begun, and what the browser may bring back instead of a code."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import DaemonError, DanceRefusedError, ProviderRefusedError
 from atl_sign.config.links import Link
 from atl_sign.schemes.base import Consent
@@ -17,7 +16,6 @@ class Begun:
     server: Server  # the only one that the code is sent to (RFC 9700 §4.4)
     redirect_uri: str | None = None  # None in a device flow
     scopes: tuple[str, ...] = ()  # that are asked for
-    codes: list[Secret] = field(default_factory=list)  # that a redirect to this dance has brought
 
 
 def begun_of(consent: Consent) -> Begun:

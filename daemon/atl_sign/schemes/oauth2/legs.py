@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from atl_sign.base.credentials import App, Credentials, Grant, Secret
 from atl_sign.base.errors import (
-    BadRequestError,
     DaemonError,
     DanceExpiredError,
     DanceRefusedError,
@@ -48,10 +47,6 @@ def redeem(link: Link, app: App, consent: Consent, answer: Secret, clocks: Clock
     requests = TokenRequests(app, begun.server.client_auth)
     if begun.redirect_uri is None:
         request = requests.for_device(answer)
-    elif not any(code is answer for code in begun.codes):  # by identity: a typed one is another object
-        raise BadRequestError(
-            "only the address of a code shows which sign-in it belongs to", "paste the whole address that the browser ended on"
-        )
     else:
         assert consent.secret is not None  # noqa: S101 - `begin` sets it
         request = requests.for_code(answer, begun.redirect_uri, consent.secret)

@@ -167,7 +167,7 @@ class OAuth2:
             verifier=verifier,
             extra=consents.extra_for(server.authorize_url, scopes) if flavour is None else flavour.extra,
         )
-        return Consent(url, state, verifier, Begun(server, redirect_uri, tuple(scopes)))
+        return Consent(url, state, verifier, Begun(server, redirect_uri, tuple(scopes)), needs_address=True)
 
     def _product(self, link: Link) -> Product | None:
         """Return the product of *link* where the scopes to ask for depend on it."""
@@ -193,7 +193,6 @@ class OAuth2:
             raise ProviderRefusedError(str(exc), f"atl-sign doctor {link.name}", link=link.name) from None
         if isinstance(found, Refused):
             raise refusal_of(link, found.word)
-        begun.codes.append(found)
         return found
 
     def redeem(self, link: Link, client: Client | None, consent: Consent, answer: Secret, clocks: Clocks) -> Grant:

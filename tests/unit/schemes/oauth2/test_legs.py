@@ -11,7 +11,6 @@ import pytest
 
 from atl_sign.base.credentials import App, Credentials, Grant, Secret
 from atl_sign.base.errors import (
-    BadRequestError,
     DaemonError,
     DanceExpiredError,
     ProviderRefusedError,
@@ -71,16 +70,9 @@ def server_of(link: Link) -> Server:
     return Servers().find(link)
 
 
-def consent_of(link: Link, code: Secret | None) -> Consent:
-    begun = Begun(server_of(link), REDIRECT)
-    if code is not None:
-        begun.codes.append(code)
-    return Consent("", Secret("canary-state"), Secret(VERIFIER), begun)
-
-
 def swap(link: Link, app: App = APP) -> Grant:
-    code = Secret(CODE)
-    return redeem(link, app, consent_of(link, code), code, CLOCKS)
+    consent = Consent("", Secret("canary-state"), Secret(VERIFIER), Begun(server_of(link), REDIRECT))
+    return redeem(link, app, consent, Secret(CODE), CLOCKS)
 
 
 def grant_of(refresh: str | None = REFRESH, before: str | None = None, **more: Any) -> Grant:
@@ -120,15 +112,6 @@ def test_a_code_becomes_a_grant(server: StrangeServer) -> None:
         "redirect_uri": REDIRECT,
         "code_verifier": VERIFIER,
     }
-
-
-def test_a_code_that_no_redirect_has_brought_is_not_sent(server: StrangeServer) -> None:
-    """Another object of the same letters was typed."""
-    link = link_to(server)
-    for consent in (consent_of(link, None), consent_of(link, Secret(CODE))):
-        error = failure(lambda consent=consent: redeem(link, APP, consent, Secret(CODE), CLOCKS))
-        assert isinstance(error, BadRequestError)
-    assert server.requests == []
 
 
 @pytest.mark.parametrize(
