@@ -60,6 +60,7 @@ class Renewable(Protocol):
 class _Attempt:
     token: Grant
     is_in_doubt: bool  # this attempt or an earlier one may have reached the provider, and its answer was lost
+    is_refused: bool  # the provider takes the token no more
     done: "Future[None]" = field(default_factory=Future)  # raises what stands in the way of a signature
     again_at: float | None = None  # by the monotonic clock: when it failed, the next attempt
 
@@ -116,14 +117,16 @@ class Renewals:
         link = live.link
         name = place_of(link).name
         now = self._clocks.now_utc()
-        refused = self._refused.get(name)
-        is_unfit = (is_short and token.may_renew(now)) or (refused is not None and refused.is_same_as(token))
+        refused = self._refused.get(name)  # read before the attempts: a new attempt is there before this goes
+        under_way = self._attempts.get(name)
+        if under_way is not None and (under_way.done.done() or not under_way.token.is_same_as(token)):
+            under_way = None
+        is_refused = (refused is not None and refused.is_same_as(token)) or (under_way is not None and under_way.is_refused)
+        is_unfit = is_refused or (is_short and token.may_renew(now))
         # Clients give up after seconds: nobody waits for a provider that leaves the old token valid, until its end.
         serves_on = not (is_unfit or live.old_dies_at_once or token.is_expired(now) or token.is_from_later(now))
-        if not is_unfit and not token.wants_renewal(now):
-            last = self._attempts.get(name)  # it may be renewed before it is due
-            is_under_way = last is not None and not last.done.done() and last.token.is_same_as(token)
-            return last.done if last is not None and is_under_way and not serves_on else None
+        if not is_unfit and not token.wants_renewal(now):  # it may be renewed before it is due
+            return under_way.done if under_way is not None and not serves_on else None
         with self._lock:
             last = self._attempts.get(name)
             if last is not None and not last.token.is_same_as(token):
@@ -135,9 +138,9 @@ class Renewals:
                     return last.done
                 if not token.is_expired(self._clocks.now_utc()):
                     return None
-            self._refused.pop(name, None)
-            attempt = _Attempt(token, token.is_in_doubt or (last is not None and last.is_in_doubt))
+            attempt = _Attempt(token, token.is_in_doubt or (last is not None and last.is_in_doubt), is_refused)
             self._attempts[name] = attempt
+            self._refused.pop(name, None)
         # Not a thread of the pool: signers wait for it, and could fill that.
         threading.Thread(target=self._run, args=(live, attempt), name=f"renew-{link.name}", daemon=True).start()
         return None if serves_on else attempt.done

@@ -8,7 +8,7 @@ import pytest
 
 from atl_sign.base.errors import DanceNeededError, ProviderBusyError
 from atl_sign.grants import renewal
-from tests.agent_lab import CALLER
+from tests.agent_lab import CALLER, grants_of, link_of
 from tests.unit.grants.oauth2_world import KINDS, World, make_world
 
 
@@ -139,3 +139,20 @@ def test_a_busy_endpoint_at_the_end(world: World) -> None:
         world.access()
 
     assert caught.value.retry_after_s == 7
+
+
+def test_all_who_ask_wait_for_another_token_than_the_refused_one(world: World) -> None:
+    """Also who asks after the first one, whose question has begun the renewal; the twin: without a refusal nobody waits."""
+    link, old = link_of(world.agent, "app"), world.grant
+    grants = grants_of(world.agent)
+    assert grants.renewals.ask(grants.of(link), old) is None
+    grants.refuse(link, old)
+
+    waits = [grants.renewals.ask(grants.of(link), old) for _ in range(3)]
+
+    for wait in waits:
+        assert wait is not None
+        wait.result(timeout=10)
+    assert not world.grant.is_same_as(old)
+    assert world.get() == 200
+    assert world.server.refreshes == 1
