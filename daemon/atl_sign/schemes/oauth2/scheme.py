@@ -38,8 +38,6 @@ from atl_sign.schemes.oauth2.server import Servers, address, flavour_of
 from atl_sign.schemes.oauth2.settings import SETTINGS
 from atl_sign.schemes.oauth2.tokens import dump_grant, load_grant, tokens_of
 
-REDIRECT_PORT_DEFAULT = 47_813
-
 # With another value of these the secret or the tokens would go to somebody else.
 _GOES_TO = ("flavour", "issuer", "token_url", "device_url", "revoke_url", "who_url", "gateway")
 _OAUTH2_SINCE = {"jira": (8, 22), "confluence": (7, 17), "bitbucket": (7, 20), "bamboo": (9, 1)}  # facts oauth2.md section 2
@@ -88,7 +86,7 @@ class OAuth2:
             return None
         if not flavour.shares_grant:
             return address(link, "{api}")
-        site = tokens_of(Credentials(None, grant)).sites.get(site_address(link.url))
+        site = tokens_of(Credentials(None, grant)).sites.get(link.url.origin)
         return None if site is None else gateway_base(link, site)
 
     def send_to(self, link: Link, credentials: Credentials, url: Url) -> Url:
@@ -131,21 +129,16 @@ class OAuth2:
         return describe(link)
 
     def redirect_place(self, link: Link) -> RedirectPlace:
-        """See `Scheme.redirect_place`: each server has its own path, so that none can hand us another one's code (RFC 9700)."""
-        flavour, port = flavour_of(link), link.own.get("redirect_port")
-        host = "127.0.0.1" if flavour is None else flavour.redirect_host
-        if port is None:
-            port = 0 if flavour is not None and flavour.redirects == "any_port" else REDIRECT_PORT_DEFAULT
-        if flavour is not None:
-            there = address(link, "{server}")
-        else:
-            there = link.own.get("issuer") or link.own.get("authorize_url") or str(link.url)
-        return RedirectPlace(host, port, f"/callback/{there.partition('://')[2].partition('/')[0].replace(':', '-')}")
+        """See `Scheme.redirect_place`."""
+        from atl_sign.schemes.oauth2.redirect_place import find_redirect_place
+
+        return find_redirect_place(link)
 
     def begin(self, link: Link, client: Client | None, callback: str, clocks: Clocks, sharing: Sequence[Link] = ()) -> Consent:
         """See `Scheme.begin`; no request but those for what server and product are, and for a device's code."""
         from atl_sign.schemes.oauth2 import consent as consents
         from atl_sign.schemes.oauth2.device import begin_device_flow
+        from atl_sign.schemes.oauth2.redirect_place import registered_redirect
 
         del clocks
         app = _app(client)
@@ -271,17 +264,6 @@ class OAuth2:
         del clocks
         answer = sent.answer.without(tokens_of(credentials).access.reveal())
         return explain_answer(link, replace(sent, answer=answer))
-
-
-def site_address(url: Url) -> str:
-    """Return the address of the Cloud site of *url*, as accessible-resources lists it."""
-    return url.origin
-
-
-def registered_redirect(link: Link) -> str:
-    """Return the redirect address that is registered for *link*; where any port will do, the default one stands for all."""
-    place = OAuth2().redirect_place(link)
-    return f"http://{place.host}:{place.port or REDIRECT_PORT_DEFAULT}{place.path}"
 
 
 def _app(client: Client | None) -> App:

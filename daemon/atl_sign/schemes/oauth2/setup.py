@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link
 from atl_sign.providers.products import Product
-from atl_sign.schemes.oauth2.scheme import registered_redirect
+from atl_sign.schemes.oauth2.redirect_place import registered_redirect
 from atl_sign.schemes.oauth2.scopes import scopes_to_ask
 from atl_sign.schemes.oauth2.server import address, flavour_of
 from atl_sign.schemes.setup import FormField, SetupForm
