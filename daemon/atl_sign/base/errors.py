@@ -312,7 +312,7 @@ class ProviderUnreachableError(DaemonError):
     code = "provider_unreachable"
     status = 502
     is_timeout = False  # whether a limit of time ran out
-    nothing_sent = False  # whether no byte of a proxied request has gone out
+    nothing_sent = False  # whether it is certain that no byte of the request has gone out
 
 
 class ProviderBusyError(DaemonError):

@@ -9,8 +9,8 @@ Version 1 knew only OAuth 1.0a: it had no `scheme`, called the client `consumer_
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 from atl_sign.base.clock import from_seconds, to_seconds
 from atl_sign.base.credentials import GitRecord, GitToken, Grant, Secret
@@ -33,6 +33,8 @@ _NOT_OURS = (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionE
 _UPGRADE = "install the newest atl-sign, then: atl-sign restart"
 
 _T = TypeVar("_T")
+
+Phase = Literal["asked", "doubt", "lost"]  # the provider is being asked; it takes the token no more; and nobody has another one
 
 _PLACES_MAX = 4_096
 _PLACES: "dict[int, tuple[Link, Place, Owner]]" = {}  # by the id of the link, which it keeps, so that the id is of no other
@@ -90,11 +92,21 @@ def _find_place(link: Link) -> tuple[Link, Place, Owner]:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """The note in a token that several machines share: which one renews it, and how far that has come."""
+
+    holder: str  # a process, by a random name
+    phase: Phase
+    turn: str  # random, so that each claim is another item
+
+
+@dataclass(frozen=True, slots=True)
 class Kept(Generic[_T]):
     """The stored form of one grant."""
 
     owner: Owner
     value: _T
+    claim: Claim | None = None  # of a token alone
 
     def of(self, link: Link) -> _T | None:
         """Return the value if it was given for *link* as that is now."""
@@ -206,11 +218,16 @@ class TokenCodec(_Json[Kept[Grant]]):
 
     def format(self, value: Kept[Grant]) -> Secret:
         """See `Codec.format`."""
-        return _format({**_dump_owner(value.owner), "grant": dict(self.payloads[value.owner.scheme].dump(value.value))})
+        claim = {} if value.claim is None else {"claim": asdict(value.claim)}
+        grant = dict(self.payloads[value.owner.scheme].dump(value.value))
+        return _format({**_dump_owner(value.owner), "grant": grant, **claim})
 
     def _load(self, item: Mapping[str, Any]) -> Kept[Grant]:
-        owner = _load_owner(item)
-        return Kept(owner, self.payloads[owner.scheme].load(item["grant"]))
+        owner, claim = _load_owner(item), item.get("claim")
+        if claim is not None and claim["phase"] not in get_args(Phase):
+            raise ValueError("another kind of claim")
+        known = None if claim is None else Claim(str(claim["holder"]), claim["phase"], str(claim["turn"]))
+        return Kept(owner, self.payloads[owner.scheme].load(item["grant"]), known)
 
 
 class AppCodec(_Json[Kept[Secret]]):

@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from atl_sign.base.credentials import Grant
-from atl_sign.base.errors import DaemonError, StoreConflictError
+from atl_sign.base.errors import DaemonError, StoreConflictError, StoreUnavailableError
 from atl_sign.config.links import Link
+from atl_sign.custody.claims import Claims
 from atl_sign.custody.items import Kept, owner_of, place_of, token_item
 from atl_sign.custody.shelf import TRIES, Desk, Shelf
 
@@ -30,22 +31,24 @@ class RenewedTokens:
         """Renew what is in *tokens*."""
         self._desk = desk
         self._tokens = tokens
+        self._claims = Claims(desk, tokens)
         self._unsaved: dict[str, _Unsaved] = {}  # by place; there is no other copy, so a lock keeps them, though not for signing
 
     def __len__(self) -> int:
         """Return how many are not in the store yet."""
         return len(self._unsaved)
 
-    def load(self, name: str) -> Kept[Grant] | None:
-        """Return the token at the place called *name* from memory, else from the store; raises as `Shelf.load`."""
+    def load(self, name: str, age_s: float | None = None) -> Kept[Grant] | None:
+        """Return the token at the place called *name* from memory, else from the store; as `Shelf.load`."""
         item = token_item(name)
         with self._desk.lock:
-            if item not in self._tokens and name in self._unsaved:
+            if name in self._unsaved and not (item in self._tokens and self._tokens.is_fresh(item, age_s)):
                 self._desk.raise_if_locked()
                 self._try_to_save(name)  # what another daemon has put there meanwhile counts
                 if name in self._unsaved:
                     self._tokens.hold(item, self._unsaved[name].kept)
-            return self._tokens.load(item)
+                    return self._unsaved[name].kept
+            return self._tokens.load(item, age_s)
 
     @contextmanager
     def renewing(self, link: Link, token: Grant, timeout_s: float) -> Iterator[Grant | None]:
@@ -53,16 +56,24 @@ class RenewedTokens:
         Keep other daemons from renewing the token of *link*, and give what the store has in place of *token* now.
 
         None when that is another token, or none: it is what the next caller gets, and *token* is nobody's any more.
-        Waits up to *timeout_s* for another daemon's renewal. Raises as the store does.
+        Waits up to *timeout_s* for a renewal of another daemon of this machine, and for other machines as `Claims.claim`.
+
+        Raises:
+            DanceNeededError: another machine has found that the token is lost.
+            StoreUnavailableError: other machines renew it too, and the last one's outcome is not in the store yet.
+            StoreLockedError, StoreUnavailableError: as the store does.
         """
         name = place_of(link).name
         with self._desk.neighbours.alone(name, timeout_s):
             with self._desk.lock:
                 self._try_to_save(name)
                 unsaved = self._unsaved.get(name)
-                kept = self._tokens.reload(token_item(name)) if unsaved is None else unsaved.kept
-                same = kept.value if kept is not None and kept.value.is_same_as(token) else None
-            yield same
+                if self._desk.is_shared and unsaved is not None:
+                    raise StoreUnavailableError(f"the token of link {link.name} is not in the store yet", "atl-sign doctor")
+                if not self._desk.is_shared:
+                    kept = self._tokens.reload(token_item(name)) if unsaved is None else unsaved.kept
+                    same = kept.value if kept is not None and kept.value.is_same_as(token) else None
+            yield self._claims.claim(link, token) if self._desk.is_shared else same
 
     def mark(self, link: Link, token: Grant, *, is_in_doubt: bool) -> bool:
         """
@@ -70,7 +81,10 @@ class RenewedTokens:
 
         After a crash the note is what tells a token that the provider has replaced from one that the user has revoked.
         Returns False, and notes nothing, when the token was forgotten or replaced meanwhile, by this daemon or another one.
+        A claim is that note already, where other machines renew the token too.
         """
+        if self._desk.is_shared and is_in_doubt:
+            return True
         item = token_item(place_of(link).name)
         noted = Kept(owner_of(link), replace(token, is_in_doubt=is_in_doubt))
         with self._desk.lock:
@@ -84,6 +98,14 @@ class RenewedTokens:
                 else:
                     return True
         return False
+
+    def check_claim(self, link: Link) -> None:
+        """Raise ProviderUnreachableError when it is too late to ask the provider, as `Claims.check`."""
+        self._claims.check(link)
+
+    def settle(self, link: Link, token: Grant) -> bool:
+        """Tell whether another machine has stored what took the place of *token*, as `Claims.settle`; False on one machine."""
+        return self._desk.is_shared and self._claims.settle(link, token)
 
     def renew(self, link: Link, old: Grant, new: Grant) -> bool:
         """

@@ -1,6 +1,7 @@
 """Key and grants as the rest of the daemon has them: read once and kept, and no other daemon's newer one is overwritten."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from atl_sign.base.credentials import GitRecord, Grant, Passphrase, Secret, StoreState
@@ -166,9 +167,14 @@ class Safe:
             with self._desk.lock:
                 self._clear()  # the key is not wiped: somebody may be signing with it
 
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether other machines change the store."""
+        return self._desk.is_shared
+
     def peek_key(self) -> Signer | None:
-        """Return the consumer's private key if it is in memory."""
-        return self._keys.peek(KEY_ITEM)
+        """Return the consumer's private key if it is in memory, and that is fresh."""
+        return self._keys.peek(KEY_ITEM) if self._keys.is_fresh(KEY_ITEM) else None
 
     def key(self) -> Signer | None:
         """
@@ -182,7 +188,7 @@ class Safe:
         key = self.peek_key()
         if key is None:
             with self._desk.lock:
-                key = self._keys.load(KEY_ITEM)
+                key = self._keys.load(KEY_ITEM)  # in memory it stays the same object, as long as it is the same item
                 if key is None:
                     self._keys.drop(KEY_ITEM)  # nothing to keep: a keyring restored from a backup is found
         return key
@@ -199,18 +205,27 @@ class Safe:
         self._keys.put(KEY_ITEM, key)
 
     def peek_token(self, link: Link) -> Grant | None:
-        """Return the access token of *link* if it is in memory."""
+        """Return the access token of *link* if it is in memory, however old that is."""
         kept = self._tokens.peek(token_item(place_of(link).name))
         return None if kept is None else kept.of(link)
 
-    def token(self, link: Link) -> Grant | None:
+    def is_fresh(self, link: Link, age_s: float | None = None) -> bool:
+        """Tell whether the token of *link* in memory may be used without a look at the store, as `Shelf.is_fresh`."""
+        return self._tokens.is_fresh(token_item(place_of(link).name), age_s)
+
+    def distrust(self, link: Link) -> None:
+        """Look at the store again, if other machines change it, before the token of *link* is used."""
+        self._tokens.distrust(token_item(place_of(link).name))
+
+    def token(self, link: Link, age_s: float | None = None) -> Grant | None:
         """
         Return the access token of *link*, or None; raises as `key`.
 
         A token of a link whose base URL or consumer key has changed since counts as none: it belongs to another grant.
+        *age_s* as in `is_fresh`.
         """
         self.notice_changes()
-        kept = self.renewed.load(place_of(link).name)
+        kept = self.renewed.load(place_of(link).name, age_s)
         return None if kept is None else kept.of(link)
 
     def put_token(self, link: Link, token: Grant) -> None:
@@ -224,7 +239,7 @@ class Safe:
         with self._desk.lock:
             kept = self._tokens.peek(token_item(place_of(link).name))
             if kept is not None and kept.value is token:
-                self._replace(self._tokens, token_item(place_of(link).name), Kept(kept.owner, token.with_user(user)))
+                self._replace(self._tokens, token_item(place_of(link).name), replace(kept, value=token.with_user(user)))
 
     def forget_token(self, link: Link) -> None:
         """

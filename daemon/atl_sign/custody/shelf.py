@@ -3,13 +3,15 @@
 import threading
 from typing import Generic, TypeVar
 
+from atl_sign.base.clock import now_s
 from atl_sign.base.credentials import Secret
-from atl_sign.base.errors import DaemonError, StoreConflictError, StoreLockedError
+from atl_sign.base.errors import DaemonError, StoreConflictError, StoreLockedError, StoreUnavailableError
 from atl_sign.custody.items import Codec
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.stores.base import ABSENT, Item, Store
 
 TRIES = 3  # of a write that others come before
+_SILENCE_S = 10.0  # after a shared store has failed, until it is asked again for what memory has
 
 _T = TypeVar("_T")
 
@@ -23,6 +25,11 @@ class Desk:
         self.neighbours = neighbours
         self.lock = threading.RLock()  # many first requests at once read an item once
         self.is_locked = False  # by `Safe.lock`: nothing is read until `unlock`, though the store would answer
+
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether other machines change the store."""
+        return self.store.cache_s is not None
 
     def raise_if_locked(self) -> None:
         """Raise StoreLockedError after a lock."""
@@ -59,6 +66,8 @@ class Shelf(Generic[_T]):
         self._codec = codec
         self._values: dict[str, _T | None] = {}  # None: there is no such item
         self._versions: dict[str, str] = {}  # what the store held when it was last read or written; a lock leaves it
+        self._known_at: dict[str, float] = {}  # by `now_s`, when that was
+        self._silent_until = 0.0  # by `now_s`
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
@@ -69,18 +78,44 @@ class Shelf(Generic[_T]):
         return not self._values
 
     def peek(self, name: str) -> _T | None:
-        """Return what is in memory of the item called *name*; None when nothing is."""
+        """Return what is in memory of the item called *name*, however old; None when nothing is."""
         return self._values.get(name)
+
+    def is_fresh(self, name: str, age_s: float | None = None) -> bool:
+        """
+        Tell whether memory may stand for the store: always, unless other machines change that.
+
+        Then it may for as long as the store allows, or *age_s* seconds, if that is less; and while the store does not answer.
+        """
+        cache_s = self._desk.store.cache_s
+        if cache_s is None:
+            return True
+        if age_s is not None:
+            cache_s = min(cache_s, age_s)
+        now = now_s()
+        return now < max(self._known_at.get(name, -cache_s) + cache_s, self._silent_until)
+
+    def distrust(self, name: str) -> None:
+        """Ask a shared store again before memory is used."""
+        self._known_at.pop(name, None)
 
     def values(self) -> list[_T]:
         """Return everything that is in memory."""
         return [value for value in tuple(self._values.values()) if value is not None]
 
-    def load(self, name: str) -> _T | None:
-        """Return the item called *name* from memory, else from the store; raises as `Desk.read` and `Codec.parse`."""
+    def load(self, name: str, age_s: float | None = None) -> _T | None:
+        """
+        Return the item called *name* from memory, if that is fresh, else from the store; raises as `Desk.read` and `Codec.parse`.
+
+        Args:
+            name: the item's name.
+            age_s: as in `is_fresh`.
+        """
         with self._desk.lock:
             if name not in self._values:
                 self._values[name] = self._read(name)
+            elif not self.is_fresh(name, age_s):
+                self._look_again(name)
             return self._values[name]
 
     def reload(self, name: str) -> _T | None:
@@ -95,6 +130,7 @@ class Shelf(Generic[_T]):
     def write(self, name: str, value: _T, version: str) -> None:
         """Put *value* into the store over *version*, and leave memory as it is; raises as `Store.write`."""
         self._versions[name] = self._desk.write(name, self._codec.format(value), version)
+        self._known_at[name] = now_s()
 
     def put(self, name: str, value: _T) -> None:
         """
@@ -144,9 +180,24 @@ class Shelf(Generic[_T]):
             self._values[name] = None
             self._versions[name] = ABSENT
 
+    def _look_again(self, name: str) -> None:
+        """Take what the store has now, if it answers: while it does not, memory stays good."""
+        try:
+            item = self._desk.read(name)
+        except (StoreLockedError, StoreUnavailableError):
+            self._silent_until = now_s() + _SILENCE_S
+            return
+        if (ABSENT if item is None else item.version) == self.version(name):
+            self._known_at[name] = now_s()  # and the object stays the same, which others may compare, or have unlocked
+        else:
+            self._values[name] = self._take(name, item)
+
     def _read(self, name: str) -> _T | None:
-        item = self._desk.read(name)
+        return self._take(name, self._desk.read(name))
+
+    def _take(self, name: str, item: Item | None) -> _T | None:
         self._versions[name] = ABSENT if item is None else item.version
+        self._known_at[name] = now_s()
         if item is None:
             return None
         parsed = self._codec.parse(name, item.value)

@@ -11,6 +11,7 @@ from atl_sign.base.credentials import App, Client, Consumer, Credentials, Grant,
 from atl_sign.base.errors import AppMissingError, BadRequestError, DaemonError, DanceNeededError, ProviderRefusedError
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link
+from atl_sign.custody.claims import EXCHANGE_S_MAX
 from atl_sign.custody.items import place_of
 from atl_sign.custody.safe import Safe
 from atl_sign.grants.renewal import Renewals
@@ -74,7 +75,9 @@ class Grants:
         """Return what a request of *link* is authorized with, if memory has it and no renewal comes first; waits for nothing."""
         self.safe.notice_changes()
         grant = self.safe.peek_token(link)
-        if grant is None or self.renewals.ask(self.of(link), grant) is not None or grant.is_expired(self.clocks.now_utc()):
+        if grant is None or not self.safe.is_fresh(link, self.renewals.age_s(grant)):
+            return None
+        if self.renewals.ask(self.of(link), grant) is not None or grant.is_expired(self.clocks.now_utc()):
             return None
         if not self.scheme(link).needs_key:
             return Credentials(None, grant)
@@ -83,6 +86,7 @@ class Grants:
 
     def refuse(self, link: Link, grant: Grant) -> None:
         """Note that the provider took *grant* no more: the next who wants it waits for another one in its place."""
+        self.safe.distrust(link)  # another machine may have renewed it
         self.renewals.refuse(link, grant)
 
     def find_renewal(self, link: Link) -> "Future[None] | None":
@@ -105,7 +109,8 @@ class Grants:
         """
         scheme = self.scheme(link)
         client = self.client(link) if scheme.needs_key else None
-        grant = self.safe.token(link)
+        known = self.safe.peek_token(link)
+        grant = self.safe.token(link, None if known is None else self.renewals.age_s(known))
         is_short = grant is not None and least is not None and grant.ends_within(least, self.clocks.now_utc())
         renewal = self.renewals.ask(self.of(link), grant, is_short=is_short) if grant is not None else None
         if renewal is not None:
@@ -270,7 +275,10 @@ class LiveLink:
     def renew(self, grant: Grant) -> Grant:
         """Return another grant of the same user in place of *grant*; raises as `Scheme.renew` and `Grants.client`."""
         credentials = Credentials(self._grants.client(self.link), grant)
-        return replace(self._scheme.renew(self.link, credentials, self.clocks), user=grant.user)
+        link = self.link
+        if self._grants.safe.is_shared:
+            link = replace(link, timeout_s=min(link.timeout_s, EXCHANGE_S_MAX))
+        return replace(self._scheme.renew(link, credentials, self.clocks), user=grant.user)
 
     @property
     def _scheme(self) -> Scheme:

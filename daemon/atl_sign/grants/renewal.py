@@ -9,12 +9,14 @@ Source: facts section 2.
 """
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from itertools import chain, repeat
 from typing import Protocol
 
@@ -33,6 +35,8 @@ from atl_sign.custody.safe import Safe
 from atl_sign.providers.clocks import Clocks
 
 DRAIN_S = 2.0  # for headers that were signed with the old token to reach the provider
+AGE_S_DUE = 1.0  # after which a token is read again, while another machine may be renewing it
+JITTER = 0.1  # of the time between a renewal's date and the end: that much sooner, at most, one of many machines renews
 RETRY_S = 60.0  # after a renewal that came to nothing, while the old token still holds
 RETRY_EXPIRED_S = 1.0  # the same when everybody waits for it
 RETRY_S_MAX = 3600.0  # however long the provider asks us to wait
@@ -80,6 +84,7 @@ class Renewals:
         self._safe = safe
         self._on_end = on_end
         self._clocks = clocks
+        self._jitter = random.uniform(0, JITTER)  # noqa: S311 - no secret
         self._lock = threading.Lock()
         self._attempts: dict[str, _Attempt] = {}  # by place, the last one each
         self._refused: dict[str, Grant] = {}  # by place
@@ -125,7 +130,7 @@ class Renewals:
         is_unfit = is_refused or (is_short and token.may_renew(now))
         # Clients give up after seconds: nobody waits for a provider that leaves the old token valid, until its end.
         serves_on = not (is_unfit or live.old_dies_at_once or token.is_expired(now) or token.is_from_later(now))
-        if not is_unfit and not token.wants_renewal(now):  # it may be renewed before it is due
+        if not is_unfit and not token.wants_renewal(now + self._earliness(token)):  # it may be renewed before it is due
             return under_way.done if under_way is not None and not serves_on else None
         with self._lock:
             last = self._attempts.get(name)
@@ -144,6 +149,19 @@ class Renewals:
         # Not a thread of the pool: signers wait for it, and could fill that.
         threading.Thread(target=self._run, args=(live, attempt), name=f"renew-{link.name}", daemon=True).start()
         return None if serves_on else attempt.done
+
+    def age_s(self, token: Grant) -> float | None:
+        """Return after how many seconds *token* in memory is to be read again; None when the store's own rule is enough."""
+        if not self._safe.is_shared or token.renew_at is None or token.expires_at is None:
+            return None
+        is_near = token.renew_at - JITTER * (token.expires_at - token.renew_at) <= self._clocks.now_utc()
+        return AGE_S_DUE if is_near else None
+
+    def _earliness(self, token: Grant) -> timedelta:
+        """Return how long before its date *token* is renewed here, so that not all machines do it at the same moment."""
+        if not self._safe.is_shared or token.renew_at is None or token.expires_at is None:
+            return timedelta()
+        return self._jitter * (token.expires_at - token.renew_at)
 
     def has_ended(self, link: Link, token: Grant) -> bool:
         """Tell whether the last renewal of *token* came to nothing in a way that only a dance can help."""
@@ -198,6 +216,8 @@ class Renewals:
 
     def _renew_alone(self, live: Renewable, attempt: _Attempt, token: Grant) -> Grant | None:
         """As `_renew`, while no other daemon renews the same *token*."""
+        from atl_sign.providers.exchange import sending_while
+
         link = live.link
         attempt.is_in_doubt = attempt.is_in_doubt or token.is_in_doubt  # another daemon's renewal may have been cut off
         # First what can fail without harm: a store that cannot keep the note could not keep the token either.
@@ -207,15 +227,24 @@ class Renewals:
         if live.old_dies_at_once and not attempt.token.is_expired(self._clocks.now_utc()):
             self._drain(link)
         try:
-            new = live.renew(token)
+            with sending_while(lambda: self._safe.renewed.check_claim(link)):
+                new = live.renew(token)
         except ProviderRefusedError as exc:
             if exc.problem is not None:
                 if not exc.ends_grant or not attempt.is_in_doubt:
                     self._take_note_back(link, token)
+                elif self._safe.renewed.settle(link, token):
+                    return None
                 raise
             attempt.is_in_doubt = True  # a page from a proxy, or half an answer
             raise
-        except (ProviderBusyError, ProviderUnreachableError):
+        except ProviderUnreachableError as exc:
+            if exc.nothing_sent and not attempt.is_in_doubt:
+                self._take_note_back(link, token)
+            else:
+                attempt.is_in_doubt = True
+            raise
+        except ProviderBusyError:
             attempt.is_in_doubt = True
             raise
         new = replace(new, user=token.user)
@@ -223,6 +252,9 @@ class Renewals:
 
     def _drain(self, link: Link) -> None:
         """Wait until the headers that hold the old token have arrived; while an attempt is under way nobody signs with it."""
+        if self._safe.is_shared:  # on other machines, too, where they are signed until the claim is seen
+            time.sleep(AGE_S_DUE + DRAIN_S)
+            return
         while (left_s := self._signed_at.get(place_of(link).name, -DRAIN_S) + DRAIN_S - time.monotonic()) > 0:
             time.sleep(left_s)
 
@@ -231,7 +263,7 @@ class Renewals:
         _log.warning("link %s: its token was not renewed: %s", link.name, error.reason)
         self._on_end(link, error.code)
         problem = error.problem if isinstance(error, ProviderRefusedError) else None
-        ends_grant = isinstance(error, ProviderRefusedError) and error.ends_grant
+        ends_grant = isinstance(error, DanceNeededError) or (isinstance(error, ProviderRefusedError) and error.ends_grant)
         is_expired = attempt.token.is_expired(self._clocks.now_utc())
         wait_s = RETRY_S if problem is not None else self._pause_s(attempt.token)
         if error.retry_after_s is not None:

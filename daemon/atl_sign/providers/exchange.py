@@ -6,6 +6,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -31,6 +32,8 @@ WAIT_S_MAX = 1.0  # a burst of calls to a provider that does answer gets through
 _HEADERS = {"User-Agent": f"atl-sign/{__version__}", "X-Atlassian-Token": "no-check"}
 
 _BYTE_ORDER_MARKS = ((BOM_UTF8, "utf-8-sig"), (BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16"))
+
+_CHECK: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
 
 _Result = TypeVar("_Result")
 _Session = TypeVar("_Session", bound=requests.Session)
@@ -96,6 +99,16 @@ def _proxies_of(link: Link) -> dict[str, str]:
     return {"http": link.proxy, "https": link.proxy} if link.proxy else get_environ_proxies(str(link.url))
 
 
+@contextmanager
+def sending_while(check: Callable[[], None]) -> Iterator[None]:
+    """Call *check* before each exchange of this thread, for a `with`; what it raises keeps the exchange from being begun."""
+    before = _CHECK.set(check)
+    try:
+        yield
+    finally:
+        _CHECK.reset(before)
+
+
 def within_deadline(link: Link, call: Callable[[], _Result]) -> _Result:
     """
     Run *call* in a thread of its own and wait for it as long as *link* allows.
@@ -104,8 +117,9 @@ def within_deadline(link: Link, call: Callable[[], _Result]) -> _Result:
 
     Raises:
         ProviderUnreachableError: the network, TLS or the deadline failed, or too many other calls wait for providers already;
-            everything else that *call* raises goes on as it is.
+            everything else that *call* raises goes on as it is, and what a check of `sending_while` raises.
     """
+    _CHECK.get()()
     try:
         with _PLACES.take(link.url.origin):
             return _call_in_thread(link, call)

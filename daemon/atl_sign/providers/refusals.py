@@ -26,7 +26,11 @@ class TooManyWaitError(OSError):
 
 def unreachable(link: Link, exc: BaseException) -> ProviderUnreachableError:
     """Return the error that tells of *exc*, which ended an exchange with the provider of *link*."""
-    return causes.cannot_be_reached(link, *_explain(link, exc))
+    cause = _explain(link, exc)
+    error = causes.cannot_be_reached(link, *cause)
+    has_no_connection = any(isinstance(kind, requests.exceptions.ConnectTimeout) for kind in _unwrap(exc))
+    error.nothing_sent = has_no_connection or cause in (causes.UNKNOWN_HOST, causes.NOBODY_THERE, causes.TOO_MANY_WAIT)
+    return error
 
 
 def _explain(link: Link, exc: BaseException) -> causes.Cause:

@@ -29,6 +29,14 @@ class Store(Protocol):
 
     backend: str  # as in `[store] backend`
 
+    @property
+    def cache_s(self) -> float | None:
+        """
+        How many seconds an item that was read may be used before the store is asked again, as other machines change it.
+
+        None: only this user's daemons on this machine change it, and tell each other.
+        """
+
     def read(self, name: str) -> Item | None:
         """Return the item called *name*, or None when the store knows that there is none."""
 

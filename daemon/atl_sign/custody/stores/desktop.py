@@ -37,6 +37,7 @@ class SecretServiceStore:
     """
 
     backend = "secret-service"
+    cache_s = None
 
     def __init__(
         self,

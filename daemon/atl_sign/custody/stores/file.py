@@ -52,6 +52,7 @@ class FileStore:
     """
 
     backend = "file"
+    cache_s = None
 
     def __init__(
         self,

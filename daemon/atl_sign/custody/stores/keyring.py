@@ -44,6 +44,8 @@ class KeyringStore:
     file's folder cannot be written.
     """
 
+    cache_s = None
+
     def __init__(self, name: str, timeout_s: float = TIMEOUT_S, lock_file: Path | None = None) -> None:
         """
         Stand for the back end whose class has the dotted *name*; it is loaded when it is first needed.

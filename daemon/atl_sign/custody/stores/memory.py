@@ -11,6 +11,7 @@ class MemoryStore:
     """Items in memory."""
 
     backend = "memory"
+    cache_s = None
 
     def __init__(self) -> None:
         """Begin empty."""

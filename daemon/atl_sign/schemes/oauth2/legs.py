@@ -158,8 +158,12 @@ def _ask_twice(ask_once: Callable[[], Tokens | Failure]) -> tuple[Tokens | Failu
     """
     try:
         return ask_once(), False
-    except ProviderUnreachableError:
-        return ask_once(), True
+    except ProviderUnreachableError as first:
+        try:
+            return ask_once(), not first.nothing_sent
+        except ProviderUnreachableError as exc:
+            exc.nothing_sent = exc.nothing_sent and first.nothing_sent
+            raise
 
 
 def _passing(link: Link, answer: Answer) -> DaemonError:
