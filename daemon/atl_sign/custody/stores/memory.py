@@ -11,7 +11,7 @@ class MemoryStore:
     """Items in memory."""
 
     backend = "memory"
-    cache_s = None
+    cache_s: float | None = None
 
     def __init__(self) -> None:
         """Begin empty."""
