@@ -12,6 +12,7 @@ from tests.lab import PRODUCTS, Daemon
 
 if TYPE_CHECKING:
     from atl_sign.sandbox import Sandbox
+    from tests.openbao import OpenBao, Space
 
 _LEAKY = ("ATL_SIGN_", "XDG_", "PYTHON_KEYRING_BACKEND", "DBUS_SESSION_BUS_ADDRESS", "LISTEN_", "NOTIFY_SOCKET")
 _AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -47,6 +48,21 @@ def sandbox() -> "Iterator[Sandbox]":
     provider.start()
     yield provider
     provider.stop()
+
+
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[OpenBao]":
+    """A real vault."""
+    from tests.openbao import OpenBao
+
+    with OpenBao(tmp_path_factory.mktemp("openbao")) as server:
+        yield server
+
+
+@pytest.fixture
+def space(openbao: "OpenBao") -> "Space":
+    """A namespace of its own in the vault, with the mounts `secret` and `transit`."""
+    return openbao.make_space()
 
 
 @pytest.fixture(scope="session")

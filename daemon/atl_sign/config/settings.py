@@ -3,15 +3,16 @@
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
 from atl_sign.base.errors import BadFieldsError, DaemonError
 from atl_sign.config.link_fields import link_from_fields
-from atl_sign.config.links import Link, Schemes
+from atl_sign.config.links import Link, Schemes, is_name
 from atl_sign.config.setting import Choice, Number, Setting, Text, setting, settings_of
 from atl_sign.config.table import LinkTable
+from atl_sign.config.vaults import VaultServer
 
 AuditMode = Literal["on", "required", "off"]
 AUDIT_MODES: tuple[AuditMode, ...] = ("on", "required", "off")
@@ -75,6 +76,7 @@ class Settings:
     problem_of_file: ConfigProblem | None = (
         None  # the first of them when the file is not used at all: then this is an older reading
     )
+    vaults: Mapping[str, VaultServer] = field(default_factory=dict)
     idle_exit_minutes: float = setting(  # without a request; 0 for never
         Number(0, 525_600, "is not a number of minutes from 0 (never) to 525600"),
         name="daemon.idle_exit_minutes",
@@ -110,8 +112,9 @@ def parse_settings(text: str, schemes: Schemes) -> Settings:
     tables = data.pop("links", {})
     links = _read_links(tables, schemes, complain)
     problems += _find_former(tables, links, text, find_line)
+    vaults = dict(_read_vaults(data.pop("vaults", {}), complain))
     values = _read_rows(data, settings_of(Settings), complain)
-    return Settings(LinkTable(links), problems=tuple(problems), **values)
+    return Settings(LinkTable(links), problems=tuple(problems), vaults=vaults, **values)
 
 
 def _read_links(tables: object, schemes: Schemes, complain: Complain) -> list[Link]:
@@ -129,6 +132,31 @@ def _read_links(tables: object, schemes: Schemes, complain: Complain) -> list[Li
         except DaemonError as exc:
             complain(f"links.{name}", exc.message)
     return links
+
+
+def _read_vaults(tables: object, complain: Complain) -> Iterator[tuple[str, VaultServer]]:
+    if not isinstance(tables, dict):
+        complain("vaults", "vaults is not a table of tables: write [vaults.NAME]")
+        return
+    for name, fields in tables.items():
+        try:
+            yield name, _read_vault(name, fields)
+        except BadFieldsError as exc:
+            complain(f"vaults.{name}", exc.message)
+
+
+def _read_vault(name: str, fields: object) -> VaultServer:
+    if not is_name(name):
+        raise BadFieldsError("a vault's name is 1 to 64 letters, digits, dots, dashes and underscores")
+    if not isinstance(fields, dict):
+        raise BadFieldsError(f"not a table: write [vaults.{name}]")
+    causes: list[str] = []
+    values = _read_rows(fields, settings_of(VaultServer), lambda part, cause: causes.append(f"{part}: {cause}"))
+    if causes:
+        raise BadFieldsError("; ".join(causes))
+    vault = VaultServer(name, **values)
+    vault.check()
+    return vault
 
 
 def _find_former(
@@ -156,7 +184,7 @@ def _find_within(lines: Sequence[str], begin: int | None, name: str) -> int | No
 
 def _read_rows(data: Mapping[str, Any], rows: Mapping[str, Setting], complain: Complain) -> dict[str, Any]:
     """Return the values of *rows* in *data*, tables and all; *complain* gets everything that is wrong."""
-    by_place = {row.name.rpartition(".")[::2]: (field, row) for field, row in rows.items()}  # (table or "", name)
+    by_place = {row.name.rpartition(".")[::2]: (name, row) for name, row in rows.items()}  # (table or "", name)
     tables = {table for table, _ in by_place} - {""}
     found = {("", name): value for name, value in data.items() if name not in tables}
     for table in tables & data.keys():
@@ -165,13 +193,13 @@ def _read_rows(data: Mapping[str, Any], rows: Mapping[str, Setting], complain: C
         else:
             complain(table, f"not a table: write [{table}]")
     values = {}
-    for place, (field, row) in by_place.items():
+    for place, (name_of_field, row) in by_place.items():
         value = found.pop(place, None)
         try:
-            values[field] = row.default if value is None else row.kind.read("", value)
+            values[name_of_field] = row.default if value is None else row.kind.read("", value)
         except BadFieldsError as exc:
             complain(row.name, exc.message.strip().removeprefix("is "))
-            values[field] = row.when_wrong
+            values[name_of_field] = row.when_wrong
     for table, name in sorted(found):
         complain(f"{table}.{name}".removeprefix("."), "no such setting")
     return values

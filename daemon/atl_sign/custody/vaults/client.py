@@ -1,0 +1,192 @@
+"""Calls of one vault, with its login; every failure is a VaultError that says whose it is."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from atl_sign import __version__
+from atl_sign.base.credentials import Secret
+from atl_sign.config.vaults import VaultServer
+from atl_sign.custody.vaults.connections import Call, Connections, RawAnswer
+from atl_sign.custody.vaults.login import Login
+from atl_sign.custody.vaults.problems import VaultError
+
+LOGIN_S = 5.0  # that a login may take on top of the call that needs it
+_RETRY_S = 0.2  # after a node that is behind, when it does not say how long
+_CONFLICT = "check-and-set parameter did not match"
+_CAPABILITIES = {"GET": "read", "POST": "update", "DELETE": "delete", "LIST": "list"}
+
+
+@dataclass(frozen=True, slots=True)
+class VaultAnswer:
+    """A call's answer: 200, 204, or 404 with a body that a caller reads."""
+
+    status: int
+    data: Mapping[str, Any] = field(repr=False)  # `data` of the answer; {} where there is none
+    index: str | None = None  # of the store behind the vault: a node that is behind it does not answer a call that names it
+
+
+class VaultClient:
+    """One vault of the configuration. Every method may be called from any thread."""
+
+    def __init__(self, server: VaultServer) -> None:
+        """Call *server*; nothing is sent yet."""
+        self.server = server
+        self._connections = Connections(server)
+        self._login = Login(server, self._send_alone)
+
+    @property
+    def name(self) -> str:
+        """The name in the configuration."""
+        return self.server.name
+
+    def call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, timeout_s: float, index: str | None = None
+    ) -> VaultAnswer:
+        """
+        Call the vault as the login's user.
+
+        Args:
+            method: GET or POST.
+            path: below `/v1/`, escaped.
+            body: goes out as JSON.
+            timeout_s: for the call with all its repetitions; a login has `LOGIN_S` of its own.
+            index: as in `VaultAnswer`; the answer is not older.
+
+        Raises:
+            VaultError: of each kind; "missing" for a 404 that says nothing but that.
+        """
+        began = time.monotonic()
+        token = self._login.token(began + LOGIN_S)
+        deadline = time.monotonic() + timeout_s
+        answer = self._send(method, path, body, token, deadline, index)
+        if answer.status == 403 and self._login.replace(token, time.monotonic() + LOGIN_S):
+            token = self._login.token(time.monotonic() + LOGIN_S)
+            answer = self._send(method, path, body, token, deadline, index)
+        content = self._parse(answer)
+        if answer.status == 403:
+            raise self._forbidden(method, path, token, deadline)
+        return self._take(path, answer, content)
+
+    def health(self, timeout_s: float) -> str | None:
+        """Return None for a vault that is open, else what is wrong with it, for people; needs no login."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            answer = self._send("GET", "sys/health?standbyok=true&perfstandbyok=true", None, None, deadline)
+            self._parse(answer)
+        except VaultError as exc:
+            return exc.message
+        words = {200: None, 501: "is not initialised", 503: "is sealed"}
+        state = words.get(answer.status, f"answers with status {answer.status}")
+        return None if state is None else f"the vault {self.name} {state}"
+
+    def may(self, paths: Mapping[str, str], timeout_s: float) -> list[str]:
+        """Return those of *paths* for which the login lacks the capability beside each; raises as `call`."""
+        answer = self.call("POST", "sys/capabilities-self", {"paths": list(paths)}, timeout_s=timeout_s)
+        return [path for path, wanted in paths.items() if not {"root", "sudo", wanted}.intersection(answer.data.get(path) or ())]
+
+    def forget(self) -> None:
+        """Forget the login."""
+        self._login.forget()
+        self._connections.close()
+
+    def _send_alone(
+        self, method: str, path: str, body: Mapping[str, Any] | None, token: Secret | None, deadline: float
+    ) -> tuple[int, Mapping[str, Any]]:
+        answer = self._send(method, path, body, token, deadline)
+        return answer.status, self._parse(answer)
+
+    def _send(  # noqa: PLR0917
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        token: Secret | None,
+        deadline: float,
+        index: str | None = None,
+    ) -> RawAnswer:
+        """Return the answer to one request; one that says "not yet" is asked for again until *deadline*."""
+        headers = {"X-Vault-Request": "true", "User-Agent": f"atl-sign/{__version__}"}
+        if token is not None:
+            headers["X-Vault-Token"] = token.reveal()
+        if self.server.namespace is not None and not path.startswith("sys/health"):  # which only the whole vault has
+            headers["X-Vault-Namespace"] = self.server.namespace
+        if index is not None:
+            headers["X-Vault-Index"] = index
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(body).encode()
+        while True:
+            answer = self._connections.exchange(Call(method, path, headers, content), deadline)
+            if answer.status not in (412, 429):
+                return answer
+            wait_s = _seconds(answer.headers.get("Retry-After")) or _RETRY_S
+            if time.monotonic() + wait_s >= deadline:
+                return answer
+            time.sleep(wait_s)
+
+    def _parse(self, answer: RawAnswer) -> Mapping[str, Any]:
+        """Return the answer's JSON; raises VaultError for what is not an answer of a vault."""
+        if not answer.content:
+            return {}
+        try:
+            content = json.loads(answer.content)
+        except (ValueError, RecursionError):
+            content = None
+        if isinstance(content, dict):
+            return content
+        if b"HTTP request to an HTTPS server" in answer.content:
+            hint = f"write https in the address of [vaults.{self.name}]"
+            raise VaultError("unavailable", f"the vault {self.name} at {self.server.place} speaks TLS", hint)
+        raise VaultError(
+            "unavailable",
+            f"what answers at {self.server.place} is not a vault (status {answer.status})",
+            f"check the address of [vaults.{self.name}], and whether a proxy is in the way",
+        )
+
+    def _take(self, path: str, answer: RawAnswer, content: Mapping[str, Any]) -> VaultAnswer:
+        status, name = answer.status, self.name
+        data = content.get("data")
+        data = data if isinstance(data, dict) else {}
+        if status in (200, 204) or (status == 404 and data):
+            return VaultAnswer(status, data, answer.headers.get("X-Vault-Index"))
+        words = "; ".join(str(each) for each in content.get("errors") or ())
+        if status == 404:
+            raise VaultError("missing", f"the vault {name} has nothing at {path}", f"check the mount and the name in {path}")
+        if status == 400 and _CONFLICT in words:
+            raise VaultError("conflict", f"another machine has changed {path} in the vault {name}")
+        if status == 400 and "not found" in words:
+            raise VaultError("missing", f"the vault {name} has nothing at {path}", "ask its operators")
+        if status == 503 and "sealed" in words:
+            raise VaultError("unavailable", f"the vault {name} is sealed", "its operators must unseal it", was_sent=False)
+        if status in (412, 429):
+            raise VaultError("unavailable", f"the vault {name} has no time for this machine (status {status})", "try again later")
+        if status == 400:  # of our own making, or a path of another kind; the words are about the call and hold no value
+            raise VaultError("unavailable", f"the vault {name} refuses the call of {path}: {_shown(words)}", "ask its operators")
+        hint = "ask its operators: it answers so when its audit device fails, too"
+        raise VaultError("unavailable", f"the vault {name} failed at {path} (status {status}): {_shown(words)}", hint)
+
+    def _forbidden(self, method: str, path: str, token: Secret | None, deadline: float) -> VaultError:
+        """Return whether the login or its policy is why: the vault's words do not tell, so it is asked."""
+        name = self.name
+        status = 200 if token is None else self._send("GET", "auth/token/lookup-self", None, token, deadline).status
+        if status == 403:
+            return VaultError("locked", f"the vault {name} takes the login no more", self._login.remedy)
+        capability = _CAPABILITIES.get(method, "update")
+        return VaultError(
+            "denied",
+            f"the vault {name} does not allow this login {capability} of {path}",
+            f"ask its operators for a policy with: path {json.dumps(path)} {{ capabilities = [{json.dumps(capability)}] }}",
+        )
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 6 else None
+
+
+def _shown(words: str) -> str:
+    """Return a vault's words about a call on one line, as far as they can be printed."""
+    return "".join(char if char.isprintable() else " " for char in words)[:300] or "it does not say why"
