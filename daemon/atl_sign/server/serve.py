@@ -18,10 +18,12 @@ from atl_sign.api.app import make_app
 from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError, StoreUnavailableError
 from atl_sign.base.folders import state_folder
 from atl_sign.config.file import ConfigFile, UntrustedConfigError, config_path
+from atl_sign.custody.keys.places import KeyPlace, KeyPlaces
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.base import Store
 from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
+from atl_sign.custody.vaults.registry import Vaults
 from atl_sign.grants.dances import Dances
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, Connection, list_callers
@@ -168,8 +170,11 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
     if key_file is not None and not key_file.exists():
         key_file = None  # the unit loads other credentials
 
+    vaults = Vaults(lambda: config.settings().vaults)
+    places = KeyPlaces({"vault": lambda: _open_transit(vaults)})
+
     def open_named(name: str) -> Store:
-        return open_store(name, state_folder(environment) / "store", key_file, list_callers)
+        return open_store(name, state_folder(environment) / "store", key_file, list_callers, vaults)
 
     try:
         store = open_named(backend)
@@ -179,8 +184,20 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
     pinned_by = "ATL_SIGN_STORE" if pinned else None
     neighbours = Neighbours(None if store.backend == "memory" else state_folder(environment))
     return make_agent(
-        config, Safe(store, neighbours), Dances(), open_audit(environment), open_store=open_named, store_pinned_by=pinned_by
+        config,
+        Safe(store, neighbours, places),
+        Dances(),
+        open_audit(environment),
+        open_store=open_named,
+        store_pinned_by=pinned_by,
+        places=places,
     )
+
+
+def _open_transit(vaults: Vaults) -> KeyPlace:
+    from atl_sign.custody.keys.transit import TransitPlace
+
+    return TransitPlace(vaults)
 
 
 def _unlock_at_start(store: Store, key_fd: int | None) -> None:

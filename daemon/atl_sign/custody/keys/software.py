@@ -70,6 +70,11 @@ class RsaPrivateKey:
         """Return True: the store tells for itself."""
         return True
 
+    def private_der(self) -> bytes:
+        """Return the private key as unencrypted PKCS#8, only to wrap it for another place."""
+        pkcs8 = serialization.PrivateFormat.PKCS8
+        return self._known().private_bytes(serialization.Encoding.DER, pkcs8, serialization.NoEncryption())
+
     def private_pem(self) -> Secret:
         """Return the private key as unencrypted PKCS#8 PEM, only for the store."""
         pkcs8 = serialization.PrivateFormat.PKCS8

@@ -174,7 +174,8 @@ class VaultClient:
         name = self.name
         status = 200 if token is None else self._send("GET", "auth/token/lookup-self", None, token, deadline).status
         if status == 403:
-            return VaultError("locked", f"the vault {name} takes the login no more", self._login.remedy)
+            words = "it has ended, or its policy does not allow auth/token/lookup-self"
+            return VaultError("locked", f"the vault {name} refuses the login: {words}", self._login.remedy)
         capability = _CAPABILITIES.get(method, "update")
         return VaultError(
             "denied",

@@ -11,6 +11,9 @@ if TYPE_CHECKING:  # http.client and ssl: when a vault is named
     from atl_sign.custody.vaults.client import VaultClient
 
 
+SEGMENT = r"[A-Za-z0-9_][\w.-]*"  # of a reference: no ".." among them
+
+
 class Vaults:
     """The clients, each kept for as long as the settings of its vault stay the same."""
 
@@ -29,7 +32,10 @@ class Vaults:
             raise BadRequestError(f"no vault is called {name}", f"add a table [vaults.{name}] to config.toml")
         with self._lock:
             client = self._clients.get(name)
-            if client is None or client.server != server:
+            if client is not None and client.server != server:
+                client.forget()
+                client = None
+            if client is None:
                 client = self._clients[name] = VaultClient(server)
             return client
 
@@ -41,10 +47,4 @@ class Vaults:
             client.forget()
 
 
-def split_reference(reference: str) -> tuple[str, str, str] | None:
-    """Return vault, mount and the rest of `vault:NAME/MOUNT/REST`, of which the mount may have slashes; None for another text."""
-    kind, _, place = reference.partition(":")
-    parts = place.split("/")
-    if kind != "vault" or len(parts) < 3 or not all(parts):
-        return None
-    return parts[0], "/".join(parts[1:-1]), parts[-1]
+NO_VAULTS = Vaults(dict)

@@ -1,0 +1,1 @@
+"""Keys and tokens in a real vault."""
