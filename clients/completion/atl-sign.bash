@@ -63,7 +63,7 @@ _atl_sign_split() {
 }
 
 # --- made by tests/tools/write_commands.py: table ---
-_atl_sign_commands=(setup link key dance check token logout git header curl lease run status log why doctor lock unlock store serve stop restart service demo sandbox help)
+_atl_sign_commands=(setup link key dance check token logout git header curl lease run status log why doctor lock unlock store vault serve stop restart service demo sandbox help)
 _atl_sign_aliases=(ls rm login)
 
 # Sets command, verb and place to what an alias stands for.
@@ -86,6 +86,7 @@ _atl_sign_has_value() {
 	lease:--link | lease:--allow | lease:--deny | lease:--for | lease:--uses | lease:--peers | lease:--name | lease:--purpose) ;;
 	run:--link | run:--allow | run:--deny | run:--for | run:--uses | run:--tool) ;;
 	log:--link | log:--lease | log:--since) ;;
+	vault:--key | vault:--store) ;;
 	serve:--key-fd) ;;
 	sandbox:--port | sandbox:--product | sandbox:--product-version | sandbox:--context-path | sandbox:--base-url | sandbox:--clock-offset | sandbox:--token-life | sandbox:--oauth2-token-life | sandbox:--request-token-life | sandbox:--token-days-max | sandbox:--refusals) ;;
 	*) return 1 ;;
@@ -125,6 +126,8 @@ _atl_sign_options() {
 	unlock:*) _atl_sign_offer --new --change --stdin --json --help ;;
 	store:move) _atl_sign_offer --volatile --stdin --json --help ;;
 	store:*) _atl_sign_offer --json --help ;;
+	vault:policy) _atl_sign_offer --key --store --make-key --help ;;
+	vault:*) _atl_sign_offer --help ;;
 	serve:*) _atl_sign_offer --key-fd --help ;;
 	stop:*) _atl_sign_offer --help ;;
 	restart:*) _atl_sign_offer --help ;;
@@ -203,7 +206,8 @@ _atl_sign_argument() {
 	why:0:) _atl_sign_leases "$1" ;;
 	doctor:0:) _atl_sign_links "$1" ;;
 	store:0:) _atl_sign_offer move ;;
-	store:1:move) _atl_sign_offer secret-service file memory keyring: ;;
+	store:1:move) _atl_sign_offer secret-service file memory keyring: vault: ;;
+	vault:0:) _atl_sign_offer policy ;;
 	service:0:) _atl_sign_offer install uninstall status ;;
 	help:0:) _atl_sign_offer "${_atl_sign_commands[@]}" ;;
 	esac

@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --in --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --in --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key --store --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -156,6 +156,7 @@ complete -c atl-sign -n '__atl_sign_at -' -a doctor -d 'find out what is wrong, 
 complete -c atl-sign -n '__atl_sign_at -' -a lock -d 'forget every secret in memory'
 complete -c atl-sign -n '__atl_sign_at -' -a unlock -d 'read the store again'
 complete -c atl-sign -n '__atl_sign_at -' -a store -d 'move the secrets to another store'
+complete -c atl-sign -n '__atl_sign_at -' -a vault -d 'print the policy that a vault\'s operators enter'
 complete -c atl-sign -n '__atl_sign_at -' -a serve -d 'serve on the Unix socket until SIGTERM'
 complete -c atl-sign -n '__atl_sign_at -' -a stop -d 'end the daemon'
 complete -c atl-sign -n '__atl_sign_at -' -a restart -d 'end the daemon and start it'
@@ -361,7 +362,13 @@ complete -c atl-sign -n '__atl_sign_at store' -l json -d 'print the daemon\'s JS
 complete -c atl-sign -n '__atl_sign_at store 0' -a move -d 'move every secret to BACKEND'
 complete -c atl-sign -n '__atl_sign_at store any move' -l volatile -d 'needed for memory, which ends with the daemon'
 complete -c atl-sign -n '__atl_sign_at store any move' -l stdin -d 'read the passphrase of the store\'s file from standard input, one line; makes the file if there is none'
-complete -c atl-sign -n '__atl_sign_at store 1 move' -a 'secret-service file memory keyring:'
+complete -c atl-sign -n '__atl_sign_at store 1 move' -a 'secret-service file memory keyring: vault:'
+
+complete -c atl-sign -n '__atl_sign_at vault' -s h -l help -d 'print what the command does'
+complete -c atl-sign -n '__atl_sign_at vault 0' -a policy -d 'print the policy for a key, a store, or both'
+complete -c atl-sign -n '__atl_sign_at vault any policy' -x -l key -d 'a key in the transit engine: vault:NAME/MOUNT/KEY'
+complete -c atl-sign -n '__atl_sign_at vault any policy' -x -l store -d 'a store in a KV v2 engine: vault:NAME/MOUNT/PREFIX'
+complete -c atl-sign -n '__atl_sign_at vault any policy' -l make-key -d 'with --key: for the person who makes the key there, or moves it there'
 
 complete -c atl-sign -n '__atl_sign_at serve' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at serve' -x -l key-fd -d 'descriptor that gives the passphrase of the store\'s file'
@@ -400,5 +407,5 @@ complete -c atl-sign -n '__atl_sign_at sandbox' -l no-signed-tokens -d 'refuse a
 complete -c atl-sign -n '__atl_sign_at sandbox' -x -l refusals -a 'both newline header body page' -d 'how an OAuth problem arrives'
 
 complete -c atl-sign -n '__atl_sign_at help' -s h -l help -d 'print what the command does'
-complete -c atl-sign -n '__atl_sign_at help 0' -a 'setup link key dance check token logout git header curl lease run status log why doctor lock unlock store serve stop restart service demo sandbox help'
+complete -c atl-sign -n '__atl_sign_at help 0' -a 'setup link key dance check token logout git header curl lease run status log why doctor lock unlock store vault serve stop restart service demo sandbox help'
 # --- end of table ---

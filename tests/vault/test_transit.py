@@ -12,17 +12,13 @@ from atl_sign.base.errors import BadRequestError, KeyExistsError, KeyLockedError
 from atl_sign.custody.keys.base import Signer
 from atl_sign.custody.keys.software import make_private_key
 from atl_sign.custody.keys.transit import TransitPlace
+from atl_sign.custody.vaults.policy import format_policy
 from tests.openbao import Refused
 from tests.signer_contract import SignerContract
 from tests.vault.conftest import Lab
 
 REFERENCE = "vault:ci/transit/atl-sign"
-OPERATORS = """
-path "transit/keys/*" { capabilities = ["create", "read", "update"] }
-path "transit/wrapping_key" { capabilities = ["read"] }
-path "transit/sign/*" { capabilities = ["update"] }
-path "auth/token/lookup-self" { capabilities = ["read"] }
-"""
+OPERATORS = format_policy(("transit", "+"), None, makes_key=True)
 
 
 @pytest.fixture

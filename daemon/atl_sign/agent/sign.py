@@ -65,6 +65,7 @@ class Signing:
         self._grants = grants
         self._records = records
         self._elsewhere = CapacityLimiter(ELSEWHERE_MAX)
+        self._count_elsewhere = 0
         self.count = 0  # since the start
 
     def links_for(self, caller: Caller) -> tuple[Link, ...]:
@@ -191,11 +192,15 @@ class Signing:
 
     async def _authorize_elsewhere(self, scheme: Scheme, request: Request, credentials: Credentials, moment: int) -> Secret:
         """Return the header that a device or another machine signs, in a thread of its own kind, for it may not answer."""
-        if self._elsewhere.statistics().borrowed_tokens >= ELSEWHERE_MAX:
+        if self._count_elsewhere >= ELSEWHERE_MAX:
             raise KeyUnavailableError(
                 f"{ELSEWHERE_MAX} requests wait for the consumer's key already", "try again in a moment; atl-sign doctor"
             )
-        return await run_sync(scheme.authorize, request, credentials, moment, limiter=self._elsewhere)
+        self._count_elsewhere += 1  # the limiter counts later, when its task has its turn
+        try:
+            return await run_sync(scheme.authorize, request, credentials, moment, limiter=self._elsewhere)
+        finally:
+            self._count_elsewhere -= 1
 
     async def _wait_for_renewal(self, link: Link) -> None:
         """Wait here, for any number may wait for one renewal, and threads are few; raises what stands in the way of a header."""

@@ -302,6 +302,17 @@ def _run_autostart(_line: CommandLine) -> int:
     return 0
 
 
+def _run_vault(line: CommandLine) -> int:
+    from atl_sign.commands.vault import run_vault_policy
+
+    key, store = line.get("--key"), line.get("--store")
+    if key is None and store is None:
+        raise UsageError("vault policy needs --key or --store", usage_of(HANDED_OVER["vault"]))
+    if line.has("--make-key") and key is None:
+        raise UsageError("--make-key goes with --key", usage_of(HANDED_OVER["vault"]))
+    return run_vault_policy(key, store, makes_key=line.has("--make-key"))
+
+
 _RUN: dict[str, Callable[[CommandLine], int]] = {
     "ask": _run_ask,
     "autostart": _run_autostart,
@@ -319,6 +330,7 @@ _RUN: dict[str, Callable[[CommandLine], int]] = {
     "stop": _run_stop,
     "store": _run_store,
     "unlock": _run_unlock,
+    "vault": _run_vault,
     "why": _run_why,
 }
 

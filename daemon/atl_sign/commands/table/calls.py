@@ -274,7 +274,7 @@ _ORDER = (
         "why",
         "doctor",
     ),
-    *("lock", "unlock", "store", "serve", "stop", "restart", "service", "demo", "sandbox", "help"),
+    *("lock", "unlock", "store", "vault", "serve", "stop", "restart", "service", "demo", "sandbox", "help"),
 )
 _BY_NAME = {each.name: each for each in CALLS} | HANDED_OVER
 COMMANDS = tuple(_BY_NAME[name] for name in _ORDER)

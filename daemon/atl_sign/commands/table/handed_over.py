@@ -43,17 +43,38 @@ UNLOCK = Command(
     is_handed_over=True,
     more="After a wrong passphrase the next one must wait, each time longer, up to a minute.",
 )
+VAULT = Command(
+    "vault",
+    "print the policy that a vault's operators enter",
+    "Prints the policy that the operators of an OpenBao or a Vault enter for machines whose key signs there, or whose tokens are "
+    "kept there. It allows what atl-sign does, and nothing else. No daemon is needed.",
+    (
+        Form(
+            "print the policy for a key, a store, or both",
+            "policy",
+            options=(
+                Option("--key", "a key in the transit engine: vault:NAME/MOUNT/KEY", "REFERENCE"),
+                Option("--store", "a store in a KV v2 engine: vault:NAME/MOUNT/PREFIX", "BACKEND"),
+                Option("--make-key", "with --key: for the person who makes the key there, or moves it there"),
+            ),
+        ),
+    ),
+    is_handed_over=True,
+    has_json=False,
+    examples=("atl-sign vault policy --key vault:ci/transit/atl-sign --store vault:ci/secret/atl-sign",),
+)
 STORE = Command(
     "store",
     "move the secrets to another store",
     "Moves every secret to another store: copies it, verifies the copy, names the new store in the configuration, and then "
-    "removes the secret from the old store. BACKEND is `secret-service`, `file`, `keyring:MODULE.CLASS` or `memory`.\n\n"
+    "removes the secret from the old store. BACKEND is `secret-service`, `file`, `keyring:MODULE.CLASS`, "
+    "`vault:NAME/MOUNT/PREFIX` or `memory`.\n\n"
     "To continue a move that was interrupted, run the same command again; to undo it, name the store that is in use.",
     (
         Form(
             "move every secret to BACKEND",
             "move",
-            arguments=(Argument("BACKEND", "secret-service file memory keyring:"),),
+            arguments=(Argument("BACKEND", "secret-service file memory keyring: vault:"),),
             options=(
                 Option("--volatile", "needed for `memory`, which ends with the daemon"),
                 Option(
@@ -322,7 +343,7 @@ SANDBOX = Command(
 HANDED_OVER = {
     each.name: each
     for each in (
-        *(GIT, LEASE, RUN, UNLOCK, STORE, LOG, WHY, DOCTOR, SETUP, SERVE, STOP, RESTART, SERVICE, DEMO, SANDBOX),
+        *(GIT, LEASE, RUN, UNLOCK, STORE, VAULT, LOG, WHY, DOCTOR, SETUP, SERVE, STOP, RESTART, SERVICE, DEMO, SANDBOX),
         *(AUTOSTART, ASK, QR, OFFER),  # no command of atl-sign's
     )
 }

@@ -48,6 +48,15 @@ class TransitReference:
         return "/".join((quote(self.mount), verb, quote(self.key, safe=""), *more))
 
 
+def parse_reference(reference: str) -> TransitReference:
+    """Return what *reference* names; raises BadRequestError for what is not the reference of a key in a vault."""
+    found = _REFERENCE.fullmatch(reference)
+    if found is None:
+        raise BadRequestError("this is not a key in a vault", "name it vault:NAME/MOUNT/KEY, with the name of a [vaults.NAME]")
+    vault, mount, key, version = found.groups()
+    return TransitReference(vault, mount, key, None if version is None else int(version))
+
+
 class TransitPlace:
     """See `KeyPlace`."""
 
@@ -57,7 +66,7 @@ class TransitPlace:
 
     def find(self, reference: str) -> "TransitKey":
         """See `KeyPlace.find`."""
-        named = _parse(reference)
+        named = parse_reference(reference)
         data = _as_key(lambda: self._vaults.client(named.vault).call("GET", named.path("keys"), timeout_s=SIGNATURE_S).data)
         versions = data.get("keys")
         version = named.version or data.get("latest_version")
@@ -97,11 +106,11 @@ class TransitPlace:
 
     def open(self, reference: str, public: PublicKey) -> "TransitKey":
         """See `KeyPlace.open`."""
-        return TransitKey(self._vaults, _parse(reference), public)
+        return TransitKey(self._vaults, parse_reference(reference), public)
 
     def _free(self, reference: str) -> TransitReference:
         """Return what *reference* means, for a key that is to be made; raises KeyExistsError when there is one."""
-        named = _parse(reference)
+        named = parse_reference(reference)
         if named.version is not None:
             raise BadRequestError("a key that is made has no version yet", f"name it {replace(named, version=None)}")
         try:
@@ -200,14 +209,6 @@ def _as_key(call: Callable[[], _T]) -> _T:
     except VaultError as exc:
         error = exc.for_key()
     raise error
-
-
-def _parse(reference: str) -> TransitReference:
-    found = _REFERENCE.fullmatch(reference)
-    if found is None:
-        raise BadRequestError("this is not a key in a vault", "name it vault:NAME/MOUNT/KEY, with the name of a [vaults.NAME]")
-    vault, mount, key, version = found.groups()
-    return TransitReference(vault, mount, key, None if version is None else int(version))
 
 
 def _wrap(key: RsaPrivateKey, wrapping_pem: str) -> str:

@@ -28,6 +28,15 @@ _REFERENCE = re.compile(rf"vault:({SEGMENT})/({SEGMENT})/({SEGMENT}(?:/{SEGMENT}
 _PAUSE_S = 0.1  # after a check-and-set that a node refused which may be behind the others
 
 
+def split_backend(backend: str) -> tuple[str, str, str]:
+    """Return the vault's name, the mount and the prefix in `vault:NAME/MOUNT/PREFIX`; raises BadRequestError for others."""
+    found = _REFERENCE.fullmatch(backend)
+    if found is None:
+        raise BadRequestError("this is not a store in a vault", "name it vault:NAME/MOUNT/PREFIX")
+    vault, mount, prefix = found.groups()
+    return vault, mount, prefix
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     text: Secret | None  # None: there is no such item, or an empty one
@@ -47,11 +56,8 @@ class KvStore:
         Raises:
             BadRequestError: it is not such a reference, or the configuration has no vault of the name.
         """
-        found = _REFERENCE.fullmatch(reference)
-        if found is None:
-            raise BadRequestError("this is not a store in a vault", "name it vault:NAME/MOUNT/PREFIX")
+        self._vault, self._mount, self._prefix = split_backend(reference)
         self.backend = reference
-        self._vault, self._mount, self._prefix = found.groups()
         self._vaults = vaults
         self._client()
         self._is_checked = False
