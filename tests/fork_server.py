@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -168,6 +169,8 @@ def _run(arguments: list[str], environment: dict[str, str], folder: str, outputs
     from atl_sign.commands.cli import main
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for module, constants in json.loads(environment.pop("TESTS_CONSTANTS", "{}")).items():
+        vars(import_module(module)).update(constants)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()

@@ -47,7 +47,10 @@ class _Found:
 class KvStore:
     """Items below one prefix of a KV v2 mount."""
 
-    cache_s: float | None = CACHE_S
+    @property
+    def cache_s(self) -> float | None:
+        """See `Store.cache_s`."""
+        return CACHE_S
 
     def __init__(self, reference: str, vaults: Vaults) -> None:
         """

@@ -1,0 +1,38 @@
+"""Machines with one grant in one vault: one renews it at a time, whatever happens to them, and nothing is lost without a word."""
+
+import pytest
+
+from tests.fleet import faults
+from tests.fleet.lab import Fleet
+from tests.fork_server import ForkServer
+from tests.openbao import OpenBao
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("kind", ["datacenter", "atlassian-cloud"])
+def test_one_renewal_for_four_machines(openbao: OpenBao, fork_server: ForkServer, kind: str) -> None:
+    """Three lives of a token without a fault: each is renewed once, and no machine asks with one that is spent."""
+    with Fleet(openbao, fork_server, kind, 4, seed=1) as fleet:
+        fleet.keep_asking()
+        for _ in range(3):
+            faults.run_round(fleet, faults.nothing)
+
+        renewed, spent = fleet.renewals()
+        assert renewed >= 1
+        assert spent == 0
+        assert fleet.counts["reported as lost"] == 0
+        assert fleet.counts["not taken by the provider"] == 0, fleet.counts
+
+
+@pytest.mark.parametrize("kind", ["datacenter", "atlassian-cloud"])
+def test_faults(openbao: OpenBao, fork_server: ForkServer, kind: str) -> None:
+    """Each of them once: every machine is served again, or says that the token was lost in a renewal that was cut off."""
+    with Fleet(openbao, fork_server, kind, 4, seed=2) as fleet:
+        fleet.keep_asking()
+        for fault in dict.fromkeys(faults.FAULTS):
+            faults.run_round(fleet, fault)
+
+        renewed, spent = fleet.renewals()
+        assert renewed >= 1
+        assert spent <= fleet.counts["fault: killed"] + fleet.counts["reported as lost"] + 2, (renewed, spent, fleet.counts)
