@@ -28,6 +28,7 @@ from atl_sign.sandbox import Sandbox
 from atl_sign_client import AtlSign
 from tests.benchmarks.git_fill import git_fill_rows
 from tests.benchmarks.proxy import proxy_rows
+from tests.benchmarks.vault import vault_rows
 from tests.daemon.activation import Activator, end_autostarted
 from tests.keyring_lab import KeyringLab
 from tests.lab import REPOSITORY, Daemon, wait_for
@@ -320,6 +321,8 @@ def main() -> int:
             row(name, f"{measured:.1f} ms / {other:.1f} ms = {measured / other:.2f}", f"≤ {aim}", measured <= aim * other)
         for proxy_row in proxy_rows():
             row(*proxy_row)
+        for vault_row in vault_rows():
+            row(*vault_row)
         started, activated, autostarted = first_answers_ms()
         row("process start to first answer", f"{started:.0f} ms", "≤ 350 ms", started <= 350)
         ratio = activated / started

@@ -41,7 +41,7 @@ def main() -> int:
         rows, nothing_lost_at_steps = _kill_at_each_step()
         killed, nothing_lost = [*killed, *rows], nothing_lost and nothing_lost_at_steps
     attacked, all_in_time = _attack(options.seconds)
-    lines = [f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {_machine()}.", "", *killed, "", *attacked]
+    lines = [f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {describe_machine()}.", "", *killed, "", *attacked]
     print("\n".join(lines))
     if options.write:
         before, _, rest = PAGE.read_text().partition(BEGIN)
@@ -123,7 +123,7 @@ def _row(name: str, measured: Measured) -> str:
     )
 
 
-def _machine() -> str:
+def describe_machine() -> str:
     model = next(
         (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
     )

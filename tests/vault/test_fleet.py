@@ -10,7 +10,7 @@ from tests.openbao import OpenBao
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("kind", ["datacenter", "atlassian-cloud"])
+@pytest.mark.parametrize("kind", ["oauth1", "datacenter", "atlassian-cloud"])
 def test_one_renewal_for_four_machines(openbao: OpenBao, fork_server: ForkServer, kind: str) -> None:
     """Three lives of a token without a fault: each is renewed once, and no machine asks with one that is spent."""
     with Fleet(openbao, fork_server, kind, 4, seed=1) as fleet:
@@ -25,7 +25,7 @@ def test_one_renewal_for_four_machines(openbao: OpenBao, fork_server: ForkServer
         assert fleet.counts["not taken by the provider"] == 0, fleet.counts
 
 
-@pytest.mark.parametrize("kind", ["datacenter", "atlassian-cloud"])
+@pytest.mark.parametrize("kind", ["oauth1", "datacenter", "atlassian-cloud"])
 def test_faults(openbao: OpenBao, fork_server: ForkServer, kind: str) -> None:
     """Each of them once: every machine is served again, or says that the token was lost in a renewal that was cut off."""
     with Fleet(openbao, fork_server, kind, 4, seed=2) as fleet:

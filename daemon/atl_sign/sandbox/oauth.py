@@ -49,7 +49,9 @@ def swap_token(call: Call) -> Answer:
         _check_renewal(call, message, access_token)
         check_signature(call, message)
         new_token = call.state.renew(access_token)
+        call.state.renewals += 1
     else:
+        call.state.spent_renewals += message.get("oauth_session_handle") is not None
         raise OAuthProblemError("token_rejected")
     now = call.state.clock()
     return _make_token_answer(

@@ -126,6 +126,8 @@ class SiteState:
         self.access_tokens: dict[str, AccessToken] = {}
         self.sessions: dict[str, Session] = {}
         self.nonces = NonceMemory()
+        self.renewals = 0
+        self.spent_renewals = 0  # asked for with a token that is not there any more
 
     def check_password(self, name: str, password: str) -> User | None:
         """Return the user who may log in with *password*, or None."""

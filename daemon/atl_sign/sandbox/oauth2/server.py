@@ -32,6 +32,7 @@ class OAuth2Server:
         self.access_token_chars: int | None = None  # instead of the flavour's
         self.refresh_token_chars: int | None = None
         self.refreshes = 0  # the successful ones
+        self.spent_refreshes = 0  # with a refresh token that has been replaced
         self.apps: dict[str, App] = {}
         self.grants: list[Grant] = []
         self.codes: dict[str, Code] = {}

@@ -92,8 +92,9 @@ def _refresh(server: OAuth2Server, request: ClientRequest) -> Issued:
     if token is None or token.grant.app.client_id != request.client_id:
         raise ClientRefusalError("dead refresh token")
     if not server.can_refresh(token):
-        if token.spent_at is not None and flavour.reuse_ends_grant:
-            token.grant.has_ended = True
+        if token.spent_at is not None:
+            server.spent_refreshes += 1
+            token.grant.has_ended = token.grant.has_ended or flavour.reuse_ends_grant
         raise ClientRefusalError("dead refresh token")
     if flavour.refresh_needs_redirect and token.redirect_uri not in (None, request.fields.get("redirect_uri")):
         raise ClientRefusalError("wrong redirect")
