@@ -123,7 +123,7 @@ class VaultClient:
             answer = self._connections.exchange(Call(method, path, headers, content), deadline)
             if answer.status not in (412, 429):
                 return answer
-            wait_s = _seconds(answer.headers.get("Retry-After")) or _RETRY_S
+            wait_s = _seconds(answer.headers.get("retry-after")) or _RETRY_S
             if time.monotonic() + wait_s >= deadline:
                 return answer
             time.sleep(wait_s)
@@ -152,7 +152,7 @@ class VaultClient:
         data = content.get("data")
         data = data if isinstance(data, dict) else {}
         if status in (200, 204) or (status == 404 and data):
-            return VaultAnswer(status, data, answer.headers.get("X-Vault-Index"))
+            return VaultAnswer(status, data, answer.headers.get("x-vault-index"))
         words = "; ".join(str(each) for each in content.get("errors") or ())
         if status == 404:
             raise VaultError("missing", f"the vault {name} has nothing at {path}", f"check the mount and the name in {path}")

@@ -1,6 +1,5 @@
 """One exchange with a vault: kept connections, an end to every wait, and nothing taken from the environment."""
 
-import io
 import select
 import socket
 import ssl
@@ -8,9 +7,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import BadStatusLine, HTTPConnection, HTTPException
 from threading import BoundedSemaphore, Lock
-from typing import Any
+
+from httptools import HttpParserError, HttpResponseParser
 
 from atl_sign.config.vaults import VaultServer
 from atl_sign.custody.vaults.problems import VaultError
@@ -37,7 +36,7 @@ class RawAnswer:
     """A vault's answer."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
     content: bytes = field(repr=False)
 
 
@@ -65,12 +64,12 @@ class Connections:
                     continue
                 try:
                     return self._exchange(connection, call, deadline)
-                except (ConnectionError, BadStatusLine) as exc:
+                except ConnectionError as exc:
                     connection.close()
                     # A kept connection may have been closed as the request went out: then the vault has not read it.
                     if not is_kept:
                         raise self._broken(exc) from None
-                except (OSError, HTTPException) as exc:
+                except (OSError, HttpParserError, _TooLargeError) as exc:
                     connection.close()
                     raise self._broken(exc) from None
 
@@ -83,18 +82,13 @@ class Connections:
 
     def _exchange(self, connection: "_Connection", call: Call, deadline: float) -> RawAnswer:
         connection.deadline = deadline
-        connection.request(call.method, f"/v1/{call.path}", call.body, dict(call.headers))
-        response = connection.getresponse()
-        content = response.read(ANSWER_BYTES_MAX + 1)
-        if len(content) > ANSWER_BYTES_MAX:
-            connection.close()
-            raise VaultError("unavailable", f"the vault {self._server.name} answers with more than any real answer has")
-        if response.will_close or not response.isclosed():
-            connection.close()
-        else:
+        found = connection.exchange(call)
+        if found.may_go_on:
             with self._lock:
                 self._idle.append(connection)
-        return RawAnswer(response.status, dict(response.headers), content)
+        else:
+            connection.close()
+        return RawAnswer(found.status, found.headers, bytes(found.content))
 
     @contextmanager
     def _place(self, deadline: float) -> Iterator[None]:
@@ -106,14 +100,11 @@ class Connections:
             self._places.release()
 
     def _connect(self, deadline: float) -> "_Connection":
-        server = self._server
-        connection = _Connection(server, self._make_context() if server.socket is None else None)
-        connection.deadline = min(deadline, time.monotonic() + CONNECT_S)
+        context = self._make_context()
         try:
-            connection.connect()
+            return _Connection(self._server, context, min(deadline, time.monotonic() + CONNECT_S))
         except OSError as exc:
             raise self._unreachable(exc) from None
-        return connection
 
     def _make_context(self) -> ssl.SSLContext | None:
         server = self._server
@@ -155,6 +146,11 @@ class Connections:
         name = self._server.name
         if isinstance(exc, TimeoutError):
             return VaultError("unavailable", _NO_ANSWER.format(name), "ask its operators, then try again")
+        if isinstance(exc, _TooLargeError):
+            return VaultError("unavailable", f"the vault {name} answers with more than any real answer has", "ask its operators")
+        if isinstance(exc, HttpParserError):
+            words = f"what answers at {self._server.place} does not speak HTTP"
+            return VaultError("unavailable", words, f"check the address of [vaults.{name}]")
         if isinstance(exc, ssl.SSLError):  # a client certificate is refused after the handshake
             return VaultError(
                 "unavailable", f"the vault {name} ended the TLS connection", f"check client_cert of [vaults.{name}]"
@@ -162,89 +158,97 @@ class Connections:
         return VaultError("unavailable", f"the connection to the vault {name} broke", "try again")
 
 
-class _Connection(HTTPConnection):
+class _Connection:
     """A connection whose every read and write ends at `deadline`, by `time.monotonic`."""
 
-    deadline = 0.0
-
-    def __init__(self, server: VaultServer, context: ssl.SSLContext | None) -> None:
+    def __init__(self, server: VaultServer, context: ssl.SSLContext | None, deadline: float) -> None:
+        """Open it; raises OSError."""
+        self.deadline = deadline
         address = server.address
-        super().__init__("localhost" if address is None else address.host.strip("[]"), None if address is None else address.port)
-        self._server = server
-        self._context = context
+        self._host = "localhost" if address is None else address.origin.partition("://")[2]
+        if address is None:
+            self._socket = socket.socket(socket.AF_UNIX)
+        else:
+            self._socket = socket.create_connection((address.host.strip("[]"), address.port), self._left_s())
+        try:
+            self._socket.settimeout(self._left_s())
+            if address is None:
+                self._socket.connect(str(server.socket))
+            else:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if context is not None and address is not None:
+                name = server.server_name or address.host.strip("[]")
+                self._socket = context.wrap_socket(self._socket, server_hostname=name)
+        except OSError:
+            self._socket.close()
+            raise
 
-    def left_s(self) -> float:
+    def has_ended(self) -> bool:
+        """Tell whether the other side has closed it, or sends what nobody asked for."""
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def exchange(self, call: Call) -> "_Reading":
+        """Send *call* and return its answer, whole; raises OSError, and HttpParserError for what is not HTTP."""
+        lines = [f"{call.method} /v1/{call.path} HTTP/1.1", f"Host: {self._host}"]
+        lines += [f"{name}: {value}" for name, value in call.headers.items()]
+        if call.body is not None:
+            lines.append(f"Content-Length: {len(call.body)}")
+        head = "\r\n".join([*lines, "", ""]).encode("ascii")
+        self._socket.settimeout(self._left_s())
+        self._socket.sendall(head + (call.body or b""))
+        reading = _Reading()
+        while not reading.is_complete:
+            self._socket.settimeout(self._left_s())
+            received = self._socket.recv(1 << 16)
+            if not received:
+                raise ConnectionResetError
+            reading.feed(received)
+        return reading
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _left_s(self) -> float:
         """Return the seconds until the deadline; raises TimeoutError after it."""
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
         return left
 
-    def has_ended(self) -> bool:
-        """Tell whether the other side has closed it, or sends what nobody asked for."""
-        return self.sock is None or bool(select.select([self.sock], [], [], 0)[0])
 
-    def connect(self) -> None:
-        """Open it."""
-        if self._server.socket is not None:
-            opened = socket.socket(socket.AF_UNIX)
-            opened.settimeout(self.left_s())
-            try:
-                opened.connect(str(self._server.socket))
-            except OSError:
-                opened.close()
-                raise
-        else:
-            opened = socket.create_connection((self.host, self.port), self.left_s())
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._context is not None:
-            try:
-                opened.settimeout(self.left_s())
-                opened = self._context.wrap_socket(opened, server_hostname=self._server.server_name or self.host)
-            except OSError:
-                opened.close()
-                raise
-        self.sock = _Socket(opened, self)
+class _Reading:
+    """An answer as it comes in."""
 
+    def __init__(self) -> None:
+        self.is_complete = False
+        self.headers: dict[str, str] = {}
+        self.content = bytearray()
+        self._parser = HttpResponseParser(self)
 
-class _Socket:
-    """The part of a socket that http.client uses."""
+    @property
+    def status(self) -> int:
+        return int(self._parser.get_status_code())
 
-    def __init__(self, opened: socket.socket, connection: _Connection) -> None:
-        self._opened = opened
-        self._connection = connection
+    @property
+    def may_go_on(self) -> bool:
+        """Whether the connection can be used again."""
+        return bool(self._parser.should_keep_alive())
 
-    def sendall(self, data: Any) -> None:
-        self._opened.settimeout(self._connection.left_s())
-        self._opened.sendall(data)
+    def feed(self, received: bytes) -> None:
+        """Take the next bytes; raises HttpParserError, and _TooLargeError."""
+        self._parser.feed_data(received)
+        if len(self.content) > ANSWER_BYTES_MAX:
+            raise _TooLargeError
 
-    def makefile(self, mode: str) -> io.BufferedReader:
-        del mode  # http.client only reads
-        return io.BufferedReader(_Reader(self._opened, self._connection))
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
-    def fileno(self) -> int:
-        return self._opened.fileno()
+    def on_body(self, body: bytes) -> None:
+        self.content += body
 
-    def close(self) -> None:
-        self._opened.close()  # for good when the last reader is closed, too
+    def on_message_complete(self) -> None:
+        self.is_complete = True
 
 
-class _Reader(io.RawIOBase):
-    """Reads from a socket until the deadline of its connection."""
-
-    def __init__(self, opened: socket.socket, connection: _Connection) -> None:
-        self._opened = opened
-        self._raw = opened.makefile("rb", buffering=0)
-        self._connection = connection
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._opened.settimeout(self._connection.left_s())
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
-        super().close()
+class _TooLargeError(Exception):
+    """The vault sends more than any real answer has."""
