@@ -15,7 +15,7 @@ from atl_sign.config.vaults import VaultServer
 from atl_sign.custody.vaults.problems import VaultError
 from atl_sign.providers.tls_files import find_ca_path
 
-CONNECTIONS_MAX = 8
+CONNECTIONS_MAX = 16  # as many signatures as there are at once
 CONNECT_S = 1.0
 ANSWER_BYTES_MAX = 1 << 20
 _NO_ANSWER = "the vault {} does not answer in time"
@@ -221,6 +221,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self.is_complete = False
+        self.may_go_on = False  # whether the connection can be used again
         self.headers: dict[str, str] = {}
         self.content = bytearray()
         self._parser = HttpResponseParser(self)
@@ -228,11 +229,6 @@ class _Reading:
     @property
     def status(self) -> int:
         return int(self._parser.get_status_code())
-
-    @property
-    def may_go_on(self) -> bool:
-        """Whether the connection can be used again."""
-        return bool(self._parser.should_keep_alive())
 
     def feed(self, received: bytes) -> None:
         """Take the next bytes; raises HttpParserError, and _TooLargeError."""
@@ -248,6 +244,7 @@ class _Reading:
 
     def on_message_complete(self) -> None:
         self.is_complete = True
+        self.may_go_on = bool(self._parser.should_keep_alive())  # later the parser says no
 
 
 class _TooLargeError(Exception):
