@@ -54,7 +54,10 @@ curl-versions: system-packages $(VENV)/.installed-dev  ## the same tests with ot
 reliability: system-packages $(VENV)/.installed-dev  ## a thousand kills and longer attacks: the figures of docs/reliability.md
 	$(BIN)/python -m tests.reliability
 
-.PHONY: lint bats pytest coverage apart curl-versions reliability
+fleet: system-packages $(VENV)/.installed-dev  ## twenty daemons with one grant in one vault, half an hour of faults: figures of docs/reliability.md
+	$(BIN)/python -m tests.fleet --write
+
+.PHONY: lint bats pytest coverage apart curl-versions reliability fleet
 # Their work is done by other programs, or is the same line of ours a thousand times: measuring it costs time and covers nothing more.
 APART := $(addprefix tests/,test_site.py interop browser $(addprefix clients/,differential languages meter node tls))
 

@@ -135,7 +135,8 @@ def places_of_settings() -> Iterator[str]:
 def test_every_setting_has_its_row() -> None:
     """Of a link, and of the store."""
     configuration = read("configuration.md")
-    rows = re.findall(r"^\| `(\w+)` \| `", configuration.partition("### Settings of a link")[2], re.M)
+    settings = configuration.partition("### Settings of a link")[2].partition("### settings of a vault")[0]
+    rows = re.findall(r"^\| `(\w+)` \| `", settings, re.M)
 
     assert rows == list(LINK_SETTINGS)
     assert configuration == with_settings(configuration, LINK_SETTINGS.values()), "python -m tests.tools.write_docs"

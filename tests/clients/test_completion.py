@@ -47,6 +47,7 @@ COMMANDS = [
     "lock",
     "unlock",
     "store",
+    "vault",
     "log",
     "why",
     "doctor",
@@ -320,6 +321,9 @@ def test_every_command_is_offered(lab: Lab, shell: str) -> None:
     assert {word for word in words if not word.startswith("-")} == {*COMMANDS, *ALIASES}
 
 
+NOT_ALONE = ("link", "key", "store", "vault", "token", "service", "lease", "curl", "help")  # they need a verb, or take any word
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     ("line", "command"),
@@ -329,9 +333,10 @@ def test_every_command_is_offered(lab: Lab, shell: str) -> None:
         ("login", "dance"),
         ("key new", "key"),
         ("store move", "store"),
+        ("vault policy", "vault"),
         ("token make", "token"),
         ("service status", "service"),
-        *((name, name) for name in COMMANDS if name not in ("link", "key", "store", "token", "service", "lease", "curl", "help")),
+        *((name, name) for name in COMMANDS if name not in NOT_ALONE),
     ],
 )
 def test_every_option_is_offered(lab: Lab, shell: str, line: str, command: str) -> None:

@@ -19,7 +19,8 @@ from fastapi import FastAPI
 from atl_sign.agent.build import make_agent
 from atl_sign.api.app import make_app
 from atl_sign.config.file import ConfigFile
-from atl_sign.config.setting import Setting
+from atl_sign.config.setting import Setting, settings_of
+from atl_sign.config.vaults import VaultServer
 from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.memory import MemoryStore
 from atl_sign.grants.dances import Dances
@@ -34,6 +35,7 @@ OPENAPI = DOCS / "openapi.json"
 ORIGIN, USER, MACHINE = "http://127.0.0.1:8700", "ann", "desk"
 BEHIND_PROXY = "http://wiki-backend.example.com:8090"
 
+_VAULT_SETTINGS = re.compile(r"^\| setting of a vault \| (.|\n)*?(?=\n\n)", re.M)
 _SETTINGS = re.compile(r"^\| setting \| option \| needed (.|\n)*?(?=\n\n)", re.M)
 _CONSOLE = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.M | re.S)
 # A block with a title is the file of that name, for the commands of its page.
@@ -70,12 +72,15 @@ def format_openapi(app: FastAPI) -> str:
 
 
 def with_settings(page: str, rows: Iterable[Setting]) -> str:
-    """Return *page*, the text of `configuration.md`, with its table of a link's settings made of *rows*."""
+    """Return *page*, the text of `configuration.md`, with its tables of a link's settings, made of *rows*, and of a vault's."""
     lines = [
         f"| `{row.name}` | `{row.flag or row.option}` | {_needed(row)} | {row.docs or row.asked or row.help} |" for row in rows
     ]
     table = "\n".join(["| setting | option | needed | what it is |", "| --- | --- | --- | --- |", *lines])
-    return _SETTINGS.sub(lambda _: table, page, count=1)
+    page = _SETTINGS.sub(lambda _: table, page, count=1)
+    lines = [f"| `{row.name}` | {row.docs} |" for row in settings_of(VaultServer).values()]
+    table = "\n".join(["| setting of a vault | what it is |", "| --- | --- |", *lines])
+    return _VAULT_SETTINGS.sub(lambda _: table, page, count=1)
 
 
 def _needed(row: Setting) -> str:

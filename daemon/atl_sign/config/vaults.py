@@ -29,10 +29,10 @@ class VaultAddress:
         except BadUrlError as exc:
             raise BadFieldsError(f"{name} is not an address: {exc.message}") from None
         if url.path not in ("", "/") or url.query is not None:
-            raise BadFieldsError(f"{name} has a path", "give scheme, host and port alone, such as https://vault.example.com:8200")
+            raise BadFieldsError(f"{name} has a path", "give only scheme, host and port, such as https://vault.example.com:8200")
         if url.scheme != "https" and not _is_loopback(url.host):
             raise BadFieldsError(
-                f"{name} is not https", "keys and tokens go over it; http is for an address of this machine alone"
+                f"{name} is not https", "keys and tokens go over it; http is only for an address of this machine"
             )
         return url
 

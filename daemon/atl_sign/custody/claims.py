@@ -1,5 +1,5 @@
 """
-Who may renew a token that several machines share: one at a time, by a note in the token's own item.
+The right to renew a token that several machines share: one has it at a time, by a note in the token's own item.
 
 The note and the token are one item, and every change of it is a conditional write, so that nobody can hold the right to renew
 and not know of a newer token. No clock of two machines is compared: a machine that waits counts on its own clock, from the moment

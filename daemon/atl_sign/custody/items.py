@@ -106,7 +106,7 @@ class Kept(Generic[_T]):
 
     owner: Owner
     value: _T
-    claim: Claim | None = None  # of a token alone
+    claim: Claim | None = None  # only of a token
 
     def of(self, link: Link) -> _T | None:
         """Return the value if it was given for *link* as that is now."""

@@ -191,7 +191,9 @@ def _check_secrets(path: Path, status: Mapping[str, Any], links: Collection[Link
     elif error:
         yield Finding("key", "skipped", f"the store does not say: {error.get('message')}")
     else:
-        yield Finding("key", "ok", f"{key.fields.get('bits')} bits, {key.fields.get('fingerprint')}")
+        place = key.fields.get("reference")
+        words = f"{key.fields.get('bits')} bits, {key.fields.get('fingerprint')}"
+        yield Finding("key", "ok", words if place is None else f"{words}, at {place}")
 
 
 def _find_warning(status: Mapping[str, Any], code: WarningCode) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from atl_sign.custody.keys.base import Signer
 from atl_sign.custody.keys.public import PublicKey
 from atl_sign.custody.keys.software import RsaPrivateKey
 
-KINDS = {"vault": "vault:NAME/MOUNT/KEY", "pkcs11": "pkcs11:token=LABEL;object=LABEL"}  # and how to name one
+KINDS = {"vault": "vault:ci/transit/atl-sign", "pkcs11": "pkcs11:token=signer;object=atl-sign"}  # and how to name one
 
 
 class KeyPlace(Protocol):

@@ -56,5 +56,5 @@ def open_store(
 
         return KvStore(backend, vaults)
     raise BadRequestError(
-        f"no store is called {backend!r}", f"name one of: {', '.join(BACKENDS)}, {KEYRING}MODULE.CLASS, {VAULT}NAME/MOUNT/PREFIX"
+        f"no store is called {backend!r}", f"name one of: {', '.join(BACKENDS)}, {KEYRING}MODULE.CLASS, {VAULT}ci/secret/atl-sign"
     )

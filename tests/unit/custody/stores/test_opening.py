@@ -40,7 +40,7 @@ def test_open_store_refuses_any_other_name(backend: str) -> None:
     with pytest.raises(BadRequestError) as caught:
         open_store(backend)
 
-    assert caught.value.hint == "name one of: secret-service, file, memory, keyring:MODULE.CLASS, vault:NAME/MOUNT/PREFIX"
+    assert caught.value.hint == "name one of: secret-service, file, memory, keyring:MODULE.CLASS, vault:ci/secret/atl-sign"
 
 
 def test_opening_a_store_loads_no_keyring() -> None:
