@@ -86,14 +86,14 @@ def test_a_policy_that_is_too_narrow_is_named(store: Store, lab: Lab) -> None:
     store.write("token:jira", Secret("one"))
     lab.log_in("reader", no_default_policy=False)
 
-    with pytest.raises(StoreUnavailableError, match="does not allow this login update of secret/data/atl-sign/token%3Ajira"):
+    with pytest.raises(StoreUnavailableError, match="does not allow this login to write secret/data/atl-sign/token:jira"):
         store.write("token:jira", Secret("two"))
 
     lab.log_in("default", no_default_policy=False)
     with pytest.raises(StoreUnavailableError) as caught:
         store.read("token:jira")
     assert caught.value.hint is not None
-    assert 'path "secret/data/atl-sign/token%3Ajira" { capabilities = ["read"] }' in caught.value.hint
+    assert 'path "secret/data/atl-sign/token:jira" { capabilities = ["read"] }' in caught.value.hint
     assert lab.space.call("GET", PATH)["data"]["data"]["item"] == "one"
 
 

@@ -168,7 +168,7 @@ def test_the_machines_policy_allows_nothing_else(lab: Lab, place: TransitPlace) 
         with pytest.raises(Refused):
             lab.space.call("POST", path, body, token=lab.token)
 
-    with pytest.raises(KeyUnavailableError, match="does not allow this login read of transit/keys/new"):
+    with pytest.raises(KeyUnavailableError, match="does not allow this login to read transit/keys/new"):
         place.make("vault:ci/transit/new", 2048)
 
 

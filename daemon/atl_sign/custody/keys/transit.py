@@ -116,7 +116,7 @@ class TransitPlace:
         try:
             self._vaults.client(named.vault).call("GET", named.path("keys"), timeout_s=SIGNATURE_S)
         except VaultError as exc:
-            if exc.kind == "missing":
+            if exc.kind == "absent":
                 return named
             raise exc.for_key() from None
         raise KeyExistsError(f"there is a key {named} already", f"atl-sign key use {named}")

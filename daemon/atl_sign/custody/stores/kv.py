@@ -129,11 +129,11 @@ class KvStore:
         return f"{self._mount}/data/{quote(self._prefix)}/{quote(name, safe='')}"
 
     def _read(self, name: str) -> "_Found":
-        self._check_mount()
+        self._check_mount(name)
         try:
             answer = self._call("GET", self._path(name))
         except VaultError as exc:
-            if exc.kind == "missing":
+            if exc.kind == "absent":
                 return _Found(None, 0, None)
             raise
         metadata, data = answer.data.get("metadata"), answer.data.get("data")
@@ -149,6 +149,7 @@ class KvStore:
         deadline = time.monotonic() + TIMEOUT_S
         write_id = secrets.token_hex(8)  # tells our write from another machine's when its answer is lost
         current: _Found | None = None
+        self._check_mount(name)
         while True:
             if if_version in (None, ABSENT):
                 current = current or self._read(name)
@@ -196,12 +197,19 @@ class KvStore:
             self._index = answer.index
         return answer
 
-    def _check_mount(self) -> None:
+    def _check_mount(self, name: str) -> None:
         """Raise StoreUnavailableError unless the mount is of KV v2: version 1 sets without a check."""
         with self._lock:
             if self._is_checked:
                 return
-        answer = self._call("GET", f"sys/internal/ui/mounts/{self._mount}")
+        try:
+            answer = self._call("GET", f"sys/internal/ui/mounts/{self._mount}")
+        except VaultError as exc:
+            if (
+                exc.kind == "denied"
+            ):  # a login is denied this when it may use nothing in the mount: its policy lacks the item's path
+                self._call("GET", self._path(name))
+            raise
         options = answer.data.get("options")
         if answer.data.get("type") != "kv" or not isinstance(options, dict) or options.get("version") != "2":
             raise self._wrong_mount()

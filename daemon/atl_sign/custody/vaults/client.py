@@ -5,18 +5,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from atl_sign import __version__
 from atl_sign.base.credentials import Secret
 from atl_sign.config.vaults import VaultServer
 from atl_sign.custody.vaults.connections import Call, Connections, RawAnswer
 from atl_sign.custody.vaults.login import Login
-from atl_sign.custody.vaults.problems import VaultError
+from atl_sign.custody.vaults.problems import Kind, VaultError, words_of
 
 LOGIN_S = 5.0  # that a login may take on top of the call that needs it
 _RETRY_S = 0.2  # after a node that is behind, when it does not say how long
+_SILENCE = "it does not say why"
 _CONFLICT = "check-and-set parameter did not match"
-_CAPABILITIES = {"GET": "read", "POST": "update", "DELETE": "delete", "LIST": "list"}
+_CAPABILITIES = {"GET": ("read",), "POST": ("create", "update")}  # an item that is not there yet is created, all else updated
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class VaultClient:
             index: as in `VaultAnswer`; the answer is not older.
 
         Raises:
-            VaultError: of each kind; "missing" for a 404 that says nothing but that.
+            VaultError: of each kind; "absent" for a 404 that says nothing but that.
         """
         began = time.monotonic()
         token = self._login.token(began + LOGIN_S)
@@ -153,9 +155,13 @@ class VaultClient:
         data = data if isinstance(data, dict) else {}
         if status in (200, 204) or (status == 404 and data):
             return VaultAnswer(status, data, answer.headers.get("x-vault-index"))
-        words = "; ".join(str(each) for each in content.get("errors") or ())
-        if status == 404:
-            raise VaultError("missing", f"the vault {name} has nothing at {path}", f"check the mount and the name in {path}")
+        words, path = words_of(content), unquote(path)
+        if status == 404 and "namespace not found" in words:
+            cause = f"the vault {name} has no namespace {self.server.namespace}"
+            raise VaultError("unavailable", cause, f"correct namespace of [vaults.{name}]")
+        if status == 404:  # with words it is the mount that is not there
+            kind: Kind = "missing" if words else "absent"
+            raise VaultError(kind, f"the vault {name} has nothing at {path}", f"check the mount and the name in {path}")
         if status == 400 and _CONFLICT in words:
             raise VaultError("conflict", f"another machine has changed {path} in the vault {name}")
         if status == 400 and "not found" in words:
@@ -163,11 +169,13 @@ class VaultClient:
         if status == 503 and "sealed" in words:
             raise VaultError("unavailable", f"the vault {name} is sealed", "its operators must unseal it", was_sent=False)
         if status in (412, 429):
-            raise VaultError("unavailable", f"the vault {name} has no time for this machine (status {status})", "try again later")
+            raise VaultError("unavailable", f"the vault {name} limits this machine's calls (status {status})", "try again later")
         if status == 400:  # of our own making, or a path of another kind; the words are about the call and hold no value
-            raise VaultError("unavailable", f"the vault {name} refuses the call of {path}: {_shown(words)}", "ask its operators")
+            raise VaultError(
+                "unavailable", f"the vault {name} refuses the call of {path}: {words or _SILENCE}", "ask its operators"
+            )
         hint = "ask its operators: it answers so when its audit device fails, too"
-        raise VaultError("unavailable", f"the vault {name} failed at {path} (status {status}): {_shown(words)}", hint)
+        raise VaultError("unavailable", f"the vault {name} failed at {path} (status {status}): {words or _SILENCE}", hint)
 
     def _forbidden(self, method: str, path: str, token: Secret | None, deadline: float) -> VaultError:
         """Return whether the login or its policy is why: the vault's words do not tell, so it is asked."""
@@ -176,18 +184,14 @@ class VaultClient:
         if status == 403:
             words = "it has ended, or its policy does not allow auth/token/lookup-self"
             return VaultError("locked", f"the vault {name} refuses the login: {words}", self._login.remedy)
-        capability = _CAPABILITIES.get(method, "update")
+        path, verb = unquote(path), "read" if method == "GET" else "write"
+        line = f"path {json.dumps(path)} {{ capabilities = {json.dumps(_CAPABILITIES[method])} }}"
         return VaultError(
             "denied",
-            f"the vault {name} does not allow this login {capability} of {path}",
-            f"ask its operators for a policy with: path {json.dumps(path)} {{ capabilities = [{json.dumps(capability)}] }}",
+            f"the vault {name} does not allow this login to {verb} {path}",
+            f"ask its operators for a policy with: {line}",
         )
 
 
 def _seconds(text: str | None) -> float | None:
     return float(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 6 else None
-
-
-def _shown(words: str) -> str:
-    """Return a vault's words about a call on one line, as far as they can be printed."""
-    return "".join(char if char.isprintable() else " " for char in words)[:300] or "it does not say why"

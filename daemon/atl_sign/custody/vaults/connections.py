@@ -135,11 +135,12 @@ class Connections:
         elif isinstance(exc, ssl.SSLError):
             words, hint = "TLS failed", f"check that the address of [vaults.{name}] is an https one, and its client_cert"
         elif isinstance(exc, socket.gaierror):
-            words, hint = "its host name is not known", f"check the address of [vaults.{name}], and the network"
+            words, hint = "host name not found", f"check the address of [vaults.{name}], and the network"
         elif isinstance(exc, TimeoutError):
-            words, hint = "nobody answers there in time", "check the network, and ask its operators"
+            words, hint = "no answer in time", "check the network, and ask its operators"
         else:
-            words, hint = "nobody takes the connection there", f"check the address of [vaults.{name}], and ask its operators"
+            words = (exc.strerror or "connection failed").lower()
+            hint = f"check the address of [vaults.{name}], and ask its operators"
         return VaultError("unavailable", f"the vault {name} at {place} cannot be reached: {words}", hint, was_sent=False)
 
     def _broken(self, exc: Exception) -> VaultError:

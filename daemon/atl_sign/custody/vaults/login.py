@@ -17,7 +17,7 @@ from atl_sign.base.credentials import Secret
 from atl_sign.base.files import open_without_waiting
 from atl_sign.base.ownership import trusted_owners
 from atl_sign.config.vaults import KUBERNETES_JWT, VaultServer
-from atl_sign.custody.vaults.problems import VaultError
+from atl_sign.custody.vaults.problems import VaultError, words_of
 
 _FILE_BYTES_MAX = 1 << 16
 _RENEW_AT_LEAST_EVERY_S = 5.0
@@ -148,10 +148,9 @@ class Login:
         name = self._server.name
         if status >= 500 or status == 429:
             return VaultError("unavailable", f"the vault {name} takes no login now (status {status})", "ask its operators")
-        words = "; ".join(str(each) for each in answer.get("errors") or ())[:200].replace("\n", " ")
-        words = words if self._server.auth in ("jwt", "kubernetes") else ""
-        cause = f"the vault {name} does not take the login ({self._server.auth}, status {status})"
-        return VaultError("locked", f"{cause}: {words}" if words.isprintable() and words else cause, self.remedy)
+        words = words_of(answer) if self._server.auth in ("jwt", "kubernetes") else ""
+        cause = f"the vault {name} rejects the login ({self._server.auth}, status {status})"
+        return VaultError("locked", f"{cause}: {words}" if words else cause, self.remedy)
 
     def _secret_id(self, deadline: float) -> Secret:
         server = self._server

@@ -1,6 +1,7 @@
 """A vault's failures and their causes: one error for stores and keys, each of which gives it a code of its own."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from atl_sign.base.errors import (
     DaemonError,
@@ -15,7 +16,8 @@ Kind = Literal[
     "unavailable",  # it did not answer, or not as a vault does
     "locked",  # it takes our login no more, or there is none
     "denied",  # the login's policy does not allow the call
-    "missing",  # there is no such thing there
+    "absent",  # the mount has nothing under that name
+    "missing",  # the mount itself is not there, or the key
     "conflict",  # check-and-set: another version than the one that was to be replaced
 ]
 
@@ -45,5 +47,12 @@ class VaultError(Exception):
 
     def for_key(self) -> DaemonError:
         """Return the error of a key."""
-        kinds: dict[Kind, type[DaemonError]] = {"locked": KeyLockedError, "missing": KeyMissingError}
+        kinds: dict[Kind, type[DaemonError]] = {"locked": KeyLockedError, "missing": KeyMissingError, "absent": KeyMissingError}
         return kinds.get(self.kind, KeyUnavailableError)(self.message, self.hint)
+
+
+def words_of(answer: Mapping[str, Any]) -> str:
+    """Return the words of a vault's refusal on one line, as far as they can be printed; "" when there are none."""
+    errors = answer.get("errors")
+    words = "; ".join(each for each in errors if isinstance(each, str)) if isinstance(errors, list) else ""
+    return "".join(char if char.isprintable() else " " for char in words)[:300].strip()
