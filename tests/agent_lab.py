@@ -7,7 +7,7 @@ from atl_sign.agent.build import Agent
 from atl_sign.agent.sign import Asked
 from atl_sign.base.urls import Pairs
 from atl_sign.config.links import Link
-from atl_sign.custody.vault import Vault
+from atl_sign.custody.safe import Safe
 from atl_sign.grants.live import Grants
 from tests.audit_lab import PEER
 
@@ -20,8 +20,8 @@ def sign(agent: Agent, method: str, url: str, form: Pairs | None = None, link: s
     return signed.authorization.reveal(), signed.link
 
 
-def vault_of(agent: Agent) -> Vault:
-    return agent.life._vault
+def safe_of(agent: Agent) -> Safe:
+    return agent.life._safe
 
 
 def link_of(agent: Agent, name: str) -> Link:

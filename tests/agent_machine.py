@@ -11,8 +11,8 @@ from atl_sign.agent.build import make_agent
 from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import DaemonError
 from atl_sign.config.file import ConfigFile
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.states import DanceState
 from atl_sign.schemes.registry import SCHEME_SETTINGS
@@ -38,7 +38,7 @@ class Machine:
     def restart(self) -> None:
         """Forget all that is only in memory."""
         config = ConfigFile(self.folder / "config.toml", SCHEME_SETTINGS)
-        self.agent = make_agent(config, Vault(self.store), Dances(), make_audit(), clock=self.clock)
+        self.agent = make_agent(config, Safe(self.store), Dances(), make_audit(), clock=self.clock)
 
     def put(self, name: str, settings: Mapping[str, object], secret: str | None) -> None:
         """Add or change a link of OAuth 2.0, and keep the secret of its app."""

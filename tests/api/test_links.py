@@ -163,7 +163,7 @@ def test_a_changed_address_forgets_the_grant(daemon: Daemon, sandbox: Sandbox) -
 
 
 def test_a_hand_edited_address_gets_no_token_either(daemon: Daemon, sandbox: Sandbox) -> None:
-    """The file is read again when it changed, and the vault compares."""
+    """The file is read again when it changed, and the safe compares."""
     daemon.dance(sandbox, "jira")
     daemon.config.write_text(daemon.config.read_text().replace(sandbox.base_url("jira"), sandbox.base_url("bamboo")))
 

@@ -20,8 +20,8 @@ from atl_sign.agent.build import make_agent
 from atl_sign.api.app import make_app
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.setting import Setting
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.sandbox import Sandbox
 from atl_sign.schemes.registry import LINK_SETTINGS, SCHEME_SETTINGS
@@ -61,7 +61,7 @@ _VARYING = re.compile(
 def make_documented_app(folder: Path) -> FastAPI:
     """Return the application of which the daemon makes its OpenAPI document, with nothing in it."""
     config = ConfigFile(folder / "config.toml", SCHEME_SETTINGS)
-    return make_app(make_agent(config, Vault(MemoryStore()), Dances(), make_audit()), is_described=True)
+    return make_app(make_agent(config, Safe(MemoryStore()), Dances(), make_audit()), is_described=True)
 
 
 def format_openapi(app: FastAPI) -> str:

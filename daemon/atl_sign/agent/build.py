@@ -27,9 +27,9 @@ from atl_sign.agent.tunnels import Tunnels
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.links import Link
 from atl_sign.custody.moving import StoreMover
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.base import Store
 from atl_sign.custody.stores.opening import open_store
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.live import Grants
 from atl_sign.providers.clocks import Clocks
@@ -60,7 +60,7 @@ class Agent:
 
 def make_agent(
     config: ConfigFile,
-    vault: Vault,
+    safe: Safe,
     dances: Dances,
     audit: AuditLog,
     clock: Callable[[], float] = time.time,
@@ -73,7 +73,7 @@ def make_agent(
 
     Args:
         config: the links and every other setting.
-        vault: the credentials.
+        safe: the credentials.
         dances: those that wait.
         audit: where decisions are recorded.
         clock: seconds since 1970-01-01 UTC.
@@ -89,20 +89,18 @@ def make_agent(
 
     clocks = Clocks(clock)
     manifests = Manifests(lambda link: SCHEMES[link.scheme].describe(link))
-    grants = Grants(
-        vault, SCHEMES, clocks, manifests, on_renewal=record_renewal, list_links=lambda: config.settings().links.links
-    )
+    grants = Grants(safe, SCHEMES, clocks, manifests, on_renewal=record_renewal, list_links=lambda: config.settings().links.links)
     lookup = Lookup(config, grants)
     git_tokens = GitTokens(grants)
     signing = Signing(lookup, grants, records)
-    mover = StoreMover(config, vault, open_store, store_pinned_by)
+    mover = StoreMover(config, safe, open_store, store_pinned_by)
     leases = Leases(lookup, SCHEMES, records)
-    store = StoreKeeper(config, vault, dances, grants.renewals, records, mover=mover, leases=leases)
+    store = StoreKeeper(config, safe, dances, grants.renewals, records, mover=mover, leases=leases)
     return Agent(
         signing=signing,
         dances=Dancing(lookup, grants, dances, records),
         links=LinkBook(config=config, lookup=lookup, grants=grants, dances=dances, git_tokens=git_tokens, records=records),
-        keys=Keys(vault, records),
+        keys=Keys(safe, records),
         store=store,
         git=GitCredentials(config, lookup, grants, git_tokens, records),
         checks=Checks(lookup, grants, records),
@@ -113,11 +111,11 @@ def make_agent(
         tunnels=Tunnels(records),
         refusals=Refusals(lookup, leases),
         status=StatusReports(
-            config=config, lookup=lookup, vault=vault, dances=dances, signing=signing, mover=mover, records=records, clocks=clocks
+            config=config, lookup=lookup, safe=safe, dances=dances, signing=signing, mover=mover, records=records, clocks=clocks
         ),
         life=Life(
             config=config,
-            vault=vault,
+            safe=safe,
             dances=dances,
             renewals=grants.renewals,
             git_tokens=git_tokens,

@@ -58,7 +58,7 @@ class Checks:
         link = self._lookup.get(name)
         clocks = Clocks() if is_hearsay and caller.lease is not None else self._grants.clocks
         found = self._grants.scheme(link).explain_challenge(link, www_authenticate, clocks)
-        grant = self._grants.vault.peek_token(link)
+        grant = self._grants.safe.peek_token(link)
         if (
             found is not None
             and found[0] == INVALID_TOKEN

@@ -31,7 +31,7 @@ class Dancing:
         """
         with self._records.entry("dance", caller, name):
             link = self._lookup.get(name)
-            self._grants.vault.check_store(link)  # if it cannot keep the grant, say so before the user consents
+            self._grants.safe.check_store(link)  # if it cannot keep the grant, say so before the user consents
 
             if self._grants.scheme(link).is_pasted:
                 callback = "paste"

@@ -86,10 +86,10 @@ class GitCredentials:
 
     def _peek(self, asked: GitRequest) -> GitToken | None:
         """Return the token if memory has it and knows that no other link can be meant; waits for nothing."""
-        self._grants.vault.notice_changes()
+        self._grants.safe.notice_changes()
         links = []
         for link in self._find_links(asked):
-            has_record = self._grants.vault.peek_git_record(link) is not None
+            has_record = self._grants.safe.peek_git_record(link) is not None
             if not has_record and not self._grants.manifests.knows(link):
                 return None
             if self._has_git(link, has_record):
@@ -99,8 +99,8 @@ class GitCredentials:
 
     def _load(self, asked: GitRequest) -> GitToken | None:
         """Return as `get`; waits for the store and for providers."""
-        vault = self._grants.vault
-        links = [link for link in self._find_links(asked) if self._has_git(link, vault.git_record(link) is not None)]
+        safe = self._grants.safe
+        links = [link for link in self._find_links(asked) if self._has_git(link, safe.git_record(link) is not None)]
         links = prefer_default(links)
         if len(links) > 1:
             names = ", ".join(link.name for link in links)

@@ -33,21 +33,21 @@ class GitTokens:
     """The tokens for git of every link."""
 
     def __init__(self, grants: Grants) -> None:
-        """Make tokens with the credentials of *grants*, and keep them in its vault."""
+        """Make tokens with the credentials of *grants*, and keep them in its safe."""
         self._grants = grants
-        self._vault = grants.vault
+        self._safe = grants.safe
         self._turns: dict[str, threading.Lock] = {}  # by link: one exchange with its provider at a time
         self._turns_lock = threading.Lock()
 
     def peek(self, link: Link, user: str | None) -> GitToken | None:
         """Return as `get` if memory has it, else None; waits for nothing."""
-        access = self._vault.peek_token(link)
+        access = self._safe.peek_token(link)
         if access is not None and self._has_own(link, access):
             credentials = self._grants.peek(link)
             grant = None if credentials is None else credentials.grant
             is_short = grant is not None and grant.may_renew(self._now()) and grant.ends_within(_least(link), self._now())
             return None if grant is None or is_short else self._own_token(link, grant, user)
-        token = self._usable(link, self._vault.peek_git_record(link), access) if access is not None else None
+        token = self._usable(link, self._safe.peek_git_record(link), access) if access is not None else None
         return token if token is not None and (user is None or _is_same(user, token.user)) else None
 
     def get(self, link: Link, user: str | None) -> GitToken | None:
@@ -63,7 +63,7 @@ class GitTokens:
             ProviderRefusedError, ProviderUnreachableError: it makes none.
             StoreLockedError, StoreUnavailableError: it could not be kept.
         """
-        access = self._vault.token(link)
+        access = self._safe.token(link)
         if access is not None and self._has_own(link, access):
             access = self._grants.load(link, _least(link)).grant
             return None if access is None else self._own_token(link, access, user)
@@ -88,19 +88,19 @@ class GitTokens:
         The grant's own token stays, and is renewed when it is wanted next, if it can be.
         """
         tried = secret.encode("utf-8", "surrogateescape")  # git passes bytes
-        grant = self._vault.token(link)
+        grant = self._safe.token(link)
         own = None if grant is None else self._grants.scheme(link).git_secret(link, grant, None)
         if grant is not None and own is not None:
             is_ours = hmac.compare_digest(own.secret.reveal().encode(), tried)
             if is_ours:
                 self._grants.refuse(link, grant)
             return is_ours
-        record = self._vault.git_record(link)
+        record = self._safe.git_record(link)
         token = record.token if record is not None else None
         if record is None or token is None or not hmac.compare_digest(token.secret.reveal().encode(), tried):
             return False
         # It stays at the provider's until the next one is made: that it was refused does not say that it is gone.
-        return self._vault.replace_git_record(link, record, GitRecord(None, _with(record.leftovers, token.name)))
+        return self._safe.replace_git_record(link, record, GitRecord(None, _with(record.leftovers, token.name)))
 
     def revoke(self, link: Link) -> tuple[RevokeState, tuple[str, ...]]:
         """
@@ -113,7 +113,7 @@ class GitTokens:
             StoreLockedError, StoreUnavailableError: the store does not say what there is, or does not forget it.
         """
         try:
-            record = self._vault.git_record(link)
+            record = self._safe.git_record(link)
             if record is None:
                 return "none", ()
             names = set(_with(record.leftovers, record.token.name if record.token is not None else None))
@@ -125,7 +125,7 @@ class GitTokens:
             except DaemonError as exc:
                 _log.warning("link %s: the token for git is not revoked: %s", link.name, exc.message)
         finally:
-            self._vault.forget_git_record(link)
+            self._safe.forget_git_record(link)
         state: RevokeState = "left" if left else "revoked" if names else "none"
         return state, tuple(sorted(left))
 
@@ -133,7 +133,7 @@ class GitTokens:
         return self._grants.scheme(link).git_secret(link, grant, None) is not None
 
     def _find_usable(self, link: Link) -> GitToken | None:
-        return self._usable(link, self._vault.git_record(link), self._vault.token(link))
+        return self._usable(link, self._safe.git_record(link), self._safe.token(link))
 
     def _usable(self, link: Link, record: GitRecord | None, access: Grant | None) -> GitToken | None:
         token = record.token if record is not None else None
@@ -148,7 +148,7 @@ class GitTokens:
             token = self._find_usable(link)
             if token is not None:  # another has made it meanwhile
                 return token
-            record = self._vault.git_record(link)
+            record = self._safe.git_record(link)
             tokens = self._open(link)
             old = record.token if record is not None else None
             names = set(record.leftovers if record is not None else ())
@@ -164,7 +164,7 @@ class GitTokens:
         """Make a token; its name is in the store before it is at the provider, so that none is ever lost there."""
         name = f"{_name_prefix()}{secrets.token_hex(4)}"
         begun = GitRecord(None, tuple(sorted({*left, name})))
-        if not self._vault.replace_git_record(link, before, begun):
+        if not self._safe.replace_git_record(link, before, begun):
             raise _changed_meanwhile(link)
         days = link.git_days or GIT_DAYS_DEFAULT
         made = tokens.make(name, link.git_permission, days)
@@ -174,7 +174,7 @@ class GitTokens:
         token = GitToken(name, made.secret, tokens.user, link.git_permission, self._now() + life)
         is_kept = False
         try:
-            is_kept = self._vault.replace_git_record(link, begun, GitRecord(token, tuple(sorted(left))))
+            is_kept = self._safe.replace_git_record(link, begun, GitRecord(token, tuple(sorted(left))))
         finally:
             if not is_kept:
                 self._remove(tokens, made.id, name)

@@ -7,7 +7,7 @@ from atl_sign.agent.store import StoreKeeper
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.settings import Settings
 from atl_sign.custody.moving import StoreMover
-from atl_sign.custody.vault import Vault
+from atl_sign.custody.safe import Safe
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.renewal import Renewals
 
@@ -19,7 +19,7 @@ class Life:
         self,
         *,
         config: ConfigFile,
-        vault: Vault,
+        safe: Safe,
         dances: Dances,
         renewals: Renewals,
         git_tokens: GitTokens,
@@ -29,7 +29,7 @@ class Life:
     ) -> None:
         """Ask the parts that do something by themselves."""
         self._config = config
-        self._vault = vault
+        self._safe = safe
         self._dances = dances
         self._renewals = renewals
         self._git_tokens = git_tokens
@@ -40,7 +40,7 @@ class Life:
     @property
     def backend(self) -> str:
         """The store's name."""
-        return self._vault.backend
+        return self._safe.backend
 
     def read_settings(self) -> Settings:
         """Return what the configuration says now."""
@@ -66,7 +66,7 @@ class Life:
     def is_settled(self) -> bool:
         """Tell whether nothing goes on by itself: no dance, renewal, token for git or one to be stored, and no lease is open."""
         is_quiet = self._dances.are_settled() and not self._renewals.are_under_way() and not self._git_tokens.are_under_way()
-        return is_quiet and not self._vault.has_unsaved and not self.leases.has_open()
+        return is_quiet and not self._safe.has_unsaved and not self.leases.has_open()
 
     def may_be_replaced(self) -> bool:
         """Tell whether another daemon could go on where this one is; asks the store, which may take as long as one call."""

@@ -67,7 +67,7 @@ class LogoutReport:
 
 
 class LinkBook:
-    """Every link of the configuration, with its token in the vault."""
+    """Every link of the configuration, with its token in the safe."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class LinkBook:
         records: Records,
     ) -> None:
         """
-        Keep links in *config* and forget their tokens in the vault of *grants*.
+        Keep links in *config* and forget their tokens in the safe of *grants*.
 
         Args:
             config: the file.
@@ -93,7 +93,7 @@ class LinkBook:
         self._config = config
         self._lookup = lookup
         self._grants = grants
-        self._vault = grants.vault
+        self._safe = grants.safe
         self._manifests = grants.manifests
         self._dances = dances
         self._git_tokens = git_tokens
@@ -136,7 +136,7 @@ class LinkBook:
             raise BadRequestError(
                 f"for the scheme {link.scheme} an administrator enters nothing", f"atl-sign dance {name}", link=name
             )
-        key = self._vault.need_key()
+        key = self._safe.need_key()
         manifest = self._manifests.find(link)
         product = scheme.check_product(link, manifest) if manifest is not None else None
         consumer_name = f"atl-sign of {user_name()} on {socket.gethostname()}"
@@ -181,7 +181,7 @@ class LinkBook:
                     link=name,
                 )
             self._grants.client(link)  # else the secret would belong to no app
-            self._vault.put_app_secret(link, secret)
+            self._safe.put_app_secret(link, secret)
             self._grants.renewals.forget_ended()  # one that failed with the secret before is tried again at once
 
     def _write(self, name: str, fields: Mapping[str, object], *, only_new: bool) -> tuple[Link, Link | None, str]:
@@ -243,8 +243,8 @@ class LinkBook:
                 if is_elsewhere:
                     self._forget_grant(before)
                 else:
-                    self._vault.forget_token(link)
-            except DaemonError as exc:  # harmless: the vault gives the old grant to no other address
+                    self._safe.forget_token(link)
+            except DaemonError as exc:  # harmless: the safe gives the old grant to no other address
                 warnings.append(f"the token of the old address is still in the store: {exc.message}")
         return warnings
 
@@ -253,7 +253,7 @@ class LinkBook:
         account, grant = link.own.get("account"), None
         if account is not None:
             with suppress(DaemonError):
-                grant = self._vault.token(link)
+                grant = self._safe.token(link)
         return grant is not None and (grant.user or "").casefold() != account.casefold()
 
     def _probe(self, link: Link, is_new: bool, warnings: list[str]) -> ProbeReport:
@@ -286,9 +286,9 @@ class LinkBook:
         """Forget the grant of *link*, and its app's secret, unless another link shares them; raises as the store does."""
         place = place_of(link)
         if not any(each.name != link.name and place_of(each) == place for each in self._config.settings().links.links):
-            self._vault.forget_token(link)
+            self._safe.forget_token(link)
             if self._grants.scheme(link).needs_app:
-                self._vault.forget_app(link)
+                self._safe.forget_app(link)
 
     def make_default(self, caller: Caller, name: str) -> LinkReport:
         """Make the link called *name* the default among those with its base URL; raises as `Lookup.get`, and as the file does."""
@@ -333,18 +333,18 @@ class LinkBook:
             try:
                 if not keep_git_token:
                     fate, left = self._git_tokens.revoke(link)
-                elif self._vault.git_record(link) is not None:
+                elif self._safe.git_record(link) is not None:
                     fate = "kept"
                 is_revoked = False if keep_grant else self._revoke(link)
             finally:
-                self._vault.forget_token(link)
+                self._safe.forget_token(link)
             others = tuple(each.name for each in self._grants.sharing(link) if each.name != name)
             return LogoutReport(self._revoke_page(link), fate, left, is_revoked=is_revoked, others=others)
 
     def _revoke(self, link: Link) -> bool:
         """Have the provider revoke the grant of *link*, and tell whether it has; one that cannot be asked keeps nothing here."""
         try:
-            grant = self._vault.token(link)
+            grant = self._safe.token(link)
             if grant is None:
                 return False
             return self._grants.scheme(link).revoke(link, self._grants.client(link), grant)

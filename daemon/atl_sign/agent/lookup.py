@@ -82,7 +82,7 @@ class Lookup:
             )  # or the store is asked for another's token
             scheme = self._grants.scheme(link)
             gateway = scheme.gateway(link) if is_meant else None
-            grant = self._grants.vault.token(link) if gateway is not None and gateway.origin == url.origin else None
+            grant = self._grants.safe.token(link) if gateway is not None and gateway.origin == url.origin else None
             good_at = None if grant is None else scheme.good_at(link, grant)
             if good_at is not None:
                 there.append(replace(link, url=parse_base_url(good_at)))
@@ -94,7 +94,7 @@ class Lookup:
     def report(self, link: Link) -> LinkReport:
         """Return what is known of the token of *link*; a store that does not answer is a state, not a failure."""
         try:
-            token = self._grants.vault.token(link)
+            token = self._grants.safe.token(link)
         except DaemonError:
             return LinkReport(link, "unknown", None)
         if token is None:

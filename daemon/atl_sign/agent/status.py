@@ -13,7 +13,7 @@ from atl_sign.base.findings import Warned
 from atl_sign.base.user_namespace import OPEN_MEMORY, is_owned_by_us
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.moving import StoreMover
-from atl_sign.custody.vault import Vault
+from atl_sign.custody.safe import Safe
 from atl_sign.grants.dances import Dances
 from atl_sign.providers.clocks import Clocks
 
@@ -43,7 +43,7 @@ class StatusReports:
         *,
         config: ConfigFile,
         lookup: Lookup,
-        vault: Vault,
+        safe: Safe,
         dances: Dances,
         signing: Signing,
         mover: StoreMover,
@@ -53,7 +53,7 @@ class StatusReports:
         """Ask the other parts."""
         self._config = config
         self._lookup = lookup
-        self._vault = vault
+        self._safe = safe
         self._dances = dances
         self._signing = signing
         self._mover = mover
@@ -70,7 +70,7 @@ class StatusReports:
         """
         del caller
         settings = self._config.settings()
-        store_state = self._vault.state()
+        store_state = self._safe.state()
         audit = self._records.audit
         warnings = [*(Warned("config_problem", str(problem)) for problem in settings.problems), *self._mover.warnings()]
         if audit.failure is not None:
@@ -86,7 +86,7 @@ class StatusReports:
         return Status(
             started_at=self._started_at,
             uptime_s=now_s() - self._started_s,
-            store=self._vault.backend,
+            store=self._safe.backend,
             store_state=store_state,
             audit="off" if settings.audit == "off" else audit.place,
             links=tuple(links),

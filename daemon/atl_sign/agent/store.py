@@ -10,7 +10,7 @@ from atl_sign.base.clock import now_s
 from atl_sign.base.credentials import Passphrase, StoreState
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.moving import MoveReport, StoreMover
-from atl_sign.custody.vault import Vault
+from atl_sign.custody.safe import Safe
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.renewal import Renewals
 
@@ -29,7 +29,7 @@ class StoreKeeper:
     def __init__(
         self,
         config: ConfigFile,
-        vault: Vault,
+        safe: Safe,
         dances: Dances,
         renewals: Renewals,
         records: Records,
@@ -39,20 +39,20 @@ class StoreKeeper:
         clock: Callable[[], float] = now_s,
     ) -> None:
         """
-        Keep the store of *vault*.
+        Keep the store of *safe*.
 
         Args:
             config: names the store, and how long it stays open.
-            vault: the credentials.
+            safe: the credentials.
             dances: end when the store is locked.
             renewals: forget, when the store is locked, those that are over.
             records: the audit log.
-            mover: moves what the vault keeps.
+            mover: moves what the safe keeps.
             leases: are suspended when the store is locked.
             clock: seconds, as `now_s`.
         """
         self._config = config
-        self._vault = vault
+        self._safe = safe
         self._dances = dances
         self._renewals = renewals
         self._records = records
@@ -63,7 +63,7 @@ class StoreKeeper:
 
     def report(self) -> StoreReport:
         """Return how the store is; asks it."""
-        return StoreReport(self._vault.backend, self._vault.state())
+        return StoreReport(self._safe.backend, self._safe.state())
 
     def survives_restart(self) -> bool:
         """
@@ -71,7 +71,7 @@ class StoreKeeper:
 
         One that is to lock the store after a time is not replaced: the next one would count from its own start.
         """
-        return self._config.settings().lock_after_minutes is None and self._vault.survives_restart()
+        return self._config.settings().lock_after_minutes is None and self._safe.survives_restart()
 
     def lock(self, caller: Caller) -> StoreReport:
         """
@@ -81,23 +81,23 @@ class StoreKeeper:
         """
         with self._records.entry("lock", caller):
             self._leases.suspend_all()
-            if self._vault.backend != "memory":
+            if self._safe.backend != "memory":
                 self._dances.cancel_all()  # first: a token that is being stored gets there
-            self._vault.lock()
+            self._safe.lock()
             self._renewals.forget_ended()
             self._dances.cancel_all()  # those that began meanwhile
-            return StoreReport(self._vault.backend, "locked")
+            return StoreReport(self._safe.backend, "locked")
 
     def unlock(self, caller: Caller, passphrase: Passphrase | None = None, new: Passphrase | None = None) -> StoreReport:
         """Let signing go on; raises as `Store.unlock`."""
         with self._records.entry("unlock", caller):
-            self._vault.unlock(passphrase, new)
+            self._safe.unlock(passphrase, new)
             self._open_since = self._clock()
             return self.report()
 
     def is_due(self) -> bool:
         """Tell whether the time that `[store] lock_after_minutes` gives is over."""
-        if self._vault.is_locked or self._vault.backend == "memory":
+        if self._safe.is_locked or self._safe.backend == "memory":
             return False
         minutes = self._config.settings().lock_after_minutes
         return minutes is not None and self._clock() - self._open_since >= minutes * 60

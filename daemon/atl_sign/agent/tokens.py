@@ -31,7 +31,7 @@ class Tokens:
     """Gets and rotates tokens."""
 
     def __init__(self, lookup: Lookup, grants: Grants, records: Records) -> None:
-        """Replace the tokens in the vault of *grants*."""
+        """Replace the tokens in the safe of *grants*."""
         self._lookup = lookup
         self._grants = grants
         self._records = records
@@ -74,7 +74,7 @@ class Tokens:
             if not self._grants.scheme(link).can_rotate or not can_ask or link.url != other.url:
                 words = f"{source} cannot get a token for it: that takes a link of oauth1, for one of bearer, at the same URL"
                 raise BadRequestError(words, f"atl-sign link show {source}", link=name)
-            tokens, old = self._find_tokens(link), self._grants.vault.token(link)
+            tokens, old = self._find_tokens(link), self._grants.safe.token(link)
             return self._adopt(link, tokens, self._make_signed(link, other, tokens, days), old)
 
     def _make_signed(self, link: Link, other: Link, tokens: PersonalTokens, days: int) -> Grant:
@@ -104,7 +104,7 @@ class Tokens:
         from atl_sign.providers.who_am_i import read_user
         from atl_sign.schemes.rotation import discard
 
-        live, now = self._grants.of(link), self._grants.vault.token(link)
+        live, now = self._grants.of(link), self._grants.safe.token(link)
         if (now is None) != (old is None) or (now is not None and old is not None and not now.is_same_as(old)):
             raise DanceNeededError("the token was replaced or forgotten meanwhile", f"atl-sign check {link.name}", link=link.name)
         live.keep(new)
@@ -117,7 +117,7 @@ class Tokens:
             if old is not None:
                 live.keep(old)
             else:
-                self._grants.vault.forget_token(link)
+                self._grants.safe.forget_token(link)
             raise
         left = None if old is None else discard(link, tokens, session.send, new, old)
         return Rotation(link, new.user, new.expires_at, left, tokens_page(link, tokens))

@@ -2,8 +2,8 @@
 Secrets at rest and in memory.
 
 A store keeps items, one for each secret, with a version that tells whether somebody has changed it.
-`items` names them and gives them their text, `shelf` reads each once and keeps it, and `vault` is what the other rooms use.
+`items` names them and gives them their text, `shelf` reads each once and keeps it, and `safe` is what the other rooms use.
 `renewed` sees to it that a renewed token replaces the one that was renewed, and nothing else; `moving` carries items to another
 store; `neighbours` are the user's other daemons with the same store.
-Read `items`, `shelf` and `vault` first, then `stores` and `keys`.
+Read `items`, `shelf` and `safe` first, then `stores` and `keys`.
 """

@@ -10,7 +10,7 @@ from atl_sign.custody.stores.base import ABSENT, Store
 
 def copy_items(source: Store, target: Store, names: Iterable[str], leftovers: frozenset[str], begin: Callable[[], None]) -> None:
     """
-    Copy the items called *names* and read each back from *target*; arguments and errors are those of `Vault.move_to`.
+    Copy the items called *names* and read each back from *target*; arguments and errors are those of `Safe.move_to`.
 
     An item that *target* has under one of the *leftovers* and *source* has not is removed.
     """

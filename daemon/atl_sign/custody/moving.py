@@ -19,9 +19,9 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.config.links import Link
 from atl_sign.custody.items import KEY_ITEM, items_of_link
 from atl_sign.custody.move_note import MoveNote, MoveNotes
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.base import Store
 from atl_sign.custody.stores.opening import KEYRING
-from atl_sign.custody.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +34,20 @@ class MoveReport:
 
 
 class StoreMover:
-    """Moves what a vault keeps to another store, and names that one in the configuration."""
+    """Moves what a safe keeps to another store, and names that one in the configuration."""
 
-    def __init__(self, config: ConfigFile, vault: Vault, open_store: Callable[[str], Store], pinned_by: str | None) -> None:
+    def __init__(self, config: ConfigFile, safe: Safe, open_store: Callable[[str], Store], pinned_by: str | None) -> None:
         """
-        Move what *vault* keeps.
+        Move what *safe* keeps.
 
         Args:
             config: names the store.
-            vault: the credentials.
+            safe: the credentials.
             open_store: returns the store of a name; raises BadRequestError.
             pinned_by: what has named the store in place of the configuration; None when nothing has.
         """
         self._config = config
-        self._vault = vault
+        self._safe = safe
         self._open_store = open_store
         self._pinned_by = pinned_by
         self._notes = MoveNotes(config.path)
@@ -56,7 +56,7 @@ class StoreMover:
     def warnings(self) -> list[Warned]:
         """Return what is to be said of a move that was cut off, with the command that ends it."""
         note = None if self._pinned_by is not None or self._moving.locked() else self._notes.read()
-        here = self._vault.backend
+        here = self._safe.backend
         if note is None or here not in note.stores:
             return []
         left = note.leftover_of(here)
@@ -75,7 +75,7 @@ class StoreMover:
         """
         with self._moving:
             note = self._notes.read()
-            left = None if note is None else note.leftover_of(self._vault.backend)
+            left = None if note is None else note.leftover_of(self._safe.backend)
             if note is None or left is None or left.startswith(KEYRING) or self._pinned_by is not None:
                 return
             with suppress(DaemonError):
@@ -105,7 +105,7 @@ class StoreMover:
                 hint = f"start the daemon without it, so that [store] backend in {self._config.path} counts: "
                 hint += f"unset {self._pinned_by}; atl-sign restart"
                 raise BadRequestError(f"{self._pinned_by} names the store, and would name the old one at the next start", hint)
-            here = self._vault.backend
+            here = self._safe.backend
             note = self._notes.read()
             left = None if note is None else note.leftover_of(here)
             if backend == here:
@@ -124,7 +124,7 @@ class StoreMover:
             target.unlock(passphrase, new)
             if missing is not None:
                 target.read(KEY_ITEM)  # as the copy would, so that what cannot be read is not named in the configuration
-                self._vault.move_to(
+                self._safe.move_to(
                     target, (), leftovers=(), begin=lambda: None, commit=lambda: self._config.put_store(target.backend)
                 )
                 return MoveReport(target.backend, (), missing.message)
@@ -133,15 +133,15 @@ class StoreMover:
     def _why_missing(self) -> KeyringMissingError | StoreMissingError | None:
         """Return why there is no store to carry anything from, or None when there is one; raises what that one does."""
         try:
-            self._vault.check_store()
+            self._safe.check_store()
         except (KeyringMissingError, StoreMissingError) as exc:
-            if not self._vault.is_unread:  # it was there a moment ago
+            if not self._safe.is_unread:  # it was there a moment ago
                 raise
             return exc
         return None
 
     def _move_to(self, target: Store, leftovers: tuple[str, ...]) -> MoveReport:
-        here = self._vault.backend
+        here = self._safe.backend
         names = tuple(dict.fromkeys([*self._name_items(), *leftovers]))
         # The memory store is whole only as long as this process lives, and then nobody needs the note.
         begun = MoveNote((here, target.backend), () if here == "memory" else (here,), names)
@@ -157,7 +157,7 @@ class StoreMover:
             self._config.put_store(target.backend)
 
         try:
-            before = self._vault.move_to(target, names, leftovers=leftovers, begin=begin, commit=commit)
+            before = self._safe.move_to(target, names, leftovers=leftovers, begin=begin, commit=commit)
         except DaemonError:
             if has_begun:
                 with suppress(DaemonError):
@@ -185,7 +185,7 @@ class StoreMover:
             if left == "file":
                 raise PassphraseNeededError("the store's file still holds copies, and needs its passphrase", "give it") from exc
             raise StoreLockedError(f"{left} still holds copies, and is locked", exc.hint) from exc
-        self._notes.write(replace(note, whole=(self._vault.backend,)))
+        self._notes.write(replace(note, whole=(self._safe.backend,)))
         names = _remove_items(store, note.items)
         self._end(store, names)
         return names

@@ -22,7 +22,7 @@ class Desk:
         self.store = store
         self.neighbours = neighbours
         self.lock = threading.RLock()  # many first requests at once read an item once
-        self.is_locked = False  # by `Vault.lock`: nothing is read until `unlock`, though the store would answer
+        self.is_locked = False  # by `Safe.lock`: nothing is read until `unlock`, though the store would answer
 
     def raise_if_locked(self) -> None:
         """Raise StoreLockedError after a lock."""

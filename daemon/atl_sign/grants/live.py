@@ -12,7 +12,7 @@ from atl_sign.base.errors import AppMissingError, BadRequestError, DaemonError, 
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.links import Link
 from atl_sign.custody.items import place_of
-from atl_sign.custody.vault import Vault
+from atl_sign.custody.safe import Safe
 from atl_sign.grants.renewal import Renewals
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifests
@@ -28,7 +28,7 @@ class Grants:
 
     def __init__(
         self,
-        vault: Vault,
+        safe: Safe,
         schemes: Mapping[str, Scheme],
         clocks: Clocks,
         manifests: Manifests,
@@ -40,17 +40,17 @@ class Grants:
         Keep grants alive.
 
         Args:
-            vault: where they are.
+            safe: where they are.
             schemes: by the name that a link's `scheme` has.
             clocks: the providers' clocks.
             manifests: what the products are.
             on_renewal: called after each attempt at a renewal: the link, and "ok" or an error's code.
             list_links: returns every link that there is.
         """
-        self.vault = vault
+        self.safe = safe
         self.clocks = clocks
         self.manifests = manifests
-        self.renewals = Renewals(vault, on_renewal, clocks)
+        self.renewals = Renewals(safe, on_renewal, clocks)
         self._schemes = schemes
         self._list_links = list_links
 
@@ -72,13 +72,13 @@ class Grants:
 
     def peek(self, link: Link) -> Credentials | None:
         """Return what a request of *link* is authorized with, if memory has it and no renewal comes first; waits for nothing."""
-        self.vault.notice_changes()
-        grant = self.vault.peek_token(link)
+        self.safe.notice_changes()
+        grant = self.safe.peek_token(link)
         if grant is None or self.renewals.ask(self.of(link), grant) is not None or grant.is_expired(self.clocks.now_utc()):
             return None
         if not self.scheme(link).needs_key:
             return Credentials(None, grant)
-        key = self.vault.peek_key()
+        key = self.safe.peek_key()
         return None if key is None else Credentials(Consumer(link.consumer_key, key), grant)
 
     def refuse(self, link: Link, grant: Grant) -> None:
@@ -87,7 +87,7 @@ class Grants:
 
     def find_renewal(self, link: Link) -> "Future[None] | None":
         """Return the renewal that stands before a request of *link*, as far as memory knows; waits for nothing."""
-        grant = self.vault.peek_token(link)
+        grant = self.safe.peek_token(link)
         return None if grant is None else self.renewals.ask(self.of(link), grant)
 
     def load(self, link: Link, least: timedelta | None = None) -> Credentials:
@@ -105,12 +105,12 @@ class Grants:
         """
         scheme = self.scheme(link)
         client = self.client(link) if scheme.needs_key else None
-        grant = self.vault.token(link)
+        grant = self.safe.token(link)
         is_short = grant is not None and least is not None and grant.ends_within(least, self.clocks.now_utc())
         renewal = self.renewals.ask(self.of(link), grant, is_short=is_short) if grant is not None else None
         if renewal is not None:
             renewal.result()  # each step of it has a deadline
-            grant = self.vault.token(link)
+            grant = self.safe.token(link)
         hint = f"atl-sign dance {link.name}"
         if grant is None:
             raise DanceNeededError(f"no access token for link {link.name}", hint)
@@ -128,14 +128,14 @@ class Grants:
         """
         scheme = self.scheme(link)
         if scheme.needs_key:
-            return Consumer(link.consumer_key, self.vault.need_key())
+            return Consumer(link.consumer_key, self.safe.need_key())
         if not scheme.needs_app:
             return None
         client_id = link.own.get("client_id")
         if client_id is None:
             hint = f"register one: atl-sign link setup {link.name}"
             raise AppMissingError("the id of its app is missing", hint, link=link.name)
-        return App(client_id, self.vault.app_secret(link))
+        return App(client_id, self.safe.app_secret(link))
 
     def sharing(self, link: Link) -> list[Link]:
         """Return the links that share the grant of *link*, and itself."""
@@ -168,7 +168,7 @@ class LiveLink:
 
     def _find_renewed(self, refused: Credentials) -> Credentials | None:
         """Return the link's credentials if a daemon has replaced the *refused* ones by others of the same user, else None."""
-        self._grants.vault.notice_changes()
+        self._grants.safe.notice_changes()
         try:
             known = self._grants.load(self.link)
             assert known.grant is not None and refused.grant is not None  # noqa: S101, PT018 - `load` gives them
@@ -238,13 +238,13 @@ class LiveLink:
     def find_user(self) -> str | None:
         """Return the user of the grant that is in the store now, if it is known."""
         with suppress(DaemonError):
-            grant = self._grants.vault.token(self.link)
+            grant = self._grants.safe.token(self.link)
             return None if grant is None else grant.user
         return None
 
     def keep(self, grant: Grant) -> None:
         """Store *grant* in place of the one before; raises as the store does."""
-        self._grants.vault.put_token(self.link, grant)
+        self._grants.safe.put_token(self.link, grant)
         self._grants.renewals.forget_ended()  # one that failed was the last grant's, though the access token may be the same
 
     def learn_user(self, grant: Grant) -> str | None:
@@ -253,7 +253,7 @@ class LiveLink:
             return grant.user
         user = self._ask_user(grant)
         if user is not None:
-            self._grants.vault.name_user(self.link, grant, user)
+            self._grants.safe.name_user(self.link, grant, user)
         return user
 
     def _ask_user(self, grant: Grant) -> str | None:

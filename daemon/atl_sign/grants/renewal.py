@@ -29,7 +29,7 @@ from atl_sign.base.errors import (
 )
 from atl_sign.config.links import Link
 from atl_sign.custody.items import place_of
-from atl_sign.custody.vault import Vault
+from atl_sign.custody.safe import Safe
 from atl_sign.providers.clocks import Clocks
 
 DRAIN_S = 2.0  # for headers that were signed with the old token to reach the provider
@@ -68,16 +68,16 @@ class _Attempt:
 class Renewals:
     """The renewals under way, and those that failed a moment ago."""
 
-    def __init__(self, vault: Vault, on_end: Callable[[Link, str], None], clocks: Clocks) -> None:
+    def __init__(self, safe: Safe, on_end: Callable[[Link, str], None], clocks: Clocks) -> None:
         """
-        Renew what *vault* keeps.
+        Renew what *safe* keeps.
 
         Args:
-            vault: where tokens are.
+            safe: where tokens are.
             on_end: told of each attempt: the link, and "ok" or an error's code.
             clocks: the providers' clocks.
         """
-        self._vault = vault
+        self._safe = safe
         self._on_end = on_end
         self._clocks = clocks
         self._lock = threading.Lock()
@@ -107,11 +107,11 @@ class Renewals:
 
         Args:
             live: whose token it is; renews it, in another thread.
-            token: as the vault gave it.
+            token: as the safe gave it.
             is_short: it ends too soon for the asker, who waits for another one although none is due.
 
         Returns:
-            The future to wait for before the token is read from the vault again; it raises what stands in the way of a signature.
+            The future to wait for before the token is read from the safe again; it raises what stands in the way of a signature.
             None when *token* is good for signing at this moment.
         """
         link = live.link
@@ -184,14 +184,14 @@ class Renewals:
 
     def _renew(self, live: Renewable, attempt: _Attempt) -> tuple[Grant | None, bool]:
         """
-        Return what the vault has now instead of the attempt's token, and whether the store has it too.
+        Return what the safe has now instead of the attempt's token, and whether the store has it too.
 
         None when the attempt's token was forgotten or replaced meanwhile.
         """
         link = live.link
         # No sooner: a server may end the grant whose refresh token comes once more.
         patience_s = _EXCHANGES_MAX * link.timeout_s + _NEIGHBOURS_S
-        with self._vault.renewed.renewing(link, attempt.token, patience_s) as token:
+        with self._safe.renewed.renewing(link, attempt.token, patience_s) as token:
             new = None if token is None else self._renew_alone(live, attempt, token)
             # Another daemon that waits reads the store next: it must not find the void token there.
             return new, new is not None and self._save(link, new)
@@ -201,7 +201,7 @@ class Renewals:
         link = live.link
         attempt.is_in_doubt = attempt.is_in_doubt or token.is_in_doubt  # another daemon's renewal may have been cut off
         # First what can fail without harm: a store that cannot keep the note could not keep the token either.
-        if not self._vault.renewed.mark(link, token, is_in_doubt=True):
+        if not self._safe.renewed.mark(link, token, is_in_doubt=True):
             return None
         # By the grant that others sign with: the store keeps whole seconds, and its copy ends up to one earlier.
         if live.old_dies_at_once and not attempt.token.is_expired(self._clocks.now_utc()):
@@ -219,7 +219,7 @@ class Renewals:
             attempt.is_in_doubt = True
             raise
         new = replace(new, user=token.user)
-        return new if self._vault.renewed.renew(link, token, new) else None
+        return new if self._safe.renewed.renew(link, token, new) else None
 
     def _drain(self, link: Link) -> None:
         """Wait until the headers that hold the old token have arrived; while an attempt is under way nobody signs with it."""
@@ -251,11 +251,11 @@ class Renewals:
 
     def _take_note_back(self, link: Link, token: Grant) -> None:
         with suppress(DaemonError):  # the store fails now: the next start asks the provider once more, and no harm is done
-            self._vault.renewed.mark(link, token, is_in_doubt=False)
+            self._safe.renewed.mark(link, token, is_in_doubt=False)
 
     def _save(self, link: Link, token: Grant) -> bool:
         try:
-            self._vault.renewed.save(link, token)
+            self._safe.renewed.save(link, token)
         except DaemonError as exc:
             _log.warning("link %s: its new token is not in the store yet: %s", link.name, exc.message)
             return False

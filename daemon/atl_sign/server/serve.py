@@ -19,9 +19,9 @@ from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError,
 from atl_sign.base.folders import state_folder
 from atl_sign.config.file import ConfigFile, UntrustedConfigError, config_path
 from atl_sign.custody.neighbours import Neighbours
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.base import Store
 from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, Connection, list_callers
@@ -179,7 +179,7 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
     pinned_by = "ATL_SIGN_STORE" if pinned else None
     neighbours = Neighbours(None if store.backend == "memory" else state_folder(environment))
     return make_agent(
-        config, Vault(store, neighbours), Dances(), open_audit(environment), open_store=open_named, store_pinned_by=pinned_by
+        config, Safe(store, neighbours), Dances(), open_audit(environment), open_store=open_named, store_pinned_by=pinned_by
     )
 
 

@@ -24,8 +24,8 @@ from atl_sign.access.caller import DAEMON
 from atl_sign.agent.build import make_agent
 from atl_sign.base.errors import AuditUnavailableError, BadUrlError, DanceNeededError, InternalError, UnknownLinkError
 from atl_sign.config.file import ConfigFile
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from tests.agent_lab import CALLER, link_of, sign
@@ -42,11 +42,11 @@ class Watched:
     def __init__(self, folder: Path) -> None:
         self.config = folder / "config.toml"
         self.sink = MemorySink()
-        vault = Vault(MemoryStore())
-        self.agent = make_agent(ConfigFile(self.config, SCHEME_SETTINGS), vault, Dances(), AuditLog(self.sink))
+        safe = Safe(MemoryStore())
+        self.agent = make_agent(ConfigFile(self.config, SCHEME_SETTINGS), safe, Dances(), AuditLog(self.sink))
         self.agent.links.put(CALLER, "jira", {"url": URL})
-        vault.put_key(private_key())
-        vault.put_token(link_of(self.agent, "jira"), make_grant())
+        safe.put_key(private_key())
+        safe.put_token(link_of(self.agent, "jira"), make_grant())
         self.sink.lines.clear()  # that of the link
 
     def set_mode(self, mode: str) -> None:

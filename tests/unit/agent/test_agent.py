@@ -18,13 +18,13 @@ from atl_sign.base.errors import (
     StoreUnavailableError,
 )
 from atl_sign.config.file import ConfigFile
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.base import Item
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.sandbox import Sandbox
 from atl_sign.schemes.registry import SCHEME_SETTINGS
-from tests.agent_lab import CALLER, link_of, sign, vault_of
+from tests.agent_lab import CALLER, link_of, safe_of, sign
 from tests.audit_lab import make_audit
 from tests.unit.provider_lab import make_grant
 
@@ -65,7 +65,7 @@ def agent(tmp_path: Path, store: LockableStore) -> Agent:
 
 def make_agent(folder: Path, store: MemoryStore, now: float = 1_700_000_000.0) -> Agent:
     return build.make_agent(
-        ConfigFile(folder / "config.toml", SCHEME_SETTINGS), Vault(store), Dances(), make_audit(), clock=lambda: now
+        ConfigFile(folder / "config.toml", SCHEME_SETTINGS), Safe(store), Dances(), make_audit(), clock=lambda: now
     )
 
 
@@ -136,7 +136,7 @@ def test_what_a_newer_atl_sign_wrote_is_neither_danced_over_nor_logged_out(
 
 def make_agent_now(agent: Agent, store: MemoryStore) -> Agent:
     """The same with the machine's own clock, which the sandbox has too."""
-    return build.make_agent(agent.links._config, Vault(store), Dances(), make_audit())
+    return build.make_agent(agent.links._config, Safe(store), Dances(), make_audit())
 
 
 def test_a_locked_store_is_told_before_the_user_consents(agent: Agent, store: LockableStore, sandbox: Sandbox) -> None:
@@ -154,7 +154,7 @@ def test_a_store_that_locks_stops_no_signature_whose_secrets_were_read(agent: Ag
     """Read once and kept; what was not read is refused."""
     for name in ("read", "unread"):
         agent.links.put(CALLER, name, {"url": f"http://127.0.0.1:1/{name}"})
-        vault_of(agent).put_token(link_of(agent, name), make_grant())
+        safe_of(agent).put_token(link_of(agent, name), make_grant())
     agent.keys.make(CALLER, 2048, replace=False)
     agent = make_agent(Path(agent.links._config.path).parent, store)
     sign(agent, "GET", "http://127.0.0.1:1/read/x")
@@ -167,7 +167,7 @@ def test_a_store_that_locks_stops_no_signature_whose_secrets_were_read(agent: Ag
 
 
 def test_a_link_can_be_changed_while_the_store_is_locked(agent: Agent, store: LockableStore) -> None:
-    """The old grant is forgotten later; until then the vault gives it to no other address."""
+    """The old grant is forgotten later; until then the safe gives it to no other address."""
     agent.links.put(CALLER, "jira", {"url": NOBODY_THERE})
     store.is_locked = True
 
@@ -187,7 +187,7 @@ def test_an_expired_token_needs_a_dance(tmp_path: Path, store: LockableStore) ->
     agent.links.put(CALLER, "jira", {"url": NOBODY_THERE})
     agent.keys.make(CALLER, 2048, replace=False)
     end = datetime.fromtimestamp(1_700_000_000, UTC)
-    vault_of(agent).put_token(link_of(agent, "jira"), make_grant(expires_at=end))
+    safe_of(agent).put_token(link_of(agent, "jira"), make_grant(expires_at=end))
 
     with pytest.raises(DanceNeededError, match="has expired"):
         sign(agent, "GET", f"{NOBODY_THERE}/x")

@@ -13,8 +13,8 @@ from atl_sign.base.credentials import Grant, Secret
 from atl_sign.base.errors import DanceNeededError, ProviderRefusedError, ProviderUnreachableError, StoreLockedError
 from atl_sign.config.links import Link
 from atl_sign.custody.items import git_item
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.live import Grants
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifests
@@ -66,7 +66,7 @@ class Lab:
         self.link = self.make_link()
         public = private_key().public_pem()
         self.sandbox.register_consumer("bitbucket", self.link.consumer_key, public)
-        self.vault.put_key(private_key())
+        self.safe.put_key(private_key())
         self.access = self.dance("alice")
         self.store.writes = 0
         return self
@@ -85,8 +85,8 @@ class Lab:
 
     def restart(self) -> GitTokens:
         """As after a kill: what is not in the store is gone."""
-        self.vault = Vault(self.store)
-        self.grants = Grants(self.vault, SCHEMES, Clocks(self.clock), Manifests(), on_renewal=lambda link, outcome: None)
+        self.safe = Safe(self.store)
+        self.grants = Grants(self.safe, SCHEMES, Clocks(self.clock), Manifests(), on_renewal=lambda link, outcome: None)
         self.tokens = GitTokens(self.grants)
         return self.tokens
 
@@ -99,9 +99,9 @@ class Lab:
     def access(self, grant: Grant | None) -> None:
         self._access = grant
         if grant is None:
-            self.vault.forget_token(self.link)
+            self.safe.forget_token(self.link)
         else:
-            self.vault.put_token(self.link, grant)
+            self.safe.put_token(self.link, grant)
 
     def at_provider(self, user: str = "alice") -> list[PersonalToken]:
         found: list[PersonalToken] = self.sandbox.state.sites["bitbucket"].state.tokens.of_user(user)
@@ -155,9 +155,9 @@ def test_memory_alone_makes_nothing(lab: Lab) -> None:
     secret = get(lab)
     assert lab.made() == 1
     assert lab.restart().peek(lab.link, None) is None
-    lab.vault.git_record(lab.link)
+    lab.safe.git_record(lab.link)
     assert lab.tokens.peek(lab.link, None) is None  # the access token has not been looked at yet
-    lab.vault.token(lab.link)
+    lab.safe.token(lab.link)
     found = lab.tokens.peek(lab.link, None)
 
     assert found is not None
@@ -362,7 +362,7 @@ def test_logged_out_while_it_is_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) 
 
     def log_out_first(session: Session, method: str, *arguments: Any) -> Any:
         if method == "PUT":
-            lab.vault.forget_git_record(lab.link)
+            lab.safe.forget_git_record(lab.link)
         return send(session, method, *arguments)
 
     monkeypatch.setattr(Session, "send", log_out_first)
@@ -395,7 +395,7 @@ def test_revoke_says_what_is_left(trouble: str, lab: Lab) -> None:
         lab.sandbox.state.sites["bitbucket"].state.users["alice"].is_active = False
 
     assert lab.tokens.revoke(lab.link) == ("left", (found.name,))
-    assert lab.vault.git_record(lab.link) is None
+    assert lab.safe.git_record(lab.link) is None
 
 
 def test_a_token_that_cannot_be_removed_is_remembered(
@@ -428,8 +428,8 @@ def test_a_link_with_another_address_has_no_token(lab: Lab) -> None:
     get(lab)
     moved = make_link("https://other.example.com", "bitbucket")
 
-    assert lab.vault.git_record(moved) is None
-    assert lab.vault.git_record(lab.link) is not None
+    assert lab.safe.git_record(moved) is None
+    assert lab.safe.git_record(lab.link) is not None
 
 
 @pytest.mark.parametrize(

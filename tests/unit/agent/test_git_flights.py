@@ -15,12 +15,12 @@ from atl_sign.agent.git_request import GitRequest, parse_git_request
 from atl_sign.base.credentials import GitToken, Secret
 from atl_sign.base.errors import DanceNeededError, ProviderUnreachableError
 from atl_sign.config.file import ConfigFile
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.sandbox import Sandbox
 from atl_sign.schemes.registry import SCHEME_SETTINGS
-from tests.agent_lab import CALLER, vault_of
+from tests.agent_lab import CALLER, safe_of
 from tests.audit_lab import make_audit
 from tests.unit.provider_lab import private_key
 
@@ -42,7 +42,7 @@ class Slow:
         monkeypatch.setattr(GitCredentials, "_peek", lambda _, asked: self.memory.get(asked))
         monkeypatch.setattr(GitCredentials, "_load", lambda _, asked: self.load(asked))
         config = ConfigFile(folder / "config.toml", SCHEME_SETTINGS)
-        self.git = make_agent(config, Vault(MemoryStore()), Dances(), make_audit()).git
+        self.git = make_agent(config, Safe(MemoryStore()), Dances(), make_audit()).git
 
     def load(self, asked: GitRequest) -> GitToken | None:
         self.asked.append(asked)
@@ -125,9 +125,9 @@ def test_a_token_that_the_store_has_is_given_without_asking_the_product(tmp_path
     with Sandbox(["bitbucket"]) as sandbox:
         host, _, path = sandbox.base_url("bitbucket").removeprefix("http://").partition("/")
         asked = parse_git_request(f"protocol=http\nhost={host}\npath={path}/scm/web/shop.git\n".encode())
-        vault = Vault(store)
-        vault.put_key(private_key())
-        agent = make_agent(config, vault, Dances(), make_audit())
+        safe = Safe(store)
+        safe.put_key(private_key())
+        agent = make_agent(config, safe, Dances(), make_audit())
         link = agent.links.put(CALLER, "bb", {"url": sandbox.base_url("bitbucket")}).report.link
         sandbox.register_consumer("bitbucket", link.consumer_key, private_key().public_pem())
         dance = agent.dances.begin(CALLER, "bb", "oob")
@@ -135,12 +135,12 @@ def test_a_token_that_the_store_has_is_given_without_asking_the_product(tmp_path
         made = asyncio.run(agent.git.get(CALLER, asked))
         known = len(sandbox.state.requests)
 
-        again = make_agent(config, Vault(store), Dances(), make_audit())
+        again = make_agent(config, Safe(store), Dances(), make_audit())
         found = [asyncio.run(again.git.get(CALLER, asked)) for _ in range(3)]
 
         assert made is not None
         assert [each and each.name for each in found] == [made.name] * 3
         assert len(sandbox.state.requests) == known
-        vault_of(again).forget_git_record(link)
+        safe_of(again).forget_git_record(link)
         assert asyncio.run(again.git.get(CALLER, asked)) is not None  # made anew
         assert len(sandbox.state.requests) > known

@@ -11,8 +11,8 @@ from atl_sign.agent.build import make_agent
 from atl_sign.agent.git_request import parse_git_request
 from atl_sign.base.credentials import GitToken, Secret
 from atl_sign.config.file import ConfigFile
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants import renewal
 from atl_sign.grants.dances import Dances
 from atl_sign.sandbox import Sandbox
@@ -31,7 +31,7 @@ class World:
         self.now = 1_800_000_000.0
         self.sandbox = Sandbox(["bitbucket"], clock=lambda: self.now)
         config = ConfigFile(folder / "config.toml", SCHEME_SETTINGS)
-        self.agent = make_agent(config, Vault(MemoryStore()), Dances(), make_audit(), clock=lambda: self.now)
+        self.agent = make_agent(config, Safe(MemoryStore()), Dances(), make_audit(), clock=lambda: self.now)
 
     def begin(self, **settings: object) -> None:
         url = self.sandbox.base_url("bitbucket")

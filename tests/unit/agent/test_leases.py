@@ -30,8 +30,8 @@ from atl_sign.base.errors import AuditUnavailableError, DaemonError
 from atl_sign.base.peer import Peer
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.settings import AuditMode
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from tests.agent_lab import CALLER
@@ -92,7 +92,7 @@ class Lab:
         self.sink = MemorySink()
         self.mode: AuditMode = "on"
         audit = AuditLog(self.sink)
-        self.agent = make_agent(config, Vault(MemoryStore()), Dances(), audit)
+        self.agent = make_agent(config, Safe(MemoryStore()), Dances(), audit)
         own = self.agent.leases
         self.now = 1000.0
         self.leases = Leases(own._lookup, own._schemes, Records(audit, lambda: self.mode), lambda: self.now)

@@ -11,8 +11,8 @@ from atl_sign.agent.refusals import REFUSALS_MAX, Address, Meaning, split_addres
 from atl_sign.base.errors import BadUrlError
 from atl_sign.base.lease_errors import UnknownLeaseError
 from atl_sign.config.file import ConfigFile
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from tests.agent_lab import CALLER
@@ -21,7 +21,7 @@ from tests.audit_lab import make_audit
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Agent:
-    return make_agent(ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS), Vault(MemoryStore()), Dances(), make_audit())
+    return make_agent(ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS), Safe(MemoryStore()), Dances(), make_audit())
 
 
 @pytest.mark.parametrize(

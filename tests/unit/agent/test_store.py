@@ -30,9 +30,9 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.custody.items import items_of_link
 from atl_sign.custody.keys.software import load_private_key, make_private_key
 from atl_sign.custody.moving import StoreMover
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.base import Item, Store
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.live import Grants
 from atl_sign.grants.renewal import Renewals
@@ -90,29 +90,29 @@ def make_records() -> Records:
     return Records(make_audit(), lambda: "on")
 
 
-def make_leases(config: ConfigFile, vault: Vault) -> Leases:
-    grants = Grants(vault, SCHEMES, Clocks(), Manifests(), on_renewal=lambda link, outcome: None)
+def make_leases(config: ConfigFile, safe: Safe) -> Leases:
+    grants = Grants(safe, SCHEMES, Clocks(), Manifests(), on_renewal=lambda link, outcome: None)
     return Leases(Lookup(config, grants), SCHEMES, make_records())
 
 
-def make_renewals(vault: Vault) -> Renewals:
-    return Renewals(vault, lambda link, outcome: None, Clocks())
+def make_renewals(safe: Safe) -> Renewals:
+    return Renewals(safe, lambda link, outcome: None, Clocks())
 
 
 class Lab:
-    """A vault with a key, jira's token and a broken link's, a second store, and a clock."""
+    """A safe with a key, jira's token and a broken link's, a second store, and a clock."""
 
     def __init__(self, folder: Path) -> None:
         self.config = ConfigFile(folder / "config.toml", SCHEME_SETTINGS)
         self.config.path.write_text(CONFIG)
         self.one, self.two = Keyring("one"), Keyring("two")
-        self.vault = Vault(self.one)
+        self.safe = Safe(self.one)
         self.dances = Dances()
         self.now = 1000.0
         self.start()
-        self.vault.put_key(load_private_key(private_key().private_pem()))  # an object of its own, which a lock empties
-        self.vault.put_token(LINK, make_grant())
-        self.vault.replace_git_record(LINK, None, GIT_RECORD)
+        self.safe.put_key(load_private_key(private_key().private_pem()))  # an object of its own, which a lock empties
+        self.safe.put_token(LINK, make_grant())
+        self.safe.replace_git_record(LINK, None, GIT_RECORD)
         self.one.write("token:broken", Secret("kept all the same"))
         self.before = dict(self.one.texts)
 
@@ -121,17 +121,17 @@ class Lab:
         self.mover = self.make_mover()
         self.keeper = StoreKeeper(
             self.config,
-            self.vault,
+            self.safe,
             self.dances,
-            make_renewals(self.vault),
+            make_renewals(self.safe),
             make_records(),
             mover=self.mover,
-            leases=make_leases(self.config, self.vault),
+            leases=make_leases(self.config, self.safe),
             clock=lambda: self.now,
         )
 
     def make_mover(self, pinned_by: str | None = None) -> StoreMover:
-        return StoreMover(self.config, self.vault, self.open_store, pinned_by)
+        return StoreMover(self.config, self.safe, self.open_store, pinned_by)
 
     def open_store(self, name: str) -> Store:
         return {"one": self.one, "two": self.two, "memory": MemoryStore()}[name]
@@ -156,80 +156,80 @@ def set_lifetime(lab: Lab, minutes: str) -> None:
 # --- lock and unlock ---
 
 
-def test_lock_leaves_no_secret_in_the_vault(lab: Lab) -> None:
+def test_lock_leaves_no_secret_in_the_safe(lab: Lab) -> None:
     """Who still holds the key's object can sign nothing with it; unlock reads everything anew."""
     key = make_private_key(2048)
-    lab.vault.put_key(key)
-    lab.vault.put_token(LINK, make_grant())
-    assert lab.vault.token(LINK) is not None
+    lab.safe.put_key(key)
+    lab.safe.put_token(LINK, make_grant())
+    assert lab.safe.token(LINK) is not None
     stored = dict(lab.one.texts)
 
     lab.keeper.lock(CALLER)
 
-    assert lab.vault.is_unread
+    assert lab.safe.is_unread
     with pytest.raises(StoreLockedError):
         key.sign_sha1(b"x")
-    asked = (lab.vault.key, lambda: lab.vault.token(LINK), lambda: lab.vault.git_record(LINK), lab.vault.check_store)
+    asked = (lab.safe.key, lambda: lab.safe.token(LINK), lambda: lab.safe.git_record(LINK), lab.safe.check_store)
     for call in asked:
         with pytest.raises(StoreLockedError, match="the store is locked") as refused:
             call()
         assert refused.value.hint == "atl-sign unlock"
-    assert lab.vault.peek_key() is None
-    assert lab.vault.peek_git_record(LINK) is None
+    assert lab.safe.peek_key() is None
+    assert lab.safe.peek_git_record(LINK) is None
     with pytest.raises(StoreLockedError):
-        lab.vault.put_token(LINK, make_grant())
+        lab.safe.put_token(LINK, make_grant())
     with pytest.raises(StoreLockedError):
-        lab.vault.replace_git_record(LINK, GIT_RECORD, GIT_RECORD)
+        lab.safe.replace_git_record(LINK, GIT_RECORD, GIT_RECORD)
     assert lab.one.texts == stored
     assert lab.keeper.report().state == "locked"
     assert not lab.keeper.survives_restart()
     lab.keeper.unlock(CALLER)
-    assert lab.vault.key() is not None
-    assert lab.vault.token(LINK) is not None
-    assert lab.vault.git_record(LINK) is not None
+    assert lab.safe.key() is not None
+    assert lab.safe.token(LINK) is not None
+    assert lab.safe.git_record(LINK) is not None
     assert lab.keeper.survives_restart()
 
 
 def test_what_a_lock_kept_from_being_forgotten_can_be_forgotten_after_it(lab: Lab) -> None:
     """The refusal told so: the store has it still, also what a second logout needs to revoke git's token at the provider."""
     lab.keeper.lock(CALLER)
-    for forget in (lab.vault.forget_token, lab.vault.forget_git_record):
+    for forget in (lab.safe.forget_token, lab.safe.forget_git_record):
         with pytest.raises(StoreLockedError):
             forget(LINK)
     lab.keeper.unlock(CALLER)
-    assert lab.vault.token(LINK) is not None
+    assert lab.safe.token(LINK) is not None
 
-    for forget in (lab.vault.forget_token, lab.vault.forget_git_record):
+    for forget in (lab.safe.forget_token, lab.safe.forget_git_record):
         forget(LINK)
 
-    assert lab.vault.token(LINK) is None
-    assert lab.vault.git_record(LINK) is None
+    assert lab.safe.token(LINK) is None
+    assert lab.safe.git_record(LINK) is None
     lab.keeper.lock(CALLER)
     lab.keeper.unlock(CALLER)
-    assert lab.vault.token(LINK) is None
+    assert lab.safe.token(LINK) is None
 
 
 def test_a_store_that_would_lose_its_items_is_not_locked(tmp_path: Path) -> None:
     """Nor by itself; its dances go on."""
-    vault = Vault(MemoryStore())
+    safe = Safe(MemoryStore())
     config = ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS)
     config.path.write_text("[store]\nlock_after_minutes = 1\n")
     keeper = StoreKeeper(
         config,
-        vault,
+        safe,
         Dances(),
-        make_renewals(vault),
+        make_renewals(safe),
         make_records(),
-        mover=StoreMover(config, vault, lambda name: MemoryStore(), None),
-        leases=make_leases(config, vault),
+        mover=StoreMover(config, safe, lambda name: MemoryStore(), None),
+        leases=make_leases(config, safe),
         clock=lambda: 0.0,
     )
-    vault.put_key(private_key())
+    safe.put_key(private_key())
 
     with pytest.raises(BadRequestError, match="would lose"):
         keeper.lock(CALLER)
 
-    assert vault.key() is private_key()
+    assert safe.key() is private_key()
     assert not keeper.is_due()
     assert not keeper.survives_restart()
 
@@ -237,7 +237,7 @@ def test_a_store_that_would_lose_its_items_is_not_locked(tmp_path: Path) -> None
 def test_a_dance_that_ended_signs_nothing_after_a_lock(tmp_path: Path, sandbox: Sandbox) -> None:
     """Its provider's object lives on for ten minutes, and holds the key's object: that one has forgotten the key."""
     store = Keyring("one")
-    agent = make_agent(ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS), Vault(store), Dances(), make_audit())
+    agent = make_agent(ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS), Safe(store), Dances(), make_audit())
     key = agent.keys.make(CALLER, 2048, replace=False)
     agent.links.put(CALLER, "jira", {"url": sandbox.base_url("jira"), "consumer_key": "storekeeper"})
     sandbox.register_consumer("jira", "storekeeper", key.public_pem(), name="unit tests")
@@ -303,7 +303,7 @@ def test_a_lock_that_comes_by_itself_is_recorded(tmp_path: Path) -> None:
     """With no peer; the twin: before its time nothing is."""
     sink = MemorySink()
     config = ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS)
-    agent = make_agent(config, Vault(Keyring("one")), Dances(), AuditLog(sink))
+    agent = make_agent(config, Safe(Keyring("one")), Dances(), AuditLog(sink))
     agent.life.lock_when_due()
     config.path.write_text("[store]\nlock_after_minutes = 1\n")
     agent.life.lock_when_due()
@@ -337,13 +337,13 @@ def test_a_move_takes_everything_and_keeps_the_comments(lab: Lab) -> None:
     assert lab.one.texts == {}
     assert lab.one.is_discarded
     assert lab.config.path.read_text() == f'{CONFIG}\n[store]\nbackend = "two"\n'
-    assert lab.vault.backend == "two"
-    lab.vault.put_token(LINK, make_grant())
+    assert lab.safe.backend == "two"
+    lab.safe.put_token(LINK, make_grant())
     assert lab.one.texts == {}
 
 
 def test_every_item_of_a_link_is_named() -> None:
-    """What the vault writes for a link, and the key."""
+    """What the safe writes for a link, and the key."""
     assert items_of_link("a") == ["token:a", "app:a", "git:a"]
 
 
@@ -383,7 +383,7 @@ def crash_in_a_move(lab: Lab, at: int) -> bool:
 
 def restart(lab: Lab) -> None:
     lab.config = ConfigFile(lab.config.path, SCHEME_SETTINGS)
-    lab.vault = Vault(lab.named())
+    lab.safe = Safe(lab.named())
     lab.start()
 
 
@@ -412,12 +412,12 @@ def test_after_a_crash_the_same_move_or_one_back_can_be_made(lab: Lab, at: int, 
     crash_in_a_move(lab, at)
     restart(lab)
     changed = make_grant(key="changed")
-    lab.vault.put_token(LINK, changed)
-    lab.vault.forget_git_record(LINK)
+    lab.safe.put_token(LINK, changed)
+    lab.safe.forget_git_record(LINK)
     wanted = dict(lab.named().texts)
     assert wanted.keys() == {"consumer-key", "token:jira", "token:broken"}
 
-    if lab.vault.backend == backend and not lab.mover.warnings():
+    if lab.safe.backend == backend and not lab.mover.warnings():
         with pytest.raises(BadRequestError, match="is the store already"):
             lab.move(backend)
     else:
@@ -539,7 +539,7 @@ def test_a_store_that_fails_on_the_way_is_left_as_it_was(lab: Lab, call: str, na
     assert lab.one.texts == lab.before
     assert lab.two.texts == {}
     assert lab.config.path.read_text() == CONFIG
-    assert lab.vault.backend == "one"
+    assert lab.safe.backend == "one"
     lab.two.failure = lambda asked, item: None
     assert lab.move() == ()
 
@@ -605,7 +605,7 @@ def test_a_file_that_cannot_name_the_store_stops_the_move(lab: Lab, text: str, e
         lab.move()
 
     assert lab.one.texts == lab.before
-    assert lab.vault.backend == "one"
+    assert lab.safe.backend == "one"
 
 
 def test_a_locked_or_pinned_store_is_not_moved(lab: Lab) -> None:

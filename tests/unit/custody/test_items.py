@@ -9,9 +9,9 @@ import pytest
 from atl_sign.base.credentials import GitRecord, GitToken, Grant, Secret
 from atl_sign.base.errors import DaemonError, StoreConflictError, StoreLockedError, StoreNewerError
 from atl_sign.custody.items import KEY_ITEM, items_of_link
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.base import Item
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.schemes.oauth1.tokens import AccessToken
 from tests.unit.provider_lab import everything_shown, make_grant, make_link, token_of
 from tests.vectors import private_key, private_pem
@@ -74,13 +74,13 @@ def shown(grant: Grant | None) -> object:
     return token.key.reveal(), token.secret.reveal(), handle, ends, grant.user, grant.is_in_doubt
 
 
-def read_all(vault: Vault) -> object:
-    record, key = vault.git_record(LINK), vault.key()
+def read_all(safe: Safe) -> object:
+    record, key = safe.git_record(LINK), safe.key()
     assert record is not None
     assert record.token is not None
     assert key is not None
     git = record.token.name, record.token.secret.reveal(), record.token.user, record.token.permission, record.token.expires_at
-    return shown(vault.token(LINK)), git, record.leftovers, key.fingerprint()
+    return shown(safe.token(LINK)), git, record.leftovers, key.fingerprint()
 
 
 EXPECTED = (
@@ -106,13 +106,13 @@ def test_items_of_version_1_are_read_and_written_anew_once() -> None:
     """Everything in them is found, by this process and by the next, which reads version 2 and writes nothing."""
     store = RecordingStore(OLD_ITEMS)
 
-    assert read_all(Vault(store)) == EXPECTED
+    assert read_all(Safe(store)) == EXPECTED
 
     assert sorted(store.writes) == sorted(OLD_ITEMS)
     for name in OLD_ITEMS:
         item = json.loads(store.text(name))
         assert (item["v"], item["scheme"]) == (2, "oauth1")
-    assert read_all(Vault(store)) == EXPECTED
+    assert read_all(Safe(store)) == EXPECTED
     assert len(store.writes) == 3
 
 
@@ -120,16 +120,16 @@ def test_what_version_1_left_out_is_still_left_out() -> None:
     """A token that names no end, and a record of no token."""
     store = RecordingStore({TOKEN: BARE_TOKEN_V1, GIT: EMPTY_GIT_V1})
 
-    for vault in (Vault(store), Vault(store)):
-        assert shown(vault.token(LINK)) == ("a", "b", None, (None, None, None), None, False)
-        assert vault.git_record(LINK) == GitRecord(None)
+    for safe in (Safe(store), Safe(store)):
+        assert shown(safe.token(LINK)) == ("a", "b", None, (None, None, None), None, False)
+        assert safe.git_record(LINK) == GitRecord(None)
 
 
 def test_a_token_of_before_renewals_is_read() -> None:
     """The first items of version 1 had neither `renew_at` nor `is_in_doubt`."""
     text = BARE_TOKEN_V1.replace(',"renew_at":null,"is_in_doubt":false', "")
 
-    assert shown(Vault(RecordingStore({TOKEN: text})).token(LINK)) == ("a", "b", None, (None, None, None), None, False)
+    assert shown(Safe(RecordingStore({TOKEN: text})).token(LINK)) == ("a", "b", None, (None, None, None), None, False)
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_a_token_of_before_renewals_is_read() -> None:
 )
 def test_an_old_token_of_another_address_or_consumer_counts_as_none(url: str, client: str) -> None:
     """As with a new one."""
-    vault = Vault(RecordingStore(OLD_ITEMS))
+    safe = Safe(RecordingStore(OLD_ITEMS))
 
-    assert vault.token(make_link(url, "tools", consumer_key=client)) is None
-    assert vault.git_record(make_link(url, "tools", consumer_key=client)) is None
+    assert safe.token(make_link(url, "tools", consumer_key=client)) is None
+    assert safe.git_record(make_link(url, "tools", consumer_key=client)) is None
 
 
 def test_a_store_that_takes_no_write_still_gives_old_items() -> None:
@@ -148,11 +148,11 @@ def test_a_store_that_takes_no_write_still_gives_old_items() -> None:
     store = RecordingStore(OLD_ITEMS)
     store.failure = StoreLockedError("the disk is full")
 
-    assert read_all(Vault(store)) == EXPECTED
+    assert read_all(Safe(store)) == EXPECTED
 
     assert store.text(TOKEN) == TOKEN_V1
     store.failure = None
-    assert read_all(Vault(store)) == EXPECTED
+    assert read_all(Safe(store)) == EXPECTED
     assert json.loads(store.text(TOKEN))["v"] == 2
 
 
@@ -165,12 +165,12 @@ def test_an_old_item_that_another_daemon_has_replaced_is_not_written_over() -> N
         def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
             if self.is_first:
                 self.is_first = False
-                Vault(self).put_token(LINK, make_grant("newer"))
+                Safe(self).put_token(LINK, make_grant("newer"))
             return super().write(name, value, if_version)
 
     store = Overtaken({TOKEN: TOKEN_V1})
 
-    token = Vault(store).token(LINK)
+    token = Safe(store).token(LINK)
 
     assert token is not None
     assert token_of(token).key.reveal() == "newer"
@@ -189,18 +189,18 @@ def test_what_a_newer_atl_sign_wrote_is_left_alone(item: object) -> None:
     """Neither read nor replaced nor removed: each call says so, under a code of its own, and shows nothing of it."""
     text = json.dumps(item)
     store = RecordingStore(dict.fromkeys(OLD_ITEMS, text))
-    vault = Vault(store)
+    safe = Safe(store)
     calls: dict[str, Callable[[], object]] = {
-        "token": lambda: vault.token(LINK),
-        "dance begins": lambda: vault.check_store(LINK),
-        "dance ends": lambda: vault.put_token(LINK, make_grant()),
-        "renewal": lambda: vault.renewed.renewing(LINK, make_grant(), 0).__enter__(),
-        "logout": lambda: vault.forget_token(LINK),
-        "git": lambda: vault.git_record(LINK),
-        "git token": lambda: vault.replace_git_record(LINK, None, GitRecord(None)),
-        "git logout": lambda: vault.forget_git_record(LINK),
-        "key": vault.key,
-        "key new": lambda: vault.put_key(private_key()),
+        "token": lambda: safe.token(LINK),
+        "dance begins": lambda: safe.check_store(LINK),
+        "dance ends": lambda: safe.put_token(LINK, make_grant()),
+        "renewal": lambda: safe.renewed.renewing(LINK, make_grant(), 0).__enter__(),
+        "logout": lambda: safe.forget_token(LINK),
+        "git": lambda: safe.git_record(LINK),
+        "git token": lambda: safe.replace_git_record(LINK, None, GitRecord(None)),
+        "git logout": lambda: safe.forget_git_record(LINK),
+        "key": safe.key,
+        "key new": lambda: safe.put_key(private_key()),
     }
 
     for name, call in calls.items():
@@ -219,7 +219,7 @@ def test_a_move_carries_what_a_newer_atl_sign_wrote() -> None:
     text = json.dumps(NEWER["version"])
     source, target = RecordingStore({TOKEN: text, KEY_ITEM: KEY_V1}), RecordingStore({})
 
-    Vault(source).move_to(target, [TOKEN, KEY_ITEM], leftovers=(), begin=lambda: None, commit=lambda: None)
+    Safe(source).move_to(target, [TOKEN, KEY_ITEM], leftovers=(), begin=lambda: None, commit=lambda: None)
 
     assert (target.text(TOKEN), target.text(KEY_ITEM)) == (text, KEY_V1)
 
@@ -228,12 +228,12 @@ def test_a_dance_replaces_what_nobody_can_read() -> None:
     """The twin of what is left alone: an item that is damaged is of no use to any version."""
     for text in ("nonsense", "[]", '{"v":true}', '{"v":2}', '{"v":-1}'):
         store = RecordingStore({TOKEN: text})
-        vault = Vault(store)
+        safe = Safe(store)
 
-        vault.check_store(LINK)
-        vault.put_token(LINK, make_grant())
+        safe.check_store(LINK)
+        safe.put_token(LINK, make_grant())
 
-        assert shown(Vault(store).token(LINK)) == shown(make_grant())
+        assert shown(Safe(store).token(LINK)) == shown(make_grant())
 
 
 def test_a_dance_wins_over_what_comes_between() -> None:
@@ -250,21 +250,21 @@ def test_a_dance_wins_over_what_comes_between() -> None:
             return item
 
     store = Racing({})
-    Vault(store).put_token(LINK, make_grant())
-    assert shown(Vault(store).token(LINK)) == shown(make_grant())
+    Safe(store).put_token(LINK, make_grant())
+    assert shown(Safe(store).token(LINK)) == shown(make_grant())
 
     store.rounds = 1000
     with pytest.raises(StoreConflictError):
-        Vault(store).put_token(LINK, make_grant())
+        Safe(store).put_token(LINK, make_grant())
 
 
 def test_the_envelope_names_scheme_address_and_client() -> None:
     """The format that later versions have to read."""
     store = RecordingStore({})
-    vault = Vault(store)
-    vault.put_token(LINK, Grant(AccessToken(Secret("a"), Secret("b"))))
+    safe = Safe(store)
+    safe.put_token(LINK, Grant(AccessToken(Secret("a"), Secret("b"))))
     git = GitToken("n", Secret("s"), "alice", "write", datetime(2031, 1, 1, tzinfo=UTC))
-    vault.replace_git_record(LINK, None, GitRecord(git))
+    safe.replace_git_record(LINK, None, GitRecord(git))
 
     assert json.loads(store.text(TOKEN)) == {
         "v": 2,

@@ -11,9 +11,9 @@ from atl_sign.base.credentials import Grant, Secret
 from atl_sign.base.errors import StoreConflictError, StoreLockedError, StoreNewerError
 from atl_sign.custody.items import token_item
 from atl_sign.custody.neighbours import Neighbours
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.base import Item
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.schemes.oauth1.tokens import AccessToken
 from tests.unit.provider_lab import make_link, token_of
 
@@ -56,8 +56,8 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.store = LockableStore()
-        self.one = Vault(self.store, Neighbours(folder))
-        self.other = Vault(self.store, Neighbours(folder))
+        self.one = Safe(self.store, Neighbours(folder))
+        self.other = Safe(self.store, Neighbours(folder))
         self.one.put_token(LINK, OLD)
         with self.one.renewed.renewing(LINK, OLD, 1) as token:
             assert token is not None
@@ -72,7 +72,7 @@ class World:
         self.store.is_locked = False
 
     def stored(self) -> str | None:
-        token = Vault(self.store).token(LINK)
+        token = Safe(self.store).token(LINK)
         return None if token is None else token_of(token).key.reveal()
 
 
@@ -81,8 +81,8 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def key_of(vault: Vault) -> str | None:
-    token = vault.token(LINK)
+def key_of(safe: Safe) -> str | None:
+    token = safe.token(LINK)
     return None if token is None else token_of(token).key.reveal()
 
 
@@ -241,7 +241,7 @@ def test_a_renewal_is_noted_over_the_same_token_with_its_users_name(world: World
 
         assert world.one.renewed.mark(LINK, token, is_in_doubt=True)
 
-    stored = Vault(world.store).token(LINK)
+    stored = Safe(world.store).token(LINK)
     assert stored is not None
     assert stored.is_in_doubt
 
@@ -275,7 +275,7 @@ def test_a_lock_keeps_the_renewed_token_apart_until_the_unlock(world: World) -> 
 
 def _text_of(token: Grant) -> Secret:
     store = MemoryStore()
-    Vault(store).put_token(LINK, token)
+    Safe(store).put_token(LINK, token)
     item = store.read(ITEM)
     assert item is not None
     return item.value

@@ -9,11 +9,11 @@ from atl_sign.base.credentials import Grant
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.items import place_of, token_item
 from atl_sign.custody.neighbours import Neighbours
-from atl_sign.custody.vault import Vault
+from atl_sign.custody.safe import Safe
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.states import Granted
 from atl_sign.schemes.registry import SCHEME_SETTINGS
-from tests.agent_lab import CALLER, grants_of, link_of, sign, vault_of
+from tests.agent_lab import CALLER, grants_of, link_of, safe_of, sign
 from tests.agent_machine import Machine
 from tests.audit_lab import make_audit
 from tests.oauth2_lab import send
@@ -48,9 +48,9 @@ class World(Machine):
 
     def start_another(self, state: Path | None = None) -> Agent:
         """Return another agent on the same store; those with the same folder *state* know of each other."""
-        vault = Vault(self.store, Neighbours(state))
+        safe = Safe(self.store, Neighbours(state))
         config = ConfigFile(self.folder / "config.toml", SCHEME_SETTINGS)
-        return make_agent(config, vault, Dances(), make_audit(), clock=self.clock)
+        return make_agent(config, safe, Dances(), make_audit(), clock=self.clock)
 
     @property
     def life_s(self) -> float:
@@ -58,8 +58,8 @@ class World(Machine):
 
     @property
     def grant(self) -> Grant:
-        """As the vault gives it."""
-        grant = vault_of(self.agent).token(link_of(self.agent, "app"))
+        """As the safe gives it."""
+        grant = safe_of(self.agent).token(link_of(self.agent, "app"))
         assert grant is not None
         return grant
 

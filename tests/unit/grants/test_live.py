@@ -6,8 +6,8 @@ import pytest
 
 from atl_sign.base.credentials import Credentials, Grant, Secret
 from atl_sign.config.links import OwnSettings
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.live import Grants
 from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.manifest import Manifests
@@ -34,10 +34,10 @@ def grant(secret: str, user: str | None) -> Grant:
 )
 def test_a_refused_grant_is_replaced_by_another_of_the_same_user(kept: Grant | None, is_taken: bool) -> None:
     """A request of alice's is not sent as bob, who has danced meanwhile."""
-    vault = Vault(MemoryStore())
-    live = Grants(vault, SCHEMES, Clocks(), Manifests(), on_renewal=lambda link, outcome: None).of(LINK)
+    safe = Safe(MemoryStore())
+    live = Grants(safe, SCHEMES, Clocks(), Manifests(), on_renewal=lambda link, outcome: None).of(LINK)
     if kept is not None:
-        vault.put_token(LINK, kept)
+        safe.put_token(LINK, kept)
 
     found = live._find_renewed(Credentials(None, grant("old-token", "alice")))
 

@@ -20,7 +20,7 @@ from atl_sign.base.errors import (
 )
 from atl_sign.config.file import ConfigFile
 from atl_sign.custody.neighbours import Neighbours
-from atl_sign.custody.vault import Vault
+from atl_sign.custody.safe import Safe
 from atl_sign.grants import renewal
 from atl_sign.grants.dances import Dances
 from atl_sign.schemes.registry import SCHEME_SETTINGS
@@ -405,7 +405,7 @@ def test_another_daemon_waits_for_a_renewal_that_is_tried_twice(world: World, mo
     world.server.answer("/token", world.server.hang, answer_late)
     config = ConfigFile(world.folder / "config.toml", SCHEME_SETTINGS)
     agents = [
-        make_agent(config, Vault(world.store, Neighbours(world.folder / "state")), Dances(), make_audit(), clock=world.clock)
+        make_agent(config, Safe(world.store, Neighbours(world.folder / "state")), Dances(), make_audit(), clock=world.clock)
         for _ in range(2)
     ]
     url = f"{world.server.url}/api/x"

@@ -25,7 +25,7 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.custody.keys.software import load_private_key
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.renewed import RenewedTokens
-from atl_sign.custody.vault import Vault
+from atl_sign.custody.safe import Safe
 from atl_sign.grants import renewal
 from atl_sign.grants.dances import Dances
 from atl_sign.sandbox import Sandbox, server
@@ -33,7 +33,7 @@ from atl_sign.sandbox.call import Call
 from atl_sign.sandbox.wire import Answer
 from atl_sign.schemes.oauth1.legs import Legs
 from atl_sign.schemes.registry import SCHEME_SETTINGS
-from tests.agent_lab import CALLER, grants_of, link_of, sign, vault_of
+from tests.agent_lab import CALLER, grants_of, link_of, safe_of, sign
 from tests.audit_lab import make_audit
 from tests.lab import wait_for
 from tests.unit.grants.failing_store import FailingStore
@@ -54,21 +54,21 @@ class World:
 
     def restart(self) -> None:
         config = ConfigFile(self.folder / "config.toml", SCHEME_SETTINGS)
-        self.agent = make_agent(config, Vault(self.store), Dances(), make_audit(), clock=lambda: self.now)
+        self.agent = make_agent(config, Safe(self.store), Dances(), make_audit(), clock=lambda: self.now)
 
     def begin(self) -> None:
         self.restart()
         self.url = f"{self.sandbox.base_url('jira')}/rest/api/2/myself"
         self.agent.links.put(CALLER, "jira", {"url": self.sandbox.base_url("jira"), "consumer_key": "renewals", "timeout_s": 3})
-        vault_of(self.agent).put_key(load_private_key(private_key().private_pem()))  # an object of its own, which a lock empties
+        safe_of(self.agent).put_key(load_private_key(private_key().private_pem()))  # an object of its own, which a lock empties
         self.sandbox.register_consumer("jira", "renewals", private_key().public_pem())
         dance = self.agent.dances.begin(CALLER, "jira", "oob")
         dance.finish(Secret(self.sandbox.approve("jira", dance.authorize_url)))
         wait_for(lambda: self.token.user == "alice")
 
     @property
-    def token(self):  # type: ignore[no-untyped-def]  # the vault's
-        token = vault_of(self.agent).token(link_of(self.agent, "jira"))
+    def token(self):  # type: ignore[no-untyped-def]  # the safe's
+        token = safe_of(self.agent).token(link_of(self.agent, "jira"))
         assert token is not None
         return token
 
@@ -126,9 +126,9 @@ def test_another_daemon_waits_until_the_new_token_is_stored(world: World, monkey
     """It comes while the new token is on its way into a slow store: it must neither renew the void one nor write it back."""
 
     def start() -> Agent:
-        vault = Vault(world.store, Neighbours(world.folder / "state"))
+        safe = Safe(world.store, Neighbours(world.folder / "state"))
         return make_agent(
-            ConfigFile(world.folder / "config.toml", SCHEME_SETTINGS), vault, Dances(), make_audit(), clock=lambda: world.now
+            ConfigFile(world.folder / "config.toml", SCHEME_SETTINGS), safe, Dances(), make_audit(), clock=lambda: world.now
         )
 
     one, other = start(), start()
@@ -445,15 +445,15 @@ def test_a_lock_during_a_renewal_loses_no_token(world: World, monkeypatch: pytes
         world.header()
 
     (new,) = world.tokens_at_provider
-    assert vault_of(world.agent)._tokens.is_empty
+    assert safe_of(world.agent)._tokens.is_empty
     with pytest.raises(StoreLockedError):
         world.header()
     if not closes:
         assert new in _stored(world)
-        assert not vault_of(world.agent).has_unsaved
+        assert not safe_of(world.agent).has_unsaved
     world.agent.store.unlock(CALLER)
     assert new in _stored(world)
-    assert not vault_of(world.agent).has_unsaved
+    assert not safe_of(world.agent).has_unsaved
     assert world.get() == 200
     assert world.renewals() == 1
     world.restart()
@@ -471,7 +471,7 @@ def test_a_lock_and_an_unlock_during_a_renewal_start_no_second_one(world: World,
         world.agent.store.lock(CALLER)
         world.agent.store.unlock(CALLER)
         assert world.token.is_in_doubt
-        vault_of(world.agent).key()
+        safe_of(world.agent).key()
         grants, link = grants_of(world.agent), link_of(world.agent, "jira")
         assert grants.peek(link) is None
         waiting.append(grants.find_renewal(link))

@@ -22,8 +22,8 @@ from atl_sign.agent.build import make_agent
 from atl_sign.base.credentials import Grant, Secret
 from atl_sign.base.peer import Peer
 from atl_sign.config.file import ConfigFile
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.grants.dances import Dances
 from atl_sign.proxy.front import Entry, Proxy
 from atl_sign.schemes.registry import SCHEME_SETTINGS
@@ -149,10 +149,10 @@ class ProxyLab:
         self._config: list[str] = []
 
     def __enter__(self) -> Self:
-        self.vault = Vault(MemoryStore())
+        self.safe = Safe(MemoryStore())
         self.config = ConfigFile(self.folder / "config.toml", SCHEME_SETTINGS)
         self.audit = make_audit()
-        self.agent = make_agent(self.config, self.vault, Dances(), self.audit)
+        self.agent = make_agent(self.config, self.safe, Dances(), self.audit)
         self._thread.start()
         self.proxy = self.run(self._make_proxy())
         return self
@@ -189,13 +189,13 @@ class ProxyLab:
         ]
         if scheme == "oauth1":
             lines.append('consumer_key = "unit-tests"')
-            self.vault.put_key(private_key())
+            self.safe.put_key(private_key())
         self._config += lines
         self.config.path.write_text("\n".join(self._config) + "\n")
         self.config.forget()
         link = self.config.settings().links.get(name)
         grant = make_grant() if scheme == "oauth1" else Grant(StaticToken(Secret(TOKEN), "me" if scheme == "basic" else None))
-        self.vault.put_token(link, grant)
+        self.safe.put_token(link, grant)
 
     def make_lease(self, *links: str, allow: tuple[str, ...] = ("* /**",), uses: int | None = None, **terms: Any) -> Lease:
         rules = Rules(parse_rules(allow), ())

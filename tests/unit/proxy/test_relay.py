@@ -210,7 +210,7 @@ def test_a_gateways_address_takes_the_place_of_the_links(lab: ProxyLab, provider
     with Provider() as gateway:
         lab.add_link("jira", f"{provider.origin}/jira", scheme="basic", user="me")
         link = lab.config.settings().links.get("jira")
-        lab.vault.put_token(link, Grant(StaticToken(Secret(TOKEN), "me", base_url=f"{gateway.origin}/ex/jira/7")))
+        lab.safe.put_token(link, Grant(StaticToken(Secret(TOKEN), "me", base_url=f"{gateway.origin}/ex/jira/7")))
 
         done = curl("--unix-socket", lab.open(), "http://localhost/jira/rest/x?a=%7e")
 
@@ -731,7 +731,7 @@ def test_a_refusal_can_be_read_by_every_tool(lab: ProxyLab, provider: Provider) 
 
 def test_a_link_without_a_token_says_what_to_do(lab: ProxyLab, provider: Provider) -> None:
     lab.add_link("jira", f"{provider.origin}/jira")
-    lab.vault.forget_token(lab.config.settings().links.get("jira"))
+    lab.safe.forget_token(lab.config.settings().links.get("jira"))
 
     answer = curl("-i", "--unix-socket", lab.open(), "http://localhost/jira/x").stdout
 

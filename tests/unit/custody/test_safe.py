@@ -15,9 +15,9 @@ from atl_sign.base.credentials import Grant, Secret, StoreState
 from atl_sign.base.errors import StoreLockedError, StoreUnavailableError
 from atl_sign.config.links import Link, parse_base_url
 from atl_sign.custody.items import KEY_ITEM
+from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.base import Item
 from atl_sign.custody.stores.memory import MemoryStore
-from atl_sign.custody.vault import Vault
 from atl_sign.schemes.oauth1.tokens import AccessToken
 from tests.unit.provider_lab import everything_shown, make_grant, make_link, other_private_key, private_key, token_of
 
@@ -77,8 +77,8 @@ def store() -> CountingStore:
 
 
 @pytest.fixture
-def vault(store: CountingStore) -> Vault:
-    return Vault(store)
+def safe(store: CountingStore) -> Safe:
+    return Safe(store)
 
 
 def shown(grant: Grant | None) -> Any:
@@ -90,43 +90,43 @@ def shown(grant: Grant | None) -> Any:
     return token.key.reveal(), token.secret.reveal(), grant.expires_at, handle, token.session_expires_at, grant.user
 
 
-def test_it_speaks_for_its_store(vault: Vault) -> None:
+def test_it_speaks_for_its_store(safe: Safe) -> None:
     """Name and state come from there."""
     state: StoreState = "ready"
 
-    assert vault.backend == "memory"
-    assert vault.state() == state
+    assert safe.backend == "memory"
+    assert safe.state() == state
 
 
-def test_a_token_comes_back_whole_from_another_process(store: CountingStore, vault: Vault) -> None:
+def test_a_token_comes_back_whole_from_another_process(store: CountingStore, safe: Safe) -> None:
     """Expiry, session handle and user too: what a later renewal needs."""
-    vault.put_token(LINK, FULL)
+    safe.put_token(LINK, FULL)
 
-    assert shown(vault.token(LINK)) == shown(FULL)
-    assert shown(Vault(store).token(LINK)) == shown(FULL)
+    assert shown(safe.token(LINK)) == shown(FULL)
+    assert shown(Safe(store).token(LINK)) == shown(FULL)
 
 
-def test_a_token_that_names_no_end_has_none(store: CountingStore, vault: Vault) -> None:
+def test_a_token_that_names_no_end_has_none(store: CountingStore, safe: Safe) -> None:
     """Older servers send the two values alone."""
-    vault.put_token(LINK, make_grant())
+    safe.put_token(LINK, make_grant())
 
-    assert shown(Vault(store).token(LINK)) == shown(make_grant())
+    assert shown(Safe(store).token(LINK)) == shown(make_grant())
 
 
-def test_the_key_comes_back_from_another_process(store: CountingStore, vault: Vault) -> None:
+def test_the_key_comes_back_from_another_process(store: CountingStore, safe: Safe) -> None:
     """The same modulus."""
-    vault.put_key(private_key())
+    safe.put_key(private_key())
 
-    key = Vault(store).key()
+    key = Safe(store).key()
 
     assert key is not None
     assert key.fingerprint() == private_key().fingerprint()
 
 
-def test_what_is_stored_is_one_line_of_json(store: CountingStore, vault: Vault) -> None:
+def test_what_is_stored_is_one_line_of_json(store: CountingStore, safe: Safe) -> None:
     """Some keyrings give the first line back and nothing else."""
-    vault.put_key(private_key())
-    vault.put_token(LINK, FULL)
+    safe.put_key(private_key())
+    safe.put_token(LINK, FULL)
 
     for name in (KEY_ITEM, "token:tools"):
         text = store.text(name)
@@ -136,35 +136,35 @@ def test_what_is_stored_is_one_line_of_json(store: CountingStore, vault: Vault) 
     assert json.loads(store.text("token:tools"))["grant"]["oauth_token"] == "canary-key"
 
 
-def test_each_item_is_read_once(store: CountingStore, vault: Vault) -> None:
+def test_each_item_is_read_once(store: CountingStore, safe: Safe) -> None:
     """Also that there is no token: asking again costs nothing."""
-    Vault(store).put_key(private_key())
+    Safe(store).put_key(private_key())
     store.reads.clear()
 
     for _ in range(3):
-        assert vault.key() is not None
-        assert vault.token(LINK) is None
+        assert safe.key() is not None
+        assert safe.token(LINK) is None
 
     assert store.reads == {KEY_ITEM: 1, "token:tools": 1}
 
 
-def test_a_key_that_is_not_there_is_asked_for_again(store: CountingStore, vault: Vault) -> None:
+def test_a_key_that_is_not_there_is_asked_for_again(store: CountingStore, safe: Safe) -> None:
     """None is no credential to keep: a keyring restored from a backup is found."""
-    assert vault.key() is None
+    assert safe.key() is None
 
-    Vault(store).put_key(private_key())
+    Safe(store).put_key(private_key())
 
-    assert vault.key() is not None
+    assert safe.key() is not None
 
 
-def test_what_is_written_need_not_be_read(store: CountingStore, vault: Vault) -> None:
-    """The vault knows what it wrote."""
-    vault.put_key(private_key())
-    vault.put_token(LINK, FULL)
+def test_what_is_written_need_not_be_read(store: CountingStore, safe: Safe) -> None:
+    """The safe knows what it wrote."""
+    safe.put_key(private_key())
+    safe.put_token(LINK, FULL)
     store.reads.clear()  # it looked at what it replaced
 
-    assert vault.peek_key() is private_key()
-    assert vault.peek_token(LINK) is FULL
+    assert safe.peek_key() is private_key()
+    assert safe.peek_token(LINK) is FULL
     assert not store.reads
 
 
@@ -193,16 +193,16 @@ class CountedLock:
 @pytest.mark.parametrize("item", [KEY_ITEM, "token:tools"])
 def test_fifty_threads_at_once_read_once(store: CountingStore, monkeypatch: pytest.MonkeyPatch, item: str) -> None:
     """The first requests after a start come together, before the keyring has answered any: it is asked once."""
-    Vault(store).put_key(private_key())
-    Vault(store).put_token(LINK, FULL)
-    vault, lock = Vault(store), CountedLock()
-    monkeypatch.setattr(vault._desk, "lock", lock)
+    Safe(store).put_key(private_key())
+    Safe(store).put_token(LINK, FULL)
+    safe, lock = Safe(store), CountedLock()
+    monkeypatch.setattr(safe._desk, "lock", lock)
     store.reads.clear()
     store.may_answer.clear()
     found: list[bool] = []
 
     def ask() -> None:
-        found.append((vault.key() if item == KEY_ITEM else vault.token(LINK)) is not None)
+        found.append((safe.key() if item == KEY_ITEM else safe.token(LINK)) is not None)
 
     threads = [threading.Thread(target=ask) for _ in range(50)]
     for thread in threads:
@@ -216,20 +216,20 @@ def test_fifty_threads_at_once_read_once(store: CountingStore, monkeypatch: pyte
     assert store.reads == {item: 1}
 
 
-def test_who_cannot_wait_is_told_so(store: CountingStore, vault: Vault) -> None:
+def test_who_cannot_wait_is_told_so(store: CountingStore, safe: Safe) -> None:
     """Nothing is read for a caller of the event loop; once it was read, the same call answers."""
-    Vault(store).put_key(private_key())
-    Vault(store).put_token(LINK, FULL)
+    Safe(store).put_key(private_key())
+    Safe(store).put_token(LINK, FULL)
     store.reads.clear()
-    assert vault.peek_key() is None
-    assert vault.peek_token(LINK) is None
+    assert safe.peek_key() is None
+    assert safe.peek_token(LINK) is None
     assert not store.reads
 
-    vault.key()
-    vault.token(LINK)
+    safe.key()
+    safe.token(LINK)
 
-    assert vault.peek_key() is not None
-    assert shown(vault.peek_token(LINK)) == shown(FULL)
+    assert safe.peek_key() is not None
+    assert shown(safe.peek_token(LINK)) == shown(FULL)
 
 
 @pytest.mark.parametrize(
@@ -241,113 +241,113 @@ def test_who_cannot_wait_is_told_so(store: CountingStore, vault: Vault) -> None:
     ],
     ids=["host", "scheme", "consumer"],
 )
-def test_a_token_of_another_address_or_consumer_counts_as_none(store: CountingStore, vault: Vault, changed: Link) -> None:
+def test_a_token_of_another_address_or_consumer_counts_as_none(store: CountingStore, safe: Safe, changed: Link) -> None:
     """Somebody edited the file: the grant is not sent to where it was not given."""
-    vault.put_token(LINK, FULL)
+    safe.put_token(LINK, FULL)
 
-    assert vault.token(changed) is None
-    assert Vault(store).token(changed) is None
-    assert shown(vault.token(replace(LINK, timeout_s=1.0, proxy="http://p:1"))) == shown(FULL)
+    assert safe.token(changed) is None
+    assert Safe(store).token(changed) is None
+    assert shown(safe.token(replace(LINK, timeout_s=1.0, proxy="http://p:1"))) == shown(FULL)
 
 
-def test_a_forgotten_token_is_gone_from_both(store: CountingStore, vault: Vault) -> None:
+def test_a_forgotten_token_is_gone_from_both(store: CountingStore, safe: Safe) -> None:
     """From memory and from the store; another link's stays, and forgetting twice is fine."""
     other = replace(LINK, name="other")
-    vault.put_token(LINK, FULL)
-    vault.put_token(other, FULL)
+    safe.put_token(LINK, FULL)
+    safe.put_token(other, FULL)
 
-    vault.forget_token(LINK)
-    vault.forget_token(LINK)
+    safe.forget_token(LINK)
+    safe.forget_token(LINK)
 
-    assert vault.token(LINK) is None
-    assert Vault(store).token(LINK) is None
-    assert shown(vault.token(other)) == shown(FULL)
+    assert safe.token(LINK) is None
+    assert Safe(store).token(LINK) is None
+    assert shown(safe.token(other)) == shown(FULL)
 
 
 @pytest.mark.parametrize(
     "failure", [StoreLockedError("the keyring is locked"), StoreUnavailableError("no bus")], ids=["locked", "gone"]
 )
-def test_what_the_store_does_not_take_changes_nothing(store: CountingStore, vault: Vault, failure: Exception) -> None:
+def test_what_the_store_does_not_take_changes_nothing(store: CountingStore, safe: Safe, failure: Exception) -> None:
     """The old key and token go on working; a failure is never taken for "there is none"."""
-    vault.put_key(private_key())
-    vault.put_token(LINK, FULL)
+    safe.put_key(private_key())
+    safe.put_token(LINK, FULL)
     store.failure = failure
 
     with pytest.raises(type(failure)):
-        vault.put_key(other_private_key())
+        safe.put_key(other_private_key())
     with pytest.raises(type(failure)):
-        vault.put_token(LINK, make_grant())
+        safe.put_token(LINK, make_grant())
     with pytest.raises(type(failure)):
-        Vault(store).token(LINK)
+        Safe(store).token(LINK)
     with pytest.raises(type(failure)):
-        Vault(store).key()
+        Safe(store).key()
 
-    assert vault.key() is private_key()
-    assert vault.token(LINK) is FULL
+    assert safe.key() is private_key()
+    assert safe.token(LINK) is FULL
 
 
-def test_a_logout_that_the_store_refused_is_none_once_the_store_answers(store: CountingStore, vault: Vault) -> None:
+def test_a_logout_that_the_store_refused_is_none_once_the_store_answers(store: CountingStore, safe: Safe) -> None:
     """Nothing is signed meanwhile, and what stands in the way is told; then the token is there again without a command."""
-    vault.put_token(LINK, FULL)
+    safe.put_token(LINK, FULL)
     store.failure = StoreLockedError("the keyring is locked")
 
     with pytest.raises(StoreLockedError):
-        vault.forget_token(LINK)
+        safe.forget_token(LINK)
 
     with pytest.raises(StoreLockedError):
-        vault.token(LINK)
+        safe.token(LINK)
     store.failure = None
-    assert shown(vault.token(LINK)) == shown(FULL)
-    vault.forget_token(LINK)
-    assert vault.token(LINK) is None
-    assert Vault(store).token(LINK) is None
+    assert shown(safe.token(LINK)) == shown(FULL)
+    safe.forget_token(LINK)
+    assert safe.token(LINK) is None
+    assert Safe(store).token(LINK) is None
 
 
 @pytest.mark.parametrize("is_renewed_first", [True, False])
-def test_a_refused_logout_costs_no_renewed_token(store: CountingStore, vault: Vault, is_renewed_first: bool) -> None:
+def test_a_refused_logout_costs_no_renewed_token(store: CountingStore, safe: Safe, is_renewed_first: bool) -> None:
     """The provider has voided the one in the store, before or after the logout: the new one is used and stored all the same."""
-    vault.put_token(LINK, FULL)
+    safe.put_token(LINK, FULL)
     new = replace(FULL, material=replace(token_of(FULL), key=Secret("renewed")))
     store.failure = StoreLockedError("the keyring is locked")
 
-    assert not is_renewed_first or vault.renewed.renew(LINK, FULL, new)
+    assert not is_renewed_first or safe.renewed.renew(LINK, FULL, new)
     with pytest.raises(StoreLockedError):
-        vault.forget_token(LINK)
-    assert is_renewed_first or vault.renewed.renew(LINK, FULL, new)
+        safe.forget_token(LINK)
+    assert is_renewed_first or safe.renewed.renew(LINK, FULL, new)
 
-    assert shown(vault.token(LINK)) == shown(new)
+    assert shown(safe.token(LINK)) == shown(new)
     store.failure = None
-    vault.renewed.save(LINK, new)
-    assert shown(Vault(store).token(LINK)) == shown(new)
+    safe.renewed.save(LINK, new)
+    assert shown(Safe(store).token(LINK)) == shown(new)
 
 
-def test_a_name_that_comes_late_brings_no_token_back(store: CountingStore, vault: Vault) -> None:
+def test_a_name_that_comes_late_brings_no_token_back(store: CountingStore, safe: Safe) -> None:
     """The user's name is added to the very token that is kept, and to no other."""
     token = make_grant()
-    vault.put_token(LINK, token)
-    vault.name_user(LINK, token, "alice")
-    named = vault.token(LINK)
+    safe.put_token(LINK, token)
+    safe.name_user(LINK, token, "alice")
+    named = safe.token(LINK)
     assert named is not None
     assert named.user == "alice"
 
-    vault.name_user(LINK, token, "bob")
-    assert vault.token(LINK) is named
-    vault.forget_token(LINK)
-    vault.name_user(LINK, named, "bob")
-    assert vault.token(LINK) is None
-    assert Vault(store).token(LINK) is None
+    safe.name_user(LINK, token, "bob")
+    assert safe.token(LINK) is named
+    safe.forget_token(LINK)
+    safe.name_user(LINK, named, "bob")
+    assert safe.token(LINK) is None
+    assert Safe(store).token(LINK) is None
 
 
-def test_a_failed_read_is_tried_again(store: CountingStore, vault: Vault) -> None:
+def test_a_failed_read_is_tried_again(store: CountingStore, safe: Safe) -> None:
     """Unlock the keyring, and the next request works."""
-    Vault(store).put_token(LINK, FULL)
+    Safe(store).put_token(LINK, FULL)
     store.failure = StoreLockedError("the keyring is locked")
     with pytest.raises(StoreLockedError):
-        vault.token(LINK)
+        safe.token(LINK)
 
     store.failure = None
 
-    assert shown(vault.token(LINK)) == shown(FULL)
+    assert shown(safe.token(LINK)) == shown(FULL)
 
 
 GOOD_ITEM = {
@@ -386,17 +386,17 @@ GOOD_ITEM = {
         {**GOOD_ITEM, "session_expires_at": 10**15},
     ],
 )
-def test_a_broken_token_item_is_named_and_not_shown(store: CountingStore, vault: Vault, item: object) -> None:
+def test_a_broken_token_item_is_named_and_not_shown(store: CountingStore, safe: Safe, item: object) -> None:
     """The item's name, and the way out; its text stands neither in the error nor in the errors behind it."""
     store.put("token:tools", item)
 
     with pytest.raises(StoreUnavailableError, match="the item token:tools of the store") as refused:
-        vault.token(LINK)
+        safe.token(LINK)
 
     assert refused.value.hint == "atl-sign dance tools"
     assert "canary" not in everything_shown(refused.value)
     store.put("token:tools", GOOD_ITEM)
-    token = vault.token(LINK)
+    token = safe.token(LINK)
     assert token is not None
     assert token_of(token).key.reveal() == "canary-key"
 
@@ -418,12 +418,12 @@ UNKNOWN_PEM = "-----BEGIN PRIVATE KEY-----\nMA8CAQAwBAYCKgMEBAQCBQA=\n-----END P
 
 
 @pytest.mark.parametrize("pem", ["canary", 5, None, ec_pem(), encrypted_pem(), UNKNOWN_PEM])
-def test_a_broken_key_item_is_named_and_not_shown(store: CountingStore, vault: Vault, pem: object) -> None:
+def test_a_broken_key_item_is_named_and_not_shown(store: CountingStore, safe: Safe, pem: object) -> None:
     """Not PEM, not a text, not RSA, encrypted, unheard of: never a crash, never a word of it."""
     store.put(KEY_ITEM, {"v": 1, "private_key": pem})
 
     with pytest.raises(StoreUnavailableError, match="the item consumer-key of the store") as refused:
-        vault.key()
+        safe.key()
 
     assert refused.value.hint == "atl-sign key new --replace"
     text = everything_shown(refused.value)

@@ -31,7 +31,7 @@ from atl_sign.schemes.registry import SCHEMES
 _T = TypeVar("_T")
 
 
-class Vault:
+class Safe:
     """The consumer's private key, and each link's access token and tokens for git."""
 
     def __init__(self, store: Store, neighbours: Neighbours | None = None) -> None:
