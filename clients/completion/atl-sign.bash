@@ -96,6 +96,7 @@ _atl_sign_options() {
 	case $command:$verb in
 	setup:*) _atl_sign_offer --help ;;
 	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --replace --json --help ;;
+	link:import) _atl_sign_offer --replace --dry-run --json --help ;;
 	link:*) _atl_sign_offer --json --help ;;
 	key:new) _atl_sign_offer --bits --replace --json --help ;;
 	key:*) _atl_sign_offer --json --help ;;
@@ -171,10 +172,12 @@ _atl_sign_value() {
 _atl_sign_argument() {
 	case $command:$place:$verb in
 	setup:0:) _atl_sign_links "$1" ;;
-	link:0:) _atl_sign_offer add list show remove setup secret default ;;
+	link:0:) _atl_sign_offer add list show remove setup export import secret default ;;
 	link:1:show) _atl_sign_links "$1" ;;
 	link:1:remove) _atl_sign_links "$1" ;;
 	link:1:setup) _atl_sign_links "$1" ;;
+	link:[1-9]:export) _atl_sign_links "$1" ;;
+	link:1:import) _atl_sign_files ;;
 	link:1:secret) _atl_sign_links "$1" ;;
 	link:1:default) _atl_sign_links "$1" ;;
 	key:0:) _atl_sign_offer new ;;

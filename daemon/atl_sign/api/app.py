@@ -17,6 +17,7 @@ from atl_sign.api.dances import add_dances
 from atl_sign.api.git import add_git_credential
 from atl_sign.api.key import add_key
 from atl_sign.api.leases import add_leases
+from atl_sign.api.link_files import add_link_files
 from atl_sign.api.links import add_links
 from atl_sign.api.own_proxy import add_proxy
 from atl_sign.api.policy import add_policy
@@ -45,6 +46,7 @@ def make_app(agent: Agent, *, is_described: bool = False) -> FastAPI:
         add_sign,
         add_dances,
         add_links,
+        add_link_files,
         add_checks,
         add_tokens,
         add_key,

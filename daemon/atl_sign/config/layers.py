@@ -1,0 +1,35 @@
+"""The administrator's file beneath the user's: each link and each setting comes whole from one of the two."""
+
+from dataclasses import replace
+
+from atl_sign.config.links import Link
+from atl_sign.config.setting import settings_of
+from atl_sign.config.settings import Settings
+from atl_sign.config.table import LinkTable
+
+
+def lay_over(user: Settings, administrator: Settings) -> Settings:
+    """
+    Return the settings that *user* names, and those of *administrator* for the rest; links by their names.
+
+    A link or a setting that is wrong in the user's file is not replaced by the administrator's: it was meant to differ.
+    """
+    values = {field: getattr(user if field in user.named else administrator, field) for field in settings_of(Settings)}
+    return replace(
+        user,
+        links=LinkTable([*user.links.links, *links_beneath(user, administrator)]),
+        problems=(*user.problems, *administrator.problems),
+        # Of a file that cannot be read nobody knows which store it names; that counts unless the user's file names one.
+        problem_of_file=user.problem_of_file or (None if "store_backend" in user.named else administrator.problem_of_file),
+        named=user.named | administrator.named,
+        **values,
+    )
+
+
+def links_beneath(user: Settings, administrator: Settings) -> list[Link]:
+    """Return the links of *administrator* that the user's file has nothing in the place of."""
+    return [
+        link
+        for link in administrator.links.links
+        if link.name not in user.links.by_name and user.problem_of_link(link.name) is None
+    ]
