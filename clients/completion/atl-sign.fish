@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --admin --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -209,6 +209,10 @@ complete -c atl-sign -n '__atl_sign_at link 0' -a remove -d 'forget the link and
 complete -c atl-sign -n '__atl_sign_at link 1 remove' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at link 0' -a setup -d 'print again what is entered at the provider'
 complete -c atl-sign -n '__atl_sign_at link 1 setup' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at link 0' -a register -d 'make the application link at the product with an administrator\'s password, in place of the form'
+complete -c atl-sign -n '__atl_sign_at link any register' -x -l admin -d 'the user name of an administrator at the product'
+complete -c atl-sign -n '__atl_sign_at link any register' -l print-script -d 'print a shell script with which an administrator makes it elsewhere'
+complete -c atl-sign -n '__atl_sign_at link 1 register' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at link 0' -a export -d 'print links as a file for other machines, without secrets'
 complete -c atl-sign -n '__atl_sign_at link any export' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at link 0' -a import -d 'add the links of such a file, all or none; - is standard input'

@@ -1,22 +1,27 @@
-"""Links for many machines at the command line: export and import."""
+"""Links for many machines at the command line: export, import, and application links made with an administrator's password."""
 
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from atl_sign.sandbox import Sandbox
+from tests.clients.person import Person
 from tests.lab import REPOSITORY, Daemon
 
 ATL_SIGN = REPOSITORY / "clients/bash/atl-sign"
+PASSWORD = 'canary  pass"\\word ü '
 
 
 @pytest.fixture
 def provider() -> Iterator[Sandbox]:
-    """The four products."""
+    """The four products; the administrator's password is a hard one."""
     started = Sandbox()
     started.start()
+    started.state.sites["jira"].state.users["admin"].password = PASSWORD
     yield started
     started.stop()
 
@@ -86,6 +91,11 @@ def test_links_go_by_a_file_to_another_machine(linked: Daemon, fork_server: obje
         (("export", "other"), "", 1, "no application link is called other"),
         (("export", "--replace"), "", 2, "link export does not take --replace"),
         (("list", "--dry-run"), "", 2, "link list does not take --dry-run"),
+        (("add", "a", "https://a", "--admin", "x"), "", 2, "link add does not take --admin"),
+        (("register", "jira"), "", 2, "link register needs --admin USER"),
+        (("register", "jira", "--admin", "a", "--print-script"), "", 2, "--admin and --print-script exclude each other"),
+        (("register", "other", "--admin", "admin"), "x\n", 1, "no application link is called other"),
+        (("register", "jira", "--admin", "admin"), "\n", 1, "no password was given"),
     ],
 )
 def test_mistakes(linked: Daemon, arguments: tuple[str, ...], stdin: str, status: int, words: str) -> None:
@@ -94,3 +104,65 @@ def test_mistakes(linked: Daemon, arguments: tuple[str, ...], stdin: str, status
 
     assert (done.returncode, words in done.stderr) == (status, True), done.stderr
     assert run(linked, "link", "list").stdout.count("\n") == 2
+
+
+def test_a_password_comes_by_standard_input(linked: Daemon, provider: Sandbox) -> None:
+    """A line of it, as it is."""
+    wrong = run(linked, "link", "register", "jira", "--admin", "admin", stdin=PASSWORD.strip() + "\n")
+    done = run(linked, "link", "register", "jira", "--admin", "admin", stdin=PASSWORD + "\n")
+
+    assert (wrong.returncode, wrong.stderr.splitlines()[0]) == (
+        1,
+        "atl-sign: link jira: the product does not take the user name and the password of admin",
+    )
+    assert done.stdout.splitlines()[1] == "Then: atl-sign dance jira"
+    assert len(provider.state.sites["jira"].state.links) == 1
+    assert "canary" not in done.stdout + done.stderr + wrong.stdout + wrong.stderr
+
+
+def test_a_password_is_typed_unseen(linked: Daemon, provider: Sandbox) -> None:
+    """On the terminal."""
+    person = Person([ATL_SIGN, "link", "register", "jira", "--admin", "admin"], linked.environment)
+    person.answer(r"The password of admin \(it is not shown\): ", PASSWORD)
+
+    assert person.finish() == 0
+    assert "canary" not in person.seen
+    assert len(provider.state.sites["jira"].state.links) == 1
+
+
+def write_script(daemon: Daemon) -> Path:
+    printed = run(daemon, "link", "register", "jira", "--print-script")
+    assert printed.returncode == 0, printed.stderr
+    path = daemon.folder / "register.sh"
+    path.write_text(printed.stdout)
+    return path
+
+
+def test_an_administrator_runs_a_script(linked: Daemon, provider: Sandbox) -> None:
+    """Any sh; curl asks for the password, twice, and shows it to nobody. Afterwards the daemon finds its key there."""
+    script = write_script(linked)
+    person = Person(["sh", str(script), "admin"], linked.environment)
+    for _ in range(2):
+        person.answer("Enter host password for user 'admin':", PASSWORD)
+
+    assert person.finish() == 0, person.seen
+    assert "The application link is made." in person.seen
+    assert "canary" not in person.seen
+    done = run(linked, "link", "register", "jira", "--admin", "admin", stdin="not needed\n")
+    assert done.stdout.startswith("the product has the application link already")
+    checked = subprocess.run(["shellcheck", str(script)], capture_output=True, text=True, check=False)
+    assert checked.stdout == ""
+
+
+def test_a_script_says_what_is_refused(linked: Daemon, provider: Sandbox) -> None:
+    """And makes nothing."""
+    script = write_script(linked)
+    person = Person(["sh", str(script), "admin"], linked.environment)
+    person.answer("Enter host password for user 'admin':", "wrong")
+
+    assert person.finish() == 1
+    assert re.search(r"does not take this user name and password.*nothing was made", person.seen)
+    assert provider.state.sites["jira"].state.links == {}
+    for words in ((), ("a:b",), ("",), ("a", "b")):
+        done = subprocess.run(["sh", str(script), *words], env=linked.environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")

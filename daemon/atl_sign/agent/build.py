@@ -21,6 +21,7 @@ from atl_sign.agent.lookup import Lookup
 from atl_sign.agent.own_proxy import OwnProxy
 from atl_sign.agent.policy import PolicyChecks
 from atl_sign.agent.refusals import Refusals
+from atl_sign.agent.registering import Registering
 from atl_sign.agent.sign import Signing
 from atl_sign.agent.status import StatusReports
 from atl_sign.agent.store import StoreKeeper
@@ -47,6 +48,7 @@ class Agent:
     dances: Dancing
     links: LinkBook
     link_files: LinkFiles
+    registering: Registering
     keys: Keys
     store: StoreKeeper
     git: GitCredentials
@@ -113,6 +115,7 @@ def make_agent(
             records=records,
         ),
         link_files=LinkFiles(config, lookup, grants, forgetting, records),
+        registering=Registering(lookup, grants, records),
         keys=Keys(safe, records),
         store=store,
         git=GitCredentials(config, lookup, grants, git_tokens, records),

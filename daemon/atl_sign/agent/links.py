@@ -142,6 +142,7 @@ class LinkBook:
         Raises as `Lookup.get` and `Scheme.check_product`, BadRequestError for a scheme that has nothing to enter, and
         KeyMissingError.
         """
+        from atl_sign.schemes.oauth1.applink import make_applink
         from atl_sign.schemes.oauth1.setup import make_form as make_applink_form
         from atl_sign.schemes.oauth2.setup import make_form as make_app_form
 
@@ -160,7 +161,8 @@ class LinkBook:
         manifest = self._manifests.find(link)
         product = scheme.check_product(link, manifest) if manifest is not None else None
         consumer_name = f"atl-sign of {user_name()} on {socket.gethostname()}"
-        return link, product, make_applink_form(link, product, key.public_pem(), consumer_name, owner_name())
+        applink = make_applink(link, key.public_pem(), consumer_name, owner_name())
+        return link, product, make_applink_form(link, product, applink)
 
     def put(self, caller: Caller, name: str, fields: Mapping[str, object], *, only_new: bool = False) -> ProbeReport:
         """

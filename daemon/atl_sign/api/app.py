@@ -22,6 +22,7 @@ from atl_sign.api.links import add_links
 from atl_sign.api.own_proxy import add_proxy
 from atl_sign.api.policy import add_policy
 from atl_sign.api.refusals import add_refusals
+from atl_sign.api.registration import add_registration
 from atl_sign.api.sign import add_sign
 from atl_sign.api.status import add_status_calls
 from atl_sign.api.store import add_store_calls
@@ -47,6 +48,7 @@ def make_app(agent: Agent, *, is_described: bool = False) -> FastAPI:
         add_dances,
         add_links,
         add_link_files,
+        add_registration,
         add_checks,
         add_tokens,
         add_key,

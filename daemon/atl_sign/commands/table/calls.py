@@ -50,6 +50,26 @@ LINK_COMMAND = Command(
         ),
         Form("print again what is entered at the provider", "setup", arguments=(LINK,)),
         Form(
+            "make the application link at the product with an administrator's password, in place of the form",
+            "register",
+            arguments=(LINK,),
+            options=(
+                Option(
+                    "--admin",
+                    "the user name of an administrator at the product",
+                    "USER",
+                    more="The command asks for the password as `link secret` asks for a secret. It is sent only to the "
+                    "product, and kept nowhere.",
+                ),
+                Option(
+                    "--print-script",
+                    "print a shell script with which an administrator makes it elsewhere",
+                    excludes="--admin",
+                ),
+            ),
+            more="It works for Jira, Confluence, Bamboo and Bitbucket Data Center, and ends with a check that your key is there.",
+        ),
+        Form(
             "print links as a file for other machines, without secrets",
             "export",
             arguments=(Argument("NAME", "links", is_needed=False, may_repeat=True),),
