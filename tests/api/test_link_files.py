@@ -118,7 +118,15 @@ def test_an_untrusted_administrators_file_is_a_warning(managed: tuple[Daemon, Pa
     assert daemon.request("GET", "/links").json["links"] == []
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.write_text("[store"), lambda path: path.chmod(0o666)])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_text("[store"),
+        lambda path: path.write_text("[store]\nbackend = 5\n"),
+        lambda path: path.write_text("store = 5\n"),
+        lambda path: path.chmod(0o666),
+    ],
+)
 def test_no_daemon_starts_with_an_unknown_store(fork_server: ForkServer, tmp_path: Path, spoil: Callable[[Path], object]) -> None:
     """A file that cannot be read may name it: secrets must not go to another one. The user's file can name it too."""
     path = tmp_path / "config.toml"

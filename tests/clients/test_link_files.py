@@ -1,6 +1,7 @@
 """Links for many machines at the command line: export, import, and application links made with an administrator's password."""
 
 import re
+import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -127,6 +128,20 @@ def test_a_password_is_typed_unseen(linked: Daemon, provider: Sandbox) -> None:
 
     assert person.finish() == 0
     assert "canary" not in person.seen
+    assert len(provider.state.sites["jira"].state.links) == 1
+
+
+def test_a_password_comes_from_a_program(linked: Daemon, provider: Sandbox) -> None:
+    """With neither a terminal nor standard input, as from a desktop's menu."""
+    program = linked.folder / "askpass"
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$1\" >{linked.folder}/asked\nprintf '%s\\n' {shlex.quote(PASSWORD)}\n")
+    program.chmod(0o700)
+    linked.environment["SSH_ASKPASS"] = str(program)
+
+    done = run(linked, "link", "register", "jira", "--admin", "admin")
+
+    assert done.returncode == 0, done.stderr
+    assert (linked.folder / "asked").read_text() == "The password of admin for link jira: \n"
     assert len(provider.state.sites["jira"].state.links) == 1
 
 

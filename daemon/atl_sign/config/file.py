@@ -67,10 +67,6 @@ class ConfigFile:
             laid = self._laid = (own, beneath, lay_over(own, beneath))
         return laid[2]
 
-    def read_own(self) -> Settings:
-        """Return what the user's file says now."""
-        return self._own.settings()
-
     def file_of(self, name: str) -> Path:
         """Return the file that the link called *name* comes from."""
         is_own = self._system is None or name in self._own.settings().links.by_name

@@ -92,6 +92,13 @@ class Settings:
         """How many seconds without a request end the daemon; 0 for never."""
         return self.idle_exit_minutes * 60.0
 
+    @property
+    def problem_of_store(self) -> ConfigProblem | None:
+        """Why it is not known which store the files name; None when it is known, or they name none."""
+        if self.store_backend is None and self.problem_of_file is None:
+            return next((each for each in self.problems if each.part in ("store", "store.backend")), None)
+        return self.problem_of_file
+
     def problem_of_link(self, name: str) -> ConfigProblem | None:
         """Return why the link called *name* cannot be used, when the file holds a broken one of that name."""
         return next((each for each in self.problems if each.part == f"links.{name}" and not each.is_harmless), None)

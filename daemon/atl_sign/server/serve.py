@@ -160,10 +160,11 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
         raise StartError(str(exc), exc.hint) from exc
     settings = config.settings()
     pinned = environment.get("ATL_SIGN_STORE")
-    if not pinned and settings.problem_of_file is not None:
+    problem = settings.problem_of_store
+    if not pinned and problem is not None:
         # Secrets in another store than the file names would be lost to its owner.
-        cause = f"which store keeps the secrets is not known: {settings.problem_of_file}"
-        raise StartError(cause, config.remedy(settings.problem_of_file))
+        cause = f"which store keeps the secrets is not known: {problem}"
+        raise StartError(cause, config.remedy(problem))
     backend = pinned or settings.store_backend or STORE_DEFAULT
     credentials = environment.get("CREDENTIALS_DIRECTORY")
     key_file = Path(credentials) / KEY_CREDENTIAL if credentials else None

@@ -64,7 +64,11 @@ def read_config(environment: Mapping[str, str]) -> tuple[Settings, Path, list[Fi
     count = len(settings.links.by_name)
     if count == 0:
         hint = "atl-sign help link"
-        return settings, config.path, [Finding("config", "warning", f"there is no link in {config.path}", hint)]
+        return (
+            settings,
+            config.path,
+            [Finding("config", "warning", f"there is no link in {' or '.join(map(str, config.files() or [config.path]))}", hint)],
+        )
     words = "1 link" if count == 1 else f"{count} links"
     return settings, config.path, [Finding("config", "ok", f"{words} in {' and '.join(map(str, config.files()))}")]
 
