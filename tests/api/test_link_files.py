@@ -182,7 +182,8 @@ def test_an_export_is_imported_elsewhere(managed: tuple[Daemon, Path], daemon: D
     text = source.request("GET", "/link-file", text=True).text
     done = daemon.request("POST", "/link-file", {"content": text}, text=True, form=True)
 
-    assert tomllib.loads(text)["links"]["mine"]["consumer_key"] == "atl-sign-{user}-{host}"
+    keys = {name: link["consumer_key"] for name, link in tomllib.loads(text)["links"].items()}
+    assert keys == {"mine": "atl-sign-{user}-{host}", "jira": "fleet-{user}-{host}", "wiki": "shared"}
     assert done.text.splitlines() == [
         "added link mine: https://127.0.0.1:9/mine",
         "added link jira: https://127.0.0.1:9/jira",

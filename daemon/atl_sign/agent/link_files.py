@@ -63,7 +63,7 @@ class LinkFiles:
         del caller
         settings = self._config.settings()
         links = [self._lookup.get(name) for name in dict.fromkeys(names)] if names else settings.links.links
-        text, left = write_link_file(links, own_names())
+        text, left = write_link_file(links, own_names(), settings.templates)
         problems = () if names else tuple(each for each in settings.problems if not each.is_harmless)
         return LinkFileReport(text, problems, left)
 

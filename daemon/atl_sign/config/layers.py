@@ -22,6 +22,7 @@ def lay_over(user: Settings, administrator: Settings) -> Settings:
         # Of a file that cannot be read nobody knows which store it names; that counts unless the user's file names one.
         problem_of_file=user.problem_of_file or (None if "store_backend" in user.named else administrator.problem_of_file),
         named=user.named | administrator.named,
+        templates={name: key for name, key in administrator.templates.items() if name not in user.links.by_name},
         **values,
     )
 

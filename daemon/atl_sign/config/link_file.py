@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from atl_sign.config import toml_edit
 from atl_sign.config.link_fields import chosen_fields
@@ -40,21 +41,26 @@ def read_link_file(text: str, schemes: Schemes, names: Mapping[str, str]) -> Lin
     return LinkFile(tuple(links), tuple(problems), find_line)
 
 
-def write_link_file(links: Iterable[Link], names: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+def write_link_file(
+    links: Iterable[Link], names: Mapping[str, str], templates: Mapping[str, str] = MappingProxyType({})
+) -> tuple[str, tuple[str, ...]]:
     """
     Return *links* as a file's text, and the names of those that no such file can hold: with a brace in the consumer key.
 
-    A consumer key that the daemon made for this user and machine, who are *names*, becomes one for each user and machine.
+    A consumer key of *templates* is written as it is there, by its link's name. One that the daemon made for this user and
+    machine, who are *names*, becomes one for each user and machine.
     """
     tables: dict[str, dict[str, str | float]] = {}
     left = []
     for link in links:
         fields = chosen_fields(link)
         key = link.consumer_key
-        if has_braces(key):
+        if link.name in templates:
+            fields["consumer_key"] = templates[link.name]
+        elif has_braces(key):
             left.append(link.name)
             continue
-        if key == expand_text(DEFAULT_CONSUMER_KEY, names):
+        elif key == expand_text(DEFAULT_CONSUMER_KEY, names):
             fields["consumer_key"] = DEFAULT_CONSUMER_KEY
         tables[link.name] = fields
     return toml_edit.put_links("", tables) if tables else "", tuple(left)

@@ -3,14 +3,14 @@
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
 from atl_sign.base.errors import BadFieldsError, DaemonError
 from atl_sign.config.link_fields import link_from_fields
 from atl_sign.config.links import Link, Schemes
-from atl_sign.config.placeholders import expand
+from atl_sign.config.placeholders import expand, has_braces
 from atl_sign.config.setting import Choice, Number, Setting, Text, setting, settings_of
 from atl_sign.config.table import LinkTable
 
@@ -86,6 +86,7 @@ class Settings:
         when_wrong=IDLE_EXIT_MINUTES_DEFAULT,
     )
     named: frozenset[str] = frozenset()  # the fields of the settings that the file names, well or wrong
+    templates: Mapping[str, str] = field(default_factory=dict)  # by link, consumer keys that were written with placeholders
 
     @property
     def idle_exit_s(self) -> float:
@@ -128,7 +129,9 @@ def parse_settings(text: str, schemes: Schemes, names: Mapping[str, str] | None 
     links = read_links(tables, schemes, complain, names)
     problems += _find_former(tables, links, text, find_line)
     values, named = _read_rows(data, settings_of(Settings), complain)
-    return Settings(LinkTable(links), problems=tuple(problems), named=named, **values)
+    keys = {} if names is None else {link.name: str(tables[link.name].get("consumer_key")) for link in links}
+    templates = {name: key for name, key in keys.items() if has_braces(key)}
+    return Settings(LinkTable(links), problems=tuple(problems), named=named, templates=templates, **values)
 
 
 def read_links(tables: object, schemes: Schemes, complain: Complain, names: Mapping[str, str] | None = None) -> list[Link]:
@@ -174,7 +177,7 @@ def _find_within(lines: Sequence[str], begin: int | None, name: str) -> int | No
 
 def _read_rows(data: Mapping[str, Any], rows: Mapping[str, Setting], complain: Complain) -> tuple[dict[str, Any], frozenset[str]]:
     """Return the values of *rows* in *data*, tables and all, and which are there; *complain* gets everything that is wrong."""
-    by_place = {row.name.rpartition(".")[::2]: (field, row) for field, row in rows.items()}  # (table or "", name)
+    by_place = {row.name.rpartition(".")[::2]: (name, row) for name, row in rows.items()}  # (table or "", name)
     tables = {table for table, _ in by_place} - {""}
     found = {("", name): value for name, value in data.items() if name not in tables}
     for table in tables & data.keys():
@@ -183,14 +186,14 @@ def _read_rows(data: Mapping[str, Any], rows: Mapping[str, Setting], complain: C
         else:
             complain(table, f"not a table: write [{table}]")
     values = {}
-    named = frozenset(field for place, (field, _) in by_place.items() if place in found)
-    for place, (field, row) in by_place.items():
+    named = frozenset(name for place, (name, _) in by_place.items() if place in found)
+    for place, (name_of_field, row) in by_place.items():
         value = found.pop(place, None)
         try:
-            values[field] = row.default if value is None else row.kind.read("", value)
+            values[name_of_field] = row.default if value is None else row.kind.read("", value)
         except BadFieldsError as exc:
             complain(row.name, exc.message.strip().removeprefix("is "))
-            values[field] = row.when_wrong
+            values[name_of_field] = row.when_wrong
     for table, name in sorted(found):
         complain(f"{table}.{name}".removeprefix("."), "no such setting")
     return values, named
