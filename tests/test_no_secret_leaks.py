@@ -33,7 +33,7 @@ from tests.lab import Daemon, Reply, revoke_tokens, secrets_of, wait_for
 from tests.lease_lab import ask
 from tests.oauth2_lab import PORT
 from tests.strange_server import Asked, Script, StrangeServer, as_json, back_from, reset, sent_by, settings_of, tokens
-from tests.unit.raw_server import reply
+from tests.unit.raw_server import RawServer, reply
 
 CANARY = "canary-7f3a9c"
 
@@ -93,6 +93,10 @@ def test_nothing_that_leaves_holds_a_secret(trail: Trail, sandbox: Sandbox) -> N
         trail.request("POST", "/links/jira/check", text=text)
         trail.request("POST", "/links/jira/diagnosis", text=text)
         trail.request("GET", "/links/jira/setup", text=text)
+        trail.request("GET", "/links/jira/registration-script", text=text)
+        trail.request("GET", "/link-file", text=text)
+        bad = f"[links.a]\nurl = 'https://a:{CANARY}@b'\nconsumer_key = 'a {CANARY}'"
+        trail.request("POST", "/link-file", {"content": bad}, text=text)
         trail.request("GET", "/key", text=text)
         trail.request("GET", "/status", text=text)
         trail.request("GET", "/environment", text=text)
@@ -125,6 +129,49 @@ def test_nothing_that_leaves_holds_a_secret(trail: Trail, sandbox: Sandbox) -> N
 
     assert trail.search(secrets) == []
     assert trail.search({"state"}), "the search itself finds what is there"
+
+
+def test_an_administrators_password_is_kept_nowhere(trail: Trail) -> None:
+    """Wrong, right, refused, unencrypted, with a CAPTCHA, and repeated by the product: it stands in no answer and no file."""
+    daemon, path = trail.daemon, "/links/jira/registration"
+    daemon.request("POST", "/key")
+    with Sandbox(["jira"]) as sandbox:
+        state = sandbox.state.sites["jira"].state
+        state.users["admin"].password = f"{CANARY}-right"
+        trail.request("PUT", "/links/jira", {"url": sandbox.base_url("jira")})
+        for user, password in (("admin", f"{CANARY}-wrong"), ("a:b", CANARY), ("", CANARY), ("alice", CANARY)):
+            for text in (False, True):
+                trail.request("POST", path, {"user": user, "password": password}, text=text)
+        trail.request("POST", path, {"user": "admin", "password": [CANARY]})
+        trail.request("POST", path, {"user": "admin", "passwort": CANARY})
+        trail.request("POST", path, f'{{"password": "{CANARY}'.encode())
+        state.has_websudo = True
+        trail.request("POST", path, {"user": "admin", "password": f"{CANARY}-right"})
+        state.has_websudo, state.captcha_after = False, 1
+        trail.request("POST", path, {"user": "admin", "password": f"{CANARY}-right"})
+        state.captcha_after = None
+        assert trail.request("POST", path, {"user": "admin", "password": f"{CANARY}-right"}).json["is_new"] is True
+        trail.request("PUT", "/links/jira", {"url": "http://jira.example.com"})
+        trail.request("POST", path, {"user": "admin", "password": CANARY})
+
+    def repeat(connection: Socket, request: bytes) -> None:
+        answers = {b"manifest": reply("<manifest><typeId>jira</typeId><version>9</version></manifest>")}
+        unknown = {"WWW-Authenticate": 'OAuth realm="x", oauth_problem="consumer_key_unknown"'}
+        answers[b"request-token"] = reply("", 401, unknown)
+        basic = b64encode(f"admin:{CANARY}".encode()).decode()
+        other = reply(f'{{"message": "{basic} {CANARY}"}}', 400, {"Location": f"/{CANARY}", "X-Seraph-LoginReason": CANARY})
+        connection.sendall(next((each for word, each in answers.items() if word in request.split(b"\r\n")[0]), other))
+
+    with RawServer(repeat) as server:
+        trail.request("PUT", "/links/jira", {"url": server.url})
+        for text in (False, True):
+            assert trail.request("POST", path, {"user": "admin", "password": CANARY}, text=text).status == 502
+    for text in (False, True):
+        trail.request("GET", "/status", text=text)
+        trail.request("GET", "/refusals", text=text)
+
+    secrets = {CANARY, *(b64encode(f"admin:{CANARY}{end}".encode()).decode() for end in ("", "-right", "-wrong"))}
+    assert trail.search(secrets) == []
 
 
 def test_a_pasted_token_is_in_its_header_alone(trail: Trail) -> None:

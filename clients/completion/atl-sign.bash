@@ -77,7 +77,7 @@ _atl_sign_alias() {
 
 _atl_sign_has_value() {
 	case $command:$1 in
-	link:--scheme | link:--consumer-key | link:--signing-url | link:--flavour | link:--client-id | link:--account | link:--issuer | link:--scopes | link:--redirect-port | link:--gateway | link:--authorize-url | link:--token-url | link:--device-url | link:--revoke-url | link:--who-url | link:--who-field | link:--client-auth | link:--git-minutes | link:--user | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
+	link:--scheme | link:--consumer-key | link:--signing-url | link:--flavour | link:--client-id | link:--account | link:--issuer | link:--scopes | link:--redirect-port | link:--gateway | link:--authorize-url | link:--token-url | link:--device-url | link:--revoke-url | link:--who-url | link:--who-field | link:--client-auth | link:--git-minutes | link:--user | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days | link:--admin) ;;
 	key:--bits | key:--in) ;;
 	dance:--expires) ;;
 	token:--days | token:--from) ;;
@@ -97,6 +97,8 @@ _atl_sign_options() {
 	case $command:$verb in
 	setup:*) _atl_sign_offer --help ;;
 	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --replace --json --help ;;
+	link:register) _atl_sign_offer --admin --print-script --json --help ;;
+	link:import) _atl_sign_offer --replace --dry-run --json --help ;;
 	link:*) _atl_sign_offer --json --help ;;
 	key:new) _atl_sign_offer --bits --in --replace --json --help ;;
 	key:use) _atl_sign_offer --replace --json --help ;;
@@ -175,10 +177,13 @@ _atl_sign_value() {
 _atl_sign_argument() {
 	case $command:$place:$verb in
 	setup:0:) _atl_sign_links "$1" ;;
-	link:0:) _atl_sign_offer add list show remove setup secret default ;;
+	link:0:) _atl_sign_offer add list show remove setup register export import secret default ;;
 	link:1:show) _atl_sign_links "$1" ;;
 	link:1:remove) _atl_sign_links "$1" ;;
 	link:1:setup) _atl_sign_links "$1" ;;
+	link:1:register) _atl_sign_links "$1" ;;
+	link:[1-9]:export) _atl_sign_links "$1" ;;
+	link:1:import) _atl_sign_files ;;
 	link:1:secret) _atl_sign_links "$1" ;;
 	link:1:default) _atl_sign_links "$1" ;;
 	key:0:) _atl_sign_offer new use import-to ;;

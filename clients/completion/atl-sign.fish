@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --in --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key --store --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --admin --bits --in --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key --store --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -204,12 +204,21 @@ complete -c atl-sign -n '__atl_sign_at link any add' -x -l git -a 'read write' -
 complete -c atl-sign -n '__atl_sign_at link any add' -x -l git-days -d 'how long a token for git lives, 1 to 90 (default: 7)'
 complete -c atl-sign -n '__atl_sign_at link any add' -l replace -d 'change the link if there is one of this name'
 complete -c atl-sign -n '__atl_sign_at link 0' -a list -d 'print every link and the state of its token: none, active or expired'
-complete -c atl-sign -n '__atl_sign_at link 0' -a show -d 'print the settings of one link'
+complete -c atl-sign -n '__atl_sign_at link 0' -a show -d 'print the settings of one link, and the file that it comes from'
 complete -c atl-sign -n '__atl_sign_at link 1 show' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at link 0' -a remove -d 'forget the link and its token'
 complete -c atl-sign -n '__atl_sign_at link 1 remove' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at link 0' -a setup -d 'print again what is entered at the provider'
 complete -c atl-sign -n '__atl_sign_at link 1 setup' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at link 0' -a register -d 'make the application link at the product with an administrator\'s password, in place of the form'
+complete -c atl-sign -n '__atl_sign_at link any register' -x -l admin -d 'the user name of an administrator at the product'
+complete -c atl-sign -n '__atl_sign_at link any register' -l print-script -d 'print a shell script with which an administrator makes it elsewhere'
+complete -c atl-sign -n '__atl_sign_at link 1 register' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at link 0' -a export -d 'print links as a file for other machines, without secrets'
+complete -c atl-sign -n '__atl_sign_at link any export' -a '(__atl_sign_links)'
+complete -c atl-sign -n '__atl_sign_at link 0' -a import -d 'add the links of such a file, all or none; - is standard input'
+complete -c atl-sign -n '__atl_sign_at link any import' -l replace -d 'change the link if there is one of this name'
+complete -c atl-sign -n '__atl_sign_at link any import' -l dry-run -d 'print what would change, and change nothing'
 complete -c atl-sign -n '__atl_sign_at link 0' -a secret -d 'keep the secret of the link\'s app, which is read from standard input and not shown'
 complete -c atl-sign -n '__atl_sign_at link 1 secret' -a '(__atl_sign_links)'
 complete -c atl-sign -n '__atl_sign_at link 0' -a default -d 'make this link the default among those with its base URL'

@@ -200,7 +200,7 @@ def options_of(command: str) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("atl-sign link ", {"add", "list", "show", "remove", "setup", "secret", "default"}),
+        ("atl-sign link ", {"add", "list", "show", "remove", "setup", "register", "export", "import", "secret", "default"}),
         ("atl-sign li", {"link"}),
         ("atl-sign service ", {"install", "uninstall", "status"}),
         ("atl-sign link show ", {"bamboo", "jira"}),
@@ -347,6 +347,7 @@ def test_every_option_is_offered(lab: Lab, shell: str, line: str, command: str) 
     )
 
     expected = options_of(command) | {"--help"} | ({"--json"} if from_bash else set())
+    expected -= {"--admin", "--print-script", "--dry-run"} if line == "link add" else set()  # of other verbs
     assert offered(shell, lab, f"atl-sign {line} --") == expected
 
 

@@ -289,3 +289,45 @@ def test_other_keys_are_refused(key_pair: KeyPair) -> None:
     for text in (pkcs1, spki, key_pair.private_pem, "", "-----BEGIN PUBLIC KEY-----", "äöü", "A"):
         with pytest.raises(BadKeyError):
             parse_public_key(text, may_be_certificate=True)
+
+
+def test_a_second_link_of_one_address_is_refused(provider: Sandbox) -> None:
+    """By the plugin's own shape, which is the same in all products."""
+    base = provider.base_url("jira")
+    first, second = put(base, LINKS, LINK_FIELDS), put(base, LINKS, {**LINK_FIELDS, "name": "other"})
+    third = put(base, LINKS, {**LINK_FIELDS, "rpcUrl": "http://y.example"})
+
+    assert (first.status, second.status, third.status) == (201, 400, 201)
+    assert second.json["status-code"] == 400
+    assert "http://x.example exists already" in second.json["message"]
+
+
+def test_websudo_wants_more_than_a_password(provider: Sandbox) -> None:
+    """401 with the plugin's words; to others it is still 401, and without the setting it is not asked for."""
+    provider.state.sites["jira"].state.has_websudo = True
+    base = provider.base_url("jira")
+
+    refused, nobody = put(base, LINKS, LINK_FIELDS), send("GET", base + LINKS)
+
+    assert (refused.status, refused.json) == (401, {"status-code": 401, "message": "This resource requires WebSudo."})
+    assert nobody.status == 401
+    assert "WebSudo" not in nobody.text
+
+
+def test_wrong_passwords_end_in_a_captcha(provider: Sandbox) -> None:
+    """Not even the right password counts then, until a login in the browser; other users are not concerned."""
+    state = provider.state.sites["jira"].state
+    state.captcha_after = 2
+    url = provider.base_url("jira") + LINKS
+
+    wrong = [send("GET", url, headers=basic("admin", "wrong")) for _ in range(2)]
+    right = send("GET", url, headers=basic("admin"))
+
+    assert [reply.status for reply in wrong] == [401, 401]
+    assert wrong[0].headers["X-Seraph-LoginReason"] == "AUTHENTICATED_FAILED"
+    assert (right.status, right.headers["X-Seraph-LoginReason"]) == (403, "AUTHENTICATION_DENIED")
+    assert right.headers["X-Authentication-Denied-Reason"].startswith("CAPTCHA_CHALLENGE; login-url=http://")
+    assert send("GET", url, headers=basic("alice")).status == 403
+    assert "X-Seraph-LoginReason" not in send("GET", url, headers=basic("alice")).headers
+    Browser(provider.base_url("jira")).log_in("admin")
+    assert send("GET", url, headers=basic("admin")).status == 200

@@ -37,6 +37,7 @@ Action = Literal[
     "logout",
     "key",
     "link",
+    "register",
     "git-credential",
     "lock",
     "unlock",

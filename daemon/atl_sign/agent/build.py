@@ -9,16 +9,19 @@ from atl_sign.access.caller import DAEMON
 from atl_sign.access.recording import Records, make_decision
 from atl_sign.agent.checks import Checks
 from atl_sign.agent.dances import Dancing
+from atl_sign.agent.forgetting import Forgetting
 from atl_sign.agent.git import GitCredentials
 from atl_sign.agent.git_tokens import GitTokens
 from atl_sign.agent.keys import Keys
 from atl_sign.agent.leases import Leases
 from atl_sign.agent.life import Life
+from atl_sign.agent.link_files import LinkFiles
 from atl_sign.agent.links import LinkBook
 from atl_sign.agent.lookup import Lookup
 from atl_sign.agent.own_proxy import OwnProxy
 from atl_sign.agent.policy import PolicyChecks
 from atl_sign.agent.refusals import Refusals
+from atl_sign.agent.registering import Registering
 from atl_sign.agent.sign import Signing
 from atl_sign.agent.status import StatusReports
 from atl_sign.agent.store import StoreKeeper
@@ -45,6 +48,8 @@ class Agent:
     signing: Signing
     dances: Dancing
     links: LinkBook
+    link_files: LinkFiles
+    registering: Registering
     keys: Keys
     store: StoreKeeper
     git: GitCredentials
@@ -95,6 +100,7 @@ def make_agent(
     grants = Grants(safe, SCHEMES, clocks, manifests, on_renewal=record_renewal, list_links=lambda: config.settings().links.links)
     lookup = Lookup(config, grants)
     git_tokens = GitTokens(grants)
+    forgetting = Forgetting(config, grants, dances, git_tokens)
     signing = Signing(lookup, grants, records)
     mover = StoreMover(config, safe, open_store, store_pinned_by)
     leases = Leases(lookup, SCHEMES, records)
@@ -102,7 +108,17 @@ def make_agent(
     return Agent(
         signing=signing,
         dances=Dancing(lookup, grants, dances, records),
-        links=LinkBook(config=config, lookup=lookup, grants=grants, dances=dances, git_tokens=git_tokens, records=records),
+        links=LinkBook(
+            config=config,
+            lookup=lookup,
+            grants=grants,
+            dances=dances,
+            git_tokens=git_tokens,
+            forgetting=forgetting,
+            records=records,
+        ),
+        link_files=LinkFiles(config, lookup, grants, forgetting, records),
+        registering=Registering(lookup, grants, records),
         keys=Keys(safe, places, records),
         store=store,
         git=GitCredentials(config, lookup, grants, git_tokens, records),

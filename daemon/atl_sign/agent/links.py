@@ -7,15 +7,24 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
+from atl_sign.agent.forgetting import Forgetting
 from atl_sign.agent.git_tokens import GitTokens
 from atl_sign.agent.lookup import LinkReport, Lookup
 from atl_sign.base.credentials import Secret
-from atl_sign.base.errors import BadRequestError, BadUrlError, DaemonError, LinkExistsError, ProviderRefusedError
+from atl_sign.base.errors import (
+    AdministratorsLinkError,
+    BadRequestError,
+    BadUrlError,
+    DaemonError,
+    LinkExistsError,
+    ProviderRefusedError,
+)
 from atl_sign.base.machine import short_host_name, user_name
 from atl_sign.base.urls import Url
 from atl_sign.config.base_path import guess_base_path
@@ -23,8 +32,8 @@ from atl_sign.config.file import ConfigFile
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.link_fields import link_from_fields
 from atl_sign.config.links import SCHEME_DEFAULT, Link, parse_base_url
-from atl_sign.config.settings import ConfigProblem
-from atl_sign.custody.items import owner_of, place_of
+from atl_sign.config.placeholders import DEFAULT_CONSUMER_KEY, expand_text, own_names, plain_name
+from atl_sign.config.settings import USERS_FILE, ConfigProblem
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.live import Grants
 from atl_sign.providers.manifest import Manifest, find_above
@@ -66,6 +75,14 @@ class LogoutReport:
     others: tuple[str, ...] = ()  # links that shared the grant, and are logged out too
 
 
+@dataclass(frozen=True, slots=True)
+class RemovalReport:
+    """The outcome of a removal."""
+
+    git_left: tuple[str, ...]  # the names of tokens for git that could not be removed at the provider
+    beneath: Path | None  # the administrator's file, whose link of this name applies again
+
+
 class LinkBook:
     """Every link of the configuration, with its token in the safe."""
 
@@ -77,6 +94,7 @@ class LinkBook:
         grants: Grants,
         dances: Dances,
         git_tokens: GitTokens,
+        forgetting: Forgetting,
         records: Records,
     ) -> None:
         """
@@ -88,6 +106,7 @@ class LinkBook:
             grants: their credentials, and what their products are.
             dances: those that wait; a link's end with it.
             git_tokens: those for git; revoked before the access token that it takes is forgotten.
+            forgetting: forgets what a changed link may not keep.
             records: the audit log.
         """
         self._config = config
@@ -97,6 +116,7 @@ class LinkBook:
         self._manifests = grants.manifests
         self._dances = dances
         self._git_tokens = git_tokens
+        self._forgetting = forgetting
         self._records = records
         self._changing = threading.Lock()
 
@@ -122,6 +142,7 @@ class LinkBook:
         Raises as `Lookup.get` and `Scheme.check_product`, BadRequestError for a scheme that has nothing to enter, and
         KeyMissingError.
         """
+        from atl_sign.schemes.oauth1.applink import make_applink
         from atl_sign.schemes.oauth1.setup import make_form as make_applink_form
         from atl_sign.schemes.oauth2.setup import make_form as make_app_form
 
@@ -140,7 +161,8 @@ class LinkBook:
         manifest = self._manifests.find(link)
         product = scheme.check_product(link, manifest) if manifest is not None else None
         consumer_name = f"atl-sign of {user_name()} on {socket.gethostname()}"
-        return link, product, make_applink_form(link, product, key.public.pem, consumer_name, owner_name())
+        applink = make_applink(link, key.public.pem, consumer_name, owner_name())
+        return link, product, make_applink_form(link, product, applink)
 
     def put(self, caller: Caller, name: str, fields: Mapping[str, object], *, only_new: bool = False) -> ProbeReport:
         """
@@ -158,7 +180,7 @@ class LinkBook:
         """
         with self._records.entry("link", caller, name):
             link, before, found = self._write(name, fields, only_new=only_new)
-            warnings = self._forget_other(before, link) if before is not None else []
+            warnings = self._forgetting.forget_other(before, link) if before is not None else []
             self._grants.renewals.forget_ended()  # what failed may have been a setting: it is tried again at once
             return replace(self._probe(link, before is None, warnings), found=found or None)
 
@@ -189,7 +211,8 @@ class LinkBook:
         with self._changing:  # of two that add one name at once, with only_new, one is refused
             settings = self._config.settings()
             before = settings.links.by_name.get(name)
-            if before is None and settings.problem_of_link(name) is not None:
+            problem = settings.problem_of_link(name)
+            if before is None and problem is not None and problem.file == USERS_FILE:
                 self._lookup.raise_problem(settings, name)  # what stands there may be worth more than what is put in its place
             if only_new and before is not None:
                 raise LinkExistsError(f"link {name} exists already", f"atl-sign link show {name}; to change it: --replace")
@@ -230,32 +253,6 @@ class LinkBook:
             return f"flavour {added['flavour']}: {why}"
         return ""
 
-    def _forget_other(self, before: Link, link: Link) -> list[str]:
-        """Forget what belongs to another address, consumer or user than that of *link*, and return what to warn of."""
-        warnings: list[str] = []
-        is_elsewhere = before.url != link.url or owner_of(before) != owner_of(link) or place_of(before) != place_of(link)
-        if is_elsewhere or self._is_another_users(link):
-            self._dances.cancel_all(link.name)
-            try:
-                _, left = self._git_tokens.revoke(before)
-                if left:
-                    warnings.append(f"at the old address a token for git is still good, revoke it there: {', '.join(left)}")
-                if is_elsewhere:
-                    self._forget_grant(before)
-                else:
-                    self._safe.forget_token(link)
-            except DaemonError as exc:  # harmless: the safe gives the old grant to no other address
-                warnings.append(f"the token of the old address is still in the store: {exc.message}")
-        return warnings
-
-    def _is_another_users(self, link: Link) -> bool:
-        """Tell whether the grant of *link* was not given by the account that the link is for."""
-        account, grant = link.own.get("account"), None
-        if account is not None:
-            with suppress(DaemonError):
-                grant = self._safe.token(link)
-        return grant is not None and (grant.user or "").casefold() != account.casefold()
-
     def _probe(self, link: Link, is_new: bool, warnings: list[str]) -> ProbeReport:
         """Return what the product of *link* says of itself."""
         manifest: Manifest | None = None
@@ -282,14 +279,6 @@ class LinkBook:
                 hint = exc.hint
         return ProbeReport(self._lookup.report(link), is_new, manifest, tuple(warnings), hint=hint)
 
-    def _forget_grant(self, link: Link) -> None:
-        """Forget the grant of *link*, and its app's secret, unless another link shares them; raises as the store does."""
-        place = place_of(link)
-        if not any(each.name != link.name and place_of(each) == place for each in self._config.settings().links.links):
-            self._safe.forget_token(link)
-            if self._grants.scheme(link).needs_app:
-                self._safe.forget_app(link)
-
     def make_default(self, caller: Caller, name: str) -> LinkReport:
         """Make the link called *name* the default among those with its base URL; raises as `Lookup.get`, and as the file does."""
         with self._records.entry("link", caller, name), self._changing:
@@ -302,22 +291,27 @@ class LinkBook:
             self._config.put_link(replace(link, default=True))
             return self.show(caller, name)
 
-    def remove(self, caller: Caller, name: str) -> tuple[str, ...]:
+    def remove(self, caller: Caller, name: str) -> RemovalReport:
         """
         Remove a link and forget its tokens; raises as `Lookup.get`, and as the store and the file do.
 
-        Returns:
-            The names of tokens for git that could not be removed at the provider.
+        Raises:
+            AdministratorsLinkError: it is not the user's to remove.
         """
         with self._records.entry("link", caller, name):
             link = self._lookup.get(name)
+            file = self._config.file_of(name)
+            if file != self._config.path:
+                words = f"link {name} is in {file}, which only the administrator changes"
+                raise AdministratorsLinkError(words, f"to forget its token: atl-sign logout {name}")
             self._dances.cancel_all(name)
             try:
                 _, left = self._git_tokens.revoke(link)
             finally:  # even if the store does not answer: it is out of memory, and the answer says that the store has it
-                self._forget_grant(link)
+                self._forgetting.forget_grant(link)
             self._config.remove_link(name)
-            return left
+            is_beneath = name in self._config.settings().links.by_name
+            return RemovalReport(left, self._config.file_of(name) if is_beneath else None)
 
     def log_out(self, caller: Caller, name: str, *, keep_git_token: bool = False, keep_grant: bool = False) -> LogoutReport:
         """
@@ -378,13 +372,12 @@ def _suggest_base_url(error: BadUrlError, name: str, url: object) -> BadUrlError
 
 def default_consumer_key() -> str:
     """Return a consumer key that no colleague's atl-sign at the same provider has: the key must be unique there (facts 1.3)."""
-    return f"atl-sign-{owner_name()}"[:255]
+    return expand_text(DEFAULT_CONSUMER_KEY, own_names())[:255]
 
 
 def owner_name() -> str:
     """Return user and machine in one word of ASCII letters, digits, "-", "." and "_", for names that are unique at a provider."""
-    words = f"{user_name()}-{short_host_name()}"
-    return "".join(char if char.isascii() and (char.isalnum() or char in "-._") else "-" for char in words)
+    return plain_name(f"{user_name()}-{short_host_name()}")
 
 
 def _warn_of_manifest(link: Link, manifest: Manifest) -> list[str]:

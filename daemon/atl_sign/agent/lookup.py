@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from atl_sign.base.credentials import Grant
@@ -23,6 +24,8 @@ class LinkReport:
     link: Link
     token_state: TokenState  # unknown: the store does not say
     token: Grant | None
+    file: Path  # the one that the link comes from
+    is_own: bool  # whether that is the user's
     scopes: tuple[str, ...] | None = None  # the token's rights, where the provider says them
 
 
@@ -93,15 +96,17 @@ class Lookup:
 
     def report(self, link: Link) -> LinkReport:
         """Return what is known of the token of *link*; a store that does not answer is a state, not a failure."""
+        file = self._config.file_of(link.name)
+        is_own = file == self._config.path
         try:
             token = self._grants.safe.token(link)
         except DaemonError:
-            return LinkReport(link, "unknown", None)
+            return LinkReport(link, "unknown", None, file, is_own)
         if token is None:
-            return LinkReport(link, "none", None)
+            return LinkReport(link, "none", None, file, is_own)
         now = self._grants.clocks.now_utc()
         is_over = (token.is_expired(now) and not token.may_renew(now)) or self._grants.renewals.has_ended(link, token)
-        return LinkReport(link, "expired" if is_over else "active", token, self._grants.scheme(link).scopes(token))
+        return LinkReport(link, "expired" if is_over else "active", token, file, is_own, self._grants.scheme(link).scopes(token))
 
     def report_all(self) -> list[LinkReport]:
         """Return every link that can be read, with its token's state."""
@@ -114,4 +119,4 @@ class Lookup:
         problem = settings.problem_of_link(name) if name is not None else None
         for found in (problem, *(each for each in settings.problems if not each.is_harmless)):
             if found is not None and (found is problem or found.part == "file" or found.part.startswith("links")):
-                raise ConfigBrokenError(str(found), f"fix {self._config.path}") from None
+                raise ConfigBrokenError(str(found), self._config.remedy(found)) from None

@@ -17,10 +17,12 @@ from atl_sign.api.dances import add_dances
 from atl_sign.api.git import add_git_credential
 from atl_sign.api.key import add_key
 from atl_sign.api.leases import add_leases
+from atl_sign.api.link_files import add_link_files
 from atl_sign.api.links import add_links
 from atl_sign.api.own_proxy import add_proxy
 from atl_sign.api.policy import add_policy
 from atl_sign.api.refusals import add_refusals
+from atl_sign.api.registration import add_registration
 from atl_sign.api.sign import add_sign
 from atl_sign.api.status import add_status_calls
 from atl_sign.api.store import add_store_calls
@@ -45,6 +47,8 @@ def make_app(agent: Agent, *, is_described: bool = False) -> FastAPI:
         add_sign,
         add_dances,
         add_links,
+        add_link_files,
+        add_registration,
         add_checks,
         add_tokens,
         add_key,

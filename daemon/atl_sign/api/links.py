@@ -22,13 +22,11 @@ def add_links(app: FastAPI, agent: Agent) -> None:
     @app.get("/links", **documented(app, "List all links", schemas.LinksAnswer))
     def list_links(request: Request) -> Response:
         reports, broken = agent.links.list_all(caller_of(request))
-        problems = [schemas.ProblemAnswer(line=each.line, part=each.part, cause=each.cause) for each in broken]
+        problems = [schemas.ProblemAnswer(file=each.file, line=each.line, part=each.part, cause=each.cause) for each in broken]
         answer = schemas.LinksAnswer(links=[_describe_link(each) for each in reports], problems=problems)
         lines = None
         if wants_text(request):
-            rows = [(report.link.name, str(report.link.url), report.token_state) for report in reports]
-            heads = [("NAME", "URL", "TOKEN")] if rows else []
-            lines = [*format_table([*heads, *rows]), *(f"warning: {problem}" for problem in broken)]
+            lines = [*_list_links(reports), *(f"warning: {problem}" for problem in broken)]
         return answer_with(request, answer, lines)
 
     @app.get("/links/{name}", **documented(app, "Show one link", schemas.LinkAnswer | schemas.LinkOfProductAnswer))
@@ -63,9 +61,12 @@ def add_links(app: FastAPI, agent: Agent) -> None:
 
     @app.delete("/links/{name}", **documented(app, "Remove a link and forget its token", schemas.RemovedAnswer))
     def remove_link(request: Request, name: str) -> Response:
-        left = agent.links.remove(caller_of(request), name)
-        words = [f"removed link {name}", *_tell_git_left(left)]
-        return answer_with(request, schemas.RemovedAnswer(removed=name, git_left=list(left)), words)
+        report = agent.links.remove(caller_of(request), name)
+        beneath = None if report.beneath is None else str(report.beneath)
+        words = [f"removed link {name}", *_tell_git_left(report.git_left)]
+        words += [f"the link {name} of {beneath} applies from now on"] if beneath else []
+        answer = schemas.RemovedAnswer(removed=name, git_left=list(report.git_left), beneath=beneath)
+        return answer_with(request, answer, words)
 
     @app.put(
         "/links/{name}/secret",
@@ -130,8 +131,18 @@ def _describe_link(report: LinkReport) -> schemas.LinkAnswer:
     return schemas.LinkAnswer(
         name=report.link.name,
         **link_to_fields(report.link),
+        file=str(report.file),
         token=describe_token(report),
     )
+
+
+def _list_links(reports: Sequence[LinkReport]) -> list[str]:
+    """Return the lines of the list; with the files if there is another one than the user's."""
+    rows = [("NAME", "URL", "TOKEN", "FILE")] if reports else []
+    rows += [(each.link.name, str(each.link.url), each.token_state, str(each.file)) for each in reports]
+    if all(each.is_own for each in reports):
+        return format_table([row[:-1] for row in rows])
+    return format_table(rows)
 
 
 def _tell_git_left(names: Sequence[str]) -> list[str]:

@@ -121,6 +121,14 @@ class SecretFields(Fields):
     secret: SecretStr = Field(min_length=1, max_length=4096, description="as the provider showed it when the app was registered")
 
 
+class LinkFileFields(Fields):
+    """A file of links to import."""
+
+    content: str = Field(description="the file: TOML with `[links.NAME]` tables")
+    replace: bool = Field(False, description="replace links that exist; without this they are refused")
+    dry_run: bool = Field(False, description="change nothing, and answer what would change")
+
+
 class UnlockFields(Fields):
     """The passphrase that opens the store; empty where the store has none."""
 
@@ -228,6 +236,7 @@ class TokenAnswer(BaseModel):
 class LinkAnswer(make_link_answer(LINK_SETTINGS.values())):  # type: ignore[misc]
     """One link."""
 
+    file: str = Field(description="the configuration file that it comes from: the user's, or the administrator's")
     token: TokenAnswer
 
 
@@ -261,8 +270,9 @@ class KeptAnswer(BaseModel):
 
 
 class ProblemAnswer(BaseModel):
-    """A part of the configuration file that cannot be used."""
+    """A part of a configuration file that cannot be used."""
 
+    file: str = Field(description="`config.toml`, or the path of the administrator's file")
     line: int | None
     part: str
     cause: str
@@ -273,6 +283,30 @@ class LinksAnswer(BaseModel):
 
     links: list[LinkAnswer]
     problems: list[ProblemAnswer]
+
+
+class LinkFileAnswer(BaseModel):
+    """Links as a file for other machines, without secrets."""
+
+    content: str = Field(description="TOML; also good as the administrator's file")
+    warnings: list[str] = Field(description="what is not in it, and why")
+
+
+class ImportedLink(BaseModel):
+    """One link of an imported file."""
+
+    name: str
+    url: str
+    is_new: bool
+    changes: list[str] = Field(description="the settings that differ from before; empty for a new link")
+
+
+class ImportAnswer(BaseModel):
+    """The outcome of an import, or of a trial of one."""
+
+    links: list[ImportedLink]
+    warnings: list[str]
+    dry_run: bool
 
 
 class SetupField(BaseModel):
@@ -320,3 +354,4 @@ class RemovedAnswer(BaseModel):
 
     removed: str
     git_left: list[str] = Field(description="as after a logout")
+    beneath: str | None = Field(None, description="the administrator's file, if it has a link of this name: that one applies now")

@@ -114,6 +114,20 @@ class LinkExistsError(DaemonError):
     status = 409
 
 
+class AdministratorsLinkError(DaemonError):
+    """The link stands in the administrator's file, which is changed by nobody else."""
+
+    code = "administrators_link"
+    status = 409
+
+
+class BadLinkFileError(DaemonError):
+    """A file of links that is to be imported has something in it that cannot be used; nothing was changed."""
+
+    code = "bad_link_file"
+    status = 422
+
+
 class DanceNeededError(DaemonError):
     """The link has no access token, or its provider no longer takes the one it has."""
 

@@ -18,9 +18,9 @@ class WeakSpot:
     remedy: str  # for people
 
 
-def trusted_owners() -> set[int]:
-    """Return who may own a folder on the way: we, and root, whom a user namespace (toolbox, bubblewrap) may show as nobody."""
-    owners = {os.geteuid(), 0}
+def trusted_owners(*, only_root: bool = False) -> set[int]:
+    """Return who may own a folder on the way: root, whom a user namespace (toolbox, bubblewrap) may show as nobody, and we."""
+    owners = {0} if only_root else {os.geteuid(), 0}
     if not is_in_first_namespace():
         with suppress(OSError):
             owners.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))
@@ -35,26 +35,28 @@ def is_in_first_namespace() -> bool:
         return True
 
 
-def is_open_to_others(status: os.stat_result) -> bool:
-    """Tell whether others may write to what *status* describes."""
+def is_open_to_others(status: os.stat_result, *, only_root: bool = False) -> bool:
+    """Tell whether others than we and root, or with *only_root* others than root, may write to what *status* describes."""
     # A user's private group, as Debian and Fedora make them, is not "others"; neither is root's.
-    return bool(status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())))
+    groups = {0} if only_root else {0, os.getegid()}
+    return bool(status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid not in groups))
 
 
-def find_weak_spot(path: Path) -> WeakSpot | None:
+def find_weak_spot(path: Path, *, only_root: bool = False) -> WeakSpot | None:
     """
     Return where another user can put something else in the place of *path* or of anything on the way to it, or None.
 
-    *path* itself is not checked. Raises OSError when the way cannot be looked at.
+    *path* itself is not checked; with *only_root* we are another user too, unless we are root. Raises OSError when the way
+    cannot be looked at.
     """
-    owners = trusted_owners()
+    owners = trusted_owners(only_root=only_root)
     at, names, links = Path("/"), list(reversed(path.parts[1:])), 0
     while names:
         name = names.pop()
         if name == "..":
             at = at.parent
             continue
-        spot = _look_at_folder(at, owners)
+        spot = _look_at_folder(at, owners, only_root=only_root)
         if spot is not None:
             return spot
         status = (at / name).lstat()
@@ -73,11 +75,11 @@ def find_weak_spot(path: Path) -> WeakSpot | None:
     return None
 
 
-def _look_at_folder(folder: Path, owners: set[int]) -> WeakSpot | None:
+def _look_at_folder(folder: Path, owners: set[int], *, only_root: bool) -> WeakSpot | None:
     status = folder.stat()
     cause = f"others may rename what is in {folder}"
     if status.st_uid not in owners:
         return WeakSpot(cause, f"{folder} belongs to another user: choose a path that only you can change")
-    if is_open_to_others(status) and not status.st_mode & stat.S_ISVTX:
+    if is_open_to_others(status, only_root=only_root) and not status.st_mode & stat.S_ISVTX:
         return WeakSpot(cause, f"chmod go-w {quote(str(folder))}")
     return None

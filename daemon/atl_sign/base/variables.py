@@ -12,6 +12,7 @@ NAMES = (
     "XDG_CONFIG_HOME",
     "XDG_STATE_HOME",
     "ATL_SIGN_STORE",
+    "ATL_SIGN_SYSTEM_CONFIG",
     *_PROXIES,
     "no_proxy",
     "NO_PROXY",
@@ -27,6 +28,7 @@ _BASICS = (
 
 _PATHS = (
     "ATL_SIGN_SOCK",
+    "ATL_SIGN_SYSTEM_CONFIG",
     "CREDENTIALS_DIRECTORY",
     *(name for name in NAMES if name.startswith("XDG_") or name.endswith(("_BUNDLE", "_FILE"))),
 )

@@ -109,7 +109,7 @@ class Guide:
     def _choose_link(self, name: str | None) -> Target:
         answer = self._ask("GET", "/links")
         for problem in answer["problems"]:
-            place = "config.toml" if problem["line"] is None else f"config.toml line {problem['line']}"
+            place = problem["file"] if problem["line"] is None else f"{problem['file']} line {problem['line']}"
             say(f"warning: {place}, {problem['part']}: {problem['cause']}", out=sys.stderr)
         links = {each["name"]: each for each in answer["links"]}
         if name is None:

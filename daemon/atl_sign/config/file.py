@@ -1,111 +1,95 @@
-"""The configuration file: people edit it, and the daemon rewrites it with their comments kept; no secrets."""
+"""The configuration files: the user's, which the daemon rewrites with its comments kept, and the administrator's beneath it."""
 
-import errno
-import os
-import stat
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from shlex import quote
 
-from atl_sign.base.errors import AtlSignError, ConfigBrokenError, ConfigUnwritableError
-from atl_sign.base.files import open_without_waiting, replace_whole
+from atl_sign.base.errors import ConfigBrokenError, ConfigUnwritableError
+from atl_sign.base.files import replace_whole
 from atl_sign.base.folders import config_home, explain_failure, make_folder
-from atl_sign.base.ownership import WeakSpot, find_weak_spot, is_open_to_others, trusted_owners
 from atl_sign.config import toml_edit
+from atl_sign.config.layers import lay_over
 from atl_sign.config.link_fields import chosen_fields
 from atl_sign.config.links import Link, Schemes
-from atl_sign.config.settings import BrokenFileError, ConfigProblem, Settings, parse_settings
-from atl_sign.config.table import LinkTable
+from atl_sign.config.placeholders import own_names
+from atl_sign.config.reading import FILE_BYTES_MAX, NO_SETTINGS, TOO_LARGE, FileReading, UntrustedConfigError
+from atl_sign.config.settings import USERS_FILE, ConfigProblem, Settings, parse_settings
 
-FILE_BYTES_MAX = 4 << 20  # 10,000 links with every setting; reading ten times as much would hold up every signature for seconds
-
-_TOO_LARGE = f"it is larger than {FILE_BYTES_MAX >> 20} MiB"
+SYSTEM_CONFIG = Path("/etc/atl-sign/config.toml")
 
 
 def config_path(environment: Mapping[str, str]) -> Path:
-    """Return where the configuration file is."""
+    """Return where the user's file is."""
     return config_home(environment) / "atl-sign/config.toml"
 
 
-class UntrustedConfigError(AtlSignError):
-    """Another user can change the file, so it is not obeyed; `hint` is the remedy."""
-
-    def __init__(self, spot: WeakSpot) -> None:
-        """Say who can do what."""
-        super().__init__(spot.cause, spot.remedy)
+def system_config_path(environment: Mapping[str, str]) -> Path:
+    """Return where the administrator's file is: for everybody's daemon, unless a variable moves it."""
+    return Path(environment.get("ATL_SIGN_SYSTEM_CONFIG") or SYSTEM_CONFIG)
 
 
 class ConfigFile:
     """
-    `config.toml`: read again whenever it changed, written whole or not at all.
+    The user's `config.toml`, and the administrator's file beneath it; each is read again whenever it changed.
 
-    A file that is not TOML, or cannot be read, changes nothing: what it said before stays in force. That holds too for a
-    file that another user can change or replace: links and `proxy` decide where signed requests go.
+    Only the user's is ever written, whole or not at all.
     """
 
-    def __init__(self, path: Path, schemes: Schemes) -> None:
-        """Stand for the file at *path*, which need not exist and has links of *schemes*."""
+    def __init__(self, path: Path, schemes: Schemes, system: Path | None = None) -> None:
+        """Stand for the file at *path*, with that at *system* beneath it; neither need exist. Links are of *schemes*."""
         self.path = path
         self.schemes = schemes
-        self._name = str(path)  # os.stat takes it in half the time
-        self._kept: tuple[object, Settings] = (None, Settings(LinkTable([])))  # in one piece, for many threads read it
-        self._good = Settings(LinkTable([]))  # the last reading of a whole file that only we could have written
+        self._own = FileReading(path, partial(parse_settings, schemes=schemes))
+        self._system: FileReading | None = None
+        if system is not None:
+            self._system = FileReading(
+                system,
+                lambda text: parse_settings(text, schemes, own_names()),
+                shown=str(system),
+                only_root=system == SYSTEM_CONFIG,  # the user who moves it may own the other one
+            )
+        self._laid = (NO_SETTINGS, NO_SETTINGS, NO_SETTINGS)  # the user's, the administrator's, and both
         self._writing = threading.Lock()  # from reading to replacing: of two changes at once neither may be lost
 
     def settings(self) -> Settings:
         """
-        Return what the file says now; a file that did not change since the last call is not read again.
+        Return what the files say now; one that did not change since the last call is not read again.
 
-        While it cannot be read, that is what it said when it could, with a problem of the part "file" before the others.
+        While one cannot be read, that is what it said when it could, with a problem of the part "file".
         """
-        try:
-            status = os.stat(self._name)  # noqa: PTH116 - for each signature
-        except FileNotFoundError:
-            return self._no_file()
-        except OSError as exc:
-            return self._as_before(explain_failure(exc, self.path))
-        # The change time too: a file that is made readable changes nothing else.
-        stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
-        kept = self._kept
-        if kept[0] == stamp:
-            return kept[1]
-        try:
-            settings = self._good = parse_settings(self._read_text(), self.schemes)
-        except FileNotFoundError:
-            return self._no_file()
-        except BrokenFileError as exc:
-            settings = self._as_before(exc.problem)
-        except UnicodeDecodeError as exc:
-            settings = self._as_before(f"byte {exc.start} is not UTF-8")
-        except UntrustedConfigError as exc:  # not kept: the way to the file can be closed without a new stamp
-            return self._as_before(f"it is not read while {exc}: {exc.hint}")
-        except OSError as exc:
-            return self._as_before(explain_failure(exc, self.path))  # nor this: open files run out and come back
-        self._kept = (stamp, settings)
-        return settings
+        own = self._own.settings()
+        beneath = NO_SETTINGS if self._system is None else self._system.settings()
+        if beneath is NO_SETTINGS:
+            return own
+        laid = self._laid
+        if laid[0] is not own or laid[1] is not beneath:
+            laid = self._laid = (own, beneath, lay_over(own, beneath))
+        return laid[2]
 
-    def _no_file(self) -> Settings:
-        self._good = Settings(LinkTable([]))
-        return self._good
+    def file_of(self, name: str) -> Path:
+        """Return the file that the link called *name* comes from."""
+        is_own = self._system is None or name in self._own.settings().links.by_name
+        return self.path if is_own or self._system is None else self._system.path
 
-    def _as_before(self, problem: ConfigProblem | str) -> Settings:
-        """Return the last good reading, with *problem*, or its cause, as why there is no newer one."""
-        if isinstance(problem, str):
-            problem = ConfigProblem(None, "file", problem)
-        good = self._good
-        return replace(good, problems=(problem, *good.problems), problem_of_file=problem)
+    def files(self) -> list[Path]:
+        """Return the files that are there, the administrator's first."""
+        readings = [self._own] if self._system is None else [self._system, self._own]
+        return [each.path for each in readings if each.settings() is not NO_SETTINGS]
+
+    def remedy(self, problem: ConfigProblem) -> str:
+        """Return what to do about *problem*."""
+        return f"fix {self.path}" if problem.file == USERS_FILE else f"ask the administrator to fix {problem.file}"
 
     def check_trusted(self) -> None:
-        """Raise UntrustedConfigError if the file is there and another user can change it."""
-        with suppress(OSError):  # one that cannot be read is no less ours
-            self._read_bytes()
+        """Raise UntrustedConfigError if the user's file is there and another user can change it."""
+        self._own.check_trusted()
 
     def forget(self) -> None:
-        """Read the file at the next call, though it seems unchanged: what it is mounted from may not tell."""
-        self._kept = (None, Settings(LinkTable([])))
+        """Read the files at the next call, though they seem unchanged: what they are mounted from may not tell."""
+        self._own.forget()
+        if self._system is not None:
+            self._system.forget()
 
     def put_link(self, link: Link) -> None:
         """
@@ -115,7 +99,12 @@ class ConfigFile:
             ConfigBrokenError: the file is not TOML now; rewriting it would lose what a person wrote there.
             ConfigUnwritableError: the file or its folder cannot be written, or the disk is full.
         """
-        self._rewrite(lambda text: toml_edit.put_link(text, link.name, chosen_fields(link)))
+        self.put_links([link])
+
+    def put_links(self, links: Iterable[Link]) -> None:
+        """Add or replace every one of *links*, all of them or none; raises as `put_link`."""
+        fields = {link.name: chosen_fields(link) for link in links}
+        self._rewrite(lambda text: toml_edit.put_links(text, fields))
 
     def remove_link(self, name: str) -> None:
         """Take the link called *name* out, if it is there; raises as `put_link`."""
@@ -125,36 +114,10 @@ class ConfigFile:
         """Name *backend* in `[store] backend`; raises as `put_link`."""
         self._rewrite(lambda text: toml_edit.put_setting(text, "store", "backend", backend))
 
-    def _read_text(self) -> str:
-        return self._read_bytes().decode()
-
-    def _read_bytes(self) -> bytes:
-        """Return what is in the file; raises OSError, UntrustedConfigError."""
-        with os.fdopen(open_without_waiting(self.path, os.O_RDONLY, follow=True), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "it is not a regular file")
-            self._check_owner(status)
-            content = file.read(FILE_BYTES_MAX + 1)
-        if len(content) > FILE_BYTES_MAX:
-            raise OSError(errno.EFBIG, _TOO_LARGE)
-        return content
-
-    def _check_owner(self, status: os.stat_result) -> None:
-        """Raise UntrustedConfigError if others can change the open file with *status*, or put another one in its place."""
-        spot = find_weak_spot(self.path.absolute())
-        if status.st_uid not in trusted_owners():
-            words = f"{self.path} belongs to another user"
-            spot = WeakSpot(words, "run this as that user, or set XDG_CONFIG_HOME to a folder of your own")
-        elif is_open_to_others(status):
-            spot = WeakSpot(f"others may write {self.path}", f"chmod go-w {quote(str(self.path))}")
-        if spot is not None:
-            raise UntrustedConfigError(spot)
-
     def _rewrite(self, change: Callable[[str], str]) -> None:
         with self._writing:
             try:
-                before = self._read_text()
+                before = self._own.read_text()
             except FileNotFoundError:
                 before = ""
             except UntrustedConfigError as exc:
@@ -173,12 +136,12 @@ class ConfigFile:
             if changed != text:
                 content = (mark + changed.replace("\n", line_end)).encode()
                 if len(content) > FILE_BYTES_MAX:
-                    raise self._unwritable(f"with this {_TOO_LARGE}")
+                    raise self._unwritable(f"with this {TOO_LARGE}")
                 self._write(content)
 
     def _broken(self, cause: str | None = None) -> ConfigBrokenError:
         """Return the error for a file that cannot be changed without losing something; *cause* if not what is wrong in it."""
-        problems = self.settings().problems
+        problems = self._own.settings().problems
         if cause is None:
             cause = str(problems[0]) if problems else "config.toml is written in a way that cannot be changed from here"
         return ConfigBrokenError(cause, f"fix {self.path} by hand, then try again; nothing was changed")

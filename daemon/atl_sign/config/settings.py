@@ -10,6 +10,7 @@ from typing import Any, Literal
 from atl_sign.base.errors import BadFieldsError, DaemonError
 from atl_sign.config.link_fields import link_from_fields
 from atl_sign.config.links import Link, Schemes, is_name
+from atl_sign.config.placeholders import expand, has_braces
 from atl_sign.config.setting import Choice, Number, Setting, Text, setting, settings_of
 from atl_sign.config.table import LinkTable
 from atl_sign.config.vaults import VaultServer
@@ -17,6 +18,8 @@ from atl_sign.config.vaults import VaultServer
 AuditMode = Literal["on", "required", "off"]
 AUDIT_MODES: tuple[AuditMode, ...] = ("on", "required", "off")
 IDLE_EXIT_MINUTES_DEFAULT = 30.0
+
+USERS_FILE = "config.toml"  # what the user's file is called where no other one is meant
 
 Complain = Callable[[str, str], None]  # about a part of the file, with the cause
 
@@ -41,10 +44,11 @@ class ConfigProblem:
     part: str  # "links.NAME", "store.backend", "file"
     cause: str
     is_harmless: bool = False  # nothing is left out, or taken for something else, because of it
+    file: str = USERS_FILE  # the administrator's by its path
 
     def __str__(self) -> str:
         place = "" if self.line is None else f" line {self.line}"
-        return f"config.toml{place}, {self.part}: {self.cause}"
+        return f"{self.file}{place}, {self.part}: {self.cause}"
 
 
 class BrokenFileError(Exception):
@@ -83,41 +87,58 @@ class Settings:
         default=IDLE_EXIT_MINUTES_DEFAULT,
         when_wrong=IDLE_EXIT_MINUTES_DEFAULT,
     )
+    named: frozenset[str] = frozenset()  # the fields of the settings that the file names, well or wrong
+    templates: Mapping[str, str] = field(default_factory=dict)  # by link, consumer keys that were written with placeholders
 
     @property
     def idle_exit_s(self) -> float:
         """How many seconds without a request end the daemon; 0 for never."""
         return self.idle_exit_minutes * 60.0
 
+    @property
+    def problem_of_store(self) -> ConfigProblem | None:
+        """Why it is not known which store the files name; None when it is known, or they name none."""
+        if self.store_backend is None and self.problem_of_file is None:
+            return next((each for each in self.problems if each.part in ("store", "store.backend")), None)
+        return self.problem_of_file
+
     def problem_of_link(self, name: str) -> ConfigProblem | None:
         """Return why the link called *name* cannot be used, when the file holds a broken one of that name."""
         return next((each for each in self.problems if each.part == f"links.{name}" and not each.is_harmless), None)
 
 
-def parse_settings(text: str, schemes: Schemes) -> Settings:
+def parse_settings(text: str, schemes: Schemes, names: Mapping[str, str] | None = None) -> Settings:
     """
-    Read *text*, the file's content, with links of *schemes*; a wrong setting becomes a problem beside the rest.
+    Read *text*, a file's content; a wrong setting becomes a problem beside the rest.
+
+    Args:
+        text: TOML.
+        schemes: those that links can have.
+        names: what placeholders stand for, in a file that can have them; as in `placeholders.expand`.
 
     Raises:
         BrokenFileError: it is not TOML; nothing of it is used, since nobody knows where its tables end.
     """
     text = text.removeprefix("\ufeff")  # some editors begin UTF-8 with it
-    data = _load(text)
+    data = load(text)
     problems: list[ConfigProblem] = []
-    find_line = _line_finder(text)
+    find_line = line_finder(text)
 
     def complain(part: str, cause: str) -> None:
         problems.append(ConfigProblem(find_line(part), part, cause))
 
     tables = data.pop("links", {})
-    links = _read_links(tables, schemes, complain)
+    links = read_links(tables, schemes, complain, names)
     problems += _find_former(tables, links, text, find_line)
     vaults = dict(_read_vaults(data.pop("vaults", {}), complain))
-    values = _read_rows(data, settings_of(Settings), complain)
-    return Settings(LinkTable(links), problems=tuple(problems), vaults=vaults, **values)
+    values, named = _read_rows(data, settings_of(Settings), complain)
+    keys = {} if names is None else {link.name: str(tables[link.name].get("consumer_key")) for link in links}
+    templates = {name: key for name, key in keys.items() if has_braces(key)}
+    return Settings(LinkTable(links), problems=tuple(problems), named=named, templates=templates, vaults=vaults, **values)
 
 
-def _read_links(tables: object, schemes: Schemes, complain: Complain) -> list[Link]:
+def read_links(tables: object, schemes: Schemes, complain: Complain, names: Mapping[str, str] | None = None) -> list[Link]:
+    """Return the links of *tables*, what stands below `links`; arguments as of `parse_settings`, and *complain* as it has it."""
     links: list[Link] = []
     if not isinstance(tables, dict):
         complain("links", "links is not a table of tables: write [links.NAME]")
@@ -128,7 +149,7 @@ def _read_links(tables: object, schemes: Schemes, complain: Complain) -> list[Li
             continue
         kept = {setting: value for setting, value in fields.items() if setting not in _FORMER_SETTINGS}
         try:
-            links.append(link_from_fields(name, kept, schemes))
+            links.append(link_from_fields(name, kept if names is None else expand(kept, names), schemes))
         except DaemonError as exc:
             complain(f"links.{name}", exc.message)
     return links
@@ -151,7 +172,7 @@ def _read_vault(name: str, fields: object) -> VaultServer:
     if not isinstance(fields, dict):
         raise BadFieldsError(f"not a table: write [vaults.{name}]")
     causes: list[str] = []
-    values = _read_rows(fields, settings_of(VaultServer), lambda part, cause: causes.append(f"{part}: {cause}"))
+    values, _ = _read_rows(fields, settings_of(VaultServer), lambda part, cause: causes.append(f"{part}: {cause}"))
     if causes:
         raise BadFieldsError("; ".join(causes))
     vault = VaultServer(name, **values)
@@ -182,8 +203,8 @@ def _find_within(lines: Sequence[str], begin: int | None, name: str) -> int | No
     return begin
 
 
-def _read_rows(data: Mapping[str, Any], rows: Mapping[str, Setting], complain: Complain) -> dict[str, Any]:
-    """Return the values of *rows* in *data*, tables and all; *complain* gets everything that is wrong."""
+def _read_rows(data: Mapping[str, Any], rows: Mapping[str, Setting], complain: Complain) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return the values of *rows* in *data*, tables and all, and which are there; *complain* gets everything that is wrong."""
     by_place = {row.name.rpartition(".")[::2]: (name, row) for name, row in rows.items()}  # (table or "", name)
     tables = {table for table, _ in by_place} - {""}
     found = {("", name): value for name, value in data.items() if name not in tables}
@@ -193,6 +214,7 @@ def _read_rows(data: Mapping[str, Any], rows: Mapping[str, Setting], complain: C
         else:
             complain(table, f"not a table: write [{table}]")
     values = {}
+    named = frozenset(name for place, (name, _) in by_place.items() if place in found)
     for place, (name_of_field, row) in by_place.items():
         value = found.pop(place, None)
         try:
@@ -202,10 +224,10 @@ def _read_rows(data: Mapping[str, Any], rows: Mapping[str, Setting], complain: C
             values[name_of_field] = row.when_wrong
     for table, name in sorted(found):
         complain(f"{table}.{name}".removeprefix("."), "no such setting")
-    return values
+    return values, named
 
 
-def _load(text: str) -> dict[str, Any]:
+def load(text: str) -> dict[str, Any]:
     """Return what *text* means in TOML; raises BrokenFileError."""
     try:
         return tomllib.loads(text)
@@ -220,7 +242,7 @@ def _load(text: str) -> dict[str, Any]:
         raise BrokenFileError(ConfigProblem(None, "file", cause)) from None
 
 
-def _line_finder(text: str) -> Callable[[str], int | None]:
+def line_finder(text: str) -> Callable[[str], int | None]:
     """Return what gives the line of the table or the setting of a name, as near as a look at each line's first words finds it."""
 
     @cache  # once, for there may be a problem in every line; and not at all without a problem

@@ -20,22 +20,25 @@ def table_name(header: re.Match[str]) -> str:
     return ".".join(word.strip(" \t\"'") for word in header["name"].split(".", 1))
 
 
-def put_link(text: str, name: str, fields: Fields) -> str:
+def put_links(text: str, links: Mapping[str, Fields]) -> str:
     """
-    Return *text* with the table `[links.NAME]` holding *fields* and nothing else.
+    Return *text* with a table `[links.NAME]` for each of *links*, holding its fields and nothing else.
 
-    A new table comes at the end. In one that is there, settings keep their place and their comments.
+    New tables come at the end. In those that are there, settings keep their place and their comments.
 
     Raises:
-        EditError: *text* is not TOML, or its `links` or the link in it is not a table.
+        EditError: *text* is not TOML, or its `links` or a link in it is not a table.
     """
     data = _load(text)
-    links = data.setdefault("links", {})
-    if not isinstance(links, dict) or not isinstance(links.get(name, {}), dict):
+    tables = data.setdefault("links", {})
+    if not isinstance(tables, dict) or not all(isinstance(tables.get(name, {}), dict) for name in links):
         raise EditError
-    is_new = name not in links
-    links[name] = dict(fields)
-    return _checked(data, _append(text, name, fields) if is_new else _replace(text, name, fields))
+    new = {name: fields for name, fields in links.items() if name not in tables}
+    present = {name: fields for name, fields in links.items() if name in tables}
+    tables.update({name: dict(fields) for name, fields in links.items()})
+    if present:
+        text = _replace(text, present)
+    return _checked(data, _append(text, new) if new else text)
 
 
 def put_setting(text: str, table: str, name: str, value: str) -> str:
@@ -97,23 +100,30 @@ def _checked(wanted: dict[str, Any], text: str) -> str:
     return text
 
 
-def _append(text: str, name: str, fields: Fields) -> str:
+def _append(text: str, links: Mapping[str, Fields]) -> str:
     import tomlkit
 
-    links = tomlkit.table(is_super_table=True)
-    links[name] = dict(fields)
+    tables = tomlkit.table(is_super_table=True)
+    for name, fields in links.items():
+        tables[name] = dict(fields)
     end_of_line = "" if not text or text.endswith("\n") else "\n"
     blank_line = "\n" if text.strip() else ""
-    return text + end_of_line + blank_line + tomlkit.dumps({"links": links})
+    return text + end_of_line + blank_line + tomlkit.dumps({"links": tables})
 
 
-def _replace(text: str, name: str, fields: Fields) -> str:
+def _replace(text: str, links: Mapping[str, Fields]) -> str:
     import tomlkit
-    from tomlkit.items import Table
 
     document = tomlkit.parse(text)
-    links: Any = document["links"]
-    table = links[name]
+    tables: Any = document["links"]
+    for name, fields in links.items():
+        _replace_table(tables[name], fields)
+    return tomlkit.dumps(document)
+
+
+def _replace_table(table: Any, fields: Fields) -> None:
+    from tomlkit.items import Table
+
     tail: list[Any] = []
     if isinstance(table, Table):
         # Lines below the last setting belong to the next table; new settings must not come after it.
@@ -127,7 +137,6 @@ def _replace(text: str, name: str, fields: Fields) -> str:
             table[setting] = value
     if tail:
         table.value.body.extend(tail)
-    return tomlkit.dumps(document)
 
 
 def _cut(text: str, name: str) -> str:

@@ -146,10 +146,15 @@ def _take_password(call: Call, credentials: str) -> None:
     if _accepts_token_as_password(call) and take_token(call, password) and call.user is not None and call.user.name == name:
         return  # a token needs its owner's name beside it
     call.token = None
+    if call.state.needs_captcha(name):
+        call.verdict = "captcha"
+        where = f"CAPTCHA_CHALLENGE; login-url={call.link_to(call.site.product.login_path)}"
+        reason = ("X-Authentication-Denied-Reason", where)
+        raise RefusalError(403, "Log in with a CAPTCHA first.", reason, ("X-Seraph-LoginReason", "AUTHENTICATION_DENIED"))
     call.user, call.verdict = call.state.check_password(name, password), "basic"
     if call.user is None:
         call.verdict = "wrong password"
-        raise RefusalError(401, "The user name or password is wrong.")
+        raise RefusalError(401, "The user name or password is wrong.", ("X-Seraph-LoginReason", "AUTHENTICATED_FAILED"))
 
 
 def _accepts_token_as_password(call: Call) -> bool:

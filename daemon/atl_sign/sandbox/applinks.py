@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from html import escape
 
-from atl_sign.sandbox.call import Call, RefusalError, text_field
+from atl_sign.sandbox.call import Call, PluginRefusalError, RefusalError, text_field
 from atl_sign.sandbox.external_apps import add_application, make_section
 from atl_sign.sandbox.keys import parse_public_key
 from atl_sign.sandbox.oauth import is_valid_callback
@@ -50,38 +50,41 @@ def change_links(call: Call) -> Answer:
 
 
 def create_link(call: Call) -> Answer:
-    """Take `PUT …/applicationlink`: a generic link without a consumer yet."""
-    call.require_admin()
+    """Take `PUT …/applicationlink`: a generic link without a consumer yet; of two with one rpcUrl the second is refused."""
+    _require_admin(call)
     fields = call.read_json()
     if text_field(fields, "typeId") != "generic":
         raise RefusalError(400, "The sandbox makes only links of typeId generic.")
-    link = call.state.add_link(text_field(fields, "name"), text_field(fields, "rpcUrl"), text_field(fields, "displayUrl"))
+    name, rpc_url, display_url = (text_field(fields, field) for field in ("name", "rpcUrl", "displayUrl"))
+    if any(link.rpc_url == rpc_url for link in call.state.links.values()):
+        raise PluginRefusalError(400, f"An application link with the URL {rpc_url} exists already.")
+    link = call.state.add_link(name, rpc_url, display_url)
     href = call.link_to(f"/rest/applinks/{call.groups['version']}/applicationlink/{link.id}")
     return make_json({"resources-created": [{"href": href, "rel": "self"}], "status-code": 201}, 201)
 
 
 def list_links(call: Call) -> Answer:
     """Answer every application link."""
-    call.require_admin()
+    _require_admin(call)
     return make_json({"applicationLinks": [_describe(call, link) for link in call.state.links.values()]})
 
 
 def show_link(call: Call) -> Answer:
     """Answer one application link."""
-    call.require_admin()
+    _require_admin(call)
     return make_json(_describe(call, _find_link(call)))
 
 
 def delete_link(call: Call) -> Answer:
     """Delete one application link; its consumer's tokens die with it."""
-    call.require_admin()
+    _require_admin(call)
     call.state.remove_link(_find_link(call).id)
     return make_json({"status-code": 200})
 
 
 def put_consumer(call: Call) -> Answer:
     """Take `PUT …/authentication/consumer`: the link's incoming consumer. A certificate is not a key here."""
-    call.require_admin()
+    _require_admin(call)
     link = _find_link(call)
     fields = call.read_json()
     if fields.get("outgoing") is not False:
@@ -121,6 +124,13 @@ def show_manifest(call: Call) -> Answer:
     items = "".join(_xml_item(name, value) for name, value in fields.items())
     xml = f'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n<manifest>{items}</manifest>\n'
     return make_text(xml, media_type="application/xml")
+
+
+def _require_admin(call: Call) -> None:
+    """Return if an administrator calls, in a secure session where the product wants one; raises RefusalError."""
+    if call.state.has_websudo and call.require_user() and call.session is None:
+        raise PluginRefusalError(401, "This resource requires WebSudo.")
+    call.require_admin()
 
 
 def _refuse(call: Call) -> Answer | None:

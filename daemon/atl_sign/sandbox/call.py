@@ -27,6 +27,10 @@ class RefusalError(Exception):
         self.headers = headers
 
 
+class PluginRefusalError(RefusalError):
+    """As RefusalError, by the plugin of application links, whose refusals have one shape in all products."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One address of a product; *pattern* matches the decoded path below the context path."""

@@ -58,6 +58,7 @@ def log_in(call: Call) -> Answer:
     user = call.state.check_password(name, password)
     if user is None:
         return _login_page(call, "The user name or the password is wrong.")
+    call.state.solve_captcha(name)  # the page would have shown it
     cookie = f"{SESSION_COOKIE}={call.state.log_in(user)}; Path={call.site.context_path or '/'}; HttpOnly; SameSite=Lax"
     return make_redirect(call.local(_destination(call))).with_headers(("Set-Cookie", cookie))
 

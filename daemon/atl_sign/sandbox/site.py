@@ -6,11 +6,11 @@ from functools import cache
 from urllib.parse import quote, unquote
 
 from atl_sign.sandbox import access, applinks, consent, oauth, people, token_page
-from atl_sign.sandbox.call import Call, Product, RefusalError, Route, Site, find_route, make_routes
+from atl_sign.sandbox.call import Call, PluginRefusalError, Product, RefusalError, Route, Site, find_route, make_routes
 from atl_sign.sandbox.oauth2.routes import make_oauth2_routes
 from atl_sign.sandbox.parameters import ServerThrowsError
 from atl_sign.sandbox.problems import OAuthProblemError, make_challenge, make_problem_answer
-from atl_sign.sandbox.wire import ANSWER_HEAD_BYTES_MAX, Answer, Request, head_bytes, make_text
+from atl_sign.sandbox.wire import ANSWER_HEAD_BYTES_MAX, Answer, Request, head_bytes, make_json, make_text
 
 
 def show_user_name(call: Call) -> Answer:
@@ -67,6 +67,8 @@ def answer(site: Site, request: Request) -> tuple[Answer, Call]:
     except OAuthProblemError as exc:
         call.verdict = exc.problem
         found = make_problem_answer(exc, site.base_url, site.refusals)
+    except PluginRefusalError as exc:
+        found = make_json({"status-code": exc.status, "message": exc.message}, exc.status)
     except RefusalError as exc:
         found = site.product.make_error(exc.status, exc.message).with_headers(*exc.headers)
     except access.LoginNeededError:

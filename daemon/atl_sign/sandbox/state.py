@@ -3,6 +3,7 @@
 import secrets
 import string
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -128,11 +129,25 @@ class SiteState:
         self.nonces = NonceMemory()
         self.renewals = 0
         self.spent_renewals = 0  # asked for with a token that is not there any more
+        self.has_websudo = False  # whether the REST calls about application links want a secure session, which Basic has not
+        self.captcha_after: int | None = None  # how many wrong passwords in a row; None: never
+        self._wrong_passwords: Counter[str] = Counter()
 
     def check_password(self, name: str, password: str) -> User | None:
         """Return the user who may log in with *password*, or None."""
         user = self.find_user(name)
-        return user if user is not None and secrets.compare_digest(user.password.encode(), password.encode()) else None
+        if user is not None and secrets.compare_digest(user.password.encode(), password.encode()):
+            return user
+        self._wrong_passwords[name] += 1
+        return None
+
+    def needs_captcha(self, name: str) -> bool:
+        """Tell whether the password of the user called *name* counts only beside a solved CAPTCHA."""
+        return self.captcha_after is not None and self._wrong_passwords[name] >= self.captcha_after
+
+    def solve_captcha(self, name: str) -> None:
+        """Forget the wrong passwords of the user called *name*, as a login in the browser does."""
+        del self._wrong_passwords[name]
 
     def find_user(self, name: str) -> User | None:
         """Return the user called *name* when he may log in, or None."""

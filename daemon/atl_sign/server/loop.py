@@ -159,5 +159,5 @@ class Server(uvicorn.Server):
         settings = self._life.read_settings()
         for problem in settings.problems:
             _log.warning("%s", problem)
-        wrong = f", {len(settings.problems)} problems in config.toml: atl-sign status" if settings.problems else ""
+        wrong = f", {len(settings.problems)} problems in the configuration: atl-sign status" if settings.problems else ""
         return f"{len(settings.links.by_name)} links, store {self._life.backend}{wrong}"

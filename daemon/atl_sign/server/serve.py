@@ -17,7 +17,8 @@ from atl_sign.agent.build import Agent, make_agent
 from atl_sign.api.app import make_app
 from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError, StoreUnavailableError
 from atl_sign.base.folders import state_folder
-from atl_sign.config.file import ConfigFile, UntrustedConfigError, config_path
+from atl_sign.config.file import ConfigFile, config_path, system_config_path
+from atl_sign.config.reading import UntrustedConfigError
 from atl_sign.custody.keys.places import KeyPlace, KeyPlaces
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.safe import Safe
@@ -154,16 +155,18 @@ def _tell_waiting(environment: Mapping[str, str], error: StartError) -> None:
 
 
 def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers: Callable[[], list[int]]) -> Agent:
-    config = ConfigFile(config_path(environment), SCHEME_SETTINGS)
+    config = ConfigFile(config_path(environment), SCHEME_SETTINGS, system_config_path(environment))
     try:
         config.check_trusted()  # there is no earlier reading to go on with, and it names the store
     except UntrustedConfigError as exc:
         raise StartError(str(exc), exc.hint) from exc
     settings = config.settings()
     pinned = environment.get("ATL_SIGN_STORE")
-    if not pinned and settings.problem_of_file is not None:
-        cause = f"which store keeps the secrets is not known: {settings.problem_of_file}"
-        raise StartError(cause, f"fix {config.path}")  # secrets in another store than the file names would be lost to its owner
+    problem = settings.problem_of_store
+    if not pinned and problem is not None:
+        # Secrets in another store than the file names would be lost to its owner.
+        cause = f"which store keeps the secrets is not known: {problem}"
+        raise StartError(cause, config.remedy(problem))
     backend = pinned or settings.store_backend or STORE_DEFAULT
     credentials = environment.get("CREDENTIALS_DIRECTORY")
     key_file = Path(credentials) / KEY_CREDENTIAL if credentials else None

@@ -243,6 +243,19 @@ said_last() { [[ ${output##*Then: atl-sign dance other} == *'warning: '*'hint: '
 	fails 1 "no application link is called jira" atl-sign link setup jira
 }
 
+@test "link export, import and register: a file of links, and what is already at the product" {
+	atl-sign link export >links.toml
+	grep -q '^\[links.bamboo\]$' links.toml
+	fails 1 "line 1, links.bamboo: a link of this name exists already" atl-sign link import links.toml
+	run --separate-stderr atl-sign link import - --replace --dry-run <links.toml
+	[[ $output == $'link bamboo is the same\nnothing was changed' ]]
+	fails 1 "the file cannot be read: missing" atl-sign link import missing
+	run --separate-stderr atl-sign link register bamboo --admin admin <<<'is not needed'
+	[[ $output == "the product has the application link already: consumer key "* ]]
+	atl-sign link register bamboo --print-script >register.sh
+	shellcheck register.sh
+}
+
 @test "key: printed, and not replaced unasked" {
 	run --separate-stderr atl-sign key
 	((status == 0))

@@ -111,6 +111,16 @@ blocked_curl() {
 	nobody_showed_it
 }
 
+@test "an administrator's password stays out of argv" {
+	local other
+	other=$(atl-sign link export bamboo | sed 's/^\[links.bamboo\]$/[links.new]/; s/^consumer_key = .*/consumer_key = "new"/')
+	atl-sign link import - <<<"$other"
+	watch_for password-canary-$$ run atl-sign link register new --admin admin < <(printf 'password-canary-%s\n' $$)
+	atl-sign link remove new
+	[[ $output == *'the product does not take the user name and the password of admin'* ]]
+	nobody_showed_it
+}
+
 @test "an inherited xtrace, allexport or posix mode shows nothing and breaks nothing" {
 	run --separate-stderr env SHELLOPTS=xtrace:allexport:verbose POSIXLY_CORRECT=1 atl-sign curl -s -o out "$URL"
 	((status == 0))

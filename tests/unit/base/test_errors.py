@@ -27,6 +27,8 @@ CONTRACT = {
     "config_broken": 503,
     "config_unwritable": 503,
     "store_locked": 423,
+    "administrators_link": 409,
+    "bad_link_file": 422,
     "store_unavailable": 503,
     "keyring_missing": 503,
     "audit_unavailable": 503,

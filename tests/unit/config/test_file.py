@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from atl_sign.base.errors import ConfigBrokenError, ConfigUnwritableError
-from atl_sign.config.file import FILE_BYTES_MAX, ConfigFile, UntrustedConfigError
+from atl_sign.config.file import ConfigFile
 from atl_sign.config.link_fields import link_from_fields
 from atl_sign.config.links import Link
+from atl_sign.config.reading import FILE_BYTES_MAX, UntrustedConfigError
 from atl_sign.config.settings import ConfigProblem, parse_settings
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from tests.unit.config.config_lab import BROKEN, GOOD, problems

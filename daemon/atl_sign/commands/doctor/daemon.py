@@ -19,8 +19,9 @@ from atl_sign.base.variables import NAMES
 from atl_sign.commands.autostart import SERVICE_UNIT, unit_folders
 from atl_sign.commands.daemon_call import DaemonAnswer, NoAnswerError, call_daemon
 from atl_sign.commands.doctor.socket import check_runtime_folder, check_socket, explain_silence
-from atl_sign.config.file import ConfigFile, UntrustedConfigError, config_path
+from atl_sign.config.file import ConfigFile, config_path, system_config_path
 from atl_sign.config.links import Link
+from atl_sign.config.reading import UntrustedConfigError
 from atl_sign.config.settings import Settings
 from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
 from atl_sign.schemes.registry import SCHEME_SETTINGS, SCHEMES
@@ -45,7 +46,7 @@ class DaemonView:
 
 def read_config(environment: Mapping[str, str]) -> tuple[Settings, Path, list[Finding]]:
     """Return what the configuration says, where it is, and the findings on it."""
-    config = ConfigFile(config_path(environment), SCHEME_SETTINGS)
+    config = ConfigFile(config_path(environment), SCHEME_SETTINGS, system_config_path(environment))
     try:
         config.check_trusted()
     except UntrustedConfigError as exc:
@@ -56,16 +57,20 @@ def read_config(environment: Mapping[str, str]) -> tuple[Settings, Path, list[Fi
             settings,
             config.path,
             [
-                Finding("config", "warning" if each.is_harmless else "broken", str(each), f"fix {config.path}")
+                Finding("config", "warning" if each.is_harmless else "broken", str(each), config.remedy(each))
                 for each in settings.problems
             ],
         )
     count = len(settings.links.by_name)
     if count == 0:
         hint = "atl-sign help link"
-        return settings, config.path, [Finding("config", "warning", f"there is no link in {config.path}", hint)]
+        return (
+            settings,
+            config.path,
+            [Finding("config", "warning", f"there is no link in {' or '.join(map(str, config.files() or [config.path]))}", hint)],
+        )
     words = "1 link" if count == 1 else f"{count} links"
-    return settings, config.path, [Finding("config", "ok", f"{words} in {config.path}")]
+    return settings, config.path, [Finding("config", "ok", f"{words} in {' and '.join(map(str, config.files()))}")]
 
 
 def look_at_daemon(environment: Mapping[str, str], settings: Settings) -> DaemonView:

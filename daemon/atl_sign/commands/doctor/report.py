@@ -58,7 +58,7 @@ def make_report(
         "config": {
             "store": settings.store_backend,
             "audit": settings.audit,
-            "problems": [{"line": each.line, "part": each.part} for each in settings.problems],
+            "problems": [{"file": each.file, "line": each.line, "part": each.part} for each in settings.problems],
         },
         "status": view.status,
         "daemon_environment": view.variables,

@@ -34,10 +34,57 @@ LINK_COMMAND = Command(
             more="If no product answers at URL, the link is kept, the last lines report why, and the exit status is 1; if URL "
             "is a page's address, the hint is the command with the base URL.",
         ),
-        Form("print every link and the state of its token: `none`, `active` or `expired`", "list", ("ls",)),
-        Form("print the settings of one link", "show", arguments=(LINK,)),
-        Form("forget the link and its token", "remove", ("rm",), (LINK,)),
+        Form(
+            "print every link and the state of its token: `none`, `active` or `expired`",
+            "list",
+            ("ls",),
+            more="If there are links of the administrator, the last column is the file that a link comes from.",
+        ),
+        Form("print the settings of one link, and the file that it comes from", "show", arguments=(LINK,)),
+        Form(
+            "forget the link and its token",
+            "remove",
+            ("rm",),
+            (LINK,),
+            more="A link of the administrator is refused; if you have replaced one with your own, the removal brings it back.",
+        ),
         Form("print again what is entered at the provider", "setup", arguments=(LINK,)),
+        Form(
+            "make the application link at the product with an administrator's password, in place of the form",
+            "register",
+            arguments=(LINK,),
+            options=(
+                Option(
+                    "--admin",
+                    "the user name of an administrator at the product",
+                    "USER",
+                    more="The command asks for the password as `link secret` asks for a secret. It is sent only to the "
+                    "product, and kept nowhere.",
+                ),
+                Option(
+                    "--print-script",
+                    "print a shell script with which an administrator makes it elsewhere",
+                    excludes="--admin",
+                ),
+            ),
+            more="It works for Jira, Confluence, Bamboo and Bitbucket Data Center, and ends with a check that your key is there.",
+        ),
+        Form(
+            "print links as a file for other machines, without secrets",
+            "export",
+            arguments=(Argument("NAME", "links", is_needed=False, may_repeat=True),),
+            more="Without NAME, every link. A consumer key that was made for you on this machine becomes one for each user and "
+            "machine.",
+        ),
+        Form(
+            "add the links of such a file, all or none; - is standard input",
+            "import",
+            arguments=(Argument("FILE", "files"),),
+            options=(
+                Option("--replace", "change the link if there is one of this name"),
+                Option("--dry-run", "print what would change, and change nothing"),
+            ),
+        ),
         Form(
             "keep the secret of the link's app, which is read from standard input and not shown",
             "secret",

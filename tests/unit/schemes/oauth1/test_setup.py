@@ -4,6 +4,7 @@ import pytest
 
 from atl_sign.base.text import to_text
 from atl_sign.providers.products import PRODUCTS, Product
+from atl_sign.schemes.oauth1.applink import make_applink
 from atl_sign.schemes.oauth1.setup import make_form
 from atl_sign.schemes.setup import format_form
 from tests.unit.provider_lab import make_link, private_key
@@ -15,7 +16,7 @@ URL = "https://example.com/jira"
 def test_the_text_says_where_and_what_for_each_product(product: Product) -> None:
     """The page below the context path, the product's own menu, both dialogs, and the three fields."""
     link = make_link(URL, "tools", consumer_key="ann-desk")
-    form = make_form(link, product, private_key().public.pem, "atl-sign of ann", "ann-desk")
+    form = make_form(link, product, make_applink(link, private_key().public.pem, "atl-sign of ann", "ann-desk"))
 
     text = to_text(format_form(form, link, product))
 
@@ -32,7 +33,7 @@ def test_the_text_says_where_and_what_for_each_product(product: Product) -> None
 def test_a_product_that_nobody_knows_gets_words_for_all_four() -> None:
     """The manifest did not answer: no product is guessed."""
     link = make_link(URL, "tools")
-    form = make_form(link, None, private_key().public.pem, "atl-sign", "ann-desk")
+    form = make_form(link, None, make_applink(link, private_key().public.pem, "atl-sign", "ann-desk"))
 
     text = to_text(format_form(form, link, None))
 
@@ -48,7 +49,7 @@ def test_the_public_key_stays_whole_and_can_be_pasted(product: Product | None) -
     link = make_link(URL)
     pem = private_key().public.pem
 
-    text = to_text(format_form(make_form(link, product, pem, "atl-sign", "ann-desk"), link, product))
+    text = to_text(format_form(make_form(link, product, make_applink(link, pem, "atl-sign", "ann-desk")), link, product))
 
     assert f"\n  Public Key:\n{pem}\n" in text
     assert pem.startswith("-----BEGIN PUBLIC KEY-----\n")
@@ -58,7 +59,7 @@ def test_the_new_dialog_leads_away_from_oauth_2() -> None:
     """The choice "External application" would make an OAuth 2.0 link, which takes no signature of ours."""
     link = make_link(URL)
 
-    form = make_form(link, PRODUCTS["jira"], "PEM", "atl-sign", "ann-desk")
+    form = make_form(link, PRODUCTS["jira"], make_applink(link, "PEM", "atl-sign", "ann-desk"))
 
     assert any("Not External application" in step for step in form.new_steps)
     assert any("tick Create incoming link" in step for step in form.new_steps)
@@ -69,7 +70,7 @@ def test_the_new_dialog_leads_away_from_oauth_2() -> None:
 def test_application_address_and_name_are_nobody_elses() -> None:
     """A product refuses a second link of the same address or name: they differ by link, user and machine, in both forms."""
     forms = {
-        (name, owner): make_form(make_link(URL, name), None, "PEM", "atl-sign", owner)
+        (name, owner): make_form(make_link(URL, name), None, make_applink(make_link(URL, name), "PEM", "atl-sign", owner))
         for name in ("one", "two")
         for owner in ("ann-desk", "bob-desk", "ann-lap")
     }
