@@ -91,11 +91,20 @@ class OpenBao:
         return True
 
     def call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, namespace: str = "", token: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        namespace: str = "",
+        token: str | None = None,
+        wrap_ttl: str = "",
     ) -> Mapping[str, Any]:
-        """Call the server as its administrator, or with another *token*."""
+        """Call the server as its administrator, or with another *token*; with *wrap_ttl* the answer comes wrapped."""
         request = urllib.request.Request(f"{self.address}/v1/{path}", method=method)
         request.add_header("X-Vault-Token", token or self.root_token)
+        if wrap_ttl:
+            request.add_header("X-Vault-Wrap-TTL", wrap_ttl)
         if namespace:
             request.add_header("X-Vault-Namespace", namespace)
         if body is not None:
@@ -237,8 +246,8 @@ class Space:
         self.server = server
         self.name = name
 
-    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, token: str | None = None) -> Mapping[str, Any]:
-        return self.server.call(method, path, body, namespace=self.name, token=token)
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, **more: Any) -> Mapping[str, Any]:
+        return self.server.call(method, path, body, namespace=self.name, **more)
 
     def make_policy(self, name: str = "atl-sign", text: str | None = None) -> str:
         """Make a policy, by default that of a machine that signs and keeps its tokens here; returns its name."""
