@@ -6,13 +6,16 @@ started again, and writes an audit log.
 """
 
 import json
+import os
 import secrets
+import signal
 import socket
 import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -125,6 +128,24 @@ class OpenBao:
         if self.ca is not None:
             handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(self.ca))))
         return urllib.request.build_opener(*handlers)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let the server take connections and answer nothing."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGSTOP)
+        try:
+            wait_for(self._is_stopped)
+            yield
+        finally:
+            os.kill(self.process.pid, signal.SIGCONT)
+
+    def _is_stopped(self) -> bool:
+        assert self.process is not None
+        states = [
+            task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        ]
+        return set(states) == {"T"}
 
     def make_space(self) -> "Space":
         """Return a new namespace with the mounts `secret` (KV v2) and `transit`."""

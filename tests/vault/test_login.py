@@ -28,8 +28,8 @@ from tests.openbao import Space
 from tests.unit.provider_lab import everything_shown
 from tests.unit.raw_server import RawServer, reply
 from tests.vault.conftest import Lab
-from tests.vault.test_client import BACKEND, KEY, refusal, within
 from tests.vault.front import Front
+from tests.vault.test_client import BACKEND, KEY, refusal, within
 
 MOUNT = "sys/internal/ui/mounts/secret"
 
