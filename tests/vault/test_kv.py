@@ -156,7 +156,7 @@ def test_what_is_no_reference_is_refused(backend: str, lab: Lab) -> None:
     with pytest.raises(BadRequestError) as caught:
         open_store(backend, vaults=lab.vaults)
 
-    assert caught.value.hint == "name it vault:NAME/MOUNT/PREFIX"
+    assert caught.value.hint == "name one such as vault:ci/secret/atl-sign"
 
 
 def test_a_vault_that_nobody_has_named_is_refused(lab: Lab) -> None:

@@ -138,7 +138,7 @@ def test_what_is_no_reference_is_refused(place: TransitPlace, reference: str) ->
     with pytest.raises(BadRequestError) as caught:
         place.find(reference)
 
-    assert caught.value.hint == "name it vault:NAME/MOUNT/KEY, with the name of a [vaults.NAME]"
+    assert caught.value.hint == "name one such as vault:ci/transit/atl-sign"
 
 
 def test_a_version_is_not_named_for_a_key_to_be_made(operators: Lab, place: TransitPlace) -> None:

@@ -52,7 +52,7 @@ def parse_reference(reference: str) -> TransitReference:
     """Return what *reference* names; raises BadRequestError for what is not the reference of a key in a vault."""
     found = _REFERENCE.fullmatch(reference)
     if found is None:
-        raise BadRequestError("this is not a key in a vault", "name it vault:NAME/MOUNT/KEY, with the name of a [vaults.NAME]")
+        raise BadRequestError("this is not a key in a vault", "name one such as vault:ci/transit/atl-sign")
     vault, mount, key, version = found.groups()
     return TransitReference(vault, mount, key, None if version is None else int(version))
 

@@ -32,7 +32,7 @@ def split_backend(backend: str) -> tuple[str, str, str]:
     """Return the vault's name, the mount and the prefix in `vault:NAME/MOUNT/PREFIX`; raises BadRequestError for others."""
     found = _REFERENCE.fullmatch(backend)
     if found is None:
-        raise BadRequestError("this is not a store in a vault", "name it vault:NAME/MOUNT/PREFIX")
+        raise BadRequestError("this is not a store in a vault", "name one such as vault:ci/secret/atl-sign")
     vault, mount, prefix = found.groups()
     return vault, mount, prefix
 
@@ -195,7 +195,7 @@ class KvStore:
         return answer
 
     def _check_mount(self, name: str) -> None:
-        """Raise StoreUnavailableError unless the mount is of KV v2, which alone checks before it sets."""
+        """Raise StoreUnavailableError unless the mount is of KV v2: version 1 sets without a check."""
         with self._lock:
             if self._is_checked:
                 return

@@ -78,7 +78,7 @@ class Login:
 
     @property
     def remedy(self) -> str:
-        """What the user does when the vault rejects the login."""
+        """The remedy when the vault does not take the login."""
         server = self._server
         match server.auth:
             case "token-file":

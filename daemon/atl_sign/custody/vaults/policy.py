@@ -1,5 +1,5 @@
 """
-What a vault's policy must allow a machine: as its operators write it, and no more.
+The policy that a vault's operators write for a machine: all that it needs, and no more.
 
 Source: facts custody.md section 4.
 """

@@ -1,4 +1,4 @@
-"""What a vault did not do, and why: one error for those who asked, who know what it means for a store or for a key."""
+"""A vault's failures and their causes: one error for stores and keys, each of which gives it a code of its own."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
