@@ -106,8 +106,8 @@ def header_of(request: bytes, name: str) -> str | None:
     return None
 
 
-def make_certificate(folder: Path, name: str, *, password: bytes | None = None) -> Path:
-    """Write a self-signed certificate for 127.0.0.1 with its key, both in one PEM file; returns the file."""
+def make_certificate(folder: Path, name: str, *, password: bytes | None = None, host: str | None = None) -> Path:
+    """Write a self-signed certificate for 127.0.0.1, or for *host*, with its key, both in one PEM file; returns the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
@@ -119,7 +119,7 @@ def make_certificate(folder: Path, name: str, *, password: bytes | None = None) 
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(_LOOPBACK)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) if host else x509.IPAddress(_LOOPBACK)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -8,7 +8,7 @@ import pytest
 from atl_sign.base.urls import parse_url
 from atl_sign.config.vaults import VaultServer
 from atl_sign.custody.vaults.registry import Vaults
-from tests.openbao import Space
+from tests.openbao import RaftBao, Space
 
 
 class Lab:
@@ -31,7 +31,12 @@ class Lab:
 
     def server(self, **more: object) -> VaultServer:
         """Return the vault, with *more* settings."""
-        settings = {"address": parse_url(self.space.server.address), "namespace": self.space.name, "token_file": self.token_file}
+        settings = {
+            "address": parse_url(self.space.server.address),
+            "namespace": self.space.name,
+            "token_file": self.token_file,
+            "ca_bundle": self.space.server.ca,
+        }
         return VaultServer("ci", **{**settings, **more})  # type: ignore[arg-type]  # as a test has it
 
     def log_in(self, *policies: str, **more: object) -> None:
@@ -43,9 +48,25 @@ class Lab:
         self.space.call("POST", f"transit/keys/{name}", {"type": "rsa-2048", **settings})
 
 
+@pytest.fixture(scope="session")
+def raft_bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaftBao]:
+    """A real vault with TLS, a seal and an audit log."""
+    with RaftBao(tmp_path_factory.mktemp("raft")) as server:
+        yield server
+
+
 @pytest.fixture
 def lab(space: Space, tmp_path: Path) -> Iterator[Lab]:
     lab = Lab(space, tmp_path)
+    yield lab
+    for vaults in lab.machines:
+        vaults.forget()
+
+
+@pytest.fixture
+def raft_lab(raft_bao: RaftBao, tmp_path: Path) -> Iterator[Lab]:
+    """As `lab`, in the vault with TLS, a seal and an audit log."""
+    lab = Lab(raft_bao.make_space(), tmp_path)
     yield lab
     for vaults in lab.machines:
         vaults.forget()

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -46,17 +44,6 @@ def refusal(client: VaultClient, method: str = "GET", path: str = ITEM, timeout_
 
 
 @contextmanager
-def stopped(lab: Lab) -> Iterator[None]:
-    """Let the vault take connections and answer nothing."""
-    assert lab.space.server.process is not None
-    os.kill(lab.space.server.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(lab.space.server.process.pid, signal.SIGCONT)
-
-
-@contextmanager
 def within(seconds: float) -> Iterator[None]:
     began = time.monotonic()
     yield
@@ -92,7 +79,7 @@ def test_a_stopped_vault_ends_each_call_within_its_deadline(lab: Lab) -> None:
     store.write("token:jira", Secret(CANARY))
     client = lab.vaults.client("ci")
 
-    with stopped(lab):
+    with lab.space.server.stopped():
         with within(1.5):
             assert refusal(client, timeout_s=1.0).message == "the vault ci does not answer in time"
         client._connections.close()

@@ -1,7 +1,5 @@
 """A daemon whose key and tokens are in a vault: the whole way from its configuration to a request that a product takes."""
 
-import os
-import signal
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ import pytest
 from atl_sign.sandbox import Sandbox
 from tests.fork_server import ForkServer
 from tests.lab import Daemon, Reply, wait_for
-from tests.openbao import OpenBao, Refused, Space
+from tests.openbao import Refused, Space
 from tests.vault.conftest import Lab
 from tests.vault.test_transit import OPERATORS
 
@@ -63,17 +61,6 @@ def send(daemon: Daemon, sandbox: Sandbox) -> int:
     request = urllib.request.Request(url, headers={"Authorization": reply.json["authorization"]})
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
         return int(answer.status)
-
-
-@contextmanager
-def stopped(server: OpenBao) -> Iterator[None]:
-    """Let the vault take connections and answer nothing."""
-    assert server.process is not None
-    os.kill(server.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.process.pid, signal.SIGCONT)
 
 
 def test_a_key_moves_to_the_vault_and_no_provider_notices(machine: Daemon, sandbox: Sandbox, lab: Lab) -> None:
@@ -139,7 +126,7 @@ def test_a_vault_that_says_nothing_holds_up_its_key_alone(machine: Daemon, sandb
         reply = sign(machine, sandbox)
         return time.monotonic() - began, reply
 
-    with stopped(lab.space.server), ThreadPoolExecutor(24) as pool:
+    with lab.space.server.stopped(), ThreadPoolExecutor(24) as pool:
         began = time.monotonic()
         waiting = [pool.submit(wait, number) for number in range(24)]
         times = []
@@ -180,7 +167,7 @@ def test_memory_serves_on_while_the_vault_is_away(fork_server: ForkServer, sandb
         one.dance(sandbox, "jira")
         assert send(one, sandbox) == 200
         with another_machine(fork_server, lab, one) as other:
-            with stopped(lab.space.server):
+            with lab.space.server.stopped():
                 assert send(one, sandbox) == 200
                 refused = sign(other, sandbox)
                 assert (refused.status, refused.code) == (503, "store_unavailable")

@@ -13,7 +13,8 @@ Auth = Literal["token-file", "approle", "jwt", "kubernetes", "proxy"]
 AUTHS: tuple[Auth, ...] = ("token-file", "approle", "jwt", "kubernetes", "proxy")
 KUBERNETES_JWT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
-_SEGMENTS = r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*"
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"  # no ".." among them
+_SEGMENTS = rf"{_NAME}(/{_NAME})*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,12 @@ class VaultServer:
         VaultAddress(), docs="scheme, host and port; `https`, or `http` for an address of this machine", example="https://v:8200"
     )
     socket: Path | None = setting(
-        AbsolutePath(), docs="the Unix socket of a `bao proxy` or `vault proxy` on this machine, instead of `address`"
+        AbsolutePath(),
+        docs="the Unix socket of a `bao proxy` or `vault proxy` on this machine, instead of `address`; an absolute path",
     )
     namespace: str | None = setting(
-        Text(_SEGMENTS, "is not names with slashes between them"), docs="the namespace that everything of ours is in"
+        Text(_SEGMENTS, "is not names with slashes between them"),
+        docs="the namespace with the keys, the items and the login; the root namespace by default",
     )
     ca_bundle: Path | None = setting(
         AbsolutePath(), docs="PEM file of the CA certificates to trust for this vault instead of the system's; an absolute path"
@@ -65,28 +68,34 @@ class VaultServer:
         AbsolutePath(), docs="PEM file with the certificate and unencrypted key for TLS client authentication; an absolute path"
     )
     server_name: str | None = setting(
-        Text(r"[A-Za-z0-9.-]+", "is not a host name"), docs="the name in the vault's certificate, if it is not that of `address`"
+        Text(r"[A-Za-z0-9.-]+", "is not a host name"),
+        docs="the host name in the vault's certificate, if it differs from the one in `address`",
     )
     auth: Auth = setting(
         Choice(AUTHS, f"is not one of {', '.join(AUTHS)}"),
         default="token-file",
-        docs="how to log in: `token-file` (the default), `approle`, `jwt`, `kubernetes`, or `proxy` if the proxy does it",
+        docs="how to log in: `token-file` (the default), `approle`, `jwt`, `kubernetes`, or `proxy` if a proxy on "
+        "this machine does it",
     )
     auth_mount: str | None = setting(
         Text(_SEGMENTS, "is not a path with slashes between its names"),
-        docs="where the method `approle`, `jwt` or `kubernetes` is mounted, if not under its name",
+        docs="the path at which `approle`, `jwt` or `kubernetes` is mounted, if it is not the method's name",
     )
-    role: str | None = setting(Text(r"[^/\s]+", "is not a role's name"), docs="the role of the methods `jwt` and `kubernetes`")
+    role: str | None = setting(Text(r"[^/\s]+", "is not a role's name"), docs="for `jwt` and `kubernetes`: the name of the role")
     token_file: Path | None = setting(
         AbsolutePath(), docs="for `token-file`: the file with the token; `~/.vault-token` by default"
     )
-    role_id_file: Path | None = setting(AbsolutePath(), docs="for `approle`: the file with the role's id")
+    role_id_file: Path | None = setting(AbsolutePath(), docs="for `approle`: the file with the role id")
     secret_id_file: Path | None = setting(AbsolutePath(), docs="for `approle`: the file with the secret id")
     secret_id_wrapped: bool = setting(
-        Switch(), default=False, docs="`true`: the file with the secret id holds a wrapping token, which gives it once"
+        Switch(),
+        default=False,
+        docs="for `approle`: if `true`, `secret_id_file` holds a wrapping token, which is exchanged for the "
+        "secret id once; `false` by default",
     )
     jwt_file: Path | None = setting(
-        AbsolutePath(), docs=f"for `jwt`: the file with the token to log in with; for `kubernetes` `{KUBERNETES_JWT}` by default"
+        AbsolutePath(),
+        docs=f"for `jwt` and `kubernetes`: the file with the JSON Web Token; for `kubernetes`, `{KUBERNETES_JWT}` by default",
     )
 
     @property

@@ -23,6 +23,8 @@ CONTRACT = {
     "dance_expired": 409,
     "key_exists": 409,
     "key_missing": 409,
+    "key_locked": 423,
+    "key_unavailable": 503,
     "app_missing": 409,
     "config_broken": 503,
     "config_unwritable": 503,

@@ -60,17 +60,20 @@ class VaultClient:
         Raises:
             VaultError: of each kind; "absent" for a 404 that says nothing but that.
         """
-        began = time.monotonic()
-        token = self._login.token(began + LOGIN_S)
+        token = self._login.token(time.monotonic() + LOGIN_S)
         deadline = time.monotonic() + timeout_s
-        answer = self._send(method, path, body, token, deadline, index)
-        if answer.status == 403 and self._login.replace(token, time.monotonic() + LOGIN_S):
-            token = self._login.token(time.monotonic() + LOGIN_S)
+        while True:
             answer = self._send(method, path, body, token, deadline, index)
-        content = self._parse(answer)
-        if answer.status == 403:
-            raise self._forbidden(method, path, token, deadline)
-        return self._take(path, answer, content)
+            content = self._parse(answer)
+            if answer.status != 403:
+                return self._take(path, answer, content)
+            if self._is_good(token, deadline):
+                raise self._denied(method, path)
+            other = self._login.replace(token, time.monotonic() + LOGIN_S)
+            if other is None:
+                words = "it has ended, or its policy does not allow auth/token/lookup-self"
+                raise VaultError("locked", f"the vault {self.name} refuses the login: {words}", self._login.remedy)
+            token = other
 
     def health(self, timeout_s: float) -> str | None:
         """Return None for a vault that is open, else what is wrong with it, for people; needs no login."""
@@ -97,8 +100,12 @@ class VaultClient:
     def _send_alone(
         self, method: str, path: str, body: Mapping[str, Any] | None, token: Secret | None, deadline: float
     ) -> tuple[int, Mapping[str, Any]]:
+        """Return the answer to one call of the login; one that is not about the login is an error as for every call."""
         answer = self._send(method, path, body, token, deadline)
-        return answer.status, self._parse(answer)
+        content = self._parse(answer)
+        if answer.status not in (400, 403):
+            self._take(path, answer, content)
+        return answer.status, content
 
     def _send(  # noqa: PLR0917
         self,
@@ -177,13 +184,16 @@ class VaultClient:
         hint = "ask its operators: it answers so when its audit device fails, too"
         raise VaultError("unavailable", f"the vault {name} failed at {path} (status {status}): {words or _SILENCE}", hint)
 
-    def _forbidden(self, method: str, path: str, token: Secret | None, deadline: float) -> VaultError:
-        """Return whether the login or its policy is why: the vault's words do not tell, so it is asked."""
+    def _is_good(self, token: Secret | None, deadline: float) -> bool:
+        """Ask whether *token* is alive: what a 403 says does not tell a dead one from a policy that is too narrow."""
+        path = "auth/token/lookup-self"
+        answer = self._send("GET", path, None, token, deadline)
+        if answer.status != 403:
+            self._take(path, answer, self._parse(answer))
+        return answer.status != 403
+
+    def _denied(self, method: str, path: str) -> VaultError:
         name = self.name
-        status = 200 if token is None else self._send("GET", "auth/token/lookup-self", None, token, deadline).status
-        if status == 403:
-            words = "it has ended, or its policy does not allow auth/token/lookup-self"
-            return VaultError("locked", f"the vault {name} refuses the login: {words}", self._login.remedy)
         path, verb = unquote(path), "read" if method == "GET" else "write"
         line = f"path {json.dumps(path)} {{ capabilities = {json.dumps(_CAPABILITIES[method])} }}"
         return VaultError(

@@ -141,6 +141,8 @@ class Connections:
         else:
             words = (exc.strerror or "connection failed").lower()
             hint = f"check the address of [vaults.{name}], and ask its operators"
+            if self._server.socket is not None:
+                hint = f"start the proxy, or correct socket of [vaults.{name}]"
         return VaultError("unavailable", f"the vault {name} at {place} cannot be reached: {words}", hint, was_sent=False)
 
     def _broken(self, exc: Exception) -> VaultError:
