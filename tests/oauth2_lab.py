@@ -40,7 +40,7 @@ def put_link(daemon: Daemon, name: str, url: str, **settings: object) -> Reply:
 def give_app(daemon: Daemon, name: str, app: App) -> None:
     """Tell the link its app: the id, which is a setting, and the secret, which goes to the store."""
     link = daemon.request("GET", f"/links/{name}").json
-    fields = {key: value for key, value in link.items() if key not in ("name", "token") and value is not None}
+    fields = {key: value for key, value in link.items() if key not in ("name", "token", "file") and value is not None}
     assert daemon.request("PUT", f"/links/{name}", {**fields, "client_id": app.client_id}).status == 200
     if app.client_secret is not None:
         kept = daemon.request("PUT", f"/links/{name}/secret", {"secret": app.client_secret})

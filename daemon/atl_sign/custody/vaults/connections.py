@@ -204,6 +204,8 @@ class _Connection:
             self._socket.settimeout(self._left_s())
             received = self._socket.recv(1 << 16)
             if not received:
+                if reading.ends_with_connection:
+                    break
                 raise ConnectionResetError
             reading.feed(received)
         return reading
@@ -224,6 +226,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self.is_complete = False
+        self.ends_with_connection = False  # as HTTP/1.0 has it, in which a vault answers on its TLS port
         self.may_go_on = False  # whether the connection can be used again
         self.headers: dict[str, str] = {}
         self.content = bytearray()
@@ -241,6 +244,9 @@ class _Reading:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.ends_with_connection = not {"content-length", "transfer-encoding"} & self.headers.keys()
 
     def on_body(self, body: bytes) -> None:
         self.content += body
