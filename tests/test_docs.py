@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 import atl_sign.proxy.refusals  # noqa: F401 - has errors of its own
 from atl_sign.base.errors import DaemonError
-from atl_sign.base.findings import LINK_CHECKS, MACHINE_CHECKS, VERDICTS
+from atl_sign.base.findings import LINK_CHECKS, MACHINE_CHECKS, VAULT_CHECKS, VERDICTS
 from atl_sign.commands.table.calls import CALLS
 from atl_sign.config.setting import settings_of
 from atl_sign.config.settings import Settings, parse_settings
@@ -114,7 +114,7 @@ def test_every_check_has_its_row() -> None:
     """In doctor.md, in the order in which the doctor shows them, with every result."""
     rows = re.findall(r"^\| `([\w.-]+)` \| ", read("doctor.md"), re.M)
 
-    assert rows == [*VERDICTS, *MACHINE_CHECKS, *LINK_CHECKS]
+    assert rows == [*VERDICTS, *MACHINE_CHECKS, *VAULT_CHECKS, *LINK_CHECKS]
 
 
 def test_every_state_of_a_dance_has_its_row() -> None:

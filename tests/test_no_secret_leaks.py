@@ -7,6 +7,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket as Socket
@@ -32,8 +33,11 @@ from tests.api.test_dance import begin, visit
 from tests.lab import Daemon, Reply, revoke_tokens, secrets_of, wait_for
 from tests.lease_lab import ask
 from tests.oauth2_lab import PORT
+from tests.openbao import Space
 from tests.strange_server import Asked, Script, StrangeServer, as_json, back_from, reset, sent_by, settings_of, tokens
 from tests.unit.raw_server import RawServer, reply
+from tests.vault.conftest import Lab
+from tests.vault.test_login import AppRole
 
 CANARY = "canary-7f3a9c"
 
@@ -520,3 +524,67 @@ def test_debug_logging_of_the_libraries_is_held_down(sandbox: Sandbox) -> None:
 
     assert "oauth_token" not in log
     assert "Signing request" not in log
+
+
+@pytest.fixture
+def vault_lab(space: Space, tmp_path: Path) -> Iterator[Lab]:
+    """A vault and the login of a machine, whose files are outside of the daemon's folder."""
+    lab = Lab(space, tmp_path)
+    yield lab
+    lab.vaults.forget()
+
+
+def write_vaults(daemon: Daemon, **vaults: dict[str, str]) -> None:
+    """Write the configuration with *vaults*."""
+    lines = []
+    for name, settings in vaults.items():
+        lines += [f"[vaults.{name}]", *(f'{key} = "{value}"' for key, value in settings.items())]
+    daemon.config.parent.mkdir(parents=True, exist_ok=True)
+    daemon.config.write_text("\n".join([*lines, ""]))
+
+
+def repeat_everything(connection: Socket, request: bytes) -> None:
+    """Refuse as a vault, with all that was sent in the words."""
+    connection.settimeout(0.2)
+    with suppress(TimeoutError):
+        while more := connection.recv(65_536):
+            request += more
+    text = request.decode("latin-1")
+    connection.sendall(as_json({"errors": [text[max(0, text.find(CANARY) - 100) :]]}, 400))
+
+
+def test_secrets_of_a_vault_go_to_the_vault_alone(trail: Trail, vault_lab: Lab) -> None:
+    """Token, secret id, JSON Web Token and items, right and wrong, and repeated by what answers: in no answer and no file."""
+    daemon, lab, folder = trail.daemon, vault_lab, vault_lab.folder
+    key, store = "transit/atl-sign", "secret/atl-sign"
+    lab.make_key()
+    approle = AppRole(lab)
+    files = {name: str(lab.space.token_file(folder / name, f"{CANARY}-{name}")) for name in ("token", "id", "secret", "jwt")}
+    wrong = {"role_id_file": files["id"], "secret_id_file": files["secret"]}
+    good = {"role_id_file": str(folder / "role-id"), "secret_id_file": str(approle.secret_id_file)}
+    ways: dict[str, dict[str, str]] = {
+        "file": {"token_file": files["token"]},
+        "approle": {"auth": "approle", **wrong},
+        "jwt": {"auth": "jwt", "role": "x", "jwt_file": files["jwt"]},
+        "good": {"auth": "approle", **good},
+        "token": {"token_file": str(lab.token_file)},
+    }
+    where = {"address": lab.space.server.address, "namespace": lab.space.name}
+    with RawServer(repeat_everything) as server:
+        vaults = {name: {**where, **way} for name, way in ways.items()}
+        vaults |= {f"strange-{name}": {**where, **way, "address": server.url} for name, way in ways.items()}
+        write_vaults(daemon, **vaults)
+        for text in (False, True):
+            for name in vaults:
+                trail.request("POST", "/key/use", {"reference": f"vault:{name}/{key}", "replace": True}, text=text)
+                trail.request("POST", "/key/import", {"reference": f"vault:{name}/{key}2"}, text=text)
+                trail.request("POST", "/store/move", {"backend": f"vault:{name}/{store}"}, text=text)
+                trail.request("GET", "/key", text=text)
+                trail.request("GET", "/status", text=text)
+        trail.texts += [daemon.run_program("doctor", *more).stdout for more in ([], ["--json"])]
+        assert daemon.run_program("doctor", "--report", str(daemon.folder / "report.json")).returncode in (0, 1)
+        assert server.requests
+    assert (daemon.folder / "report.json").exists()
+
+    assert trail.search({CANARY, lab.token, approle.secret_id, approle.role_id}) == []
+    assert any("strange-jwt" in text for text in trail.texts)

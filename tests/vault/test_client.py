@@ -198,7 +198,7 @@ def test_json_of_another_shape(lab: Lab, status: int, shape: object) -> None:
             with pytest.raises(DaemonError):
                 call()
         with suppress(VaultError):
-            assert client.may({ITEM: "read"}, 3.0) == [ITEM]
+            assert client.may({ITEM: ("read",)}, 3.0) == {ITEM: ["read"]}
 
 
 @pytest.mark.parametrize("has_length", [True, False])

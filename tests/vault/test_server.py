@@ -56,7 +56,9 @@ def test_a_sealed_vault(raft_lab: Lab, unsealed: RaftBao) -> None:
 
     assert read.value.hint == signed.value.hint == "its operators must unseal it"
     assert (store.state(), key.state()) == ("unavailable", "unavailable")
-    assert client.health(3.0) == "the vault ci is sealed"
+    sealed = client.health(3.0)
+    assert sealed is not None
+    assert (sealed.message, sealed.hint) == ("the vault ci is sealed", "its operators must unseal it")
     unsealed.unseal()
     item = store.read("token:jira")
     assert item is not None

@@ -29,6 +29,8 @@ MACHINE_CHECKS = (
     "proxy",
     "authorities",
 )
+# Of each vault in the configuration.
+VAULT_CHECKS = ("vault.reachable", "vault.login", "vault.policy")
 NETWORK_CHECKS = ("link.proxy", "link.dns", "link.tcp", "link.tls", "link.manifest", "link.base-url", "link.clock")
 GRANT_CHECKS = ("link.consumer", "link.signature", "link.consent", "link.token", "link.user")
 LINK_CHECKS = (*NETWORK_CHECKS, *GRANT_CHECKS)
@@ -54,7 +56,7 @@ class Warned:
 class Finding:
     """One check's result."""
 
-    check: str  # one of MACHINE_CHECKS or LINK_CHECKS
+    check: str  # one of MACHINE_CHECKS, VAULT_CHECKS or LINK_CHECKS
     result: Verdict
     cause: str  # what was found, in words
     hint: str | None = None  # what to do about it; None where nothing is to be done

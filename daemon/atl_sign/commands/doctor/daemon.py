@@ -24,6 +24,7 @@ from atl_sign.config.links import Link
 from atl_sign.config.reading import UntrustedConfigError
 from atl_sign.config.settings import Settings
 from atl_sign.custody.stores.opening import STORE_DEFAULT, open_store
+from atl_sign.custody.vaults.registry import Vaults
 from atl_sign.schemes.registry import SCHEME_SETTINGS, SCHEMES
 from atl_sign.server.listening import StartError, socket_path
 from atl_sign.server.process import describe_inherited
@@ -137,7 +138,7 @@ def _check_store_name(environment: Mapping[str, str], settings: Settings) -> Fin
     """Tell of a store whose name keeps a daemon from starting; what else is wrong with one, only a daemon knows."""
     pinned = environment.get("ATL_SIGN_STORE")
     try:
-        open_store(pinned or settings.store_backend or STORE_DEFAULT, Path("store"))
+        open_store(pinned or settings.store_backend or STORE_DEFAULT, Path("store"), vaults=Vaults(lambda: settings.vaults))
     except DaemonError as exc:
         where = "unset ATL_SIGN_STORE, or " if pinned else "in config.toml "
         return Finding("store", "broken", exc.message, f"{where}{exc.hint}")

@@ -14,7 +14,7 @@ from shlex import quote
 from typing import Generic, TextIO, TypeVar
 
 from atl_sign import __version__
-from atl_sign.base.findings import GRANT_CHECKS, MACHINE_CHECKS, NETWORK_CHECKS, VERDICTS, Finding, skip, worst_of
+from atl_sign.base.findings import GRANT_CHECKS, MACHINE_CHECKS, NETWORK_CHECKS, VAULT_CHECKS, VERDICTS, Finding, skip, worst_of
 from atl_sign.base.folders import explain_failure
 from atl_sign.base.terminal import complain, say
 from atl_sign.base.text import one_line
@@ -148,12 +148,13 @@ def examine(environment: Mapping[str, str], name: str | None = None) -> Examinat
     except Exception as exc:
         view = DaemonView(findings=_explain(("daemon", "socket", "version", "store", "key", "audit"), None, exc))
     jobs["environment"] = _Job(lambda: check_environment(environment, view))
+    found_of_vaults = _examine_vaults(settings, view, time.monotonic() + MACHINE_S)
     found_of_links = _examine_links(links, view, end)
     findings = [*findings, *view.findings]
     for check, job in jobs.items():
         findings += _collect((check,), None, job, machine_end)
     findings.sort(key=lambda finding: MACHINE_CHECKS.index(finding.check))
-    return Examination((*findings, *found_of_links), settings, view)
+    return Examination((*findings, *found_of_vaults, *found_of_links), settings, view)
 
 
 def format_findings(findings: Sequence[Finding]) -> list[str]:
@@ -208,6 +209,17 @@ def _examine_link(link: Link, view: DaemonView, end: float) -> list[Finding]:
         grant = _Job(lambda: check_grant(link, path, LINK_S - 1))
         granted = _collect(GRANT_CHECKS, link.name, grant, end)
     return [*_collect(NETWORK_CHECKS, link.name, network, end), *granted]
+
+
+def _examine_vaults(settings: Settings, view: DaemonView, end: float) -> list[Finding]:
+    if not settings.vaults:
+        return []
+    from atl_sign.commands.doctor.vault import ask_key, check_vault
+
+    store = settings.store_backend if view.status is None else str(view.status["store"])
+    key = None if view.status is None else ask_key(view.path)
+    jobs = [_Job(lambda server=server: check_vault(server, store, key)) for server in settings.vaults.values()]  # type: ignore[misc]
+    return [finding for job in jobs for finding in _collect(VAULT_CHECKS, None, job, end)]
 
 
 def _collect(checks: Sequence[str], link: str | None, job: _Job[list[Finding]], deadline: float) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -12,7 +12,7 @@ from atl_sign.base.credentials import Secret
 from atl_sign.config.vaults import VaultServer
 from atl_sign.custody.vaults.connections import Call, Connections, RawAnswer
 from atl_sign.custody.vaults.login import Login
-from atl_sign.custody.vaults.problems import Kind, VaultError, words_of
+from atl_sign.custody.vaults.problems import Kind, VaultError, repeats_secret, words_of
 
 LOGIN_S = 5.0  # that a login may take on top of the call that needs it
 _RETRY_S = 0.2  # after a node that is behind, when it does not say how long
@@ -75,22 +75,34 @@ class VaultClient:
                 raise VaultError("locked", f"the vault {self.name} refuses the login: {words}", self._login.remedy)
             token = other
 
-    def health(self, timeout_s: float) -> str | None:
-        """Return None for a vault that is open, else what is wrong with it, for people; needs no login."""
+    def health(self, timeout_s: float) -> VaultError | None:
+        """Return None for a vault that is open, else what is wrong with it; needs no login."""
         deadline = time.monotonic() + timeout_s
         try:
             answer = self._send("GET", "sys/health?standbyok=true&perfstandbyok=true", None, None, deadline)
             self._parse(answer)
         except VaultError as exc:
-            return exc.message
-        words = {200: None, 501: "is not initialised", 503: "is sealed"}
-        state = words.get(answer.status, f"answers with status {answer.status}")
-        return None if state is None else f"the vault {self.name} {state}"
+            return exc
+        if answer.status == 200:
+            return None
+        states = {
+            501: ("is not initialized", "its operators must initialize it"),
+            503: ("is sealed", "its operators must unseal it"),
+        }
+        state, hint = states.get(answer.status, (f"answers with status {answer.status}", "ask its operators"))
+        return VaultError("unavailable", f"the vault {self.name} {state}", hint)
 
-    def may(self, paths: Mapping[str, str], timeout_s: float) -> list[str]:
-        """Return those of *paths* for which the login lacks the capability beside each; raises as `call`."""
-        answer = self.call("POST", "sys/capabilities-self", {"paths": list(paths)}, timeout_s=timeout_s)
-        return [path for path, wanted in paths.items() if not {"root", "sudo", wanted}.intersection(answer.data.get(path) or ())]
+    def may(self, needs: Mapping[str, Collection[str]], timeout_s: float) -> dict[str, list[str]]:
+        """Return what the login lacks of the capabilities that it *needs* at each path; raises as `call`."""
+        told = self.call("POST", "sys/capabilities-self", {"paths": list(needs)}, timeout_s=timeout_s).data
+        lacks: dict[str, list[str]] = {}
+        for path, wanted in needs.items():
+            has = told.get(path)
+            has = has if isinstance(has, list) else []
+            missing = [] if "root" in has else [each for each in wanted if each not in has]
+            if missing:
+                lacks[path] = missing
+        return lacks
 
     def forget(self) -> None:
         """Forget the login."""
@@ -130,6 +142,8 @@ class VaultClient:
             content = json.dumps(body).encode()
         while True:
             answer = self._connections.exchange(Call(method, path, headers, content), deadline)
+            if answer.status >= 400 and repeats_secret(answer.content, token, body):
+                answer = RawAnswer(answer.status, answer.headers, b'{"errors": []}')
             if answer.status not in (412, 429):
                 return answer
             wait_s = _seconds(answer.headers.get("retry-after")) or _RETRY_S

@@ -10,6 +10,8 @@ _LOGIN = """\
 # To renew the login, and to tell a login that has ended from a policy that is too narrow.
 path "auth/token/renew-self" { capabilities = ["update"] }
 path "auth/token/lookup-self" { capabilities = ["read"] }
+# For atl-sign doctor: what the policy lacks.
+path "sys/capabilities-self" { capabilities = ["update"] }
 """
 _SIGNER = """\
 # To sign: the hash is in the path, and only digests are taken. key_version stays open, for the version is pinned by atl-sign.
@@ -52,6 +54,18 @@ def format_policy(key: tuple[str, str] | None, store: tuple[str, str] | None, *,
         mount, prefix = store
         parts.append(_STORE % _quoted(f"{mount}/data/{prefix}/*"))
     return "\n".join(parts)
+
+
+def list_needs(key: tuple[str, str] | None, store: tuple[str, str] | None) -> dict[str, tuple[str, ...]]:
+    """Return the capabilities that a login needs at each path for signing and keeping tokens; arguments as above."""
+    needs: dict[str, tuple[str, ...]] = {}
+    if key is not None:
+        mount, name = key
+        needs |= {f"{mount}/sign/{name}/sha1": ("update",), f"{mount}/keys/{name}": ("read",)}
+    if store is not None:
+        mount, prefix = store
+        needs[f"{mount}/data/{prefix}/probe"] = ("create", "read", "update")
+    return needs
 
 
 def _quoted(*paths: str) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
 """A vault's failures and their causes: one error for stores and keys, each of which gives it a code of its own."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import (
     DaemonError,
     KeyLockedError,
@@ -20,6 +22,10 @@ Kind = Literal[
     "missing",  # the mount itself is not there, or the key
     "conflict",  # check-and-set: another version than the one that was to be replaced
 ]
+
+
+_SECRET_FIELDS = frozenset({"ciphertext", "input", "item", "jwt", "role_id", "secret_id"})
+_PIECE = re.compile(r"[\w.+/=-]{16,}", re.ASCII)  # longer than every word of a vault's own refusals
 
 
 class VaultError(Exception):
@@ -56,3 +62,17 @@ def words_of(answer: Mapping[str, Any]) -> str:
     errors = answer.get("errors")
     words = "; ".join(each for each in errors if isinstance(each, str)) if isinstance(errors, list) else ""
     return "".join(char if char.isprintable() else " " for char in words)[:300].strip()
+
+
+def repeats_secret(content: bytes, token: Secret | None, body: Mapping[str, Any] | None) -> bool:
+    """Tell whether *content*, a refusal, has a piece of what was sent with it: of the *token*, or of a secret in the *body*."""
+    secrets = [*_secrets_in(body or {}), "" if token is None else token.reveal()]
+    return any(piece.encode("ascii") in content for secret in secrets for piece in _PIECE.findall(secret))
+
+
+def _secrets_in(body: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in body.items():
+        if isinstance(value, dict):
+            yield from _secrets_in(value)
+        elif isinstance(value, str) and name in _SECRET_FIELDS:
+            yield value
