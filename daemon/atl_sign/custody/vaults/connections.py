@@ -1,12 +1,15 @@
 """One exchange with a vault: kept connections, an end to every wait, and nothing taken from the environment."""
 
 import select
+import shlex
 import socket
 import ssl
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import BoundedSemaphore, Lock
 
 from httptools import HttpParserError, HttpResponseParser
@@ -69,7 +72,7 @@ class Connections:
                     # A kept connection may have been closed as the request went out: then the vault has not read it.
                     if not is_kept:
                         raise self._broken(exc) from None
-                except (OSError, HttpParserError, _TooLargeError) as exc:
+                except (OSError, HttpParserError, _HalfAnswerError, _TooLargeError) as exc:
                     connection.close()
                     raise self._broken(exc) from None
 
@@ -115,6 +118,7 @@ class Connections:
             try:
                 context = ssl.create_default_context(cafile=bundle)
                 if server.client_cert is not None:
+                    self._check_private(server.client_cert)
                     context.load_cert_chain(server.client_cert, password="")  # or OpenSSL asks the terminal for one
             except (OSError, ValueError):
                 files = bundle if server.client_cert is None else f"{bundle} or {server.client_cert}"
@@ -126,6 +130,12 @@ class Connections:
                 ) from None
             self._context = context
         return self._context
+
+    def _check_private(self, path: Path) -> None:
+        """Raise VaultError when others can read the key in the file at *path*; raises OSError when nobody can."""
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            words = f"others than you can read the key in {path}, the client_cert of the vault {self._server.name}"
+            raise VaultError("unavailable", words, f"chmod 600 {shlex.quote(str(path))}", was_sent=False)
 
     def _unreachable(self, exc: OSError) -> VaultError:
         name, place = self._server.name, self._server.place
@@ -202,11 +212,14 @@ class _Connection:
         reading = _Reading()
         while not reading.is_complete:
             self._socket.settimeout(self._left_s())
-            received = self._socket.recv(1 << 16)
+            try:
+                received = self._socket.recv(1 << 16)
+            except ConnectionError:
+                received = b""
             if not received:
                 if reading.ends_with_connection:
                     break
-                raise ConnectionResetError
+                raise ConnectionResetError if reading.count == 0 else _HalfAnswerError
             reading.feed(received)
         return reading
 
@@ -226,6 +239,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self.is_complete = False
+        self.count = 0  # of bytes, head and all
         self.ends_with_connection = False  # as HTTP/1.0 has it, in which a vault answers on its TLS port
         self.may_go_on = False  # whether the connection can be used again
         self.headers: dict[str, str] = {}
@@ -238,8 +252,9 @@ class _Reading:
 
     def feed(self, received: bytes) -> None:
         """Take the next bytes; raises HttpParserError, and _TooLargeError."""
+        self.count += len(received)
         self._parser.feed_data(received)
-        if len(self.content) > ANSWER_BYTES_MAX:
+        if self.count > ANSWER_BYTES_MAX:
             raise _TooLargeError
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -254,6 +269,10 @@ class _Reading:
     def on_message_complete(self) -> None:
         self.is_complete = True
         self.may_go_on = bool(self._parser.should_keep_alive())  # later the parser says no
+
+
+class _HalfAnswerError(Exception):
+    """The connection ended in the middle of an answer: the vault has done what it was asked for, perhaps."""
 
 
 class _TooLargeError(Exception):

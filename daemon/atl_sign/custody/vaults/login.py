@@ -117,7 +117,7 @@ class Login:
         """Return the secret in the file *path*, which only its owner may read; raises VaultError "locked"."""
         name = self._server.name
         try:
-            with os.fdopen(open_without_waiting(path, os.O_RDONLY), "rb") as file:
+            with os.fdopen(open_without_waiting(path, os.O_RDONLY, follow=True), "rb") as file:
                 status = os.fstat(file.fileno())
                 content = file.read(_FILE_BYTES_MAX + 1)
         except OSError as exc:
