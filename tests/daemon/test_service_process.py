@@ -102,7 +102,7 @@ def test_a_broken_file_keeps_what_can_be_read_and_is_told(tmp_path: Path) -> Non
         os.kill(daemon.process.pid, signal.SIGHUP)  # type: ignore[union-attr]
         wait_for(lambda: manager.count("READY=1") == 2)
 
-        assert "STATUS=1 links, store memory, 1 problems in config.toml: atl-sign status" in manager.messages[-1]
+        assert "STATUS=1 links, store memory, 1 problems in the configuration: atl-sign status" in manager.messages[-1]
         assert "links.wiki: url: the URL is not absolute" in daemon.log.read_text()
         status = daemon.request("GET", "/status").json
         assert (len(status["links"]), len(status["warnings"])) == (1, 1)
