@@ -78,7 +78,7 @@ _atl_sign_alias() {
 _atl_sign_has_value() {
 	case $command:$1 in
 	link:--scheme | link:--consumer-key | link:--signing-url | link:--flavour | link:--client-id | link:--account | link:--issuer | link:--scopes | link:--redirect-port | link:--gateway | link:--authorize-url | link:--token-url | link:--device-url | link:--revoke-url | link:--who-url | link:--who-field | link:--client-auth | link:--git-minutes | link:--user | link:--ca-bundle | link:--client-cert | link:--proxy | link:--timeout | link:--git | link:--git-days) ;;
-	key:--bits) ;;
+	key:--bits | key:--in) ;;
 	dance:--expires) ;;
 	token:--days | token:--from) ;;
 	header:--form | header:--link) ;;
@@ -97,7 +97,8 @@ _atl_sign_options() {
 	setup:*) _atl_sign_offer --help ;;
 	link:add) _atl_sign_offer --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --replace --json --help ;;
 	link:*) _atl_sign_offer --json --help ;;
-	key:new) _atl_sign_offer --bits --replace --json --help ;;
+	key:new) _atl_sign_offer --bits --in --replace --json --help ;;
+	key:use) _atl_sign_offer --replace --json --help ;;
 	key:*) _atl_sign_offer --json --help ;;
 	dance:*) _atl_sign_offer --oob --device --no-browser --expires --json --help ;;
 	check:*) _atl_sign_offer --json --help ;;
@@ -177,7 +178,7 @@ _atl_sign_argument() {
 	link:1:setup) _atl_sign_links "$1" ;;
 	link:1:secret) _atl_sign_links "$1" ;;
 	link:1:default) _atl_sign_links "$1" ;;
-	key:0:) _atl_sign_offer new ;;
+	key:0:) _atl_sign_offer new use import-to ;;
 	dance:0:) _atl_sign_links "$1" ;;
 	check:0:) _atl_sign_links "$1" ;;
 	token:0:) _atl_sign_offer rotate make ;;

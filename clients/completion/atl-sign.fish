@@ -1,7 +1,7 @@
 # Completion of atl-sign for fish.
 
 # --- made by tests/tools/write_commands.py: words ---
-set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --refusals
+set -g __atl_sign_valued --scheme --consumer-key --signing-url --flavour --client-id --account --issuer --scopes --redirect-port --gateway --authorize-url --token-url --device-url --revoke-url --who-url --who-field --client-auth --git-minutes --user --ca-bundle --client-cert --proxy --timeout --git --git-days --bits --in --expires --days --from --form --link --allow --deny --for --uses --peers --name --purpose --tool --lease --since --key-fd --port --product --product-version --context-path --base-url --clock-offset --token-life --oauth2-token-life --request-token-life --token-days-max --refusals
 
 function __atl_sign_alias
     switch $argv[1]
@@ -218,7 +218,11 @@ complete -c atl-sign -n '__atl_sign_at key' -s h -l help -d 'print what the comm
 complete -c atl-sign -n '__atl_sign_at key' -l json -d 'print the daemon\'s JSON answer, errors too'
 complete -c atl-sign -n '__atl_sign_at key 0' -a new -d 'make a key'
 complete -c atl-sign -n '__atl_sign_at key any new' -x -l bits -a '2048 3072 4096' -d '2048 (the default), 3072 or 4096'
+complete -c atl-sign -n '__atl_sign_at key any new' -x -l in -d 'where to make it instead of the store'
 complete -c atl-sign -n '__atl_sign_at key any new' -l replace -d 'replace the existing key; every application link then needs the new one'
+complete -c atl-sign -n '__atl_sign_at key 0' -a use -d 'sign with a key that is in a vault or a token'
+complete -c atl-sign -n '__atl_sign_at key any use' -l replace -d 'replace another key; every application link then needs the new one'
+complete -c atl-sign -n '__atl_sign_at key 0' -a import-to -d 'move the key from the store to a vault or a token; no provider sees a change'
 
 complete -c atl-sign -n '__atl_sign_at dance' -s h -l help -d 'print what the command does'
 complete -c atl-sign -n '__atl_sign_at dance' -l json -d 'print the daemon\'s JSON answer, errors too'

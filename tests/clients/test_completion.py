@@ -221,7 +221,7 @@ def options_of(command: str) -> set[str]:
         ("atl-sign header --form @repo", {"@report.txt", "@reports"}),
         ("atl-sign link add --ca-bundle rep", {"reply.json", "report.txt", "reports"}),
         ("atl-sign link add --client-cert=repl", {"--client-cert=reply.json"}),
-        ("atl-sign key ", {"new"}),
+        ("atl-sign key ", {"new", "use", "import-to"}),
         ("atl-sign key new --bits ", {"2048", "3072", "4096"}),
         ("atl-sign help d", {"dance", "demo", "doctor"}),
         ("atl-sign doctor b", {"bamboo"}),

@@ -102,7 +102,7 @@ def test_the_bash_command_hands_over(jira: Daemon) -> None:
 def test_a_wrong_public_key_is_told(jira: Daemon, own_sandbox: Sandbox) -> None:
     """The administrator entered another one: the base strings are the same, the key is not."""
     consumer = jira.request("GET", "/links/jira").json["consumer_key"]
-    own_sandbox.register_consumer("jira", consumer, make_private_key(2048).public_pem(), name="other")
+    own_sandbox.register_consumer("jira", consumer, make_private_key(2048).public.pem, name="other")
 
     found = examine(jira)
 

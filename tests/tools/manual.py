@@ -24,7 +24,7 @@ def _synopsis(rows: Sequence[Command]) -> Iterator[str]:
     for row in rows:
         for form in row.forms:
             yield ".Nm"
-            words = f"{row.name} {form.verb}".strip()
+            words = f"{row.name} {form.verb}".strip().replace("-", "\\-")
             yield f".Cm {words}{_arguments(form) if row.name != 'curl' and not row.starts_program else ''}"
             partners = {option.excludes: option for option in form.options if option.excludes}
             for option in form.options:
@@ -73,7 +73,8 @@ def _section(row: Command) -> Iterator[str]:
         yield from text(_join(row.text, row.more))
     yield ".Bl -tag -width 4n"
     for form in row.forms:
-        yield f".It Cm {' '.join([row.name, *([form.verb] if form.verb else [])])}{_arguments(form)}"
+        words = f"{row.name} {form.verb}".strip().replace("-", "\\-")
+        yield f".It Cm {words}{_arguments(form)}"
         yield from text(_join(_sentence(form.help), form.more) if row.verbs else _join(row.text, row.more))
         names = [alias for alias, full in aliases_of(row) if full == f"{row.name} {form.verb}".strip()]
         for name in names:
@@ -85,7 +86,8 @@ def _section(row: Command) -> Iterator[str]:
         if not options:
             continue
         yield ".Pp"
-        yield from ["Options of", f".Cm {row.name}{f' {form.verb}' if form.verb else ''} :"]
+        words = f"{row.name} {form.verb}".strip().replace("-", "\\-")
+        yield from ["Options of", f".Cm {words} :"]
         yield ".Bl -tag -width 4n"
         for option in options:
             yield f".It {_option(option)}"

@@ -26,6 +26,7 @@ from atl_sign.agent.tokens import Tokens
 from atl_sign.agent.tunnels import Tunnels
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.links import Link
+from atl_sign.custody.keys.places import NO_PLACES, KeyPlaces
 from atl_sign.custody.moving import StoreMover
 from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.base import Store
@@ -67,6 +68,7 @@ def make_agent(
     *,
     open_store: Callable[[str], Store] = open_store,
     store_pinned_by: str | None = None,
+    places: KeyPlaces = NO_PLACES,
 ) -> Agent:
     """
     Return an agent that serves with these edges.
@@ -79,6 +81,7 @@ def make_agent(
         clock: seconds since 1970-01-01 UTC.
         open_store: returns the store of a name, to move to.
         store_pinned_by: what has named the store in place of *config*; None when nothing has.
+        places: where the consumer's key may be besides the store.
     """
     records = Records(audit, lambda: config.settings().audit)
 
@@ -100,7 +103,7 @@ def make_agent(
         signing=signing,
         dances=Dancing(lookup, grants, dances, records),
         links=LinkBook(config=config, lookup=lookup, grants=grants, dances=dances, git_tokens=git_tokens, records=records),
-        keys=Keys(safe, records),
+        keys=Keys(safe, places, records),
         store=store,
         git=GitCredentials(config, lookup, grants, git_tokens, records),
         checks=Checks(lookup, grants, records),

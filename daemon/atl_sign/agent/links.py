@@ -140,7 +140,7 @@ class LinkBook:
         manifest = self._manifests.find(link)
         product = scheme.check_product(link, manifest) if manifest is not None else None
         consumer_name = f"atl-sign of {user_name()} on {socket.gethostname()}"
-        return link, product, make_applink_form(link, product, key.public_pem(), consumer_name, owner_name())
+        return link, product, make_applink_form(link, product, key.public.pem, consumer_name, owner_name())
 
     def put(self, caller: Caller, name: str, fields: Mapping[str, object], *, only_new: bool = False) -> ProbeReport:
         """

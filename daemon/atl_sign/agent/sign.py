@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from atl_sign.access.audit import Decision
@@ -15,14 +16,15 @@ from atl_sign.access.lease import Lease
 from atl_sign.access.policy import check_method, check_request
 from atl_sign.access.recording import Records
 from atl_sign.agent.lookup import Covering, Lookup
-from atl_sign.base.credentials import Secret
-from atl_sign.base.errors import AmbiguousLinkError, BadRequestError, ConfigBrokenError, UnknownLinkError
+from atl_sign.base.credentials import Credentials, Secret
+from atl_sign.base.errors import AmbiguousLinkError, BadRequestError, ConfigBrokenError, KeyUnavailableError, UnknownLinkError
 from atl_sign.base.request import Request
 from atl_sign.base.urls import Pairs, Url, parse_url
 from atl_sign.config.links import Link
 from atl_sign.grants.live import Grants
 from atl_sign.schemes.base import HasBaseString, Scheme, Uses
 
+ELSEWHERE_MAX = 16  # signatures under way in a token or a vault, in threads beside those that everything else shares
 LOOP_CHARS_MAX = 1 << 15  # of URL and form: more is taken apart in a thread, so that the loop goes on for others
 
 _T = TypeVar("_T")
@@ -62,6 +64,7 @@ class Signing:
         self._lookup = lookup
         self._grants = grants
         self._records = records
+        self._elsewhere = CapacityLimiter(ELSEWHERE_MAX)
         self.count = 0  # since the start
 
     def links_for(self, caller: Caller) -> tuple[Link, ...]:
@@ -107,6 +110,7 @@ class Signing:
             KeyMissingError, DanceNeededError: there is nothing to sign with.
             ProviderRefusedError, ProviderUnreachableError: the grant has expired and was not renewed.
             StoreLockedError, StoreUnavailableError: the store does not give it.
+            KeyLockedError, KeyUnavailableError: the consumer's key is elsewhere, and does not sign.
             AuditUnavailableError: the signature cannot be recorded, and must be.
             LeaseDeniedError, and the others of `Lease.decide`: the caller's lease does not allow it.
         """
@@ -121,8 +125,11 @@ class Signing:
                 await self._wait_for_renewal(link)
                 credentials = await run_sync(self._grants.load, link)
             scheme, moment = self._grants.scheme(link), self._grants.clocks.moment(link)
-            run = run_sync if asked.is_long() else _run_here
-            authorization = await run(scheme.authorize, request, credentials, moment)
+            if credentials.is_instant:
+                run = run_sync if asked.is_long() else _run_here
+                authorization = await run(scheme.authorize, request, credentials, moment)
+            else:
+                authorization = await self._authorize_elsewhere(scheme, request, credentials, moment)
             target = scheme.send_to(link, credentials, request.url)
         self._grants.renewals.note_signature(link)
         self.count += 1
@@ -181,6 +188,14 @@ class Signing:
             ruling = lease.decide(link.name, asked.method, target, found.base_path, asked.form)
             entry.rule = None if ruling.rule is None else ruling.rule.text
         return request, link
+
+    async def _authorize_elsewhere(self, scheme: Scheme, request: Request, credentials: Credentials, moment: int) -> Secret:
+        """Return the header that a device or another machine signs, in a thread of its own kind, for it may not answer."""
+        if self._elsewhere.statistics().borrowed_tokens >= ELSEWHERE_MAX:
+            raise KeyUnavailableError(
+                f"{ELSEWHERE_MAX} requests wait for the consumer's key already", "try again in a moment; atl-sign doctor"
+            )
+        return await run_sync(scheme.authorize, request, credentials, moment, limiter=self._elsewhere)
 
     async def _wait_for_renewal(self, link: Link) -> None:
         """Wait here, for any number may wait for one renewal, and threads are few; raises what stands in the way of a header."""

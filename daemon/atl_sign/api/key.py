@@ -11,12 +11,15 @@ from atl_sign.api.answers import answer_with, documented
 from atl_sign.api.fields import caller_of, fields_of
 from atl_sign.custody.keys.base import Signer
 
+_REFERENCE = "vault:ci/transit/atl-sign"
+
 
 class KeyFields(schemas.Fields):
     """A consumer key to make."""
 
     bits: Literal[2048, 3072, 4096] = 2048
     replace: schemas.Flag = Field(False, description="needed when there is a key")
+    reference: str | None = Field(None, description="where to make it instead of the store", examples=[_REFERENCE])
 
 
 class FormKeyFields(KeyFields):
@@ -25,12 +28,26 @@ class FormKeyFields(KeyFields):
     bits: Literal["2048", "3072", "4096"] = "2048"  # type: ignore[assignment]
 
 
+class UseFields(schemas.Fields):
+    """A key that is elsewhere, to be the consumer's."""
+
+    reference: str = Field(description="of the key", examples=[_REFERENCE])
+    replace: schemas.Flag = Field(False, description="needed when there is another key")
+
+
+class ImportFields(schemas.Fields):
+    """The place that the key is to be carried to."""
+
+    reference: str = Field(description="of the key there", examples=[_REFERENCE])
+
+
 class KeyAnswer(BaseModel):
     """The consumer's public key."""
 
     public_key: str = Field(description="SubjectPublicKeyInfo, PEM")
     fingerprint: str = Field(description="SHA256: and the base64 of the DER's SHA-256")
     bits: int
+    reference: str | None = Field(description="where the key is; null: the store holds it")
 
 
 def add_key(app: FastAPI, agent: Agent) -> None:
@@ -42,10 +59,20 @@ def add_key(app: FastAPI, agent: Agent) -> None:
 
     @app.post("/key", **documented(app, "Make a consumer key", KeyAnswer, 201, body=KeyFields))
     def make_key(request: Request, fields: Annotated[KeyFields, Depends(fields_of(KeyFields, FormKeyFields))]) -> Response:
-        key = agent.keys.make(caller_of(request), int(fields.bits), replace=fields.replace)
+        reference = fields.reference
+        key = agent.keys.make(caller_of(request), int(fields.bits), replace=fields.replace, reference=reference)
         return _answer_key(request, key, status=201)
+
+    @app.post("/key/use", **documented(app, "Sign with a key that is elsewhere", KeyAnswer, body=UseFields))
+    def use_key(request: Request, fields: Annotated[UseFields, Depends(fields_of(UseFields, UseFields))]) -> Response:
+        return _answer_key(request, agent.keys.use(caller_of(request), fields.reference, replace=fields.replace))
+
+    @app.post("/key/import", **documented(app, "Carry the key from the store to another place", KeyAnswer, body=ImportFields))
+    def import_key(request: Request, fields: Annotated[ImportFields, Depends(fields_of(ImportFields, ImportFields))]) -> Response:
+        return _answer_key(request, agent.keys.import_to(caller_of(request), fields.reference))
 
 
 def _answer_key(request: Request, key: Signer, status: int = 200) -> Response:
-    pem = key.public_pem()
-    return answer_with(request, KeyAnswer(public_key=pem, fingerprint=key.fingerprint(), bits=key.bits), pem.splitlines(), status)
+    public = key.public
+    answer = KeyAnswer(public_key=public.pem, fingerprint=public.fingerprint, bits=public.bits, reference=key.reference)
+    return answer_with(request, answer, public.pem.splitlines(), status)

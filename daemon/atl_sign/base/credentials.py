@@ -73,6 +73,10 @@ class PrivateKey(Protocol):
     The seam for keys that stay in hardware or in another service: they too can make one RSA-SHA1 signature.
     """
 
+    @property
+    def is_instant(self) -> bool:
+        """Whether `sign_sha1` waits for nothing but the processor, so that the event loop may call it."""
+
     def sign_sha1(self, message: bytes) -> bytes:
         """Return the RSASSA-PKCS1-v1_5 signature with SHA-1 over *message* (RFC 5849 §3.4.3)."""
 
@@ -157,6 +161,11 @@ class Credentials:
 
     client: Client | None  # None where a header needs none
     grant: Grant | None  # None before the user's consent
+
+    @property
+    def is_instant(self) -> bool:
+        """Whether a header can be made of them without waiting for a device or another machine."""
+        return not isinstance(self.client, Consumer) or self.client.private_key.is_instant
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,20 @@ class KeyMissingError(DaemonError):
     status = 409
 
 
+class KeyLockedError(DaemonError):
+    """The consumer's key is in a token or a vault that wants to be unlocked, or logged in to, first."""
+
+    code = "key_locked"
+    status = 423
+
+
+class KeyUnavailableError(DaemonError):
+    """The consumer's key is in a token or a vault that does not sign now."""
+
+    code = "key_unavailable"
+    status = 503
+
+
 class AppMissingError(DaemonError):
     """The link's app, with which it asks for OAuth 2.0 tokens, has no id or no secret yet."""
 

@@ -14,8 +14,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from atl_sign.base.clock import from_seconds, to_seconds
 from atl_sign.base.credentials import GitRecord, GitToken, Grant, Secret
-from atl_sign.base.errors import StoreNewerError, StoreUnavailableError
+from atl_sign.base.errors import BadRequestError, StoreNewerError, StoreUnavailableError
 from atl_sign.config.links import Link
+from atl_sign.custody.keys.base import Signer
+from atl_sign.custody.keys.places import KeyPlaces
+from atl_sign.custody.keys.public import load_public_key
 from atl_sign.custody.keys.software import RsaPrivateKey, load_private_key
 from atl_sign.providers.products import is_user_name
 from atl_sign.schemes.base import Place
@@ -174,15 +177,28 @@ class _Json(Generic[_T]):
         raise StoreUnavailableError(f"the item {name} of the store is not what was written there", remedy)
 
 
-class KeyCodec(_Json[RsaPrivateKey]):
-    """The consumer's private key."""
+class KeyCodec(_Json[Signer]):
+    """The consumer's private key, or the reference and the public half of one that is elsewhere."""
 
-    def format(self, value: RsaPrivateKey) -> Secret:
+    def __init__(self, payloads: Mapping[str, Payload], places: KeyPlaces) -> None:
+        """Know the schemes in *payloads*, and the *places* of keys that the store does not hold."""
+        super().__init__(payloads)
+        self._places = places
+
+    def format(self, value: Signer) -> Secret:
         """See `Codec.format`."""
-        return _format({"scheme": OAUTH1, "private_key": value.private_pem().reveal()})
+        if isinstance(value, RsaPrivateKey):
+            return _format({"scheme": OAUTH1, "private_key": value.private_pem().reveal()})
+        return _format({"scheme": OAUTH1, "reference": value.reference, "public_key": value.public.pem})
 
-    def _load(self, item: Mapping[str, Any]) -> RsaPrivateKey:
-        return load_private_key(Secret(str(item["private_key"])))
+    def _load(self, item: Mapping[str, Any]) -> Signer:
+        if "reference" not in item:
+            return load_private_key(Secret(str(item["private_key"])))
+        reference, public = str(item["reference"]), load_public_key(str(item["public_key"]))
+        try:
+            return self._places.place_of(reference).open(reference, public)
+        except BadRequestError as exc:
+            raise StoreNewerError("the consumer's key is at a place that is not known here", _UPGRADE) from exc
 
 
 class TokenCodec(_Json[Kept[Grant]]):

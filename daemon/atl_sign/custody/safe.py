@@ -21,7 +21,7 @@ from atl_sign.custody.items import (
     token_item,
 )
 from atl_sign.custody.keys.base import Signer
-from atl_sign.custody.keys.software import RsaPrivateKey
+from atl_sign.custody.keys.places import NO_PLACES, KeyPlaces
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.renewed import RenewedTokens
 from atl_sign.custody.shelf import Desk, Shelf
@@ -34,16 +34,17 @@ _T = TypeVar("_T")
 class Safe:
     """The consumer's private key, and each link's access token and tokens for git."""
 
-    def __init__(self, store: Store, neighbours: Neighbours | None = None) -> None:
+    def __init__(self, store: Store, neighbours: Neighbours | None = None, places: KeyPlaces = NO_PLACES) -> None:
         """
         Keep everything in *store*, and in memory what was read from it.
 
         Args:
             store: where secrets are at rest.
             neighbours: the daemons that may change it as well.
+            places: where the consumer's key may be instead.
         """
         self._desk = Desk(store, neighbours or Neighbours(None))
-        self._keys = Shelf(self._desk, KeyCodec(SCHEMES))
+        self._keys = Shelf(self._desk, KeyCodec(SCHEMES, places))
         self._tokens = Shelf(self._desk, TokenCodec(SCHEMES))
         self._apps = Shelf(self._desk, AppCodec(SCHEMES))
         self._git_records = Shelf(self._desk, GitCodec(SCHEMES))
@@ -92,6 +93,8 @@ class Safe:
         One that never reached its store holds nothing that the next one could lack.
         """
         if self._desk.is_locked:
+            return False
+        if not all(key.survives_restart() for key in self._keys.values()):
             return False
         store = self._desk.store
         return store.survives_restart() or (self._holds_nothing() and store.state() != "ready")
@@ -191,8 +194,8 @@ class Safe:
             raise KeyMissingError("there is no consumer key yet", "atl-sign key new")
         return key
 
-    def put_key(self, key: RsaPrivateKey) -> None:
-        """Keep *key* in place of the one before; raises as `Shelf.put`, and then the one before stays."""
+    def put_key(self, key: Signer) -> None:
+        """Keep *key*, or its reference, in place of the one before; raises as `Shelf.put`, and then the one before stays."""
         self._keys.put(KEY_ITEM, key)
 
     def peek_token(self, link: Link) -> Grant | None:

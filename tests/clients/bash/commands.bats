@@ -81,7 +81,7 @@ fails() {
 	fails 2 "a link's name is" atl-sign link show ../status
 	fails 2 "a link's name is" atl-sign check 'a b'
 	fails 2 "belong to key new" atl-sign key --bits 4096
-	fails 2 "key takes nothing, or new" atl-sign key old
+	fails 2 "key takes nothing, new, use or import-to" atl-sign key old
 	fails 2 "usage: atl-sign dance NAME" atl-sign dance
 }
 

@@ -78,7 +78,7 @@ def test_a_broken_key_item_can_be_replaced(agent: Agent, store: LockableStore) -
     assert caught.value.hint == "atl-sign key new --replace"
     with pytest.raises(StoreUnavailableError):
         agent.keys.make(CALLER, 2048, replace=False)
-    assert agent.keys.make(CALLER, 2048, replace=True).bits == 2048
+    assert agent.keys.make(CALLER, 2048, replace=True).public.bits == 2048
     with pytest.raises(KeyExistsError):
         agent.keys.make(CALLER, 2048, replace=False)
 
@@ -88,7 +88,7 @@ def test_a_broken_token_item_can_be_danced_over(agent: Agent, store: LockableSto
     url = sandbox.base_url("jira")
     store.write("token:jira", Secret("nonsense"))
     agent.links.put(CALLER, "jira", {"url": url, "consumer_key": "agent-test"})
-    sandbox.register_consumer("jira", "agent-test", agent.keys.make(CALLER, 2048, replace=False).public_pem())
+    sandbox.register_consumer("jira", "agent-test", agent.keys.make(CALLER, 2048, replace=False).public.pem)
     with pytest.raises(StoreUnavailableError) as caught:
         sign(agent, "GET", f"{url}/x")
     assert caught.value.hint == "atl-sign dance jira"
@@ -107,7 +107,7 @@ def test_what_a_newer_atl_sign_wrote_is_neither_danced_over_nor_logged_out(
     """Each verb says so before the provider is asked; key, token and git's record stay, and so does the link."""
     url, names = sandbox.base_url("jira"), ("consumer-key", "token:jira", "git:jira")
     agent.links.put(CALLER, "jira", {"url": url, "consumer_key": "agent-test"})
-    sandbox.register_consumer("jira", "agent-test", agent.keys.make(CALLER, 2048, replace=False).public_pem())
+    sandbox.register_consumer("jira", "agent-test", agent.keys.make(CALLER, 2048, replace=False).public.pem)
     for name in names[1:]:
         store.write(name, Secret('{"v":3,"kept":"as it is"}'))
     asked_before = len(sandbox.state.requests)

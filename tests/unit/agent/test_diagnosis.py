@@ -46,7 +46,7 @@ def results(findings: list[Finding]) -> str:
 
 @pytest.fixture
 def well(sandbox: Sandbox) -> Callable[[], Provider]:
-    sandbox.register_consumer("jira", CONSUMER_KEY, private_key().public_pem(), name="unit tests")
+    sandbox.register_consumer("jira", CONSUMER_KEY, private_key().public.pem, name="unit tests")
     return lambda: make_provider(make_link(sandbox.base_url("jira")))
 
 
@@ -149,7 +149,7 @@ def test_what_a_provider_says_to_a_request_for_a_token(problem: str, shape: str)
 
 def test_a_public_key_of_another_length(sandbox: Sandbox) -> None:
     """The consumer is known, and what differs is the key."""
-    sandbox.register_consumer("jira", CONSUMER_KEY, make_private_key(3072).public_pem(), name="unit tests")
+    sandbox.register_consumer("jira", CONSUMER_KEY, make_private_key(3072).public.pem, name="unit tests")
 
     findings = diagnose(lambda: make_provider(make_link(sandbox.base_url("jira"))))
 

@@ -64,7 +64,7 @@ class Lab:
     def __enter__(self) -> "Lab":
         self.sandbox.start()
         self.link = self.make_link()
-        public = private_key().public_pem()
+        public = private_key().public.pem
         self.sandbox.register_consumer("bitbucket", self.link.consumer_key, public)
         self.safe.put_key(private_key())
         self.access = self.dance("alice")

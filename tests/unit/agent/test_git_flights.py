@@ -129,7 +129,7 @@ def test_a_token_that_the_store_has_is_given_without_asking_the_product(tmp_path
         safe.put_key(private_key())
         agent = make_agent(config, safe, Dances(), make_audit())
         link = agent.links.put(CALLER, "bb", {"url": sandbox.base_url("bitbucket")}).report.link
-        sandbox.register_consumer("bitbucket", link.consumer_key, private_key().public_pem())
+        sandbox.register_consumer("bitbucket", link.consumer_key, private_key().public.pem)
         dance = agent.dances.begin(CALLER, "bb", "oob")
         dance.finish(Secret(sandbox.approve("bitbucket", dance.authorize_url)))
         made = asyncio.run(agent.git.get(CALLER, asked))

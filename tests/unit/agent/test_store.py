@@ -240,7 +240,7 @@ def test_a_dance_that_ended_signs_nothing_after_a_lock(tmp_path: Path, sandbox: 
     agent = make_agent(ConfigFile(tmp_path / "config.toml", SCHEME_SETTINGS), Safe(store), Dances(), make_audit())
     key = agent.keys.make(CALLER, 2048, replace=False)
     agent.links.put(CALLER, "jira", {"url": sandbox.base_url("jira"), "consumer_key": "storekeeper"})
-    sandbox.register_consumer("jira", "storekeeper", key.public_pem(), name="unit tests")
+    sandbox.register_consumer("jira", "storekeeper", key.public.pem, name="unit tests")
     dance = agent.dances.begin(CALLER, "jira", "oob")
 
     agent.store.lock(CALLER)

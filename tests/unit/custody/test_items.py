@@ -37,6 +37,7 @@ GIT_V1 = (
 )
 EMPTY_GIT_V1 = '{"v":1,"url":"https://h/jira","consumer_key":"unit-tests","leftovers":[],"token":null}'
 KEY_V1 = '{"v":1,"private_key":' + json.dumps(private_pem()) + "}"
+ELSEWHERE = '{"v":2,"scheme":"oauth1","reference":"moon:crater","public_key":' + json.dumps(private_key().public.pem) + "}"
 OLD_ITEMS = {TOKEN: TOKEN_V1, GIT: GIT_V1, KEY_ITEM: KEY_V1}
 
 
@@ -80,7 +81,7 @@ def read_all(safe: Safe) -> object:
     assert record.token is not None
     assert key is not None
     git = record.token.name, record.token.secret.reveal(), record.token.user, record.token.permission, record.token.expires_at
-    return shown(safe.token(LINK)), git, record.leftovers, key.fingerprint()
+    return shown(safe.token(LINK)), git, record.leftovers, key.public.fingerprint
 
 
 EXPECTED = (
@@ -98,7 +99,7 @@ EXPECTED = (
     ),
     ("atl-sign git on h 0a1b2c3d", "NjA1MDU2NTk5NjM5OqmXVq", "alice", "read", datetime(2031, 1, 1, tzinfo=UTC)),
     ("atl-sign git on h 4e5f6a7b",),
-    private_key().fingerprint(),
+    private_key().public.fingerprint,
 )
 
 
@@ -290,3 +291,11 @@ def test_the_envelope_names_scheme_address_and_client() -> None:
         "leftovers": [],
         "token": {"name": "n", "secret": "s", "user": "alice", "permission": "write", "expires_at": 1924992000},
     }
+
+
+def test_a_key_at_an_unknown_place_is_of_a_newer_version() -> None:
+    """It is refused by name, and stays: nothing is put in its place by mistake."""
+    safe = Safe(RecordingStore({KEY_ITEM: ELSEWHERE}))
+
+    with pytest.raises(StoreNewerError, match="at a place that is not known here"):
+        safe.key()

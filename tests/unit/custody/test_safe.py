@@ -120,7 +120,7 @@ def test_the_key_comes_back_from_another_process(store: CountingStore, safe: Saf
     key = Safe(store).key()
 
     assert key is not None
-    assert key.fingerprint() == private_key().fingerprint()
+    assert key.public.fingerprint == private_key().public.fingerprint
 
 
 def test_what_is_stored_is_one_line_of_json(store: CountingStore, safe: Safe) -> None:

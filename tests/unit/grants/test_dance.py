@@ -97,7 +97,7 @@ def kept() -> Kept:
 def jira() -> Iterator[Sandbox]:
     """A Jira of this test's own, which knows our consumer."""
     with Sandbox(("jira",)) as sandbox:
-        sandbox.register_consumer("jira", CONSUMER_KEY, private_key().public_pem())
+        sandbox.register_consumer("jira", CONSUMER_KEY, private_key().public.pem)
         yield sandbox
 
 

@@ -61,7 +61,7 @@ class World:
         self.url = f"{self.sandbox.base_url('jira')}/rest/api/2/myself"
         self.agent.links.put(CALLER, "jira", {"url": self.sandbox.base_url("jira"), "consumer_key": "renewals", "timeout_s": 3})
         safe_of(self.agent).put_key(load_private_key(private_key().private_pem()))  # an object of its own, which a lock empties
-        self.sandbox.register_consumer("jira", "renewals", private_key().public_pem())
+        self.sandbox.register_consumer("jira", "renewals", private_key().public.pem)
         dance = self.agent.dances.begin(CALLER, "jira", "oob")
         dance.finish(Secret(self.sandbox.approve("jira", dance.authorize_url)))
         wait_for(lambda: self.token.user == "alice")

@@ -32,7 +32,7 @@ JIRA = Manifest("jira", "9.12.0", "")
 
 def join(sandbox: Sandbox, product: str) -> tuple[Link, Provider, AccessToken]:
     """Return link, provider and a token of alice's."""
-    sandbox.register_consumer(product, CONSUMER_KEY, private_key().public_pem())
+    sandbox.register_consumer(product, CONSUMER_KEY, private_key().public.pem)
     link = make_link(sandbox.base_url(product), product)
     provider = make_provider(link)
     request_token = provider.fetch_request_token("oob")

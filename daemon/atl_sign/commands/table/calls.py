@@ -1,7 +1,7 @@
 """The commands of the bash program: each is one call of the daemon. And the list of all commands."""
 
 from atl_sign.commands.table.handed_over import HANDED_OVER
-from atl_sign.commands.table.rows import LINK, Argument, Command, Form, Option
+from atl_sign.commands.table.rows import LINK, REFERENCE, Argument, Command, Form, Option
 from atl_sign.config.setting import Choice, Setting
 from atl_sign.schemes.registry import LINK_SETTINGS
 
@@ -52,7 +52,9 @@ LINK_COMMAND = Command(
 KEY = Command(
     "key",
     "the public key that application links are given",
-    "Prints the public key, which an administrator enters for every application link.",
+    "Prints the public key, which an administrator enters for every application link. The store holds the private key, or the "
+    "key stays in a vault or in a PKCS#11 token and signs there. REFERENCE then names it: vault:NAME/MOUNT/KEY, or a pkcs11: URI "
+    "without a PIN.",
     (
         Form("print the public key"),
         Form(
@@ -60,6 +62,7 @@ KEY = Command(
             "new",
             options=(
                 Option("--bits", "2048 (the default), 3072 or 4096", "N", "2048 3072 4096"),
+                Option("--in", "where to make it instead of the store", "REFERENCE"),
                 Option(
                     "--replace",
                     "replace the existing key; every application link then needs the new one",
@@ -67,6 +70,13 @@ KEY = Command(
                 ),
             ),
         ),
+        Form(
+            "sign with a key that is in a vault or a token",
+            "use",
+            arguments=(REFERENCE,),
+            options=(Option("--replace", "replace another key; every application link then needs the new one"),),
+        ),
+        Form("move the key from the store to a vault or a token; no provider sees a change", "import-to", arguments=(REFERENCE,)),
     ),
 )
 DANCE = Command(

@@ -47,6 +47,7 @@ class Argument:
 
 JSON = Option("--json", "print the daemon's JSON answer, errors too")
 LINK = Argument("NAME", "links")
+REFERENCE = Argument("REFERENCE")  # of a key
 LEASE_ID = Argument("ID", "leases")  # or a lease's name
 
 

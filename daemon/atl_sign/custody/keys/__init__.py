@@ -1,5 +1,6 @@
 """
 Private keys that sign.
 
-`base` is what the rest of the daemon asks of one; `software` is a key in this process's memory.
+`base` is what the rest of the daemon asks of one, `public` its public half. `software` is a key in this process's memory, which
+the store holds; every other key stays where it is, the store holds its reference, and `places` knows the kinds of those.
 """

@@ -1,28 +1,47 @@
 """The private key as the daemon uses it, wherever it is."""
 
-from typing import ClassVar, Protocol
+from typing import Literal, Protocol
 
-from atl_sign.base.credentials import PrivateKey
+from atl_sign.base.credentials import Passphrase, PrivateKey
+from atl_sign.custody.keys.public import PublicKey
+
+KeyState = Literal["ready", "locked", "unavailable"]
 
 
 class Signer(PrivateKey, Protocol):
     """
     The consumer's private key: it signs, and shows its public half.
 
-    Every method may be called from any thread, and raises StoreLockedError after `forget`.
+    Every method may be called from any thread. `sign_sha1` and `public` raise StoreLockedError after `forget`.
+    A key that is not instant also has `sign_sha1` raise, within its own deadline, KeyLockedError when the key wants a PIN or a
+    login, KeyMissingError when it is no longer there, and KeyUnavailableError when nothing answers, or when the answer is not a
+    signature of this key.
     """
 
-    is_instant: ClassVar[bool]  # whether `sign_sha1` waits for nothing but the processor, so that the event loop may call it
+    @property
+    def reference(self) -> str | None:
+        """Where the key is: `vault:NAME/MOUNT/KEY@VERSION` or a `pkcs11:` URI without a PIN. None: the store holds it."""
 
     @property
-    def bits(self) -> int:
-        """The length of the modulus."""
+    def public(self) -> PublicKey:
+        """The public half, from memory: no device and no other machine is asked."""
 
-    def public_pem(self) -> str:
-        """Return the public key as SubjectPublicKeyInfo PEM, the form that an application link's page takes."""
+    def state(self) -> KeyState:
+        """Tell whether it would sign now; makes no signature, asks nobody for a PIN, and takes as long as one call at most."""
 
-    def fingerprint(self) -> str:
-        """Return `SHA256:` and the unpadded base64 of the SubjectPublicKeyInfo's SHA-256, as ssh-keygen prints fingerprints."""
+    def unlock(self, pin: Passphrase) -> None:
+        """
+        Open the token with *pin*, which is tried once.
+
+        Raises:
+            BadRequestError: this key has no PIN.
+            WrongPassphraseError: the token did not take it.
+            TooManyTriesError: the token takes no more PINs, or this one could be its last try.
+            KeyMissingError, KeyUnavailableError: there is no such key or token, or it does not answer.
+        """
+
+    def survives_restart(self) -> bool:
+        """Tell whether another process of ours could sign with it now without asking anybody."""
 
     def forget(self) -> None:
-        """Give the key up, for everything that still holds this object."""
+        """Give the key up, for everything that still holds this object: its numbers, a PIN, a login."""

@@ -1,25 +1,22 @@
 """An RSA key in this process's memory, kept by the store as PKCS#8."""
 
-from base64 import b64encode
-from typing import ClassVar
-
 from cryptography.exceptions import InternalError as OpenSslError
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from atl_sign.base.credentials import Secret
-from atl_sign.base.errors import InternalError, StoreLockedError
-
-_PADDING = padding.PKCS1v15()
-_SHA1 = hashes.SHA1()  # noqa: S303 - the protocol's choice, not ours
+from atl_sign.base.credentials import Passphrase, Secret
+from atl_sign.base.errors import BadRequestError, InternalError, StoreLockedError
+from atl_sign.custody.keys.base import KeyState
+from atl_sign.custody.keys.public import PADDING, SHA1, PublicKey
 
 
 class RsaPrivateKey:
     """An RSA private key, parsed once, that makes RSA-SHA1 signatures."""
 
     __slots__ = ("_key",)
-    is_instant: ClassVar[bool] = True
+    is_instant = True
+    reference = None
 
     def __init__(self, key: rsa.RSAPrivateKey) -> None:
         """Wrap a key that `load_private_key` or `make_private_key` gave."""
@@ -46,7 +43,7 @@ class RsaPrivateKey:
             StoreLockedError: the key was forgotten.
         """
         try:
-            return self._known().sign(message, _PADDING, _SHA1)
+            return self._known().sign(message, PADDING, SHA1)
         except UnsupportedAlgorithm:
             raise InternalError(
                 "this machine's cryptography library refuses RSA-SHA1 signatures",
@@ -56,21 +53,22 @@ class RsaPrivateKey:
             raise _without_rsa() from None
 
     @property
-    def bits(self) -> int:
-        """The length of the modulus."""
-        return self._known().key_size
+    def public(self) -> PublicKey:
+        """See `Signer.public`."""
+        return PublicKey(self._known().public_key())
 
-    def public_pem(self) -> str:
-        """Return the public key as SubjectPublicKeyInfo PEM, the form an application link's page takes (facts section 1.3)."""
-        spki = serialization.PublicFormat.SubjectPublicKeyInfo
-        return self._known().public_key().public_bytes(serialization.Encoding.PEM, spki).decode("ascii")
+    def state(self) -> KeyState:
+        """Return "ready": the store's state is another matter."""
+        return "ready"
 
-    def fingerprint(self) -> str:
-        """Return `SHA256:` and the unpadded base64 of the SubjectPublicKeyInfo's SHA-256, as ssh-keygen prints fingerprints."""
-        digest = hashes.Hash(hashes.SHA256())
-        spki = serialization.PublicFormat.SubjectPublicKeyInfo
-        digest.update(self._known().public_key().public_bytes(serialization.Encoding.DER, spki))
-        return "SHA256:" + b64encode(digest.finalize()).decode("ascii").rstrip("=")
+    def unlock(self, pin: Passphrase) -> None:
+        """Raise BadRequestError: the store has the passphrase."""
+        del pin
+        raise BadRequestError("the key is in the store, and has no PIN", "atl-sign unlock")
+
+    def survives_restart(self) -> bool:
+        """Return True: the store tells for itself."""
+        return True
 
     def private_pem(self) -> Secret:
         """Return the private key as unencrypted PKCS#8 PEM, only for the store."""

@@ -14,7 +14,7 @@ from atl_sign.providers.clocks import Clocks
 from atl_sign.providers.exchange import fetch
 from atl_sign.schemes.base import Refusal, Sent
 from atl_sign.schemes.oauth1.problems import ENTER_KEY, KNOWN_PROBLEMS, explain_problem, parse_clock_offset, parse_problem
-from atl_sign.schemes.oauth1.signature import base_string_of, sign
+from atl_sign.schemes.oauth1.signature import base_string_of, sign, signature_of
 
 REQUEST_TOKEN_PATH = "/plugins/servlet/oauth/request-token"  # noqa: S105 - an address
 _KEY_BITS = (1024, 2048, 3072, 4096, 8192)  # what people make; ours has one of the middle three
@@ -35,7 +35,7 @@ def explain_refusal(link: Link, consumer: Consumer, sent: Sent, clocks: Clocks, 
     fields = _parse_problem(answer)
     if not fields:
         if answer.status == 500 and has_oauth_challenge(answer.headers.get("WWW-Authenticate", "")):
-            return Refusal(_explain_throw(link, consumer, clocks))
+            return Refusal(_explain_throw(link, consumer, sent, clocks))
         return None
     problem = fields["oauth_problem"]
     offset_s = parse_clock_offset(fields, clocks.now())
@@ -48,14 +48,14 @@ def explain_refusal(link: Link, consumer: Consumer, sent: Sent, clocks: Clocks, 
     return Refusal(error, may_pass=offset_s is not None or problem == "nonce_used", clock_offset_s=offset_s)
 
 
-def _explain_throw(link: Link, consumer: Consumer, clocks: Clocks) -> ProviderRefusedError:
+def _explain_throw(link: Link, consumer: Consumer, sent: Sent, clocks: Clocks) -> ProviderRefusedError:
     """
     Return the error for a 500 with an OAuth challenge and no problem: the provider threw while it checked the signature.
 
     It does so when its public key is of another length than the signature. A random signature as long as that key is merely
     invalid, so that trying each length proves it; when none is, something else is at fault there.
     """
-    ours = 8 * len(consumer.private_key.sign_sha1(b""))
+    ours = 8 * len(signature_of(sent.authorization.reveal()))
     theirs = next((bits for bits in _KEY_BITS if bits != ours and _takes_signatures_of(link, consumer, clocks, bits)), None)
     if theirs is None:
         return ProviderRefusedError(
@@ -83,6 +83,8 @@ def _takes_signatures_of(link: Link, consumer: Consumer, clocks: Clocks, bits: i
 
 class _NoKey:
     """Stands for a key of *bits* whose signatures are random: nobody's."""
+
+    is_instant = True
 
     def __init__(self, bits: int) -> None:
         self._bits = bits

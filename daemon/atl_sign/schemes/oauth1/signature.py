@@ -4,9 +4,9 @@ OAuth 1.0a signatures: from a request, a consumer and a token to one Authorizati
 The one place that knows the signature method. The daemon's answers and the dance's own requests are signed here alike.
 """
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from atl_sign.base.credentials import Consumer
 from atl_sign.base.errors import BadUrlError
@@ -79,6 +79,11 @@ def signature_base_string(
     Source: RFC 5849 §3.4.1.
     """
     return _base_string(request, _protocol_parameters(request, consumer, token, nonce, timestamp))
+
+
+def signature_of(header: str) -> bytes:
+    """Return the signature in *header*, which `sign` made."""
+    return b64decode(unquote(header.rpartition('oauth_signature="')[2].rstrip('"')))
 
 
 def base_string_of(request: Request, header: str) -> str:

@@ -54,7 +54,7 @@ def jira() -> Sandbox:
 
 def join(sandbox: Sandbox, product: str = "jira", *, key: str = CONSUMER_KEY, **settings: Any) -> Link:
     """Register our consumer in the sandbox; returns the link to it."""
-    sandbox.register_consumer(product, key, private_key().public_pem())
+    sandbox.register_consumer(product, key, private_key().public.pem)
     return make_link(sandbox.base_url(product), product, consumer_key=key, **settings)
 
 
@@ -232,7 +232,7 @@ def test_a_consumer_that_is_not_registered_is_told_where_to_enter_it(jira: Sandb
 def test_another_public_key_is_told_as_such(jira: Sandbox) -> None:
     """The base strings are equal, so nothing but the key pair is left."""
     with jira:
-        jira.register_consumer("jira", CONSUMER_KEY, other_private_key().public_pem())
+        jira.register_consumer("jira", CONSUMER_KEY, other_private_key().public.pem)
         error = refusal(lambda: make_provider(make_link(jira.base_url("jira"))).fetch_request_token("oob"))
 
     assert error.problem == "signature_invalid"
@@ -245,21 +245,21 @@ def test_a_public_key_of_another_length_is_found_out(jira: Sandbox, ours: int, t
     """The products' library throws over it: 500, an OAuth challenge and no problem, in every leg, in a renewal and in a check."""
     mine, other = key_of(ours), key_of(theirs, "other")
     with jira:
-        jira.register_consumer("jira", CONSUMER_KEY, mine.public_pem())
+        jira.register_consumer("jira", CONSUMER_KEY, mine.public.pem)
         link = make_link(jira.base_url("jira"))
         provider = Provider(link, Consumer(CONSUMER_KEY, mine), Clocks())
         token, request_token = dance(jira, provider), provider.fetch_request_token("oob")
         code = jira.approve("jira", provider.authorize_url(request_token))
         consumer = jira.state.sites["jira"].state.find_consumer(CONSUMER_KEY)
         assert consumer is not None
-        consumer.public_key = parse_public_key(other.public_pem(), may_be_certificate=False)
+        consumer.public_key = parse_public_key(other.public.pem, may_be_certificate=False)
         errors = [
             refusal(lambda: provider.fetch_request_token("oob")),
             refusal(lambda: provider.fetch_access_token(request_token, Secret(code))),
             refusal(lambda: provider.renew_access_token(token)),
             refusal(lambda: provider.fetch_signed(WHO, token)),
         ]
-        consumer.public_key = parse_public_key(mine.public_pem(), may_be_certificate=False)
+        consumer.public_key = parse_public_key(mine.public.pem, may_be_certificate=False)
         assert provider.fetch_signed(WHO, token).status == 200  # nothing was spent
 
     bits = "" if ours == theirs else f": it has {theirs} bits, this machine's has {ours}"

@@ -15,7 +15,7 @@ URL = "https://example.com/jira"
 def test_the_text_says_where_and_what_for_each_product(product: Product) -> None:
     """The page below the context path, the product's own menu, both dialogs, and the three fields."""
     link = make_link(URL, "tools", consumer_key="ann-desk")
-    form = make_form(link, product, private_key().public_pem(), "atl-sign of ann", "ann-desk")
+    form = make_form(link, product, private_key().public.pem, "atl-sign of ann", "ann-desk")
 
     text = to_text(format_form(form, link, product))
 
@@ -32,7 +32,7 @@ def test_the_text_says_where_and_what_for_each_product(product: Product) -> None
 def test_a_product_that_nobody_knows_gets_words_for_all_four() -> None:
     """The manifest did not answer: no product is guessed."""
     link = make_link(URL, "tools")
-    form = make_form(link, None, private_key().public_pem(), "atl-sign", "ann-desk")
+    form = make_form(link, None, private_key().public.pem, "atl-sign", "ann-desk")
 
     text = to_text(format_form(form, link, None))
 
@@ -46,7 +46,7 @@ def test_a_product_that_nobody_knows_gets_words_for_all_four() -> None:
 def test_the_public_key_stays_whole_and_can_be_pasted(product: Product | None) -> None:
     """Its lines come as they are, with the marker lines, each at the beginning of a line."""
     link = make_link(URL)
-    pem = private_key().public_pem()
+    pem = private_key().public.pem
 
     text = to_text(format_form(make_form(link, product, pem, "atl-sign", "ann-desk"), link, product))
 
