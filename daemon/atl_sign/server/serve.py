@@ -15,9 +15,17 @@ import uvicorn
 from atl_sign.access.audit import open_audit
 from atl_sign.agent.build import Agent, make_agent
 from atl_sign.api.app import make_app
-from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError, StoreUnavailableError
+from atl_sign.base.errors import (
+    BadRequestError,
+    DaemonError,
+    KeyUnavailableError,
+    StoreLockedError,
+    StoreMissingError,
+    StoreUnavailableError,
+)
 from atl_sign.base.folders import state_folder
 from atl_sign.config.file import ConfigFile, UntrustedConfigError, config_path
+from atl_sign.custody.keys.places import KeyPlace, KeyPlaces
 from atl_sign.custody.neighbours import Neighbours
 from atl_sign.custody.safe import Safe
 from atl_sign.custody.stores.base import Store
@@ -28,7 +36,7 @@ from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, Connection, list_ca
 from atl_sign.server.doors import LeaseDoors, leases_folder, remove_stale
 from atl_sign.server.idle import IdleWatch
 from atl_sign.server.installed import read_stamp, serve_command
-from atl_sign.server.listening import StartError, open_listener, passed_descriptors, take_inherited_sockets
+from atl_sign.server.listening import StartError, open_listener, passed_descriptors, socket_path, take_inherited_sockets
 from atl_sign.server.loop import Server
 from atl_sign.server.notify import notifier_of
 from atl_sign.server.process import allow_open_files, become_independent, keep_memory_private, set_up_log
@@ -103,6 +111,7 @@ def serve(
     try:
         server.run(sockets=[listener.socket])
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # one that came before is noted, one that comes now ends us
+        agent.life.close_keys()
         if server.has_left and not server.should_exit:
             _go_on_as_installed(listener.pass_on(), environment)
     finally:
@@ -178,9 +187,25 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
     _unlock_at_start(store, key_fd)
     pinned_by = "ATL_SIGN_STORE" if pinned else None
     neighbours = Neighbours(None if store.backend == "memory" else state_folder(environment))
+    places = _make_places(environment, config)
+    safe = Safe(store, neighbours, places)
     return make_agent(
-        config, Safe(store, neighbours), Dances(), open_audit(environment), open_store=open_named, store_pinned_by=pinned_by
+        config, safe, Dances(), open_audit(environment), open_store=open_named, store_pinned_by=pinned_by, places=places
     )
+
+
+def _make_places(environment: Mapping[str, str], config: ConfigFile) -> KeyPlaces:
+    """Return the places where the consumer's key may be besides the store, each to be loaded when a key there is named."""
+
+    def open_tokens() -> KeyPlace:
+        try:
+            from atl_sign.custody.keys.pkcs11.place import Pkcs11Place
+        except ImportError as exc:
+            install = f"{sys.executable} -m pip install 'python-pkcs11>=0.10.1,<0.11'; atl-sign restart"
+            raise KeyUnavailableError("python-pkcs11 is not installed, which PKCS#11 tokens need", install) from exc
+        return Pkcs11Place(socket_path(environment).with_suffix(".p11") / "s", config.settings)
+
+    return KeyPlaces({"pkcs11": open_tokens})
 
 
 def _unlock_at_start(store: Store, key_fd: int | None) -> None:
