@@ -69,13 +69,13 @@ class ModuleProcess:
             self._listener.close()
             raise KeyUnavailableError(f"{address} cannot be made: {explain_failure(exc, address)}", "atl-sign doctor") from exc
         self._listener.settimeout(_ACCEPT_S)
-        self._starting = threading.Thread(target=self._start, name="pkcs11-start", daemon=True)
-        self._starting.start()
+        self._has_started, self._has_ended = threading.Event(), threading.Event()
+        threading.Thread(target=self._run, name="pkcs11-program", daemon=True).start()
 
     def is_running(self) -> bool:
         """Tell whether the library has connected, and the program runs; waits for its start."""
-        self._starting.join(_ACCEPT_S)
-        return self._process is not None and self._process.poll() is None
+        self._has_started.wait(_ACCEPT_S)
+        return self._process is not None and not self._has_ended.is_set()
 
     def hang_up(self) -> None:
         """Cut the connection: a call that waits for the module returns, and the module lets go of its token."""
@@ -89,16 +89,23 @@ class ModuleProcess:
     def end(self) -> None:
         """Hang up, and return when the program has ended."""
         self.hang_up()
-        self._starting.join()
-        if self._process is not None:
-            try:
-                self._process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                with suppress(subprocess.TimeoutExpired):  # one that waits for a device ends when the kernel lets it
-                    self._process.wait(END_S)
-        if self._connection is not None:
-            self._connection.close()
+        if not self._has_ended.wait(END_S) and self._process is not None:
+            self._process.kill()
+            self._has_ended.wait(END_S)  # one that waits for a device ends when the kernel lets it
+
+    def _run(self) -> None:
+        try:
+            self._start()
+            self._has_started.set()
+            if self._process is not None:
+                self._process.wait()
+        finally:
+            self.hang_up()  # the library would wait: the connection stays open in here
+            with self._lock:
+                if self._connection is not None:
+                    self._connection.close()
+            self._has_started.set()
+            self._has_ended.set()
 
     def _start(self) -> None:
         """Take the library's connection, and give it to the program as its standard input and output."""
@@ -109,19 +116,16 @@ class ModuleProcess:
         finally:
             self._listener.close()
             self._address.unlink(missing_ok=True)
-        with self._lock:
+        with self._lock, suppress(OSError):
             self._connection = connection
             if self._is_over:
                 return
             environment = {name: value for name, value in os.environ.items() if name != ADDRESS_VARIABLE}
-            try:
-                self._process = subprocess.Popen(  # noqa: S603 - p11-kit
-                    self._command,
-                    stdin=connection.fileno(),
-                    stdout=connection.fileno(),
-                    stderr=subprocess.DEVNULL,  # pkcs11-spy.so and its like write PINs there
-                    env=environment,
-                    start_new_session=True,
-                )
-            except OSError:
-                connection.shutdown(socket.SHUT_RDWR)
+            self._process = subprocess.Popen(  # noqa: S603 - p11-kit
+                self._command,
+                stdin=connection.fileno(),
+                stdout=connection.fileno(),
+                stderr=subprocess.DEVNULL,  # pkcs11-spy.so and its like write PINs there
+                env=environment,
+                start_new_session=True,
+            )

@@ -69,7 +69,9 @@ class OwnerThread:
         job = _Job(work)
         with self._lock:
             if self._current is not None and self._current.is_abandoned:
-                raise KeyUnavailableError("the token still does not return from an earlier call", "atl-sign doctor")
+                raise KeyUnavailableError(
+                    "the token has not returned from an earlier call yet", "try again in a moment; atl-sign doctor"
+                )
             self._jobs.put(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, args=(idle_s,), name="pkcs11", daemon=True)
