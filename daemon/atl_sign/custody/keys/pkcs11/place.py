@@ -12,6 +12,7 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from pkcs11 import Attribute, KeyType, MechanismFlag
 from pkcs11._pkcs11 import lib as Library
+from pkcs11.constants import DEFAULT
 from pkcs11.exceptions import MechanismInvalid, PKCS11Error, UserNotLoggedIn
 from pkcs11.types import Session
 from pkcs11.util.rsa import decode_rsa_private_key
@@ -40,7 +41,7 @@ from atl_sign.custody.keys.software import RsaPrivateKey
 MAKING_S = 100.0  # a card takes half a minute for 2048 bits
 _TRY = b"self-test"
 _SIGNS = MechanismFlag.SIGN | MechanismFlag.VERIFY
-_PRIVATE = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
+_PRIVATE: dict[Attribute, object] = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 
 _T = TypeVar("_T")
 
@@ -85,11 +86,18 @@ class Pkcs11Place:
 
         def make(session: Session, new: KeyUri) -> None:
             session.generate_keypair(
-                KeyType.RSA, bits, id=new.id, label=new.object, store=True, capabilities=_SIGNS, private_template=dict(_PRIVATE)
+                KeyType.RSA,
+                bits,
+                id=new.id,
+                label=new.object,
+                store=True,
+                capabilities=_SIGNS,
+                public_template={Attribute.ENCRYPT: DEFAULT, Attribute.WRAP: DEFAULT},
+                private_template=_PRIVATE | {Attribute.DECRYPT: DEFAULT, Attribute.UNWRAP: DEFAULT},  # tpm2-pkcs11 needs them
             )
 
         words = f"{uri.token_words} makes no RSA key of {bits} bits"
-        return self._call(uri, lambda connection: self._add(connection, uri, make, words), MAKING_S)
+        return self._call(uri, lambda connection: self._add(connection, uri, make, words), MAKING_S, may_repeat=False)
 
     def take(self, reference: str, key: RsaPrivateKey) -> Pkcs11Signer:
         """See `KeyPlace.take`."""
@@ -103,7 +111,7 @@ class Pkcs11Place:
             session.create_object({**fields, **{name: value for name, value in named.items() if value is not None}})
 
         words = f"{uri.token_words} takes no key that was made elsewhere"
-        return self._call(uri, lambda connection: self._add(connection, uri, take, words), MAKING_S)
+        return self._call(uri, lambda connection: self._add(connection, uri, take, words), MAKING_S, may_repeat=False)
 
     def unlock(self, reference: str, pin: Passphrase, *, may_be_last: bool) -> None:
         """See `DevicePlace.unlock`."""
