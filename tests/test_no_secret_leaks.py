@@ -1,8 +1,10 @@
 """Promise 1: canary secrets go down every path, and then everything that leaves the daemon is searched for them."""
 
 import json
+import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 from base64 import b64encode
@@ -35,6 +37,7 @@ from tests.lease_lab import ask
 from tests.oauth2_lab import PORT
 from tests.openbao import Space
 from tests.strange_server import Asked, Script, StrangeServer, as_json, back_from, reset, sent_by, settings_of, tokens
+from tests.token_lab import SoftHsm
 from tests.unit.raw_server import RawServer, reply
 from tests.vault.conftest import Lab
 from tests.vault.test_login import AppRole
@@ -507,6 +510,53 @@ def test_a_passphrase_leaves_nothing_behind(sandbox: Sandbox) -> None:
 
         assert trail.search(secrets) == []
         assert trail.search({"state"}), "the search itself finds what is there"
+
+
+def test_a_pin_leaves_nothing_behind(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Right, wrong, refused, kept, used again after a crash, and forgotten: no answer, log, argv, environment or file has it."""
+    hsm = SoftHsm(tmp_path / "hsm")
+    hsm.prepare()
+    pin = f"{CANARY}-pin"
+    hsm.add_token(pin=pin)
+    with Daemon(**hsm.environment) as daemon:
+        trail = Trail(daemon)
+        uri = hsm.uri()
+        assert trail.request("POST", "/unlock", {"pin": pin, "key": uri}).status == 200
+        assert trail.request("POST", "/key", {"reference": uri}).status == 201
+        daemon.dance(sandbox, "jira")
+        assert daemon.process is not None
+        module = find_children(daemon.process.pid)[0]
+        beside = "".join(Path(f"/proc/{module}/{name}").read_text() for name in ("cmdline", "environ"))
+        for fields in (
+            {"pin": f"{pin}-wrong"},
+            {"pin": pin},
+            {"pin": pin, "try_again": True},
+            {"pin": pin, "key": f"{uri}&pin-value={CANARY}"},
+            {"pin": pin, "passphrase": CANARY},
+            {"pin": [pin]},
+            {"pin": CANARY * 100},
+            {"pins": pin},
+        ):
+            for text in (False, True):
+                trail.request("POST", "/unlock", fields, text=text)
+        assert trail.request("POST", "/unlock", {"pin": pin, "try_again": True}).status == 200
+        os.kill(find_children(daemon.process.pid)[0], signal.SIGSEGV)  # it leaves no core
+        assert trail.request("POST", "/links/jira/check").status == 200
+        for text in (False, True):
+            for method, call in (("GET", "/status"), ("GET", "/key"), ("POST", "/key/check"), ("POST", "/lock")):
+                trail.request(method, call, text=text)
+        secrets = {CANARY, *(secret for secret in secrets_of(sandbox, "jira") if len(secret) >= 6)}
+
+        assert CANARY not in beside
+        assert trail.search(secrets) == []
+        assert trail.search({"pkcs11:token=atl"}), "the search itself finds what is there"
+        assert not [path for path in (*tmp_path.rglob("core*"), *daemon.folder.rglob("core*")) if path.is_file()]
+
+
+def find_children(pid: int) -> list[int]:
+    """Return the pids of the processes that a thread of *pid* has started."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 def test_debug_logging_of_the_libraries_is_held_down(sandbox: Sandbox) -> None:

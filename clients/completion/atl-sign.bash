@@ -125,7 +125,7 @@ _atl_sign_options() {
 	why:*) _atl_sign_offer --json --help ;;
 	doctor:*) _atl_sign_offer --json --report --redact --help ;;
 	lock:*) _atl_sign_offer --json --help ;;
-	unlock:*) _atl_sign_offer --new --change --stdin --json --help ;;
+	unlock:*) _atl_sign_offer --new --change --key --try-again --stdin --json --help ;;
 	store:move) _atl_sign_offer --volatile --stdin --json --help ;;
 	store:*) _atl_sign_offer --json --help ;;
 	vault:policy) _atl_sign_offer --key --store --make-key --help ;;

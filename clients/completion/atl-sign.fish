@@ -364,6 +364,8 @@ complete -c atl-sign -n '__atl_sign_at unlock' -s h -l help -d 'print what the c
 complete -c atl-sign -n '__atl_sign_at unlock' -l json -d 'print the daemon\'s JSON answer, errors too'
 complete -c atl-sign -n '__atl_sign_at unlock' -l new -d 'make the file, with a passphrase of your choice'
 complete -c atl-sign -n '__atl_sign_at unlock' -l change -d 'give the file another passphrase'
+complete -c atl-sign -n '__atl_sign_at unlock' -F -l key -d 'unlock the token with the consumer\'s key by its PIN, or the token of another key'
+complete -c atl-sign -n '__atl_sign_at unlock' -l try-again -d 'with --key: try a PIN after a wrong one; the token locks itself after a few'
 complete -c atl-sign -n '__atl_sign_at unlock' -l stdin -d 'read the passphrase from standard input, one line each: the present one, then the new one'
 
 complete -c atl-sign -n '__atl_sign_at store' -s h -l help -d 'print what the command does'

@@ -13,11 +13,8 @@ from tests.clients.terminal import Terminal, find_shell
 from tests.fork_server import ForkServer
 from tests.lab import REPOSITORY, Daemon, wait_for
 
-# The shell's terminal must control its session: then ^Z and ^C are signals. Under nohup the tests' own processes ignore SIGHUP.
-CONTROLLED = (
-    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
-)
+# The shell's terminal must control its session: then ^Z and ^C are signals.
+CONTROLLED = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 ATL_SIGN = str(REPOSITORY / "clients/bash/atl-sign")
 CTRL_C, CTRL_D, CTRL_Z = "\x03", "\x04", "\x1a"
 

@@ -10,6 +10,7 @@ import pytest
 from atl_sign.base.credentials import Passphrase
 from atl_sign.base.errors import BadRequestError, KeyExistsError, KeyLockedError, KeyMissingError, KeyUnavailableError
 from atl_sign.custody.keys.base import Signer
+from atl_sign.custody.keys.places import KeyPlaces
 from atl_sign.custody.keys.software import make_private_key
 from atl_sign.custody.keys.transit import TransitPlace
 from atl_sign.custody.vaults.policy import format_policy
@@ -201,9 +202,9 @@ def test_a_vault_that_left_the_configuration(lab: Lab, place: TransitPlace) -> N
     assert key.state() == "unavailable"
 
 
-def test_it_has_no_pin(lab: Lab, place: TransitPlace) -> None:
+def test_it_has_no_pin(lab: Lab) -> None:
     """So none is sent."""
-    lab.make_key()
+    places = KeyPlaces({"vault": lambda: TransitPlace(lab.vaults)})
 
     with pytest.raises(BadRequestError, match="has no PIN"):
-        place.find(REFERENCE).unlock(Passphrase(b"canary"))
+        places.unlock(REFERENCE, Passphrase(b"canary"), may_be_last=False)

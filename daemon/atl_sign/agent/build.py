@@ -104,7 +104,7 @@ def make_agent(
     signing = Signing(lookup, grants, records)
     mover = StoreMover(config, safe, open_store, store_pinned_by)
     leases = Leases(lookup, SCHEMES, records)
-    store = StoreKeeper(config, safe, dances, grants.renewals, records, mover=mover, leases=leases)
+    store = StoreKeeper(config, safe, dances, grants.renewals, records, mover=mover, leases=leases, places=places)
     return Agent(
         signing=signing,
         dances=Dancing(lookup, grants, dances, records),
@@ -141,5 +141,6 @@ def make_agent(
             store=store,
             mover=mover,
             leases=leases,
+            places=places,
         ),
     )

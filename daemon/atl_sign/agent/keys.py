@@ -1,14 +1,29 @@
 """The consumer's key."""
 
 import threading
+from dataclasses import dataclass
 
 from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
+from atl_sign.base.credentials import Passphrase
 from atl_sign.base.errors import BadRequestError, KeyExistsError, KeyUnavailableError
-from atl_sign.custody.keys.base import Signer
+from atl_sign.custody.keys.base import KeyState, Signer
 from atl_sign.custody.keys.places import KeyPlaces
 from atl_sign.custody.keys.software import RsaPrivateKey, make_private_key
 from atl_sign.custody.safe import Safe
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReport:
+    """Where a key is that the store does not hold, and how it is."""
+
+    reference: str
+    state: KeyState
+
+
+def report_key(key: Signer | None) -> KeyReport | None:
+    """Return where *key* is and how, None when the store holds it, or there is none; asks that place."""
+    return None if key is None or key.reference is None else KeyReport(key.reference, key.state())
 
 
 class Keys:
@@ -81,6 +96,36 @@ class Keys:
                 raise KeyUnavailableError(f"{moved.reference} is another key than the one that was brought there")
             self._safe.put_key(moved)
         return moved
+
+    def unlock(self, caller: Caller, pin: Passphrase, reference: str | None, *, may_be_last: bool) -> KeyReport:
+        """
+        Open the token with the consumer's key, or the one that *reference* leads to; returns which, and how it is then.
+
+        Raises:
+            BadRequestError: the key is in the store.
+            KeyMissingError: there is none.
+            WrongPassphraseError, TooManyTriesError, and the others of `DevicePlace.unlock`.
+        """
+        with self._records.entry("unlock", caller):
+            if reference is None:
+                reference = self._safe.need_key().reference
+                if reference is None:
+                    raise BadRequestError("the key is in the store, and has no PIN", "atl-sign unlock")
+            self._places.unlock(reference, pin, may_be_last=may_be_last)
+        return KeyReport(reference, "ready")
+
+    def check(self, caller: Caller) -> KeyReport | None:
+        """
+        Have the consumer's key make a signature that nobody gets, if it is elsewhere; returns where, None for the store.
+
+        Raises KeyMissingError, KeyLockedError, KeyUnavailableError, which say why it does not sign.
+        """
+        with self._records.entry("key", caller):
+            key = self._safe.need_key()
+            if key.reference is None:
+                return None
+            key.sign_sha1(b"self-test")
+        return KeyReport(key.reference, "ready")
 
     def _refuse_another(self, key: Signer | None) -> None:
         """Raise KeyExistsError when the safe has a key that is not *key*."""

@@ -6,6 +6,7 @@ from atl_sign.agent.leases import Leases
 from atl_sign.agent.store import StoreKeeper
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.settings import Settings
+from atl_sign.custody.keys.places import KeyPlaces
 from atl_sign.custody.moving import StoreMover
 from atl_sign.custody.safe import Safe
 from atl_sign.grants.dances import Dances
@@ -26,6 +27,7 @@ class Life:
         store: StoreKeeper,
         mover: StoreMover,
         leases: Leases,
+        places: KeyPlaces,
     ) -> None:
         """Ask the parts that do something by themselves."""
         self._config = config
@@ -36,6 +38,7 @@ class Life:
         self._store = store
         self._mover = mover
         self.leases = leases
+        self._places = places
 
     @property
     def backend(self) -> str:
@@ -75,3 +78,7 @@ class Life:
     def close(self) -> None:
         """End every dance that waits."""
         self._dances.cancel_all()
+
+    def close_keys(self) -> None:
+        """Let go of the devices that have keys; takes some seconds at most."""
+        self._places.close()

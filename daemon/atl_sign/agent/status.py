@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
+from atl_sign.agent.keys import KeyReport, report_key
 from atl_sign.agent.lookup import LinkReport, Lookup
 from atl_sign.agent.sign import Signing
 from atl_sign.base.clock import now_s
 from atl_sign.base.credentials import StoreState
+from atl_sign.base.errors import DaemonError
 from atl_sign.base.findings import Warned
 from atl_sign.base.user_namespace import OPEN_MEMORY, is_owned_by_us
 from atl_sign.config.file import ConfigFile
@@ -28,6 +30,7 @@ class Status:
     uptime_s: float
     store: str
     store_state: StoreState
+    key: KeyReport | None  # None: the store holds it, there is none, or the store does not say
     audit: str  # "journal", "off", or the file's path
     links: tuple[LinkReport, ...]
     dances: int
@@ -88,12 +91,19 @@ class StatusReports:
             uptime_s=now_s() - self._started_s,
             store=self._safe.backend,
             store_state=store_state,
+            key=self._report_key(store_state),
             audit="off" if settings.audit == "off" else audit.place,
             links=tuple(links),
             dances=self._dances.count_waiting(),
             signatures=self._signing.count,
             warnings=tuple(warnings),
         )
+
+    def _report_key(self, store_state: StoreState) -> KeyReport | None:
+        try:
+            return report_key(self._safe.peek_key() or (self._safe.key() if store_state == "ready" else None))
+        except DaemonError:  # the store's state is another field
+            return None
 
     def _warn_of_end(self, report: LinkReport) -> Warned | None:
         """Return the warning for a token that ends soon and that nobody but the user can replace."""

@@ -9,6 +9,7 @@ from atl_sign.agent.leases import Leases
 from atl_sign.base.clock import now_s
 from atl_sign.base.credentials import Passphrase, StoreState
 from atl_sign.config.file import ConfigFile
+from atl_sign.custody.keys.places import NO_PLACES, KeyPlaces
 from atl_sign.custody.moving import MoveReport, StoreMover
 from atl_sign.custody.safe import Safe
 from atl_sign.grants.dances import Dances
@@ -36,6 +37,7 @@ class StoreKeeper:
         *,
         mover: StoreMover,
         leases: Leases,
+        places: KeyPlaces = NO_PLACES,
         clock: Callable[[], float] = now_s,
     ) -> None:
         """
@@ -49,6 +51,7 @@ class StoreKeeper:
             records: the audit log.
             mover: moves what the safe keeps.
             leases: are suspended when the store is locked.
+            places: give up their logins when it is.
             clock: seconds, as `now_s`.
         """
         self._config = config
@@ -58,6 +61,7 @@ class StoreKeeper:
         self._records = records
         self._mover = mover
         self._leases = leases
+        self._places = places
         self._clock = clock
         self._open_since = clock()
 
@@ -77,10 +81,11 @@ class StoreKeeper:
         """
         Forget every secret in memory, suspend the leases, and cancel the dances that wait.
 
-        Raises BadRequestError for the memory store; the leases are suspended even then.
+        Raises BadRequestError for the memory store; the leases are suspended, and PINs forgotten, even then.
         """
         with self._records.entry("lock", caller):
             self._leases.suspend_all()
+            self._places.forget()
             if self._safe.backend != "memory":
                 self._dances.cancel_all()  # first: a token that is being stored gets there
             self._safe.lock()

@@ -61,7 +61,7 @@ def _parse_fields(body: bytes, kind: str, model: type[_Model], form_model: type[
 
 
 @contextmanager
-def passphrases_of(fields: schemas.UnlockFields) -> Iterator[tuple[Passphrase | None, Passphrase | None]]:
+def passphrases_of(fields: schemas.PassphraseFields) -> Iterator[tuple[Passphrase | None, Passphrase | None]]:
     """Give the passphrase and the new one in buffers that are overwritten at the end; raises BadFieldsError."""
     given = []
     for name, value in (("passphrase", fields.passphrase), ("new_passphrase", fields.new_passphrase)):
@@ -75,6 +75,26 @@ def passphrases_of(fields: schemas.UnlockFields) -> Iterator[tuple[Passphrase | 
         for passphrase in given:
             if passphrase is not None:
                 passphrase.wipe()
+
+
+@contextmanager
+def pin_of(fields: schemas.UnlockFields) -> Iterator[Passphrase | None]:
+    """Give the PIN in a buffer that is overwritten at the end; raises BadFieldsError."""
+    if fields.pin is None:
+        if fields.key is not None or fields.try_again:
+            raise BadFieldsError("key and try_again go with pin")
+        yield None
+        return
+    if fields.passphrase is not None or fields.new_passphrase is not None:
+        raise BadFieldsError("pin opens a token, and a passphrase the store: send one of them")
+    try:
+        pin = Passphrase(fields.pin.get_secret_value().encode())
+    except UnicodeEncodeError:
+        raise BadFieldsError("pin is not of the right kind") from None
+    try:
+        yield pin
+    finally:
+        pin.wipe()
 
 
 async def read_body(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:

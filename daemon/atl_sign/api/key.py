@@ -50,6 +50,12 @@ class KeyAnswer(BaseModel):
     reference: str | None = Field(description="where the key is; null: the store holds it")
 
 
+class KeyCheckAnswer(BaseModel):
+    """The key has made a signature."""
+
+    reference: str | None = Field(description="where the key is; null: the store holds it, and it was not tried")
+
+
 def add_key(app: FastAPI, agent: Agent) -> None:
     """Serve the consumer's key on *app*."""
 
@@ -66,6 +72,11 @@ def add_key(app: FastAPI, agent: Agent) -> None:
     @app.post("/key/use", **documented(app, "Sign with a key that is elsewhere", KeyAnswer, body=UseFields))
     def use_key(request: Request, fields: Annotated[UseFields, Depends(fields_of(UseFields, UseFields))]) -> Response:
         return _answer_key(request, agent.keys.use(caller_of(request), fields.reference, replace=fields.replace))
+
+    @app.post("/key/check", **documented(app, "Try a key that is elsewhere", KeyCheckAnswer))
+    def check_key(request: Request) -> Response:
+        report = agent.keys.check(caller_of(request))
+        return answer_with(request, KeyCheckAnswer(reference=report.reference if report else None))
 
     @app.post("/key/import", **documented(app, "Carry the key from the store to another place", KeyAnswer, body=ImportFields))
     def import_key(request: Request, fields: Annotated[ImportFields, Depends(fields_of(ImportFields, ImportFields))]) -> Response:

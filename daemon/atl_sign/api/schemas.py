@@ -10,6 +10,7 @@ from atl_sign.agent.links import GitFate
 from atl_sign.agent.lookup import TokenState
 from atl_sign.base.credentials import StoreState
 from atl_sign.config.setting import Setting
+from atl_sign.custody.keys.base import KeyState
 from atl_sign.grants.dance import CallbackKind
 from atl_sign.grants.states import DanceWord
 from atl_sign.schemes.base import Uses
@@ -129,7 +130,7 @@ class LinkFileFields(Fields):
     dry_run: bool = Field(False, description="change nothing, and answer what would change")
 
 
-class UnlockFields(Fields):
+class PassphraseFields(Fields):
     """The passphrase that opens the store; empty where the store has none."""
 
     passphrase: SecretStr | None = Field(None, description="opens the store's file")
@@ -138,11 +139,30 @@ class UnlockFields(Fields):
     )
 
 
-class MoveFields(UnlockFields):
+class UnlockFields(PassphraseFields):
+    """What opens the store, or the token with the consumer's key."""
+
+    pin: SecretStr | None = Field(None, min_length=1, max_length=255, description="opens the token; only without a passphrase")
+    key: str | None = Field(
+        None,
+        description="with `pin`: the reference of a key in the token; null: the consumer's key",
+        examples=["pkcs11:token=atl;object=key"],
+    )
+    try_again: Flag = Field(False, description="with `pin`: needed after a wrong one, for the token locks itself after a few")
+
+
+class MoveFields(PassphraseFields):
     """Where the secrets go; the passphrases are those of the store to move to."""
 
     backend: str = Field(description="as in `[store] backend`", max_length=1024)
     volatile: Flag = Field(False, description="needed for `memory`, which ends with the daemon")
+
+
+class KeyPlaceAnswer(BaseModel):
+    """Where the consumer's key is, when the store does not hold it."""
+
+    state: KeyState
+    reference: str
 
 
 class StoreAnswer(BaseModel):
@@ -150,6 +170,7 @@ class StoreAnswer(BaseModel):
 
     store: str
     state: StoreState
+    key: KeyPlaceAnswer | None = Field(None, description="the key whose token was unlocked by `pin`")
 
 
 class MovedAnswer(BaseModel):

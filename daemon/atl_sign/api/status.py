@@ -42,6 +42,7 @@ class StatusAnswer(BaseModel):
     uptime_s: int
     store: str
     store_state: StoreState
+    key: schemas.KeyPlaceAnswer | None = Field(description="null: the store holds the key, or there is none")
     audit: str = Field(description='where decisions are recorded: "journal", "off", or a file')
     dances: int = Field(description="how many wait for their users")
     signatures: int = Field(description="since the start")
@@ -63,6 +64,7 @@ def add_status_calls(app: FastAPI, agent: Agent) -> None:
     @app.get("/status", **documented(app, "Show the daemon's state", StatusAnswer))
     def show_status(request: Request, link: str | None = None) -> Response:
         status = agent.status.show(caller_of(request), link)
+        key = status.key
         links = [
             LinkStatus(name=report.link.name, url=str(report.link.url), token=describe_token(report)) for report in status.links
         ]
@@ -73,6 +75,7 @@ def add_status_calls(app: FastAPI, agent: Agent) -> None:
             uptime_s=int(status.uptime_s),
             store=status.store,
             store_state=status.store_state,
+            key=None if key is None else schemas.KeyPlaceAnswer(state=key.state, reference=key.reference),
             audit=status.audit,
             dances=status.dances,
             signatures=status.signatures,

@@ -8,7 +8,7 @@ from atl_sign.agent.build import Agent
 from atl_sign.agent.store import StoreReport
 from atl_sign.api import schemas
 from atl_sign.api.answers import answer_with, documented
-from atl_sign.api.fields import caller_of, fields_of, passphrases_of
+from atl_sign.api.fields import caller_of, fields_of, passphrases_of, pin_of
 
 
 def add_store_calls(app: FastAPI, agent: Agent) -> None:
@@ -19,8 +19,17 @@ def add_store_calls(app: FastAPI, agent: Agent) -> None:
         report = agent.store.lock(caller_of(request))
         return _answer_store(request, report)
 
-    @app.post("/unlock", **documented(app, "Read the store again", schemas.StoreAnswer, body=schemas.UnlockFields))
+    @app.post(
+        "/unlock",
+        **documented(app, "Read the store again, or open the token with the key", schemas.StoreAnswer, body=schemas.UnlockFields),
+    )
     def unlock(request: Request, fields: Annotated[schemas.UnlockFields, Depends(fields_of(schemas.UnlockFields))]) -> Response:
+        with pin_of(fields) as pin:
+            if pin is not None:
+                key = agent.keys.unlock(caller_of(request), pin, fields.key, may_be_last=fields.try_again)
+                return _answer_store(
+                    request, agent.store.report(), schemas.KeyPlaceAnswer(state=key.state, reference=key.reference)
+                )
         with passphrases_of(fields) as (passphrase, new):
             report = agent.store.unlock(caller_of(request), passphrase, new)
         return _answer_store(request, report)
@@ -40,5 +49,5 @@ def add_store_calls(app: FastAPI, agent: Agent) -> None:
         return answer_with(request, schemas.MovedAnswer(store=report.backend, warnings=warnings))
 
 
-def _answer_store(request: Request, report: StoreReport) -> Response:
-    return answer_with(request, schemas.StoreAnswer(store=report.backend, state=report.state))
+def _answer_store(request: Request, report: StoreReport, key: schemas.KeyPlaceAnswer | None = None) -> Response:
+    return answer_with(request, schemas.StoreAnswer(store=report.backend, state=report.state, key=key))

@@ -234,21 +234,25 @@ class AuditUnavailableError(DaemonError):
 
 
 class WrongPassphraseError(DaemonError):
-    """The passphrase is not the one that the store's file was made with."""
+    """The passphrase is not the one that the store's file was made with, or the PIN not that of the token."""
 
     code = "wrong_passphrase"
     status = 403
 
 
 class TooManyTriesError(DaemonError):
-    """Another passphrase was tried too short a while ago, or is being tried now."""
+    """
+    Another passphrase was tried too short a while ago, or is being tried now.
+
+    Or the token with the consumer's key has had wrong PINs, so that another one could lock it.
+    """
 
     code = "too_many_tries"
     status = 429
 
-    def __init__(self, message: str, retry_after_s: int) -> None:
-        """Tell the peer to come again in *retry_after_s* seconds."""
-        super().__init__(message, f"try again in {retry_after_s} s")
+    def __init__(self, message: str, retry_after_s: int | None = None, *, hint: str | None = None) -> None:
+        """Tell the peer to come again in *retry_after_s* seconds; where waiting does not help, *hint* says what does."""
+        super().__init__(message, f"try again in {retry_after_s} s" if retry_after_s is not None else hint)
         self.retry_after_s = retry_after_s
 
 

@@ -152,6 +152,20 @@ def _run_unlock(line: CommandLine) -> int:
 
     _keep_no_core()
     new, change = line.has("--new"), line.has("--change")
+    if line.has("--key") and (new or change):
+        raise UsageError("--new and --change are for the store, --key for a token", usage_of(HANDED_OVER["unlock"]))
+    if line.has("--try-again") and not line.has("--key"):
+        raise UsageError("--try-again goes with --key", usage_of(HANDED_OVER["unlock"]))
+    if line.has("--key"):
+        from atl_sign.commands.unlock import run_unlock_key
+
+        return run_unlock_key(
+            os.environ,
+            line.get("--key") or None,
+            try_again=line.has("--try-again"),
+            from_stdin=line.has("--stdin"),
+            as_json=line.has("--json"),
+        )
     return run_unlock(os.environ, new=new, change=change, from_stdin=line.has("--stdin"), as_json=line.has("--json"))
 
 

@@ -1,7 +1,8 @@
-"""`atl-sign unlock`: the daemon reads its store again, with the passphrase that the store's file needs."""
+"""`atl-sign unlock`: the daemon reads its store again, with the passphrase of the store's file, or opens the key's token."""
 
 from collections.abc import Mapping
 
+from atl_sign.base.text import one_line
 from atl_sign.commands.calling import FAILURES, KEY_S, CommandError, Conversation, print_answer, report
 from atl_sign.commands.passphrase import Asker
 
@@ -35,6 +36,35 @@ def run_unlock(environment: Mapping[str, str], *, new: bool, change: bool, from_
             fields["passphrase"] = asker.ask("Passphrase of the atl-sign store: ")
         if new or change:
             fields["new_passphrase"] = asker.ask_new()
+        print_answer(daemon.call("POST", "/unlock", fields, KEY_S).text)
+    except FAILURES as exc:
+        return report(exc)
+    return 0
+
+
+def run_unlock_key(
+    environment: Mapping[str, str], reference: str | None, *, try_again: bool, from_stdin: bool, as_json: bool
+) -> int:
+    """
+    Unlock the token with a key; returns the exit status.
+
+    Args:
+        environment: the command's.
+        reference: of the key; None for the consumer's.
+        try_again: also after a wrong PIN.
+        from_stdin: read the PIN from standard input.
+        as_json: print JSON.
+    """
+    try:
+        daemon = Conversation(environment, as_json=as_json)
+        shown = reference or daemon.fields_of("/key", KEY_S)["reference"]
+        if shown is None:
+            raise CommandError("the key is in the store, and has no PIN", "atl-sign unlock")
+        fields = {"pin": Asker(environment, from_stdin=from_stdin, what="PIN").ask(f"PIN for {one_line(shown)}: ")}
+        if reference is not None:
+            fields["key"] = reference.encode()
+        if try_again:
+            fields["try_again"] = b"true"
         print_answer(daemon.call("POST", "/unlock", fields, KEY_S).text)
     except FAILURES as exc:
         return report(exc)

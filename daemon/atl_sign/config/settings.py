@@ -89,6 +89,12 @@ class Settings:
     )
     named: frozenset[str] = frozenset()  # the fields of the settings that the file names, well or wrong
     templates: Mapping[str, str] = field(default_factory=dict)  # by link, consumer keys that were written with placeholders
+    pkcs11_timeout_s: float = setting(  # for one signature
+        Number(1, 120, "is not a number of seconds from 1 to 120"), name="pkcs11.timeout_s", default=3.0, when_wrong=3.0
+    )
+    pkcs11_idle_s: float = setting(  # without a signature, after which tokens are let go of
+        Number(1, 86_400, "is not a number of seconds from 1 to 86,400"), name="pkcs11.idle_s", default=60.0, when_wrong=60.0
+    )
 
     @property
     def idle_exit_s(self) -> float:

@@ -15,7 +15,14 @@ import uvicorn
 from atl_sign.access.audit import open_audit
 from atl_sign.agent.build import Agent, make_agent
 from atl_sign.api.app import make_app
-from atl_sign.base.errors import BadRequestError, DaemonError, StoreLockedError, StoreMissingError, StoreUnavailableError
+from atl_sign.base.errors import (
+    BadRequestError,
+    DaemonError,
+    KeyUnavailableError,
+    StoreLockedError,
+    StoreMissingError,
+    StoreUnavailableError,
+)
 from atl_sign.base.folders import state_folder
 from atl_sign.config.file import ConfigFile, config_path, system_config_path
 from atl_sign.config.reading import UntrustedConfigError
@@ -31,7 +38,7 @@ from atl_sign.server.connections import ACCEPTS_MAX, IDLE_S, Connection, list_ca
 from atl_sign.server.doors import LeaseDoors, leases_folder, remove_stale
 from atl_sign.server.idle import IdleWatch
 from atl_sign.server.installed import read_stamp, serve_command
-from atl_sign.server.listening import StartError, open_listener, passed_descriptors, take_inherited_sockets
+from atl_sign.server.listening import StartError, open_listener, passed_descriptors, socket_path, take_inherited_sockets
 from atl_sign.server.loop import Server
 from atl_sign.server.notify import notifier_of
 from atl_sign.server.process import allow_open_files, become_independent, keep_memory_private, set_up_log
@@ -106,6 +113,7 @@ def serve(
     try:
         server.run(sockets=[listener.socket])
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # one that came before is noted, one that comes now ends us
+        agent.life.close_keys()
         if server.has_left and not server.should_exit:
             _go_on_as_installed(listener.pass_on(), environment)
     finally:
@@ -174,7 +182,6 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
         key_file = None  # the unit loads other credentials
 
     vaults = Vaults(lambda: config.settings().vaults)
-    places = KeyPlaces({"vault": lambda: _open_transit(vaults)})
 
     def open_named(name: str) -> Store:
         return open_store(name, state_folder(environment) / "store", key_file, list_callers, vaults)
@@ -186,21 +193,30 @@ def _make_agent(environment: Mapping[str, str], key_fd: int | None, list_callers
     _unlock_at_start(store, key_fd)
     pinned_by = "ATL_SIGN_STORE" if pinned else None
     neighbours = Neighbours(None if store.backend == "memory" else state_folder(environment))
+    places = _make_places(environment, config, vaults)
+    safe = Safe(store, neighbours, places)
     return make_agent(
-        config,
-        Safe(store, neighbours, places),
-        Dances(),
-        open_audit(environment),
-        open_store=open_named,
-        store_pinned_by=pinned_by,
-        places=places,
+        config, safe, Dances(), open_audit(environment), open_store=open_named, store_pinned_by=pinned_by, places=places
     )
 
 
-def _open_transit(vaults: Vaults) -> KeyPlace:
-    from atl_sign.custody.keys.transit import TransitPlace
+def _make_places(environment: Mapping[str, str], config: ConfigFile, vaults: Vaults) -> KeyPlaces:
+    """Return the places where the consumer's key may be besides the store, each to be loaded when a key there is named."""
 
-    return TransitPlace(vaults)
+    def open_tokens() -> KeyPlace:
+        try:
+            from atl_sign.custody.keys.pkcs11.place import Pkcs11Place
+        except ImportError as exc:
+            install = f"{sys.executable} -m pip install 'python-pkcs11>=0.10.1,<0.11'; atl-sign restart"
+            raise KeyUnavailableError("python-pkcs11 is not installed, which PKCS#11 tokens need", install) from exc
+        return Pkcs11Place(socket_path(environment).with_suffix(".p11") / "s", config.settings)
+
+    def open_transit() -> KeyPlace:
+        from atl_sign.custody.keys.transit import TransitPlace
+
+        return TransitPlace(vaults)
+
+    return KeyPlaces({"vault": open_transit, "pkcs11": open_tokens})
 
 
 def _unlock_at_start(store: Store, key_fd: int | None) -> None:

@@ -196,10 +196,24 @@ def _check_secrets(path: Path, status: Mapping[str, Any], links: Collection[Link
         yield Finding("key", verdict, str(error["message"]), error.get("hint"))  # type: ignore[arg-type]  # one of the two
     elif error:
         yield Finding("key", "skipped", f"the store does not say: {error.get('message')}")
+    elif key.fields.get("reference"):
+        yield _try_key(path, f"{key.fields.get('bits')} bits, {key.fields.get('fingerprint')}, {key.fields['reference']}")
     else:
         place = key.fields.get("reference")
         words = f"{key.fields.get('bits')} bits, {key.fields.get('fingerprint')}"
         yield Finding("key", "ok", words if place is None else f"{words}, at {place}")
+
+
+def _try_key(path: Path, words: str) -> Finding:
+    """Have a key that is elsewhere make a signature: only that shows that its module, its token and SHA-1 are there."""
+    try:
+        answer = call_daemon(path, "POST", "/key/check", CALL_S)
+    except NoAnswerError:
+        return Finding("key", "broken", f"{words}: no signature in {CALL_S:g} s", "atl-sign status")
+    if answer.error:
+        verdict = "warning" if answer.error.get("code") == "key_locked" else "broken"
+        return Finding("key", verdict, f"{words}: {answer.error['message']}", answer.error.get("hint"))  # type: ignore[arg-type]
+    return Finding("key", "ok", words)
 
 
 def _find_warning(status: Mapping[str, Any], code: WarningCode) -> dict[str, Any] | None:

@@ -36,6 +36,13 @@ UNLOCK = Command(
             options=(
                 Option("--new", "make the file, with a passphrase of your choice"),
                 Option("--change", "give the file another passphrase", excludes="--new"),
+                Option(
+                    "--key",
+                    "unlock the token with the consumer's key by its PIN, or the token of another key",
+                    "[REFERENCE]",
+                    more="The PIN is asked for in the same way, and tried once.",
+                ),
+                Option("--try-again", "with --key: try a PIN after a wrong one; the token locks itself after a few"),
                 Option("--stdin", _STDIN),
             ),
         ),

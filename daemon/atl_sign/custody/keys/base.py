@@ -2,7 +2,7 @@
 
 from typing import Literal, Protocol
 
-from atl_sign.base.credentials import Passphrase, PrivateKey
+from atl_sign.base.credentials import PrivateKey
 from atl_sign.custody.keys.public import PublicKey
 
 KeyState = Literal["ready", "locked", "unavailable"]
@@ -28,17 +28,6 @@ class Signer(PrivateKey, Protocol):
 
     def state(self) -> KeyState:
         """Tell whether it would sign now; makes no signature, asks nobody for a PIN, and takes as long as one call at most."""
-
-    def unlock(self, pin: Passphrase) -> None:
-        """
-        Open the token with *pin*, which is tried once.
-
-        Raises:
-            BadRequestError: this key has no PIN.
-            WrongPassphraseError: the token did not take it.
-            TooManyTriesError: the token takes no more PINs, or this one could be its last try.
-            KeyMissingError, KeyUnavailableError: there is no such key or token, or it does not answer.
-        """
 
     def survives_restart(self) -> bool:
         """Tell whether another process of ours could sign with it now without asking anybody."""

@@ -5,8 +5,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from atl_sign.base.credentials import Passphrase, Secret
-from atl_sign.base.errors import BadRequestError, InternalError, StoreLockedError
+from atl_sign.base.credentials import Secret
+from atl_sign.base.errors import InternalError, StoreLockedError
 from atl_sign.custody.keys.base import KeyState
 from atl_sign.custody.keys.public import PADDING, SHA1, PublicKey
 
@@ -60,11 +60,6 @@ class RsaPrivateKey:
     def state(self) -> KeyState:
         """Return "ready": the store's state is another matter."""
         return "ready"
-
-    def unlock(self, pin: Passphrase) -> None:
-        """Raise BadRequestError: the store has the passphrase."""
-        del pin
-        raise BadRequestError("the key is in the store, and has no PIN", "atl-sign unlock")
 
     def survives_restart(self) -> bool:
         """Return True: the store tells for itself."""

@@ -15,7 +15,6 @@ from hashlib import sha1
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from atl_sign.base.credentials import Passphrase
 from atl_sign.base.errors import BadRequestError, KeyExistsError, KeyUnavailableError, StoreLockedError
 from atl_sign.custody.keys.base import KeyState
 from atl_sign.custody.keys.public import PublicKey, load_public_key
@@ -176,11 +175,6 @@ class TransitKey:
         except KeyUnavailableError:
             return "unavailable"
         return "ready"
-
-    def unlock(self, pin: Passphrase) -> None:
-        """Raise BadRequestError: a vault is logged in to."""
-        del pin
-        raise BadRequestError(f"the key is in the vault {self._reference.vault}, and has no PIN", "atl-sign doctor")
 
     def survives_restart(self) -> bool:
         """See `Signer.survives_restart`: the login's secrets are in files."""
