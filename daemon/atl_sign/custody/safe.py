@@ -170,11 +170,11 @@ class Safe:
     @property
     def is_shared(self) -> bool:
         """Tell whether other machines change the store."""
-        return self._desk.is_shared
+        return self._desk.store.cache_s is not None
 
     def peek_key(self) -> Signer | None:
         """Return the consumer's private key if it is in memory, and that is fresh."""
-        return self._keys.peek(KEY_ITEM) if self._keys.is_fresh(KEY_ITEM) else None
+        return self._keys.peek(KEY_ITEM) if not self.is_shared or self._keys.is_fresh(KEY_ITEM) else None
 
     def key(self) -> Signer | None:
         """

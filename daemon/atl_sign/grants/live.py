@@ -75,7 +75,7 @@ class Grants:
         """Return what a request of *link* is authorized with, if memory has it and no renewal comes first; waits for nothing."""
         self.safe.notice_changes()
         grant = self.safe.peek_token(link)
-        if grant is None or not self.safe.is_fresh(link, self.renewals.age_s(grant)):
+        if grant is None or (self.safe.is_shared and not self.safe.is_fresh(link, self.renewals.age_s(grant))):
             return None
         if self.renewals.ask(self.of(link), grant) is not None or grant.is_expired(self.clocks.now_utc()):
             return None

@@ -130,7 +130,8 @@ class Renewals:
         is_unfit = is_refused or (is_short and token.may_renew(now))
         # Clients give up after seconds: nobody waits for a provider that leaves the old token valid, until its end.
         serves_on = not (is_unfit or live.old_dies_at_once or token.is_expired(now) or token.is_from_later(now))
-        if not is_unfit and not token.wants_renewal(now + self._earliness(token)):  # it may be renewed before it is due
+        due_now = now + self._earliness(token) if self._safe.is_shared else now
+        if not is_unfit and not token.wants_renewal(due_now):  # it may be renewed before it is due
             return under_way.done if under_way is not None and not serves_on else None
         with self._lock:
             last = self._attempts.get(name)
@@ -158,8 +159,8 @@ class Renewals:
         return AGE_S_DUE if is_near else None
 
     def _earliness(self, token: Grant) -> timedelta:
-        """Return how long before its date *token* is renewed here, so that not all machines do it at the same moment."""
-        if not self._safe.is_shared or token.renew_at is None or token.expires_at is None:
+        """Return how long before its date *token* is renewed here, so that not all of many machines do it at the same moment."""
+        if token.renew_at is None or token.expires_at is None:
             return timedelta()
         return self._jitter * (token.expires_at - token.renew_at)
 
