@@ -84,7 +84,7 @@ def test_a_key_of_a_token_dances_and_signs(daemon: Daemon, hsm: SoftHsm, sandbox
     assert daemon.request("POST", "/lock").status == 400  # the store is memory; what was unlocked is locked all the same
     refused = ask(daemon, sandbox)
     assert (refused.status, refused.code, refused.hint) == (423, "key_locked", "atl-sign unlock --key")
-    assert unlock(daemon)["key"]["state"] == "ready"
+    assert unlock(daemon)["state"] == "ready"
     assert daemon.request("POST", "/links/jira/check").json["user"] == "alice"
 
 
@@ -101,7 +101,7 @@ def test_a_key_is_used_and_imported_by_the_command(daemon: Daemon, hsm: SoftHsm,
     assert locked.returncode == 1
     assert f"hint: atl-sign unlock --key '{uri}'" in locked.stderr
     assert opened.returncode == 0, opened.stderr
-    assert "key: ready" in opened.stdout
+    assert "state: ready" in opened.stdout
     assert moved.returncode == 0, moved.stderr
     assert atl_sign(daemon, "key").stdout == before
     assert daemon.request("POST", "/links/jira/check").json["user"] == "alice"

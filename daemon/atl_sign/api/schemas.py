@@ -132,7 +132,7 @@ class PassphraseFields(Fields):
 
 
 class UnlockFields(PassphraseFields):
-    """What opens the store, or the token with the consumer's key."""
+    """A passphrase for the store, or a PIN for the token with the consumer's key."""
 
     pin: SecretStr | None = Field(None, min_length=1, max_length=255, description="opens the token; only without a passphrase")
     key: str | None = Field(
@@ -162,7 +162,6 @@ class StoreAnswer(BaseModel):
 
     store: str
     state: StoreState
-    key: KeyPlaceAnswer | None = Field(None, description="the key whose token was unlocked by `pin`")
 
 
 class MovedAnswer(BaseModel):

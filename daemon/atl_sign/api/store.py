@@ -21,15 +21,18 @@ def add_store_calls(app: FastAPI, agent: Agent) -> None:
 
     @app.post(
         "/unlock",
-        **documented(app, "Read the store again, or open the token with the key", schemas.StoreAnswer, body=schemas.UnlockFields),
+        **documented(
+            app,
+            "Read the store again, or open the token with the key",
+            schemas.StoreAnswer | schemas.KeyPlaceAnswer,
+            body=schemas.UnlockFields,
+        ),
     )
     def unlock(request: Request, fields: Annotated[schemas.UnlockFields, Depends(fields_of(schemas.UnlockFields))]) -> Response:
         with pin_of(fields) as pin:
             if pin is not None:
                 key = agent.keys.unlock(caller_of(request), pin, fields.key, may_be_last=fields.try_again)
-                return _answer_store(
-                    request, agent.store.report(), schemas.KeyPlaceAnswer(state=key.state, reference=key.reference)
-                )
+                return answer_with(request, schemas.KeyPlaceAnswer(reference=key.reference, state=key.state))
         with passphrases_of(fields) as (passphrase, new):
             report = agent.store.unlock(caller_of(request), passphrase, new)
         return _answer_store(request, report)
@@ -49,5 +52,5 @@ def add_store_calls(app: FastAPI, agent: Agent) -> None:
         return answer_with(request, schemas.MovedAnswer(store=report.backend, warnings=warnings))
 
 
-def _answer_store(request: Request, report: StoreReport, key: schemas.KeyPlaceAnswer | None = None) -> Response:
-    return answer_with(request, schemas.StoreAnswer(store=report.backend, state=report.state, key=key))
+def _answer_store(request: Request, report: StoreReport) -> Response:
+    return answer_with(request, schemas.StoreAnswer(store=report.backend, state=report.state))

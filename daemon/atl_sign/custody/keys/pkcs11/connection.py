@@ -139,7 +139,7 @@ class Connection:
         """Return the signature with SHA-1 over *message*; whether it is one, the caller looks."""
         assert isinstance(key, SignMixin)  # noqa: S101 - for mypy: `find_key` looked
         try:
-            # What most tokens do, tpm2-pkcs11 before 1.10 alone, and always the same bytes (facts section 8).
+            # Most tokens support it, tpm2-pkcs11 1.9 supports nothing else, and the bytes are the same (facts section 8).
             return bytes(key.sign(_SHA1_DIGEST_INFO + sha1(message).digest(), mechanism=Mechanism.RSA_PKCS))  # noqa: S324
         except failures.MechanismInvalid:
             return bytes(key.sign(message, mechanism=Mechanism.SHA1_RSA_PKCS))

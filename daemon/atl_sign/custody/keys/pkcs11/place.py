@@ -59,7 +59,7 @@ class Pkcs11Place:
         Load nothing yet.
 
         Args:
-            address: a path for the socket between library and module, in a folder for this alone.
+            address: a path for the socket between library and module, in a folder for nothing else.
             read_settings: says how long to wait, and when to let go of the tokens.
         """
         self._address = address

@@ -65,7 +65,7 @@ class Pkcs11Signer:
         return "locked" if self._is_forgotten else self._tokens.state(self._uri)
 
     def survives_restart(self) -> bool:
-        """See `Signer.survives_restart`: the next process would have to be told the PIN."""
+        """See `Signer.survives_restart`: the next process would have to ask for the PIN."""
         return not self._tokens.holds_pin(self._uri)
 
     def forget(self) -> None:
