@@ -19,7 +19,7 @@ from tests.fleet.faults import FAULTS, run_round
 from tests.fleet.lab import Fleet
 from tests.fork_server import ForkServer
 from tests.lab import REPOSITORY
-from tests.openbao import OpenBao
+from tests.openbao import RaftBao
 from tests.reliability.__main__ import describe_machine
 
 KINDS = ("oauth1", "datacenter", "atlassian-cloud")
@@ -79,7 +79,7 @@ def main() -> int:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         fork_server = stack.enter_context(ForkServer())
-        bao = stack.enter_context(OpenBao(Path(folder)))
+        bao = stack.enter_context(RaftBao(Path(folder)))
         runs = []
         for at, kind in enumerate(KINDS):
             size = options.machines // len(KINDS) + (at < options.machines % len(KINDS))

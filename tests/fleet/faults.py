@@ -2,11 +2,15 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.fleet.lab import LIFE_S, Fleet, Machine
+from tests.openbao import RaftBao
+
+_SEALING = threading.Lock()  # fleets share the vault
 
 
 def nothing(fleet: Fleet, machine: Machine) -> None:
@@ -57,6 +61,17 @@ def vault_stopped(fleet: Fleet, machine: Machine) -> None:
         time.sleep(fleet.random.uniform(0.3, 3))
 
 
+def sealed(fleet: Fleet, machine: Machine) -> None:
+    """Its operators seal the vault, and unseal it after a while; one for tests has no seal, and stops instead."""
+    if not isinstance(fleet.bao, RaftBao):
+        vault_stopped(fleet, machine)
+        return
+    with _SEALING:
+        fleet.bao.seal()
+        time.sleep(fleet.random.uniform(0.3, 3))
+        fleet.bao.unseal()
+
+
 def provider_busy(fleet: Fleet, machine: Machine) -> None:
     """The provider gives no token for a while."""
     del machine
@@ -69,12 +84,13 @@ def provider_busy(fleet: Fleet, machine: Machine) -> None:
 def key_rotated(fleet: Fleet, machine: Machine) -> None:
     """Its operators make another version of the key."""
     del machine
-    fleet.space.call("POST", "transit/keys/atl-sign/rotate", {})
+    with _SEALING:  # or the test itself meets a sealed vault
+        fleet.space.call("POST", "transit/keys/atl-sign/rotate", {})
 
 
 FAULTS: tuple[Callable[[Fleet, Machine], None], ...] = (
     *(nothing, killed, killed, stopped, stopped, cut_off, cut_off),
-    *(all_cut_off, vault_stopped, provider_busy, key_rotated),
+    *(all_cut_off, vault_stopped, sealed, provider_busy, key_rotated),
 )
 
 

@@ -41,7 +41,10 @@ class Machine:
         self.number = number
         self.relay = Relay(space.server.port)
         self.daemon = Daemon(fork_server, ATL_SIGN_STORE="", TESTS_CONSTANTS=json.dumps(CONSTANTS))
-        self._vault = {**space.settings(token_file), "address": f"http://127.0.0.1:{self.relay.port}"}
+        self._vault = {
+            **space.settings(token_file),
+            "address": space.server.address.replace(str(space.server.port), str(self.relay.port)),
+        }
         self.is_up = False
 
     def configure(self, links: str = "") -> None:
