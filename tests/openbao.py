@@ -53,7 +53,7 @@ class OpenBao:
 
     def __enter__(self) -> Self:
         for _ in range(5):  # another process may take the port in between
-            self.port = _free_port()
+            self.port = free_port()
             self._ports = []
             self._start()
             wait_for(lambda: self._is_up() or self._has_ended(), self._log)
@@ -221,7 +221,7 @@ class RaftBao(OpenBao):
 
     def _arguments(self) -> list[str]:
         if not self._ports:
-            self._ports = [self.port, *(_free_port() for _ in range(7))]
+            self._ports = [self.port, *(free_port() for _ in range(7))]
         named = {"own": self.ca, "named": self.named_ca, "machine": self.machine_certificate}
         config = self._folder / "bao.hcl"
         config.write_text(_RAFT.format(folder=self._folder, ports=self._ports, **named))
@@ -293,7 +293,7 @@ class Space:
         return settings if self.server.ca is None else {**settings, "ca_bundle": str(self.server.ca)}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port that is free now, and the next one too: the server takes both."""
     while True:
         with socket.socket() as first, socket.socket() as second:
