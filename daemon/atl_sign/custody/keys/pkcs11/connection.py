@@ -14,11 +14,11 @@ from pkcs11.types import Object, PrivateKey, Session, SignMixin, Token
 from atl_sign.base.credentials import Passphrase
 from atl_sign.base.errors import BadRequestError
 from atl_sign.custody.keys.pkcs11 import refusals
+from atl_sign.custody.keys.pkcs11.pins import TokenName
 from atl_sign.custody.keys.pkcs11.process import ModuleProcess
 from atl_sign.custody.keys.pkcs11.uri import KeyUri
 from atl_sign.custody.keys.public import PublicKey
 
-TokenName = tuple[str, str]  # label and serial number
 FindPin = Callable[[TokenName], str | None]
 
 _SHA1_DIGEST_INFO = bytes.fromhex("3021300906052b0e03021a05000414")  # RFC 8017 §9.2, note 1
@@ -32,7 +32,6 @@ class Connection:
         """Use *library*, which is connected to *process* with *module*."""
         self.process = process
         self.module = module
-        self.is_fresh = True  # nothing was asked of it yet
         self._library = library
         self._sessions: dict[TokenName, Session] = {}
         self._keys: dict[KeyUri, PrivateKey] = {}
@@ -87,9 +86,9 @@ class Connection:
             self._sessions[name] = session
         return session
 
-    def log_in(self, uri: KeyUri, pin: Passphrase, *, may_be_last: bool) -> TokenName:
+    def log_in(self, uri: KeyUri, pin: Passphrase, *, may_be_last: bool) -> None:
         """
-        Open the token that *uri* names with *pin*, which is tried once; returns the token's name.
+        Open the token that *uri* names, in which nothing is open yet, with *pin*, which is tried once.
 
         Raises:
             WrongPassphraseError, KeyLockedError: the token does not take it.
@@ -105,16 +104,11 @@ class Connection:
             raise refusals.blocked(uri)
         if token.flags & _LOW and not may_be_last:
             raise refusals.low_on_tries(uri, is_final=TokenFlag.USER_PIN_FINAL_TRY in token.flags)
-        self._keys.clear()
-        before = self._sessions.pop(name, None)
-        if before is not None:
-            before.close()  # logs out: else no PIN would be looked at
         try:
             self._sessions[name] = token.open(user_pin=pin.reveal().decode())
         except refusals.PIN_REFUSED as exc:
             flags = self.find_token(uri).flags
             raise refusals.not_the_pin(uri, exc, is_low=bool(flags & _LOW)) from None
-        return name
 
     def known_key(self, uri: KeyUri) -> PrivateKey | None:
         """Return the private key that *uri* names if `find_key` found it in this connection."""

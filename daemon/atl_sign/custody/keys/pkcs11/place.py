@@ -1,17 +1,13 @@
 """The tokens as the rest of the daemon uses them."""
 
-import os
 import secrets
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from pkcs11 import Attribute, KeyType, MechanismFlag
-from pkcs11._pkcs11 import lib as Library
 from pkcs11.constants import DEFAULT
 from pkcs11.exceptions import MechanismInvalid, PKCS11Error, UserNotLoggedIn
 from pkcs11.types import Session
@@ -30,10 +26,10 @@ from atl_sign.base.errors import (
 from atl_sign.config.settings import Settings
 from atl_sign.custody.keys.base import KeyState
 from atl_sign.custody.keys.pkcs11 import refusals
-from atl_sign.custody.keys.pkcs11.connection import Connection, TokenName, id_of, name_of, read_public, wants_pin
-from atl_sign.custody.keys.pkcs11.process import ADDRESS_VARIABLE, ModuleProcess, find_client_library
+from atl_sign.custody.keys.pkcs11.connection import Connection, id_of, name_of, read_public, wants_pin
+from atl_sign.custody.keys.pkcs11.module import Module
+from atl_sign.custody.keys.pkcs11.pins import Pins
 from atl_sign.custody.keys.pkcs11.signer import Pkcs11Signer
-from atl_sign.custody.keys.pkcs11.thread import OwnerThread
 from atl_sign.custody.keys.pkcs11.uri import KeyUri, parse_uri
 from atl_sign.custody.keys.public import PublicKey
 from atl_sign.custody.keys.software import RsaPrivateKey
@@ -42,8 +38,6 @@ MAKING_S = 100.0  # a card takes half a minute for 2048 bits
 _TRY = b"self-test"
 _SIGNS = MechanismFlag.SIGN | MechanismFlag.VERIFY
 _PRIVATE: dict[Attribute, object] = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
-
-_T = TypeVar("_T")
 
 
 class Pkcs11Place:
@@ -62,19 +56,13 @@ class Pkcs11Place:
             address: a path for the socket between library and module, in a folder for nothing else.
             read_settings: says how long to wait, and when to let go of the tokens.
         """
-        self._address = address
-        self._read_settings = read_settings
-        self._pins: dict[TokenName, Passphrase] = {}
-        self._pins_lock = threading.Lock()
-        self._owner = OwnerThread(self._hang_up, self._disconnect)
-        self._library: Library | None = None
-        self._connection: Connection | None = None
-        self._process: ModuleProcess | None = None
+        self._module = Module(address, read_settings)
+        self._pins = Pins()
 
     def find(self, reference: str) -> Pkcs11Signer:
         """See `KeyPlace.find`."""
         uri = parse_uri(reference)
-        return self._call(uri, lambda connection: self._find(connection, uri))
+        return self._module.call_once(uri, lambda connection: self._find(connection, uri))
 
     def open(self, reference: str, public: PublicKey) -> Pkcs11Signer:
         """See `KeyPlace.open`."""
@@ -97,7 +85,7 @@ class Pkcs11Place:
             )
 
         words = f"{uri.token_words} makes no RSA key of {bits} bits"
-        return self._call(uri, lambda connection: self._add(connection, uri, make, words), MAKING_S, may_repeat=False)
+        return self._module.call_once(uri, lambda connection: self._add(connection, uri, make, words), MAKING_S)
 
     def take(self, reference: str, key: RsaPrivateKey) -> Pkcs11Signer:
         """See `KeyPlace.take`."""
@@ -111,7 +99,7 @@ class Pkcs11Place:
             session.create_object({**fields, **{name: value for name, value in named.items() if value is not None}})
 
         words = f"{uri.token_words} takes no key that was made elsewhere"
-        return self._call(uri, lambda connection: self._add(connection, uri, take, words), MAKING_S, may_repeat=False)
+        return self._module.call_once(uri, lambda connection: self._add(connection, uri, take, words), MAKING_S)
 
     def unlock(self, reference: str, pin: Passphrase, *, may_be_last: bool) -> None:
         """See `DevicePlace.unlock`."""
@@ -123,17 +111,16 @@ class Pkcs11Place:
             try:
                 connection.log_in(uri, kept, may_be_last=may_be_last)
             except (WrongPassphraseError, KeyLockedError):
-                self._replace_pin(token, None)  # the login before is over
+                self._pins.forget(token)  # a wrong PIN also ends the login before
                 raise
-            self._replace_pin(token, kept)
+            if not self._module.is_abandoned():
+                self._pins.keep(token, kept)
 
         try:
             # Once, and not again after a failure: the token may have counted it.
-            self._call(uri, log_in, may_repeat=False)
+            self._module.call_once(uri, log_in)
         except BaseException:
-            with self._pins_lock:
-                self._pins = {token: each for token, each in self._pins.items() if each is not kept}
-                kept.wipe()
+            self._pins.drop(kept)
             raise
 
     def sign(self, uri: KeyUri, message: bytes) -> bytes:
@@ -142,16 +129,16 @@ class Pkcs11Place:
         def sign(connection: Connection) -> bytes:
             key = connection.known_key(uri)
             if key is None:
-                session = connection.open_session(uri, self._find_pin, is_in_use=True)
+                session = connection.open_session(uri, self._pins.find, is_in_use=True)
                 key = connection.find_key(uri, session)
             return connection.sign(key, message)
 
-        return self._call(uri, sign)
+        return self._module.call(uri, sign)
 
     def state(self, uri: KeyUri) -> KeyState:
         """See `Signer.state`."""
         try:
-            self._call(uri, lambda connection: connection.open_session(uri, self._find_pin, is_in_use=True))
+            self._module.call(uri, lambda connection: connection.open_session(uri, self._pins.find, is_in_use=True))
         except KeyLockedError:
             return "locked"
         except DaemonError:
@@ -160,26 +147,21 @@ class Pkcs11Place:
 
     def holds_pin(self, uri: KeyUri) -> bool:
         """Tell whether the token that *uri* names was unlocked, and nobody has locked it since."""
-        return any(uri.token in (None, label) and uri.serial in (None, serial) for label, serial in list(self._pins))
+        return self._pins.has(uri.token, uri.serial)
 
     def forget(self) -> None:
-        """See `DevicePlace.forget`; waits for nothing."""
-        with self._pins_lock:
-            for pin in self._pins.values():
-                pin.wipe()
-            self._pins.clear()
-        self._hang_up()
+        """See `DevicePlace.forget`."""
+        self._pins.forget_all()
+        self._module.hang_up()
 
     def close(self) -> None:
         """See `DevicePlace.close`."""
-        self.forget()
-        process = self._process
-        if process is not None:
-            process.end()
+        self._pins.forget_all()
+        self._module.close()
 
     def _find(self, connection: Connection, uri: KeyUri) -> Pkcs11Signer:
         token = connection.find_token(uri)
-        session = connection.open_session(uri, self._find_pin, is_in_use=False)
+        session = connection.open_session(uri, self._pins.find, is_in_use=False)
         key = connection.find_key(uri, session)
         if wants_pin(key):
             hint = "use a key that does not, such as the one in slot 9a of a YubiKey, or make one with the PIN policy once"
@@ -207,7 +189,7 @@ class Pkcs11Place:
         return Pkcs11Signer(self, exact, public)
 
     def _add(self, connection: Connection, uri: KeyUri, add: Callable[[Session, KeyUri], None], words: str) -> Pkcs11Signer:
-        session = connection.open_session(uri, self._find_pin, is_in_use=False)
+        session = connection.open_session(uri, self._pins.find, is_in_use=False)
         if connection.has_key(uri, session):
             raise KeyExistsError(
                 f"{uri.token_words} has a {uri.key_words} already", "use that one, or name another: atl-sign help key"
@@ -225,88 +207,3 @@ class Pkcs11Place:
                 f"{words}: {type(exc).__name__}", "make a key with the token's own tool, then: atl-sign key use"
             ) from None
         return self._find(connection, new)
-
-    def _call(self, uri: KeyUri, work: Callable[[Connection], _T], timeout_s: float = 0.0, *, may_repeat: bool = True) -> _T:
-        """Have the owner thread do *work*; once more, with the module loaded anew, when it fails and *may_repeat*."""
-        settings = self._read_settings()
-
-        def run() -> _T:
-            connection = self._connect(uri.module_path)
-            was_fresh, connection.is_fresh = connection.is_fresh, False
-            try:
-                return work(connection)
-            except (refusals.TokenAbsentError, KeyMissingError):
-                # A module may see only what was there when it was loaded.
-                if was_fresh:
-                    raise
-            except PKCS11Error as exc:
-                self._disconnect()
-                if not may_repeat or self._owner.is_current_abandoned():
-                    raise refusals.failed(uri, exc) from None
-            self._disconnect()
-            connection = self._connect(uri.module_path)
-            try:
-                return work(connection)
-            except PKCS11Error as exc:
-                self._disconnect()
-                raise refusals.failed(uri, exc) from None
-
-        return self._owner.run(run, max(timeout_s, settings.pkcs11_timeout_s), settings.pkcs11_idle_s)
-
-    def _connect(self, module: Path | None) -> Connection:
-        """Return the connection to *module*, made anew unless there is one; raises KeyUnavailableError."""
-        connection = self._connection
-        if connection is not None and connection.module == module and connection.process.is_running():
-            return connection
-        self._disconnect()
-        name = find_client_library()
-        process = self._process = ModuleProcess(self._address, module)
-        if self._owner.is_current_abandoned():  # after that line: who abandons us hangs up what stands there
-            raise KeyUnavailableError("nobody waits for this any more")
-        try:
-            # The library reads it once, as it is loaded, and there is one daemon in a process.
-            os.environ[ADDRESS_VARIABLE] = f"unix:path={self._address}"
-            if self._library is None:
-                self._library = Library(name)
-            else:
-                self._library.initialize()
-            is_loaded = process.is_running()
-            library = self._library
-        except PKCS11Error:
-            is_loaded = False
-        if not is_loaded:
-            self._disconnect()
-            raise KeyUnavailableError(
-                f"the PKCS#11 module {module or 'of p11-kit'} cannot be loaded",
-                f"pkcs11-tool --module {module} --list-slots" if module else "p11-kit list-modules",
-            )
-        self._connection = Connection(library, process, module)
-        return self._connection
-
-    def _disconnect(self) -> None:
-        """End the module's program, and with it every session."""
-        self._connection = None
-        process, self._process = self._process, None
-        if process is not None:
-            process.end()  # first: the library waits for an answer to its farewell, and lets nobody else run meanwhile
-        if self._library is not None and self._library.initialized:
-            with suppress(PKCS11Error):
-                self._library.finalize()
-
-    def _hang_up(self) -> None:
-        process = self._process
-        if process is not None:
-            process.hang_up()
-
-    def _find_pin(self, token: TokenName) -> str | None:
-        with self._pins_lock:  # never half of one that is being overwritten: the token would count it
-            pin = self._pins.get(token)
-            return None if pin is None else pin.reveal().decode()
-
-    def _replace_pin(self, token: TokenName, pin: Passphrase | None) -> None:
-        with self._pins_lock:
-            before = self._pins.pop(token, None)
-            if before is not None:
-                before.wipe()
-            if pin is not None and not self._owner.is_current_abandoned():
-                self._pins[token] = pin

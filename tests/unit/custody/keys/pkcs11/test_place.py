@@ -29,7 +29,7 @@ from tests.unit.custody.keys.pkcs11.conftest import Lab
 
 def module_of(lab: Lab) -> int:
     """Return the pid of the program that has loaded the module."""
-    process = lab.place._process
+    process = lab.place._module._process
     assert process is not None
     assert process._process is not None
     return process._process.pid
@@ -234,7 +234,7 @@ def test_close_leaves_no_process(lab: Lab) -> None:
     """Nor a socket."""
     lab.unlock()
     pid = module_of(lab)
-    address = lab.place._address
+    address = lab.place._module._address
 
     lab.place.close()
 
