@@ -193,3 +193,27 @@ def test_a_version_is_good_in_every_process(store: Store, lab: Lab) -> None:
     KvStore(BACKEND, lab.another_machine()).write("token:jira", Secret("two"), if_version=version)
 
     assert lab.space.call("GET", PATH)["data"]["metadata"]["version"] == int(version) + 1
+
+
+def test_a_vault_that_left_the_configuration(store: Store, lab: Lab) -> None:
+    """The store says so and keeps nothing anywhere else; when the vault is named again, it goes on."""
+    store.write("token:jira", Secret("one"))
+    servers = dict(lab.servers)
+    lab.servers.clear()
+
+    calls = (
+        lambda: store.read("token:jira"),
+        lambda: store.write("token:jira", Secret("two")),
+        lambda: store.delete("token:jira"),
+    )
+    for call in calls:
+        with pytest.raises(StoreUnavailableError, match="no vault is called ci") as caught:
+            call()
+        assert caught.value.hint == "add a table [vaults.ci] to config.toml"
+    assert store.state() == "unavailable"
+    store.lock()
+
+    lab.servers.update(servers)
+    item = store.read("token:jira")
+    assert item is not None
+    assert item.value.reveal() == "one"

@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -62,7 +63,7 @@ class KvStore:
         self._vault, self._mount, self._prefix = split_backend(reference)
         self.backend = reference
         self._vaults = vaults
-        self._client()
+        vaults.client(self._vault)
         self._is_checked = False
         self._index: str | None = None  # of the newest state of the vault that was seen here
         self._lock = threading.Lock()
@@ -108,7 +109,8 @@ class KvStore:
 
     def lock(self) -> None:
         """Forget the login."""
-        self._client().forget()
+        with suppress(VaultError):
+            self._client().forget()
 
     def unlock(self, passphrase: Passphrase | None, new: Passphrase | None) -> None:
         """See `Store.unlock`; the vault has ways of its own to be logged in to."""
@@ -123,7 +125,10 @@ class KvStore:
         """Do nothing: the rest of it is the operators'."""
 
     def _client(self) -> VaultClient:
-        return self._vaults.client(self._vault)
+        try:
+            return self._vaults.client(self._vault)
+        except BadRequestError as exc:  # it was taken out of the configuration, or its settings are wrong now
+            raise VaultError("unavailable", f"the store is in a vault, and {exc.message}", exc.hint, was_sent=False) from None
 
     def _path(self, name: str) -> str:
         return f"{self._mount}/data/{quote(self._prefix)}/{quote(name, safe='')}"
