@@ -20,6 +20,9 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 # A shell lets what it starts in the background ignore ^C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# And nohup lets it ignore SIGHUP. One that is caught is not inherited, and ends no worker either.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 
 @pytest.fixture(autouse=True)
