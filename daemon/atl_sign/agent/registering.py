@@ -3,7 +3,6 @@
 import re
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
@@ -131,12 +130,7 @@ class Registering:
 
 def _check_encrypted(link: Link) -> None:
     """Raise BadRequestError if a password for the product of *link* could be read on its way."""
-    if link.url.scheme == "https" or link.url.host == "localhost":
+    if link.url.scheme == "https" or link.url.is_loopback:
         return
-    try:
-        if ip_address(link.url.host.strip("[]")).is_loopback:
-            return
-    except ValueError:
-        pass
     message = "the password would go over the network unencrypted, because the base URL begins with http:"
     raise BadRequestError(message, f"atl-sign link setup {link.name}", link=link.name)

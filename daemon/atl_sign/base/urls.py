@@ -47,6 +47,16 @@ class Url:
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether the host is this machine, so that nobody else hears what is said in the clear."""
+        from ipaddress import ip_address  # no request needs it
+
+        try:
+            return self.host == "localhost" or ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
     def __str__(self) -> str:
         return self.origin + self.path + ("" if self.query is None else f"?{self.query}")
 

@@ -1,7 +1,6 @@
 """A vault: a server of OpenBao or HashiCorp Vault that keeps keys and tokens for many machines, and how to get in there."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,18 +30,11 @@ class VaultAddress:
             raise BadFieldsError(f"{name} is not an address: {exc.message}") from None
         if url.path not in ("", "/") or url.query is not None:
             raise BadFieldsError(f"{name} has a path", "give only scheme, host and port, such as https://vault.example.com:8200")
-        if url.scheme != "https" and not _is_loopback(url.host):
+        if url.scheme != "https" and not url.is_loopback:
             raise BadFieldsError(
                 f"{name} is not https", "keys and tokens go over it; http is only for an address of this machine"
             )
         return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +93,9 @@ class VaultServer:
     @property
     def place(self) -> str:
         """Where it is, for people."""
-        return str(self.socket) if self.socket is not None else self.address.origin if self.address is not None else "nowhere"
+        if self.socket is not None:
+            return str(self.socket)
+        return "nowhere" if self.address is None else self.address.origin
 
     def check(self) -> None:
         """Raise BadFieldsError unless the settings are enough to get in, and do not contradict each other."""
@@ -111,5 +105,5 @@ class VaultServer:
         missing = [name for name in needed.get(self.auth, ()) if getattr(self, name) is None]
         if missing:
             raise BadFieldsError(f"auth = {self.auth} needs {', '.join(missing)}")
-        if self.auth == "proxy" and self.socket is None and (self.address is None or not _is_loopback(self.address.host)):
+        if self.auth == "proxy" and self.socket is None and (self.address is None or not self.address.is_loopback):
             raise BadFieldsError("auth = proxy needs a socket, or an address of this machine")

@@ -435,3 +435,14 @@ def test_as_many_parameters_as_tomcat_reads_are_taken_and_no_more() -> None:
     assert len(parse_pairs(most, "query")) == PARAMETERS_MAX
     with pytest.raises(BadUrlError, match=f"the query has more than {PARAMETERS_MAX} parameters"):
         parse_pairs(most + "&b", "query")
+
+
+@pytest.mark.parametrize(
+    ("host", "is_here"),
+    [
+        *(("localhost", True), ("127.0.0.1", True), ("127.9.9.9", True), ("[::1]", True)),
+        *(("localhost.evil.example", False), ("10.0.0.1", False)),
+    ],
+)
+def test_this_machine_is_known_by_its_names(host: str, is_here: bool) -> None:
+    assert parse_url(f"http://{host}:8200/").is_loopback == is_here

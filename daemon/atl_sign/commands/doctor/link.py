@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -194,7 +193,7 @@ def _connect_through(link: Link, proxy: _Proxy) -> socket.socket:
 
 def _check_tls(link: Link, connect: Callable[[], socket.socket]) -> Finding:
     if link.url.scheme != "https":
-        if _is_here(link.url.host):
+        if link.url.is_loopback:
             return Finding("link.tls", "ok", "an http address on this machine", link=link.name)
         cause = "an http address: anyone on the way can read and change what is sent"
         return Finding("link.tls", "warning", cause, "use the https address, if the product has one", link.name)
@@ -266,10 +265,3 @@ def _check_clock(link: Link, answer: Answer) -> Finding:
     if abs(offset) > CLOCK_WARNING_S:
         return Finding("link.clock", "warning", words, "set this machine's clock: sudo timedatectl set-ntp true", link.name)
     return Finding("link.clock", "ok", words, link=link.name)
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -7,7 +7,6 @@ Source: RFC 8414; OpenID Connect Discovery 1.0; facts oauth2.md section 10.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Literal
 
 from atl_sign.base.errors import BadUrlError
@@ -127,16 +126,6 @@ def _texts(fields: Mapping[str, Any], name: str) -> list[str] | None:
 def parse_server_address(text: str) -> Url:
     """Return *text*, an address of an authorization server, taken apart; raises BadUrlError unless it is https or loopback."""
     url = parse_url(text)
-    if url.scheme != "https" and not is_loopback(url.host):
+    if url.scheme != "https" and not url.is_loopback:
         raise BadUrlError("it is neither https nor on this machine", "a client secret goes there: write https")
     return url
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether *host*, as a `Url` has it, is this machine, so that nobody else hears what is said in the clear."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

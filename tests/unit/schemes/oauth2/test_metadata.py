@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from atl_sign.base.errors import BadUrlError
-from atl_sign.schemes.oauth2.metadata import DOCUMENT_BYTES_MAX, BadMetadataError, find_documents, is_loopback, read_metadata
+from atl_sign.schemes.oauth2.metadata import DOCUMENT_BYTES_MAX, BadMetadataError, find_documents, read_metadata
 
 # RFC 8414 §3.2.
 EXAMPLE = {
@@ -152,14 +152,3 @@ def test_what_a_server_can_do_is_read() -> None:
 def test_what_is_no_document_is_refused(text: str) -> None:
     with pytest.raises(BadMetadataError):
         read_metadata(ISSUER, text)
-
-
-@pytest.mark.parametrize(
-    ("host", "is_here"),
-    [
-        *(("localhost", True), ("127.0.0.1", True), ("127.9.9.9", True), ("[::1]", True)),
-        *(("localhost.evil.example", False), ("10.0.0.1", False)),
-    ],
-)
-def test_this_machine_is_known_by_its_names(host: str, is_here: bool) -> None:
-    assert is_loopback(host) == is_here
