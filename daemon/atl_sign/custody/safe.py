@@ -170,7 +170,7 @@ class Safe:
     @property
     def is_shared(self) -> bool:
         """Tell whether other machines change the store."""
-        return self._desk.store.cache_s is not None
+        return self._desk.is_shared
 
     def peek_key(self) -> Signer | None:
         """Return the consumer's private key if it is in memory, and that is fresh."""

@@ -11,8 +11,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -45,6 +45,14 @@ class _Found:
     write_id: object  # of the last write
 
 
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    try:
+        yield
+    except VaultError as exc:
+        raise exc.for_store() from None
+
+
 class KvStore:
     """Items below one prefix of a KV v2 mount."""
 
@@ -70,32 +78,20 @@ class KvStore:
 
     def read(self, name: str) -> Item | None:
         """See `Store.read`."""
-        try:
+        with _store_errors():
             found = self._read(name)
-        except VaultError as exc:
-            error: DaemonError = exc.for_store()
-        else:
-            return None if found.text is None else Item(found.text, str(found.version))
-        raise error
+        return None if found.text is None else Item(found.text, str(found.version))
 
     def write(self, name: str, value: Secret, if_version: str | None = None) -> str:
         """See `Store.write`."""
-        try:
+        with _store_errors():
             return str(self._replace(name, value, if_version))
-        except VaultError as exc:
-            error = exc.for_store()
-        raise error
 
     def delete(self, name: str) -> None:
         """See `Store.delete`; older versions of the item stay in the vault for as long as its `max_versions` has it."""
-        try:
+        with _store_errors():
             if self._read(name).text is not None:
                 self._replace(name, None, None)
-        except VaultError as exc:
-            error = exc.for_store()
-        else:
-            return
-        raise error
 
     def state(self) -> StoreState:
         """See `Store.state`."""
@@ -133,7 +129,7 @@ class KvStore:
     def _path(self, name: str) -> str:
         return f"{self._mount}/data/{quote(self._prefix)}/{quote(name, safe='')}"
 
-    def _read(self, name: str) -> "_Found":
+    def _read(self, name: str) -> _Found:
         self._check_mount(name)
         try:
             answer = self._call("GET", self._path(name))
@@ -210,9 +206,7 @@ class KvStore:
         try:
             answer = self._call("GET", f"sys/internal/ui/mounts/{self._mount}")
         except VaultError as exc:
-            if (
-                exc.kind == "denied"
-            ):  # a login is denied this when it may use nothing in the mount: its policy lacks the item's path
+            if exc.kind == "denied":  # so it is for a login that may use nothing in the mount: its policy lacks the item's path
                 self._call("GET", self._path(name))
             raise
         options = answer.data.get("options")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from atl_sign.base.errors import BadRequestError
 from atl_sign.config.vaults import VaultServer
 
-if TYPE_CHECKING:  # http.client and ssl: when a vault is named
+if TYPE_CHECKING:  # it loads ssl: when a vault is named
     from atl_sign.custody.vaults.client import VaultClient
 
 
