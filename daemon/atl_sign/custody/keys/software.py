@@ -65,17 +65,20 @@ class RsaPrivateKey:
         """Return True: the store tells for itself."""
         return True
 
-    def private_der(self) -> bytes:
+    def pkcs1_der(self) -> bytes:
+        """Return the private key as unencrypted PKCS#1, only to bring it to another place."""
+        return self._written(serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL)
+
+    def pkcs8_der(self) -> bytes:
         """Return the private key as unencrypted PKCS#8, only to wrap it for another place."""
-        pkcs8 = serialization.PrivateFormat.PKCS8
-        return self._known().private_bytes(serialization.Encoding.DER, pkcs8, serialization.NoEncryption())
+        return self._written(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8)
 
     def private_pem(self) -> Secret:
         """Return the private key as unencrypted PKCS#8 PEM, only for the store."""
-        pkcs8 = serialization.PrivateFormat.PKCS8
-        return Secret(
-            self._known().private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption()).decode("ascii")
-        )
+        return Secret(self._written(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8).decode("ascii"))
+
+    def _written(self, encoding: serialization.Encoding, form: serialization.PrivateFormat) -> bytes:
+        return self._known().private_bytes(encoding, form, serialization.NoEncryption())
 
 
 def make_private_key(bits: int) -> RsaPrivateKey:

@@ -219,4 +219,4 @@ def _wrap(key: RsaPrivateKey, wrapping_pem: str) -> str:
         raise KeyUnavailableError("the vault gave no key to wrap ours with", "atl-sign doctor")
     once = secrets.token_bytes(32)
     oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
-    return b64encode(wrapping.encrypt(once, oaep) + aes_key_wrap_with_padding(once, key.private_der())).decode("ascii")
+    return b64encode(wrapping.encrypt(once, oaep) + aes_key_wrap_with_padding(once, key.pkcs8_der())).decode("ascii")

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from pkcs11 import Attribute, KeyType, MechanismFlag
 from pkcs11.constants import DEFAULT
 from pkcs11.exceptions import MechanismInvalid, PKCS11Error, UserNotLoggedIn
@@ -92,9 +91,8 @@ class Pkcs11Place:
         uri = parse_uri(reference)
 
         def take(session: Session, new: KeyUri) -> None:
-            pem = key.private_pem().reveal().encode()
-            der = load_pem_private_key(pem, None).private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-            fields = {**decode_rsa_private_key(der, _SIGNS), **_PRIVATE, Attribute.TOKEN: True, Attribute.PRIVATE: True}
+            numbers = decode_rsa_private_key(key.pkcs1_der(), _SIGNS)
+            fields = {**numbers, **_PRIVATE, Attribute.TOKEN: True, Attribute.PRIVATE: True}
             named = {Attribute.ID: new.id, Attribute.LABEL: new.object}
             session.create_object({**fields, **{name: value for name, value in named.items() if value is not None}})
 
