@@ -9,24 +9,24 @@ Source: facts custody.md sections 2 and 6.
 import re
 import secrets
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha1
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
-from atl_sign.base.errors import BadRequestError, KeyExistsError, KeyUnavailableError, StoreLockedError
+from atl_sign.base.errors import BadRequestError, DaemonError, KeyExistsError, KeyLockedError, KeyUnavailableError
 from atl_sign.custody.keys.base import KeyState
+from atl_sign.custody.keys.elsewhere import KeyElsewhere
 from atl_sign.custody.keys.public import PublicKey, load_public_key
 from atl_sign.custody.keys.software import RsaPrivateKey
+from atl_sign.custody.vaults.client import VaultClient
 from atl_sign.custody.vaults.problems import VaultError
 from atl_sign.custody.vaults.registry import SEGMENT, Vaults
 
 SIGNATURE_S = 3.0  # as a store's read
 MAKING_S = 20.0  # a key of 4096 bits
 _REFERENCE = re.compile(rf"vault:({SEGMENT})/({SEGMENT}(?:/{SEGMENT})*)/({SEGMENT})(?:@([1-9][0-9]{{0,8}}))?", re.ASCII)
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class TransitPlace:
     def find(self, reference: str) -> "TransitKey":
         """See `KeyPlace.find`."""
         named = parse_reference(reference)
-        data = _as_key(lambda: self._vaults.client(named.vault).call("GET", named.path("keys"), timeout_s=SIGNATURE_S).data)
+        data = _call(self._vaults.client(named.vault), "GET", named.path("keys"))
         versions = data.get("keys")
         version = named.version or data.get("latest_version")
         entry = versions.get(str(version)) if isinstance(versions, dict) else None
@@ -86,21 +86,20 @@ class TransitPlace:
     def make(self, reference: str, bits: int) -> "TransitKey":
         """See `KeyPlace.make`."""
         named = self._free(reference)
-        body = {"type": f"rsa-{bits}"}
-        _as_key(lambda: self._vaults.client(named.vault).call("POST", named.path("keys"), body, timeout_s=MAKING_S))
+        _call(self._vaults.client(named.vault), "POST", named.path("keys"), {"type": f"rsa-{bits}"}, MAKING_S)
         return self.find(str(named))
 
     def take(self, reference: str, key: RsaPrivateKey) -> "TransitKey":
         """See `KeyPlace.take`; the key is wrapped for the vault, so that nothing on the way can read it."""
         named = self._free(reference)
         client = self._vaults.client(named.vault)
-        wrapping = _as_key(lambda: client.call("GET", f"{quote(named.mount)}/wrapping_key", timeout_s=MAKING_S).data)
+        wrapping = _call(client, "GET", f"{quote(named.mount)}/wrapping_key", timeout_s=MAKING_S)
         body = {
             "ciphertext": _wrap(key, str(wrapping.get("public_key"))),
             "type": f"rsa-{key.public.bits}",
             "hash_function": "SHA256",  # of the wrapping; signatures choose their own
         }
-        _as_key(lambda: client.call("POST", named.path("keys", "import"), body, timeout_s=MAKING_S))
+        _call(client, "POST", named.path("keys", "import"), body, MAKING_S)
         return self.find(str(named))
 
     def open(self, reference: str, public: PublicKey) -> "TransitKey":
@@ -121,58 +120,41 @@ class TransitPlace:
         raise KeyExistsError(f"there is a key {named} already", f"atl-sign key use {named}")
 
 
-class TransitKey:
+class TransitKey(KeyElsewhere):
     """One version of a key in a vault; see `Signer`."""
-
-    is_instant = False
 
     def __init__(self, vaults: Vaults, reference: TransitReference, public: PublicKey) -> None:
         """Sign with the key *reference*, which has a version, and is *public*."""
+        super().__init__(str(reference), public)
         self._vaults = vaults
-        self._reference = reference
-        self._public = public
-        self._is_forgotten = False
+        self._named = reference
 
-    @property
-    def reference(self) -> str:
-        """See `Signer.reference`."""
-        return str(self._reference)
-
-    @property
-    def public(self) -> PublicKey:
-        """See `Signer.public`."""
-        self._raise_if_forgotten()
-        return self._public
-
-    def sign_sha1(self, message: bytes) -> bytes:
-        """See `Signer.sign_sha1`."""
-        self._raise_if_forgotten()
-        reference = self._reference
+    def _ask_signature(self, message: bytes) -> bytes:
         body = {
             "input": b64encode(sha1(message).digest()).decode("ascii"),  # noqa: S324 - the protocol's choice, not ours
             "prehashed": True,
             "signature_algorithm": "pkcs1v15",
-            "key_version": reference.version,  # another one is unknown to the providers
+            "key_version": self._named.version,  # another one is unknown to the providers
         }
-        data = _as_key(lambda: self._call("POST", reference.path("sign", "sha1"), body))
+        data = self._call("POST", self._named.path("sign", "sha1"), body)
         try:
-            signature = b64decode(str(data["signature"]).rpartition(":")[2], validate=True)
+            return b64decode(str(data["signature"]).rpartition(":")[2], validate=True)
         except (KeyError, ValueError):
-            raise KeyUnavailableError(f"the vault {reference.vault} gave no signature", "atl-sign doctor") from None
-        if not self._public.has_signed(message, signature):
-            raise KeyUnavailableError(
-                f"the vault {reference.vault} has signed with another key than {reference} was",
-                "somebody has made that key anew: ask the vault's operators; atl-sign key use takes the new one",
-            )
-        return signature
+            raise KeyUnavailableError(f"the vault {self._named.vault} gave no signature", "atl-sign doctor") from None
+
+    def _other_key(self) -> KeyUnavailableError:
+        return KeyUnavailableError(
+            f"the vault {self._named.vault} has signed with another key than {self._named} was",
+            "somebody has made that key anew: ask the vault's operators; atl-sign key use takes the new one",
+        )
 
     def state(self) -> KeyState:
         """See `Signer.state`."""
         try:
-            self._call("GET", self._reference.path("keys"))
-        except VaultError as exc:
-            return "locked" if exc.kind == "locked" else "unavailable"
-        except KeyUnavailableError:
+            self._call("GET", self._named.path("keys"))
+        except KeyLockedError:
+            return "locked"
+        except DaemonError:
             return "unavailable"
         return "ready"
 
@@ -180,29 +162,25 @@ class TransitKey:
         """See `Signer.survives_restart`: the login's secrets are in files."""
         return True
 
-    def forget(self) -> None:
-        """See `Signer.forget`."""
-        self._is_forgotten = True
+    def _let_go(self) -> None:
         self._vaults.forget()
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         try:
-            client = self._vaults.client(self._reference.vault)
+            client = self._vaults.client(self._named.vault)
         except BadRequestError as exc:  # it was taken out of the configuration
             raise KeyUnavailableError(f"the consumer's key is in a vault, and {exc.message}", exc.hint) from None
-        return client.call(method, path, body, timeout_s=SIGNATURE_S).data
-
-    def _raise_if_forgotten(self) -> None:
-        if self._is_forgotten:
-            raise StoreLockedError("the store was locked meanwhile", "atl-sign unlock")
+        return _call(client, method, path, body)
 
 
-def _as_key(call: Callable[[], _T]) -> _T:
+def _call(
+    client: VaultClient, method: str, path: str, body: Mapping[str, Any] | None = None, timeout_s: float = SIGNATURE_S
+) -> Mapping[str, Any]:
+    """Return the data of the vault's answer; raises the errors of a key."""
     try:
-        return call()
+        return client.call(method, path, body, timeout_s=timeout_s).data
     except VaultError as exc:
-        error = exc.for_key()
-    raise error
+        raise exc.for_key() from None
 
 
 def _wrap(key: RsaPrivateKey, wrapping_pem: str) -> str:
