@@ -2,7 +2,6 @@
 
 import logging
 import re
-import socket
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,14 +24,13 @@ from atl_sign.base.errors import (
     LinkExistsError,
     ProviderRefusedError,
 )
-from atl_sign.base.machine import short_host_name, user_name
 from atl_sign.base.urls import Url
 from atl_sign.config.base_path import guess_base_path
 from atl_sign.config.file import ConfigFile
 from atl_sign.config.link_command import format_link_command
 from atl_sign.config.link_fields import link_from_fields
 from atl_sign.config.links import SCHEME_DEFAULT, Link, parse_base_url
-from atl_sign.config.placeholders import DEFAULT_CONSUMER_KEY, expand_text, own_names, plain_name
+from atl_sign.config.placeholders import DEFAULT_CONSUMER_KEY, expand_text, own_names
 from atl_sign.config.settings import USERS_FILE, ConfigProblem
 from atl_sign.grants.dances import Dances
 from atl_sign.grants.live import Grants
@@ -142,7 +140,7 @@ class LinkBook:
         Raises as `Lookup.get` and `Scheme.check_product`, BadRequestError for a scheme that has nothing to enter, and
         KeyMissingError.
         """
-        from atl_sign.schemes.oauth1.applink import make_applink
+        from atl_sign.agent.own_applink import make_own_applink
         from atl_sign.schemes.oauth1.setup import make_form as make_applink_form
         from atl_sign.schemes.oauth2.setup import make_form as make_app_form
 
@@ -160,9 +158,7 @@ class LinkBook:
         key = self._safe.need_key()
         manifest = self._manifests.find(link)
         product = scheme.check_product(link, manifest) if manifest is not None else None
-        consumer_name = f"atl-sign of {user_name()} on {socket.gethostname()}"
-        applink = make_applink(link, key.public.pem, consumer_name, owner_name())
-        return link, product, make_applink_form(link, product, applink)
+        return link, product, make_applink_form(link, product, make_own_applink(link, key.public))
 
     def put(self, caller: Caller, name: str, fields: Mapping[str, object], *, only_new: bool = False) -> ProbeReport:
         """
@@ -373,11 +369,6 @@ def _suggest_base_url(error: BadUrlError, name: str, url: object) -> BadUrlError
 def default_consumer_key() -> str:
     """Return a consumer key that no colleague's atl-sign at the same provider has: the key must be unique there (facts 1.3)."""
     return expand_text(DEFAULT_CONSUMER_KEY, own_names())[:255]
-
-
-def owner_name() -> str:
-    """Return user and machine in one word of ASCII letters, digits, "-", "." and "_", for names that are unique at a provider."""
-    return plain_name(f"{user_name()}-{short_host_name()}")
 
 
 def _warn_of_manifest(link: Link, manifest: Manifest) -> list[str]:

@@ -1,22 +1,20 @@
 """Application links made at their products, by an administrator who gives a password once, or by a script for one."""
 
 import re
-import socket
 from dataclasses import dataclass
 
 from atl_sign.access.caller import Caller
 from atl_sign.access.recording import Records
-from atl_sign.agent.links import owner_name
 from atl_sign.agent.lookup import Lookup
+from atl_sign.agent.own_applink import make_own_applink
 from atl_sign.base.credentials import Secret
 from atl_sign.base.errors import BadRequestError, ProviderRefusedError
-from atl_sign.base.machine import user_name
 from atl_sign.base.registration_errors import ApplinkExistsError, RegistrationUnsupportedError
 from atl_sign.config.links import Link
 from atl_sign.grants.live import Grants
 from atl_sign.providers.manifest import Manifest
 from atl_sign.providers.products import LINKS_PAGE, PRODUCTS
-from atl_sign.schemes.oauth1.applink import Applink, make_applink
+from atl_sign.schemes.oauth1.applink import Applink
 
 _UNKNOWN_CONSUMER = "consumer_key_unknown"
 _OTHER_KEY = "signature_invalid"
@@ -94,9 +92,7 @@ class Registering:
         if not self._grants.scheme(link).needs_key:
             message = f"a link of the scheme {link.scheme} has no application link with OAuth 1.0a"
             raise BadRequestError(message, f"atl-sign dance {name}", link=name)
-        key = self._grants.safe.need_key()
-        consumer_name = f"atl-sign of {user_name()} on {socket.gethostname()}"
-        return link, make_applink(link, key.public.pem, consumer_name, owner_name())
+        return link, make_own_applink(link, self._grants.safe.need_key().public)
 
     def _check_product(self, link: Link, manifest: Manifest) -> None:
         product = self._grants.scheme(link).check_product(link, manifest)
