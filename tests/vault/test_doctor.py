@@ -57,8 +57,8 @@ def test_a_policy_that_is_too_narrow(lab: Lab) -> None:
 
     assert result == "broken"
     assert cause == (
-        "the vault ci does not allow this login update of transit/sign/atl-sign/sha1; read of transit/keys/atl-sign; "
-        "create, update of secret/data/atl-sign/probe"
+        "the vault ci does not allow this login to update transit/sign/atl-sign/sha1; read transit/keys/atl-sign; "
+        "create and update secret/data/atl-sign/probe"
     )
     assert hint.endswith("atl-sign vault policy --key vault:ci/transit/atl-sign --store vault:ci/secret/atl-sign")
 

@@ -87,6 +87,6 @@ def _check_policy(client: VaultClient, store: str | None, key: str | None) -> Fi
         return Finding(_POLICY, "skipped", f"the vault {name} does not say what it allows: {exc.message}")
     if not missing:
         return Finding(_POLICY, "ok", f"the vault {name} allows what {' and '.join(options)} needs")
-    words = "; ".join(f"{', '.join(capabilities)} of {path}" for path, capabilities in missing.items())
+    words = "; ".join(f"{' and '.join(capabilities)} {path}" for path, capabilities in missing.items())
     hint = f"give its operators the output of: atl-sign vault policy {' '.join(options)}"
-    return Finding(_POLICY, "broken", f"the vault {name} does not allow this login {words}", hint)
+    return Finding(_POLICY, "broken", f"the vault {name} does not allow this login to {words}", hint)
