@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 if TYPE_CHECKING:
     from atl_sign.sandbox import Sandbox
@@ -248,6 +248,18 @@ def wait_for(condition: Any, words: Any = lambda: "it did not happen", deadline_
     while not condition():
         assert time.monotonic() < deadline, words()
         time.sleep(0.01)
+
+
+def send(url: str, authorization: str, method: str = "GET") -> tuple[int, str]:
+    """Send a request as a program does; returns status and body."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    target = parts.path if not parts.query else f"{parts.path}?{parts.query}"
+    connection.request(method, target, headers={"Authorization": authorization})
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response.status, text
 
 
 def revoke_tokens(sandbox: "Sandbox", product: str) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from atl_sign.sandbox import App, Received
-from tests.lab import Daemon, Reply
-from tests.oauth2_lab import begin, dance, give_app, put_link, send, sign
+from tests.lab import Daemon, Reply, send
+from tests.oauth2_lab import begin, dance, give_app, put_link, sign
 from tests.oauth2_providers import Provider, provider_of
 
 

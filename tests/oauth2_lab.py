@@ -78,15 +78,3 @@ def dance(daemon: Daemon, name: str, approve: Approve) -> dict[str, Any]:
 def sign(daemon: Daemon, url: str, method: str = "GET") -> Reply:
     """Ask for a header."""
     return daemon.request("POST", "/sign", {"method": method, "url": url})
-
-
-def send(url: str, authorization: str, method: str = "GET") -> tuple[int, str]:
-    """Send a request as a program does; returns status and body."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
-    target = parts.path if not parts.query else f"{parts.path}?{parts.query}"
-    connection.request(method, target, headers={"Authorization": authorization})
-    response = connection.getresponse()
-    text = response.read().decode()
-    connection.close()
-    return response.status, text

@@ -56,10 +56,10 @@ class OpenBao:
             self.port = free_port()
             self._ports = []
             self._start()
-            wait_for(lambda: self._is_up() or self._has_ended(), self._log)
+            wait_for(lambda: self._is_up() or self._has_ended(), self.log)
             if not self._has_ended():
                 return self
-        raise AssertionError(self._log())
+        raise AssertionError(self.log())
 
     def _start(self) -> None:
         with (self._folder / "bao.log").open("ab") as log:
@@ -78,7 +78,7 @@ class OpenBao:
     def _has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
 
-    def _log(self) -> str:
+    def log(self) -> str:
         return (self._folder / "bao.log").read_text()[-2_000:]
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
@@ -242,7 +242,7 @@ class RaftBao(OpenBao):
     def unseal(self) -> None:
         """Unseal it, and wait until it serves."""
         self.call("PUT", "sys/unseal", {"key": self._unseal_key})
-        wait_for(self._is_active, self._log)
+        wait_for(self._is_active, self.log)
 
     def _is_active(self) -> bool:
         try:
@@ -257,7 +257,7 @@ class RaftBao(OpenBao):
         self.process.kill()
         self.process.wait()
         self._start()
-        wait_for(self._is_up, self._log)
+        wait_for(self._is_up, self.log)
 
 
 class Space:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from atl_sign.sandbox import Sandbox
-from tests.lab import Daemon
-from tests.oauth2_lab import begin, dance, give_app, put_link, redirect_of, send, sign, visit
+from tests.lab import Daemon, send
+from tests.oauth2_lab import begin, dance, give_app, put_link, redirect_of, sign, visit
 
 WHO = {
     "jira": "/rest/api/2/myself",

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from atl_sign.sandbox import Cloud, Forge, Sandbox
-from tests.lab import Daemon, wait_for
-from tests.oauth2_lab import PORT, begin, dance, give_app, put_link, redirect_of, send, sign, visit
+from tests.lab import Daemon, send, wait_for
+from tests.oauth2_lab import PORT, begin, dance, give_app, put_link, redirect_of, sign, visit
 from tests.strange_server import (
     ACCESS,
     REFRESH,

@@ -7,8 +7,8 @@ import pytest
 
 from atl_sign.sandbox import Cloud, Forge
 from tests.fork_server import ForkServer
-from tests.lab import Daemon
-from tests.oauth2_lab import begin, dance, give_app, put_link, redirect_of, send, sign
+from tests.lab import Daemon, send
+from tests.oauth2_lab import begin, dance, give_app, put_link, redirect_of, sign
 
 JIRA = ["read:jira-work", "read:jira-user", "write:jira-work"]
 CONFLUENCE = ["read:confluence-content.all", "read:confluence-space.summary", "read:confluence-user", "search:confluence",

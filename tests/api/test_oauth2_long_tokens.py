@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fork_server import ForkServer
-from tests.lab import Daemon, wait_for
+from tests.lab import Daemon, send, wait_for
 from tests.lease_lab import open_lease
 from tests.lease_lab import send as send_by_lease
-from tests.oauth2_lab import dance, give_app, send, sign
+from tests.oauth2_lab import dance, give_app, sign
 from tests.oauth2_providers import Provider, provider_of
 
 CHARS = 6_000

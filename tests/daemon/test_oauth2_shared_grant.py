@@ -13,9 +13,8 @@ import pytest
 
 from tests.daemon.small_disk import SmallDisk
 from tests.fork_server import ForkServer
-from tests.lab import Daemon, wait_for
+from tests.lab import Daemon, send, wait_for
 from tests.oauth2_daemon import LinkedProvider, access_of, linked_provider
-from tests.oauth2_lab import send
 
 pytestmark = pytest.mark.slow
 needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount the small disk")

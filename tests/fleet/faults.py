@@ -28,12 +28,8 @@ def killed(fleet: Fleet, machine: Machine) -> None:
 def stopped(fleet: Fleet, machine: Machine) -> None:
     """It sleeps, for a moment or longer than the others' patience, as a laptop does whose lid is closed."""
     assert machine.daemon.process is not None
-    pid = machine.daemon.process.pid
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with _held(machine.daemon.process.pid):
         time.sleep(fleet.random.choice([0.3, 1.5, 4.0, 9.0]))
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def cut_off(fleet: Fleet, machine: Machine) -> None:

@@ -1,13 +1,11 @@
 """The provider of OAuth 1.0a for a fleet: Jira with a session handle, for the machines' key in the vault."""
 
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from atl_sign.sandbox import Sandbox
-from tests.lab import Daemon, Reply
+from tests.lab import Daemon, Reply, send
 
 
 class _Faults:
@@ -67,13 +65,7 @@ class OAuth1Provider:
         return daemon.request("POST", "/sign", {"method": "GET", "url": self.who})
 
     def send(self, signed: Reply) -> int:
-        request = urllib.request.Request(self.who, headers={"Authorization": signed.json["authorization"]})
-        try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as exc:
-            exc.close()
-            return exc.code
+        return send(self.who, signed.json["authorization"])[0]
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from atl_sign.schemes.oauth2.token_answer import Tokens
 from tests.fork_server import ForkServer
 from tests.interop.oauth2_servers import SCOPES, ForeignServer, Kind
 from tests.interop.stranger import read_document
-from tests.lab import DEADLINE_S, Daemon, Reply, wait_for
-from tests.oauth2_lab import PORT, put_link, redirect_of, send, visit
+from tests.lab import DEADLINE_S, Daemon, Reply, send, wait_for
+from tests.oauth2_lab import PORT, put_link, redirect_of, visit
 
 By = Literal["issuer", "hand"]  # by the server's metadata, or by addresses that the user names
 

@@ -1,7 +1,6 @@
 """A daemon whose key and tokens are in a vault: the whole way from its configuration to a request that a product takes."""
 
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -11,7 +10,7 @@ import pytest
 
 from atl_sign.sandbox import Sandbox
 from tests.fork_server import ForkServer
-from tests.lab import Daemon, Reply, wait_for
+from tests.lab import Daemon, Reply, send, wait_for
 from tests.openbao import Refused, Space
 from tests.vault.conftest import Lab
 from tests.vault.test_transit import OPERATORS
@@ -53,14 +52,12 @@ def sign(daemon: Daemon, sandbox: Sandbox, product: str = "jira", path: str = "/
     return daemon.request("POST", "/sign", {"method": "GET", "url": f"{sandbox.base_url(product)}{path}"})
 
 
-def send(daemon: Daemon, sandbox: Sandbox) -> int:
+def fetch(daemon: Daemon, sandbox: Sandbox) -> int:
     """Sign a request and send it; returns the product's answer."""
     reply = sign(daemon, sandbox)
     assert reply.status == 200, reply.text
     url = f"{sandbox.base_url('jira')}/rest/api/2/myself"
-    request = urllib.request.Request(url, headers={"Authorization": reply.json["authorization"]})
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-        return int(answer.status)
+    return send(url, reply.json["authorization"])[0]
 
 
 def test_a_key_moves_to_the_vault_and_no_provider_notices(machine: Daemon, sandbox: Sandbox, lab: Lab) -> None:
@@ -77,7 +74,7 @@ def test_a_key_moves_to_the_vault_and_no_provider_notices(machine: Daemon, sandb
     assert moved.json == {**before, "reference": f"{KEY}@1"}
     assert machine.request("GET", "/key").json == moved.json
     lab.log_in("atl-sign")
-    assert send(machine, sandbox) == 200
+    assert fetch(machine, sandbox) == 200
     again = machine.request("POST", "/key/import", {"reference": "vault:ci/transit/other"})
     assert (again.status, again.code) == (400, "bad_request")
 
@@ -92,7 +89,7 @@ def test_a_key_is_made_in_the_vault(machine: Daemon, sandbox: Sandbox, lab: Lab)
     lab.log_in("atl-sign")
     machine.dance(sandbox, "jira")
 
-    assert send(machine, sandbox) == 200
+    assert fetch(machine, sandbox) == 200
     shown = lab.space.call("GET", "transit/keys/atl-sign")["data"]["keys"]["1"]["public_key"]
     assert machine.request("GET", "/key").json["public_key"].strip() == shown.strip()
 
@@ -143,7 +140,7 @@ def test_a_vault_that_says_nothing_holds_up_its_key_alone(machine: Daemon, sandb
     assert max(at_once) < 1.5
     assert took_s < 6
     assert sorted(times)[10] < 0.2
-    assert send(machine, sandbox) == 200
+    assert fetch(machine, sandbox) == 200
 
 
 def test_machines_share_one_consent(fork_server: ForkServer, sandbox: Sandbox, lab: Lab) -> None:
@@ -151,8 +148,8 @@ def test_machines_share_one_consent(fork_server: ForkServer, sandbox: Sandbox, l
     with another_machine(fork_server, lab) as one:
         one.dance(sandbox, "jira")
         with another_machine(fork_server, lab, one) as other:
-            assert send(other, sandbox) == 200
-            assert send(one, sandbox) == 200
+            assert fetch(other, sandbox) == 200
+            assert fetch(one, sandbox) == 200
             assert other.request("GET", "/status").json["store"] == STORE
 
             assert one.request("DELETE", "/links/jira/token").status == 200
@@ -165,10 +162,10 @@ def test_memory_serves_on_while_the_vault_is_away(fork_server: ForkServer, sandb
     """What was read is signed with; a machine that starts has nothing, says so, and signs when the vault is back."""
     with another_machine(fork_server, lab) as one:
         one.dance(sandbox, "jira")
-        assert send(one, sandbox) == 200
+        assert fetch(one, sandbox) == 200
         with another_machine(fork_server, lab, one) as other:
             with lab.space.server.stopped():
-                assert send(one, sandbox) == 200
+                assert fetch(one, sandbox) == 200
                 refused = sign(other, sandbox)
                 assert (refused.status, refused.code) == (503, "store_unavailable")
                 assert "does not answer in time" in refused.message
@@ -186,17 +183,17 @@ def test_the_store_moves_into_the_vault_and_back(fork_server: ForkServer, sandbo
 
         moved = daemon.request("POST", "/store/move", {"backend": STORE})
         assert moved.status == 200, moved.text
-        assert send(daemon, sandbox) == 200
+        assert fetch(daemon, sandbox) == 200
         assert f'backend = "{STORE}"' in daemon.config.read_text()
         assert not any((daemon.folder / "config").rglob("store"))
         daemon.stop()
         daemon.start()
-        assert send(daemon, sandbox) == 200
+        assert fetch(daemon, sandbox) == 200
         assert daemon.request("GET", "/key").json == before
 
         back = daemon.request("POST", "/store/move", {"backend": "memory", "volatile": True})
         assert back.status == 200, back.text
-        assert send(daemon, sandbox) == 200
+        assert fetch(daemon, sandbox) == 200
     for name in ("consumer-key", "token%3Ajira"):
         with suppress(Refused):
             assert lab.space.call("GET", f"secret/data/atl-sign/{name}")["data"]["data"]["item"] is None
@@ -211,7 +208,7 @@ def test_a_lock_forgets_the_login_and_the_items(fork_server: ForkServer, sandbox
 
         assert one.request("POST", "/unlock", {}).status == 200
 
-        assert send(one, sandbox) == 200
+        assert fetch(one, sandbox) == 200
 
 
 def test_a_wrong_vault_costs_what_is_in_it(machine: Daemon, sandbox: Sandbox) -> None:
@@ -219,7 +216,7 @@ def test_a_wrong_vault_costs_what_is_in_it(machine: Daemon, sandbox: Sandbox) ->
     machine.dance(sandbox, "jira")
     machine.config.write_text(machine.config.read_text().replace('address = "http://127.0.0.1', 'address = "http://192.0.2.1'))
 
-    assert send(machine, sandbox) == 200
+    assert fetch(machine, sandbox) == 200
 
     (warning,) = machine.request("GET", "/status").json["warnings"]
     assert "vaults.ci: address: not https" in warning

@@ -16,7 +16,7 @@ from atl_sign.sandbox import Sandbox
 from tests.fork_server import ForkServer
 from tests.lab import REPOSITORY, Daemon, wait_for
 from tests.openbao import Space
-from tests.vault.test_daemon import send
+from tests.vault.test_daemon import fetch
 
 PAGE = (REPOSITORY / "docs/fleet.md").read_text().partition("## Key and tokens in a vault")[2].partition("\n## ")[0]
 
@@ -96,7 +96,7 @@ def test_the_page(operators: Operators, machines: list[Daemon], sandbox: Sandbox
     code = sandbox.approve("jira", begun.json["authorize_url"])
     assert one.request("POST", f"/dance/{begun.json['id']}", {"verifier": code}).json["state"] == "granted"
 
-    assert (send(one, sandbox), send(two, sandbox)) == (200, 200)
+    assert (fetch(one, sandbox), fetch(two, sandbox)) == (200, 200)
 
     operators.run("bao write -f transit/keys/builds/rotate")
     used = one.request("POST", "/key/use", {"reference": "vault:ci/transit/builds", "replace": True})

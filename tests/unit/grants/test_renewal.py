@@ -2,8 +2,6 @@
 
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -35,7 +33,7 @@ from atl_sign.schemes.oauth1.legs import Legs
 from atl_sign.schemes.registry import SCHEME_SETTINGS
 from tests.agent_lab import CALLER, grants_of, link_of, safe_of, sign
 from tests.audit_lab import make_audit
-from tests.lab import wait_for
+from tests.lab import send, wait_for
 from tests.unit.grants.failing_store import FailingStore
 from tests.unit.provider_lab import private_key, token_of
 
@@ -81,13 +79,7 @@ class World:
 
     def get(self) -> int:
         """Sign and send; returns the provider's status."""
-        request = urllib.request.Request(self.url, headers={"Authorization": self.header()})
-        try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as exc:
-            exc.close()
-            return exc.code
+        return send(self.url, self.header())[0]
 
     def renewals(self) -> int:
         """How many the provider was asked for: every POST there but the dance's swap."""
@@ -224,9 +216,7 @@ def test_headers_under_way_arrive_before_the_old_token_dies(
     renewed.start()
     wait_for(lambda: "jira" in grants_of(world.agent).renewals._attempts)
     renewed.join(0.5)  # long enough for one that does not wait
-    request = urllib.request.Request(world.url, headers={"Authorization": on_its_way})
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-        assert answer.status == 200
+    assert send(world.url, on_its_way)[0] == 200
     assert world.renewals() == before
     renewed.join()
 
